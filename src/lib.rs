@@ -1,0 +1,1 @@
+//! Sluice: a Kubernetes operator for feature rollouts.
