@@ -1,0 +1,194 @@
+//! FlagSet: the file that an app mounts, and what its rollouts share.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Condition, Freeze, LocalRef, Window};
+
+/// The file that an app mounts.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "sluice.dev",
+    version = "v1alpha1",
+    kind = "FlagSet",
+    plural = "flagsets",
+    shortname = "fset",
+    category = "sluice",
+    namespaced,
+    status = "FlagSetStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "A FlagSet is a file of feature flags that an app mounts, written by the rollouts that name it.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the file is written"),
+    printcolumn(name = "Flags", type_ = "integer", json_path = ".status.flags", description = "Flags in the file"),
+    printcolumn(name = "Size", type_ = "integer", json_path = ".status.size", description = "Bytes of the file"),
+    printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision", description = "Grows with each write of the file"),
+    printcolumn(name = "Orphans", type_ = "string", json_path = ".status.orphanKeys", description = "Flags whose rollout is gone"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "SHA256", type_ = "string", json_path = ".status.sha256", priority = 1, description = "Digest of the file"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why, in words")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct FlagSetSpec {
+    /// Where the file is written; default: key `flags.json` of a ConfigMap of the FlagSet's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(o, self.exists_one(p, p.configMap == o.configMap))").message("each output needs a ConfigMap of its own"))]
+    pub outputs: Option<Vec<Output>>,
+    /// Metadata of the whole file: strings, numbers and booleans.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "metadata_schema")]
+    pub metadata: BTreeMap<String, Value>,
+    /// Flags that no rollout manages, in flagd's own form, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "flags_schema")]
+    pub flags: BTreeMap<String, Value>,
+    /// Keys of flags to take out of the file once their rollout is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    pub prune: Vec<String>,
+    /// CohortSet of the rollouts that name none and give no cohorts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort_set_ref: Option<LocalRef>,
+    /// Raises happen only inside of one of these; at any time when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub windows: Vec<Window>,
+    /// Nothing is raised inside of any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub freezes: Vec<Freeze>,
+    /// IANA time zone of the windows; default UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// `Control` takes every rollout of the set to control at once; taking it away is a raise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<Emergency>,
+}
+
+fn metadata_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true}
+    })
+}
+
+fn flags_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 256,
+        "additionalProperties": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+    })
+}
+
+/// One place the file is written to.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub config_map: String,
+    /// Key in the ConfigMap; it ends in `.json`.
+    #[serde(default = "flags_json")]
+    #[schemars(length(min = 6, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+\.json$"))]
+    pub key: String,
+    /// Form of the file.
+    #[serde(default)]
+    pub format: Format,
+}
+
+fn flags_json() -> String {
+    "flags.json".to_owned()
+}
+
+impl Output {
+    /// Where the file goes when nothing else is said: key `flags.json` of the ConfigMap `name`.
+    pub fn default_for(name: &str) -> Output {
+        Output {
+            config_map: name.to_owned(),
+            key: flags_json(),
+            format: Format::Flagd,
+        }
+    }
+}
+
+/// Form of the file.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// flagd's flag definitions as JSON.
+    #[default]
+    Flagd,
+}
+
+/// What to do at once, from git.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emergency {
+    /// Every rollout of the set serves control.
+    Control,
+}
+
+/// What the controller wrote.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FlagSetStatus {
+    /// Generation that this status speaks of; -1 before the first.
+    #[serde(default = "super::unobserved")]
+    pub observed_generation: i64,
+    /// Grows with each write of the file.
+    #[serde(default)]
+    pub revision: i64,
+    /// Digest of the file's bytes, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Bytes of the file.
+    #[serde(default)]
+    pub size: i64,
+    /// Flags in the file.
+    #[serde(default)]
+    pub flags: i64,
+    /// Flags whose rollout is gone; they stay as they are until `prune` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
+    pub orphans: Vec<Orphan>,
+    /// The orphans' keys, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphan_keys: Option<String>,
+    /// Ready, and Reconciling or Stalled when it is.
+    #[serde(default)]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+impl Default for FlagSetStatus {
+    fn default() -> FlagSetStatus {
+        FlagSetStatus {
+            observed_generation: super::unobserved(),
+            revision: 0,
+            sha256: None,
+            size: 0,
+            flags: 0,
+            orphans: Vec::new(),
+            orphan_keys: None,
+            conditions: Vec::new(),
+        }
+    }
+}
+
+/// A flag whose rollout is gone.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    /// Flag key.
+    pub key: String,
+    /// Name of the rollout that wrote it.
+    pub rollout: String,
+    /// UID of that rollout.
+    pub uid: String,
+}

@@ -1,0 +1,60 @@
+//! The kinds of `sluice.dev/v1alpha1`, and the values they are made of.
+
+use kube::CustomResourceExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+pub mod cohort;
+pub mod cohortset;
+pub mod conditions;
+pub mod crds;
+pub mod duration;
+pub mod featurerollout;
+pub mod flagset;
+pub mod percent;
+pub mod reason;
+pub mod schedule;
+pub mod status;
+pub mod time;
+
+pub use cohort::{Cohort, Expression, Match, Operator, Tier};
+pub use cohortset::{CohortSet, CohortSetSpec, CohortSetStatus};
+pub use conditions::Condition;
+pub use duration::Duration;
+pub use featurerollout::{FeatureRollout, FeatureRolloutSpec};
+pub use flagset::{FlagSet, FlagSetSpec, FlagSetStatus};
+pub use percent::Percent;
+pub use reason::Reason;
+pub use schedule::{Day, Freeze, TimeOfDay, Window};
+pub use status::FeatureRolloutStatus;
+pub use time::MicroTime;
+
+/// API group of every kind.
+pub const GROUP: &str = "sluice.dev";
+/// API version of every kind.
+pub const VERSION: &str = "v1alpha1";
+
+/// A reference to an object of the same namespace.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// The `observedGeneration` of an object that no controller has seen: kstatus then says InProgress, not Current.
+pub(crate) fn unobserved() -> i64 {
+    -1
+}
+
+/// The CustomResourceDefinitions, in the order of their names.
+pub fn all_crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        crds::finish(CohortSet::crd()),
+        crds::finish(FeatureRollout::crd()),
+        crds::finish(FlagSet::crd()),
+    ]
+}

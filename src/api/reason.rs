@@ -1,0 +1,139 @@
+//! Reasons of history entries, events and conditions: a closed set.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why something happened or stands as it does.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The rollout was seen for the first time.
+    Started,
+    /// A step was entered.
+    StepEntered,
+    /// A cohort's delay was over and its raise came.
+    CohortRaised,
+    /// An edit of the spec changed what is served.
+    EditApplied,
+    /// The rollout moved to an edited audience.
+    AudienceChanged,
+    /// The schedule stands still.
+    Paused,
+    /// The schedule goes on.
+    Resumed,
+    /// The last hold is over and nothing is pending.
+    Completed,
+    /// A new attempt began.
+    AttemptStarted,
+    /// The FlagSet's emergency took the rollout to control.
+    EmergencyControl,
+    /// The FlagSet's emergency is over.
+    EmergencyLifted,
+    /// The status was lost and rebuilt from the file.
+    StatusLost,
+    /// The status came from another object and was lowered to what the file serves.
+    Restored,
+    /// The file's flag of a deleted rollout of the same name was taken over.
+    Adopted,
+    /// After an edit the current step could not be found again.
+    PositionLost,
+    /// The rollout is being deleted and serves control.
+    Deleting,
+    /// Kept for at least its hold.
+    Holding,
+    /// Nothing has been entered yet.
+    Waiting,
+    /// A step waits for approval.
+    AwaitingApproval,
+    /// The file does not yet hold the decision.
+    Delivering,
+    /// An error is being retried.
+    Retrying,
+    /// The spec is invalid.
+    InvalidSpec,
+    /// Rollouts wait for each other in a circle.
+    DependencyCycle,
+    /// A named object does not exist.
+    ReferenceNotFound,
+    /// Another living rollout, or an orphan in the file, has the flag key.
+    KeyConflict,
+    /// The ConfigMap belongs to somebody else.
+    Conflict,
+    /// The API server forbids a write.
+    Forbidden,
+    /// The file would break its byte budget.
+    PayloadTooLarge,
+    /// The rendered flag does not say what status says.
+    SelfCheckFailed,
+    /// All is as it should be.
+    Valid,
+    /// The file is written.
+    Written,
+}
+
+impl Reason {
+    /// The reason as events and conditions spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::Started => "Started",
+            Reason::StepEntered => "StepEntered",
+            Reason::CohortRaised => "CohortRaised",
+            Reason::EditApplied => "EditApplied",
+            Reason::AudienceChanged => "AudienceChanged",
+            Reason::Paused => "Paused",
+            Reason::Resumed => "Resumed",
+            Reason::Completed => "Completed",
+            Reason::AttemptStarted => "AttemptStarted",
+            Reason::EmergencyControl => "EmergencyControl",
+            Reason::EmergencyLifted => "EmergencyLifted",
+            Reason::StatusLost => "StatusLost",
+            Reason::Restored => "Restored",
+            Reason::Adopted => "Adopted",
+            Reason::PositionLost => "PositionLost",
+            Reason::Deleting => "Deleting",
+            Reason::Holding => "Holding",
+            Reason::Waiting => "Waiting",
+            Reason::AwaitingApproval => "AwaitingApproval",
+            Reason::Delivering => "Delivering",
+            Reason::Retrying => "Retrying",
+            Reason::InvalidSpec => "InvalidSpec",
+            Reason::DependencyCycle => "DependencyCycle",
+            Reason::ReferenceNotFound => "ReferenceNotFound",
+            Reason::KeyConflict => "KeyConflict",
+            Reason::Conflict => "Conflict",
+            Reason::Forbidden => "Forbidden",
+            Reason::PayloadTooLarge => "PayloadTooLarge",
+            Reason::SelfCheckFailed => "SelfCheckFailed",
+            Reason::Valid => "Valid",
+            Reason::Written => "Written",
+        }
+    }
+
+    /// Whether an event of this reason is a warning.
+    pub const fn is_warning(self) -> bool {
+        matches!(
+            self,
+            Reason::EmergencyControl
+                | Reason::StatusLost
+                | Reason::Restored
+                | Reason::Adopted
+                | Reason::PositionLost
+                | Reason::Retrying
+                | Reason::InvalidSpec
+                | Reason::DependencyCycle
+                | Reason::ReferenceNotFound
+                | Reason::KeyConflict
+                | Reason::Conflict
+                | Reason::Forbidden
+                | Reason::PayloadTooLarge
+                | Reason::SelfCheckFailed
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,375 @@
+//! What a FeatureRollout's status holds: the durable state of the rollout, and its report to people.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, MicroTime, Percent, Reason};
+
+/// Entries of the history that status keeps.
+pub const HISTORY: usize = 20;
+
+/// State and report of a FeatureRollout.
+///
+/// The state (what is served, the position, pauses, history) is the write-ahead log: the file is rendered from it.
+/// The report (state, phase, step, conditions and so on) is derived from it for people and GitOps tools.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FeatureRolloutStatus {
+    /// Generation whose decision is delivered; -1 before the first.
+    #[serde(default = "super::unobserved")]
+    pub observed_generation: i64,
+    /// UID of the object this status was written for; another one tells a restored backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The last `spec.attempt` taken note of.
+    #[serde(default)]
+    pub attempt: i32,
+    /// When the object was first seen; the start of a rollout without `schedule.startAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<MicroTime>,
+    /// The step entered last in this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// First exposure in this attempt: the entry of its first raising step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_exposure: Option<Exposure>,
+    /// Per cohort of the pinned audience, in its order: what is asked, served and pending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub cohorts: Vec<CohortStatus>,
+    /// The pinned audience: names, order and match of the cohorts that the file serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<AudienceRef>,
+    /// The edited audience that waits to replace the pinned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_audience: Option<AudienceRef>,
+    /// Why the schedule stands still, by cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cause"]))]
+    pub pauses: Vec<Pause>,
+    /// Since when the rollout clock stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_since: Option<MicroTime>,
+    /// Whether every dependency has been met once in this attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dependencies_met: bool,
+    /// When the last hold was over with nothing pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<MicroTime>,
+    /// Grows whenever the rollout's fragment of the file changes.
+    #[serde(default)]
+    pub revision: i64,
+    /// Digest of the fragment of `revision`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment: Option<String>,
+    /// The revision that the file is known to hold.
+    #[serde(default)]
+    pub delivered_revision: i64,
+    /// The last history entry published as an event.
+    #[serde(default)]
+    pub published_seq: i64,
+    /// What the next raise waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// What happened last, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub history: Vec<HistoryEntry>,
+
+    /// What the rollout is doing, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Phase of the last entered step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The last entered step of all steps, such as `2/5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Expected part of the whole audience with the feature; absent when a cohort's share is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<String>,
+    /// Percentage served to each cohort, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
+    /// When something changes next, UTC; absent when nothing is due by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Ready and Completed always; Reconciling, Stalled and Paused only while they are true.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+impl Default for FeatureRolloutStatus {
+    fn default() -> FeatureRolloutStatus {
+        FeatureRolloutStatus {
+            observed_generation: super::unobserved(),
+            uid: None,
+            attempt: 0,
+            first_seen: None,
+            position: None,
+            first_exposure: None,
+            cohorts: Vec::new(),
+            audience: None,
+            pending_audience: None,
+            pauses: Vec::new(),
+            paused_since: None,
+            dependencies_met: false,
+            completed_at: None,
+            revision: 0,
+            fragment: None,
+            delivered_revision: 0,
+            published_seq: 0,
+            waiting_for: None,
+            history: Vec::new(),
+            state: None,
+            phase: None,
+            step: None,
+            exposure: None,
+            served: None,
+            next: None,
+            conditions: Vec::new(),
+        }
+    }
+}
+
+impl FeatureRolloutStatus {
+    /// The cohort of this name, if the pinned audience has it.
+    pub fn cohort(&self, name: &str) -> Option<&CohortStatus> {
+        self.cohorts.iter().find(|cohort| cohort.name == name)
+    }
+
+    /// The cohort of this name, to be changed.
+    pub fn cohort_mut(&mut self, name: &str) -> Option<&mut CohortStatus> {
+        self.cohorts.iter_mut().find(|cohort| cohort.name == name)
+    }
+
+    /// Whether anyone is served the treatment.
+    pub fn exposed(&self) -> bool {
+        self.cohorts.iter().any(|cohort| !cohort.served.is_zero())
+    }
+
+    /// The pause of this cause, if there is one.
+    pub fn pause(&self, cause: PauseCause) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.cause == cause)
+    }
+
+    /// The highest number in the history, 0 when it is empty.
+    pub fn last_seq(&self) -> i64 {
+        self.history.last().map_or(0, |entry| entry.seq)
+    }
+
+    /// Whether a decision has ever been written here.
+    pub fn is_begun(&self) -> bool {
+        self.uid.is_some()
+    }
+}
+
+/// The step entered last.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// Phase of the step.
+    pub phase: String,
+    /// Number of the step in its phase, from 1.
+    #[schemars(range(min = 1))]
+    pub number: i32,
+    /// How many steps the phase had.
+    #[schemars(range(min = 1))]
+    pub of: i32,
+    /// Name of the step, where it has one; in a ramp its percentage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Digest of what the step asks, which finds an unnamed step again after an edit.
+    pub content: String,
+    /// When the step was entered.
+    pub entered_at: MicroTime,
+    /// From when its hold counts: the entry, moved on by pauses and by edits that raised.
+    pub hold_from: MicroTime,
+}
+
+/// The attempt's first exposure.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Exposure {
+    /// When the attempt's first raising step was entered.
+    pub at: MicroTime,
+    /// From when the cohorts' delays count: `at`, moved on by pauses.
+    pub delay_from: MicroTime,
+}
+
+/// What one cohort is asked, served and promised.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CohortStatus {
+    /// Name of the cohort.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Percentage that the file gives the cohort now.
+    #[serde(default)]
+    pub served: Percent,
+    /// Percentage that the last entered step that names the cohort asks for it.
+    #[serde(default)]
+    pub asked: Percent,
+    /// The step that asked, as `phase/name` or `phase/number`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<AskedBy>,
+    /// A raise asked for but not yet let through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+    /// Served before an emergency took it away; comes back, through the door, when the emergency is lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Percent>,
+    /// True where the cohort does not admit the rollout's tier: no step raises it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tier_refused: bool,
+}
+
+/// The step that set a cohort's ask.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedBy {
+    /// Phase of the step.
+    pub phase: String,
+    /// Number of the step in its phase, from 1.
+    pub number: i32,
+    /// How many steps the phase had.
+    pub of: i32,
+    /// Name of the step, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Digest of what the step asked.
+    pub content: String,
+}
+
+/// A raise asked for but not yet let through.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// Percentage that the cohort will get.
+    pub percent: Percent,
+    /// The check of the door that held it back last.
+    pub check: Check,
+    /// Earliest instant at which it may come.
+    pub due: MicroTime,
+    /// What asked for it.
+    pub cause: RaiseCause,
+}
+
+/// What asked for a pending raise.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RaiseCause {
+    /// A step that was entered.
+    Step,
+    /// An edit of the current or an earlier step, of the tier or of the cohorts.
+    Edit,
+}
+
+/// A check of the door, in the order in which they are asked.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Check {
+    /// The object is valid and not being deleted.
+    Valid,
+    /// No rollback is in force.
+    RolledBack,
+    /// Neither suspended nor paused.
+    Paused,
+    /// Other rollouts have come far enough.
+    Dependencies,
+    /// The start has come.
+    Start,
+    /// The previous hold is over.
+    Hold,
+    /// The step's own date has come.
+    Date,
+    /// The cohort's delay after first exposure is over.
+    CohortDelay,
+    /// The step is approved.
+    Approval,
+    /// A window is open.
+    Window,
+    /// No freeze is in force.
+    Freeze,
+    /// The file holds the previous decision.
+    Delivered,
+}
+
+/// The pinned definition of an audience.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AudienceRef {
+    /// Name of the ControllerRevision that holds it: the set or rollout, and the content's digest.
+    pub name: String,
+}
+
+/// One cause for which the schedule stands still.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// What paused it.
+    pub cause: PauseCause,
+    /// Since when.
+    pub since: MicroTime,
+    /// Why, and what ends it.
+    pub message: String,
+}
+
+/// What pauses a rollout.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PauseCause {
+    /// `spec.suspend`.
+    Suspended,
+    /// The FlagSet's `emergency`.
+    Emergency,
+    /// The status was empty although the file knows this object.
+    StatusLost,
+    /// The status came from another object: a restored backup.
+    Restored,
+    /// The file served the flag of a deleted rollout of the same name.
+    Adopted,
+    /// After an edit the current step could not be found again.
+    PositionLost,
+}
+
+impl PauseCause {
+    /// Whether a raised `spec.attempt` ends it.
+    pub fn is_recovery(self) -> bool {
+        matches!(
+            self,
+            PauseCause::StatusLost
+                | PauseCause::Restored
+                | PauseCause::Adopted
+                | PauseCause::PositionLost
+        )
+    }
+}
+
+/// What the next raise waits for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingFor {
+    /// The check that says no.
+    pub check: Check,
+    /// Why, in words.
+    pub message: String,
+    /// When it will say yes, if the plan can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<MicroTime>,
+}
+
+/// One thing that happened.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Number of the entry, growing by one for each.
+    pub seq: i64,
+    /// When it was decided.
+    pub at: MicroTime,
+    /// What happened, from a closed set.
+    pub reason: Reason,
+    /// What happened, in words.
+    pub message: String,
+    /// Who did it: `schedule`, `git` or `recovery`.
+    pub who: String,
+}
