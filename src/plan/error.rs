@@ -1,0 +1,60 @@
+//! What is wrong with a spec, and where.
+
+use std::fmt;
+
+/// One thing wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where: a path such as `spec.phases[1].steps[0].cohorts.regular`.
+    pub path: String,
+    /// The value found there, if it helps.
+    pub value: Option<String>,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// True where another object is missing: it may still come.
+    pub missing: bool,
+}
+
+impl FieldError {
+    /// An error that only an edit of the object ends.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> FieldError {
+        FieldError {
+            path: path.into(),
+            value: None,
+            message: message.into(),
+            missing: false,
+        }
+    }
+
+    /// The same, with the value that was found.
+    pub fn with_value(mut self, value: impl fmt::Display) -> FieldError {
+        self.value = Some(value.to_string());
+        self
+    }
+
+    /// An error that ends when another object appears.
+    pub fn missing(path: impl Into<String>, message: impl Into<String>) -> FieldError {
+        FieldError {
+            missing: true,
+            ..FieldError::new(path, message)
+        }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}: {:?}: {}", self.path, value, self.message),
+            None => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+/// All errors in one line, for a condition's message.
+pub fn join_errors(errors: &[FieldError]) -> String {
+    errors
+        .iter()
+        .map(FieldError::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

@@ -1,0 +1,207 @@
+//! The validated plan of a rollout: spec, cohorts and FlagSet read once, or every error with its path.
+//!
+//! Nothing here reads a clock or talks to anybody; nothing after here looks at a spec again.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, Percent, Tier};
+
+pub mod audience;
+mod compile;
+mod cycles;
+mod error;
+mod feature;
+mod steps;
+pub mod time_gate;
+
+pub use audience::{Audience, AudienceCohort};
+pub use compile::compile;
+pub use cycles::dependency_cycle;
+pub use error::{FieldError, join_errors};
+pub use time_gate::TimeGate;
+
+/// The objects that a rollout names, as far as they exist.
+#[derive(Clone, Copy, Default)]
+pub struct Refs<'a> {
+    /// The CohortSet of `spec.cohortSetRef`, else of the FlagSet's `cohortSetRef`.
+    pub cohort_set: Option<&'a CohortSet>,
+    /// The FlagSet of `spec.flagSetRef`.
+    pub flag_set: Option<&'a FlagSet>,
+}
+
+/// The name of the CohortSet that a rollout uses, if it uses one.
+pub fn cohort_set_name<'a>(rollout: &'a FeatureRollout, flag_set: Option<&'a FlagSet>) -> Option<&'a str> {
+    if rollout.spec.cohorts.is_some() {
+        return None;
+    }
+    rollout
+        .spec
+        .cohort_set_ref
+        .as_ref()
+        .or_else(|| flag_set.and_then(|set| set.spec.cohort_set_ref.as_ref()))
+        .map(|reference| reference.name.as_str())
+}
+
+/// The flag key that a rollout manages: `spec.feature.key`, else its name.
+pub fn flag_key(rollout: &FeatureRollout) -> &str {
+    rollout
+        .spec
+        .feature
+        .as_ref()
+        .and_then(|feature| feature.key.as_deref())
+        .or(rollout.metadata.name.as_deref())
+        .unwrap_or_default()
+}
+
+/// A rollout that holds together: every name resolved, every date an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Namespace of the rollout.
+    pub namespace: String,
+    /// Name of the rollout.
+    pub name: String,
+    /// The flag.
+    pub feature: Feature,
+    /// The audience as declared now; the pinned one may differ.
+    pub audience: Audience,
+    /// The cohorts as declared now, in order.
+    pub cohorts: Vec<Cohort>,
+    /// Whether delays and tiers apply.
+    pub cohort_policy: CohortPolicy,
+    /// Percentages that a fresh object starts from.
+    pub baseline: BTreeMap<String, Percent>,
+    /// `spec.attempt`.
+    pub attempt: i32,
+    /// `spec.suspend`.
+    pub suspend: bool,
+    /// What becomes of the flag on deletion.
+    pub deletion_policy: DeletionPolicy,
+    /// `schedule.startAt`.
+    pub start_at: Option<Timestamp>,
+    /// When raises may happen.
+    pub time_gate: TimeGate,
+    /// What happens to missed steps.
+    pub on_missed: OnMissed,
+    /// What must have happened elsewhere before the first step.
+    pub depends_on: Vec<Dependency>,
+    /// Every step of every phase, in order; never empty.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The declared cohort of this name.
+    pub fn cohort(&self, name: &str) -> Option<&Cohort> {
+        self.cohorts.iter().find(|cohort| cohort.name == name)
+    }
+
+    /// Whether steps may raise this cohort, as far as its tiers are concerned.
+    pub fn admits(&self, cohort: &Cohort) -> bool {
+        self.cohort_policy == CohortPolicy::Ignore
+            || cohort
+                .admits
+                .as_ref()
+                .is_none_or(|tiers| tiers.contains(&self.feature.tier))
+    }
+
+    /// How long after first exposure this cohort may first be raised.
+    pub fn delay(&self, cohort: &Cohort) -> SignedDuration {
+        match self.cohort_policy {
+            CohortPolicy::Apply => cohort.delay,
+            CohortPolicy::Ignore => SignedDuration::ZERO,
+        }
+    }
+}
+
+/// The flag, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// Flag key.
+    pub key: String,
+    /// Variants in declared order: name and value, all values of one JSON type.
+    pub variants: Vec<(String, Value)>,
+    /// Variant served when the feature is off.
+    pub control: String,
+    /// Variant being rolled out.
+    pub treatment: String,
+    /// Context attribute hashed into the bucket.
+    pub bucket_by: String,
+    /// Text hashed with it.
+    pub salt: String,
+    /// Name for people.
+    pub title: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// How settled it is.
+    pub tier: Tier,
+}
+
+/// What applies to a cohort at once, other than its place in the audience.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cohort {
+    /// Name.
+    pub name: String,
+    /// Part of the whole audience, if known.
+    pub share: Option<Percent>,
+    /// Tiers it admits; all when absent.
+    pub admits: Option<Vec<Tier>>,
+    /// Delay after first exposure.
+    pub delay: SignedDuration,
+}
+
+/// One step, entered as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its phase.
+    pub phase: String,
+    /// Its number in the phase, from 1.
+    pub number: usize,
+    /// How many steps the phase has.
+    pub of: usize,
+    /// Its name; in a ramp the percentage.
+    pub name: Option<String>,
+    /// In a ramp: the percentage of this step.
+    pub ramp: Option<Percent>,
+    /// Digest of what it asks.
+    pub content: String,
+    /// Its own date: the earliest entry.
+    pub date: Option<Timestamp>,
+    /// What it asks, by cohort.
+    pub asks: BTreeMap<String, Percent>,
+    /// How long it is kept at least.
+    pub hold: SignedDuration,
+    /// Whether it needs an approval that git has not given.
+    pub approval: Approval,
+}
+
+/// How a step stands with approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// None is needed.
+    NotRequired,
+    /// One is needed and not given.
+    Missing,
+    /// One was needed and is given.
+    Given,
+}
+
+/// What another rollout must have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Name of the other rollout.
+    pub name: String,
+    /// What it must have done.
+    pub need: Need,
+}
+
+/// How far a dependency must have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// This condition.
+    Condition(DependencyCondition),
+    /// This phase entered.
+    Phase(String),
+}
