@@ -1,0 +1,317 @@
+//! Going forward: what the door lets through at this instant.
+
+use std::collections::BTreeMap;
+
+use super::Run;
+use super::door::{Raise, Refusal, second};
+use super::edits::pending;
+use super::position::{asked_by, describe_step, position_at};
+use crate::api::status::{AskedBy, AudienceRef, Check, Exposure, RaiseCause};
+use crate::api::{Percent, Reason};
+use crate::plan::{Approval, Step};
+
+impl Run<'_> {
+    /// Lets through everything that may pass now, then says what the next raise waits for.
+    pub(super) fn advance(&mut self) {
+        let audience = self.pass_audience();
+        let edits = self.pass_restores().or(audience);
+        let raised = self.pass_pending();
+        if !raised.is_empty() {
+            self.record(Reason::CohortRaised, "schedule", format!("raised {}", raised.join(", ")));
+        }
+        let step = self.pass_steps();
+        self.complete();
+        let pending = self.judge_pending();
+        self.status.waiting_for = step.or(edits).or(pending).map(Into::into);
+    }
+
+    /// Moves to an edited audience if the door lets it; with nobody exposed there is nothing to guard.
+    fn pass_audience(&mut self) -> Option<Refusal> {
+        let wanted = &self.plan.audience.name;
+        if self.status.audience.as_ref().is_some_and(|pinned| pinned.name == *wanted) {
+            self.status.pending_audience = None;
+            return None;
+        }
+        let idle = !self.status.exposed() && self.status.cohorts.iter().all(|cohort| cohort.restore.is_none());
+        let refused = if idle { None } else { self.door(Raise::Edit) };
+        if let Some(refusal) = refused {
+            self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
+            return Some(refusal);
+        }
+        self.move_audience();
+        // Cohorts that have just come may be asked for by steps already entered.
+        self.follow_tiers();
+        self.follow_edits();
+        None
+    }
+
+    /// Gives back what an emergency took away.
+    fn pass_restores(&mut self) -> Option<Refusal> {
+        if self.status.cohorts.iter().all(|cohort| cohort.restore.is_none()) {
+            return None;
+        }
+        if let Some(refusal) = self.door(Raise::Edit) {
+            return Some(refusal);
+        }
+        let mut raised = Vec::new();
+        for cohort in &mut self.status.cohorts {
+            if let Some(restore) = cohort.restore.take()
+                && restore > cohort.served
+            {
+                raised.push(format!("{} {} → {restore}", cohort.name, cohort.served));
+                cohort.served = restore;
+            }
+        }
+        if !raised.is_empty() {
+            let message = format!("after the emergency, raised {}", raised.join(", "));
+            self.record(Reason::CohortRaised, "schedule", message);
+        }
+        None
+    }
+
+    /// Applies the pending raises that are due and pass; returns them in words.
+    fn pass_pending(&mut self) -> Vec<String> {
+        let mut raised = Vec::new();
+        let mut edited = false;
+        for i in 0..self.status.cohorts.len() {
+            let Some(pending) = self.status.cohorts.get(i).and_then(|cohort| cohort.pending.clone()) else {
+                continue;
+            };
+            let kind = match pending.cause {
+                RaiseCause::Step => Raise::Cohort,
+                RaiseCause::Edit => Raise::Edit,
+            };
+            if pending.due.timestamp() > self.now || self.door(kind).is_some() {
+                continue;
+            }
+            let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
+            cohort.pending = None;
+            if pending.percent > cohort.served {
+                raised.push(format!("{} {} → {}", cohort.name, cohort.served, pending.percent));
+                cohort.served = pending.percent;
+                edited |= pending.cause == RaiseCause::Edit;
+            }
+        }
+        if edited && let Some(position) = &mut self.status.position {
+            position.hold_from = self.now.into();
+        }
+        raised
+    }
+
+    /// Enters steps as far as the door lets; returns what the next one waits for.
+    fn pass_steps(&mut self) -> Option<Refusal> {
+        loop {
+            let next = self.at.map_or(0, |at| at + 1);
+            if self.status.position.is_some() && self.at.is_none() {
+                // The position is lost; the pause says so.
+                return self.status.pauses.first().and_then(|_| self.door(Raise::Edit));
+            }
+            let plan = self.plan;
+            let step = plan.steps.get(next)?;
+            let last = self.last_missed(next);
+            let asks = self.combined_asks(next, last);
+            let raises = self.raises(&asks);
+            let raise = if raises { Raise::Step(step) } else { Raise::StillStep(step) };
+            if let Some(refusal) = self.door(raise) {
+                return Some(refusal);
+            }
+            self.enter(next, last, asks, raises);
+        }
+    }
+
+    /// With `onMissed: Latest`, the last step that entering `next` now also enters.
+    ///
+    /// It goes through the last one whose own date has come, but never past a missing approval or a date to come.
+    fn last_missed(&self, next: usize) -> usize {
+        use crate::api::featurerollout::OnMissed;
+        if self.plan.on_missed == OnMissed::OneAtATime {
+            return next;
+        }
+        let mut last = next;
+        for (i, step) in self.plan.steps.iter().enumerate().skip(next + 1) {
+            let early = step.date.is_some_and(|date| date > self.now);
+            if step.approval == Approval::Missing || early {
+                break;
+            }
+            if step.date.is_some() {
+                last = i;
+            }
+        }
+        last
+    }
+
+    /// What the steps of a range ask together: later asks win.
+    fn combined_asks(&self, first: usize, last: usize) -> BTreeMap<String, (Percent, AskedBy)> {
+        let range = self.plan.steps.iter().skip(first).take(last + 1 - first);
+        range
+            .flat_map(|step| step.asks.iter().map(|(name, ask)| (name.clone(), (*ask, asked_by(step)))))
+            .collect()
+    }
+
+    /// Whether an admitted cohort is asked for more than it is served or promised.
+    fn raises(&self, asks: &BTreeMap<String, (Percent, AskedBy)>) -> bool {
+        asks.iter().any(|(name, (ask, _))| {
+            self.admitted(name)
+                && self.status.cohort(name).is_some_and(|cohort| {
+                    let promised = cohort.pending.as_ref().map_or(Percent::ZERO, |pending| pending.percent);
+                    *ask > cohort.served.max(promised)
+                })
+        })
+    }
+
+    fn admitted(&self, name: &str) -> bool {
+        self.plan.cohort(name).is_some_and(|cohort| self.plan.admits(cohort))
+    }
+
+    fn enter(
+        &mut self,
+        first: usize,
+        last: usize,
+        asks: BTreeMap<String, (Percent, AskedBy)>,
+        raises: bool,
+    ) {
+        let plan = self.plan;
+        let Some(step) = plan.steps.get(last) else { return };
+        let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.served).collect();
+        if raises {
+            self.entered = true;
+            self.status.dependencies_met = true;
+            let exposure = Exposure { at: self.now.into(), delay_from: self.now.into() };
+            self.status.first_exposure.get_or_insert(exposure);
+        }
+        for (name, (ask, by)) in asks {
+            self.ask(&name, ask, by);
+        }
+        self.status.position = Some(position_at(step, self.now.into()));
+        self.at = Some(last);
+        self.status.completed_at = None;
+        self.pass_pending();
+        let message = self.entry_message(first, last, step, &before);
+        self.record(Reason::StepEntered, "schedule", message);
+    }
+
+    /// One ask of a step that is being entered. Lower: at once. Higher: pending, for the door to judge by cohort.
+    fn ask(&mut self, name: &str, ask: Percent, by: AskedBy) {
+        let admitted = self.admitted(name);
+        let due = self.due(name);
+        let Some(cohort) = self.status.cohort_mut(name) else { return };
+        let before = std::mem::replace(&mut cohort.asked, ask);
+        cohort.asked_by = Some(by);
+        cohort.pending = None;
+        if !admitted {
+            cohort.tier_refused = ask > cohort.served;
+            return;
+        }
+        if ask < before {
+            cohort.served = cohort.served.min(ask);
+        }
+        if ask > cohort.served {
+            cohort.pending = Some(pending(ask, due, RaiseCause::Step));
+        }
+    }
+
+    fn entry_message(&self, first: usize, last: usize, step: &Step, before: &[Percent]) -> String {
+        let total = self.plan.steps.len();
+        let mut message = format!("entered {} ({}/{total})", describe_step(step), last + 1);
+        if last > first {
+            message.push_str(&format!(" with {} missed before it", last - first));
+        }
+        let changes: Vec<String> = self
+            .status
+            .cohorts
+            .iter()
+            .zip(before)
+            .filter(|(cohort, before)| cohort.served != **before)
+            .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.served))
+            .collect();
+        let later: Vec<String> = self
+            .status
+            .cohorts
+            .iter()
+            .filter_map(|cohort| cohort.pending.as_ref().map(|pending| (cohort, pending)))
+            .map(|(cohort, pending)| {
+                format!("{} → {} pending until {}", cohort.name, pending.percent, second(pending.due.timestamp()))
+            })
+            .collect();
+        let parts: Vec<String> = changes.into_iter().chain(later).collect();
+        match parts.is_empty() {
+            true => format!("{message}: nothing changes"),
+            false => format!("{message}: {}", parts.join(", ")),
+        }
+    }
+
+    /// Completed: the last hold is over and nothing is pending.
+    fn complete(&mut self) {
+        if !self.status.pauses.is_empty() {
+            return;
+        }
+        let nothing_pending = self.nothing_pending();
+        let over = self.last_hold_end().is_some_and(|end| end <= self.now);
+        match (over && nothing_pending, self.status.completed_at) {
+            (true, None) => {
+                self.status.completed_at = Some(self.now.into());
+                let served = super::begin::served_line(&self.status.cohorts);
+                self.record(Reason::Completed, "schedule", format!("completed with {served}"));
+            }
+            (false, Some(_)) => self.status.completed_at = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// Whether no raise is asked for and not yet let through.
+    pub(super) fn nothing_pending(&self) -> bool {
+        self.status.pending_audience.is_none()
+            && self.status.cohorts.iter().all(|cohort| cohort.pending.is_none() && cohort.restore.is_none())
+    }
+
+    /// When the hold of the last step ends, once it has been entered.
+    pub(super) fn last_hold_end(&self) -> Option<jiff::Timestamp> {
+        let at = self.at.filter(|at| at + 1 == self.plan.steps.len())?;
+        let hold = self.plan.steps.get(at)?.hold;
+        self.status.position.as_ref()?.hold_from.timestamp().saturating_add(hold).ok()
+    }
+
+    /// Writes down why each pending raise has not come yet; returns the soonest one's reason.
+    fn judge_pending(&mut self) -> Option<Refusal> {
+        let mut soonest: Option<Refusal> = None;
+        for i in 0..self.status.cohorts.len() {
+            let Some(cohort) = self.status.cohorts.get(i) else { continue };
+            let Some(pending) = &cohort.pending else { continue };
+            let refusal = self.why_pending(&cohort.name, pending);
+            if let Some(pending) = self.status.cohorts.get_mut(i).and_then(|cohort| cohort.pending.as_mut()) {
+                pending.check = refusal.check;
+            }
+            let sooner = soonest.as_ref().is_none_or(|other| match (refusal.until, other.until) {
+                (Some(this), Some(that)) => this < that,
+                (Some(_), None) => true,
+                (None, _) => false,
+            });
+            if sooner {
+                soonest = Some(refusal);
+            }
+        }
+        soonest
+    }
+
+    fn why_pending(&self, cohort: &str, pending: &crate::api::status::Pending) -> Refusal {
+        let what = format!("{cohort} → {}", pending.percent);
+        if let Some(pause) = self.status.pauses.first() {
+            return Refusal { check: Check::Paused, message: pause.message.clone(), until: None };
+        }
+        let earliest = pending.due.timestamp().max(self.now);
+        let open = self.plan.time_gate.next_open(earliest);
+        match self.plan.time_gate.closed(earliest) {
+            Some(closed) => self.closed(closed, &what, open),
+            None if earliest > self.now => Refusal {
+                check: Check::CohortDelay,
+                message: format!("the delay of {cohort} lasts until {}", second(earliest)),
+                until: Some(earliest),
+            },
+            None => Refusal {
+                check: Check::Delivered,
+                message: "the file does not hold the previous decision yet".to_owned(),
+                until: None,
+            },
+        }
+    }
+}

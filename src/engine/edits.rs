@@ -1,0 +1,138 @@
+//! Edits in the middle of a run: lowered asks apply at once, raised ones become pending.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Run;
+use super::position::{Mark, asked_by};
+use crate::api::status::{AskedBy, Check, CohortStatus, Pending, RaiseCause};
+use crate::api::{Percent, Reason};
+
+impl Run<'_> {
+    /// Cohorts that no longer admit the rollout's tier are raised no more; those that do again become pending.
+    pub(super) fn follow_tiers(&mut self) {
+        let plan = self.plan;
+        for i in 0..self.status.cohorts.len() {
+            let Some(cohort) = self.status.cohorts.get(i) else { continue };
+            let Some(declared) = plan.cohort(&cohort.name) else { continue };
+            let admitted = plan.admits(declared);
+            let due = self.due(&cohort.name);
+            let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
+            if !admitted {
+                cohort.pending = None;
+                cohort.tier_refused = cohort.asked > cohort.served;
+            } else if cohort.tier_refused {
+                cohort.tier_refused = false;
+                let raise = cohort.asked > cohort.served;
+                cohort.pending = raise.then(|| pending(cohort.asked, due, RaiseCause::Edit));
+            }
+        }
+    }
+
+    /// Compares what the plan's steps up to the position ask now with what they asked.
+    pub(super) fn follow_edits(&mut self) {
+        let Some(at) = self.at else { return };
+        let mut lowered = Vec::new();
+        for i in 0..self.status.cohorts.len() {
+            let Some(cohort) = self.status.cohorts.get(i).cloned() else { continue };
+            let Some((ask, by)) = self.declared(at, &cohort.name) else { continue };
+            let stands = cohort.asked_by.as_ref().is_some_and(|by| !self.still_asks(by, &cohort.name));
+            if stands {
+                continue;
+            }
+            let edited = self.edited(&cohort, ask, by);
+            if edited.served < cohort.served {
+                lowered.push(format!("{} {} → {}", cohort.name, cohort.served, edited.served));
+            }
+            if let Some(cohort) = self.status.cohorts.get_mut(i) {
+                *cohort = edited;
+            }
+        }
+        if !lowered.is_empty() {
+            self.record(Reason::EditApplied, "git", format!("an edit lowered {}", lowered.join(", ")));
+        }
+    }
+
+    fn edited(&self, cohort: &CohortStatus, ask: Percent, by: AskedBy) -> CohortStatus {
+        let mut edited = CohortStatus { asked: ask, asked_by: Some(by), ..cohort.clone() };
+        if ask < cohort.asked {
+            edited.served = cohort.served.min(ask);
+            edited.restore = cohort.restore.map(|restore| restore.min(ask));
+            edited.pending = cohort
+                .pending
+                .as_ref()
+                .filter(|_| edited.served < ask)
+                .map(|before| Pending { percent: ask, ..before.clone() });
+        } else if ask > cohort.asked {
+            let admitted = self.plan.cohort(&cohort.name).is_some_and(|declared| self.plan.admits(declared));
+            let raise = ask > cohort.served;
+            edited.tier_refused = raise && !admitted;
+            edited.pending =
+                (raise && admitted).then(|| pending(ask, self.due(&cohort.name), RaiseCause::Edit));
+        }
+        edited.tier_refused = edited.tier_refused && edited.asked > edited.served;
+        edited
+    }
+
+    /// What the last step at or before the position that names the cohort asks for it.
+    fn declared(&self, at: usize, name: &str) -> Option<(Percent, AskedBy)> {
+        self.plan
+            .steps
+            .iter()
+            .take(at + 1)
+            .rev()
+            .find_map(|step| step.asks.get(name).map(|ask| (*ask, asked_by(step))))
+    }
+
+    /// Whether the step that set an ask is still there and still names the cohort. Where it is not, the ask stands:
+    /// removing a cohort, a step or a phase lowers nobody, and raises nobody either.
+    fn still_asks(&self, by: &AskedBy, name: &str) -> bool {
+        Mark::from(by)
+            .find(self.plan)
+            .and_then(|i| self.plan.steps.get(i))
+            .is_some_and(|step| step.asks.contains_key(name))
+    }
+
+    /// Earliest instant at which this cohort may be raised: its delay after first exposure, at least now.
+    pub(super) fn due(&self, name: &str) -> Timestamp {
+        let delay = self.plan.cohort(name).map(|cohort| self.plan.delay(cohort)).unwrap_or_default();
+        let from = self.status.first_exposure.map(|exposure| exposure.delay_from.timestamp());
+        let due = from.and_then(|from| from.saturating_add(delay).ok()).unwrap_or(self.now);
+        due.max(self.now)
+    }
+
+    /// Moves to the edited audience. What is served stays with each cohort's name.
+    pub(super) fn move_audience(&mut self) {
+        let mut before: BTreeMap<String, CohortStatus> =
+            self.status.cohorts.drain(..).map(|cohort| (cohort.name.clone(), cohort)).collect();
+        self.status.cohorts = self
+            .plan
+            .audience
+            .names()
+            .map(|name| {
+                before
+                    .remove(name)
+                    .unwrap_or_else(|| CohortStatus { name: name.to_owned(), ..CohortStatus::default() })
+            })
+            .collect();
+        self.status.audience =
+            Some(crate::api::status::AudienceRef { name: self.plan.audience.name.clone() });
+        self.status.pending_audience = None;
+        let gone: Vec<String> = before
+            .values()
+            .filter(|cohort| !cohort.served.is_zero())
+            .map(|cohort| format!("{} {}", cohort.name, cohort.served))
+            .collect();
+        let mut message = format!("the audience is now {}", self.plan.audience.name);
+        if !gone.is_empty() {
+            message.push_str(&format!("; gone with it: {}", gone.join(", ")));
+        }
+        self.record(Reason::AudienceChanged, "git", message);
+    }
+}
+
+/// A raise that the door has not judged yet.
+pub(super) fn pending(percent: Percent, due: Timestamp, cause: RaiseCause) -> Pending {
+    Pending { percent, check: Check::CohortDelay, due: due.into(), cause }
+}

@@ -1,0 +1,150 @@
+//! The decision: what a rollout serves next, as a pure function of its plan, its state, some facts and the time.
+
+use jiff::Timestamp;
+
+use crate::api::featurerollout::DeletionPolicy;
+use crate::api::status::{HISTORY, HistoryEntry, PauseCause};
+use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::plan::Plan;
+
+mod advance;
+mod begin;
+mod door;
+mod edits;
+mod position;
+pub mod report;
+pub mod timeline;
+mod wake;
+
+pub use report::{Delivery, Report, report};
+
+/// What is true outside of the plan and the state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// UID of the object.
+    pub uid: String,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// Whether the file holds the state as it was persisted last.
+    pub delivered: bool,
+    /// Whether the FlagSet's `emergency` asks for control.
+    pub emergency: bool,
+    /// The dependencies that are not met, in words.
+    pub unmet: Vec<String>,
+    /// What the file says of the flag, where a beginning has to know.
+    pub live: Option<Live>,
+}
+
+impl Facts {
+    /// Nothing is in the way: as offline commands assume.
+    pub fn favourable(uid: &str) -> Facts {
+        Facts {
+            uid: uid.to_owned(),
+            deleting: false,
+            delivered: true,
+            emergency: false,
+            unmet: Vec::new(),
+            live: None,
+        }
+    }
+}
+
+/// What the file's metadata say of a flag.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// UID of the rollout that wrote it.
+    pub uid: String,
+    /// Revision it wrote.
+    pub revision: i64,
+    /// Its attempt.
+    pub attempt: i32,
+    /// Phase of its position; empty before the first step.
+    pub phase: String,
+    /// Name or number of its step.
+    pub step: String,
+    /// What it serves, in the order of its audience.
+    pub served: Vec<(String, Percent)>,
+    /// Name of its audience.
+    pub audience: String,
+}
+
+/// What follows from the plan, the state, the facts and the time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The new state. Its report part is still the old one.
+    pub status: FeatureRolloutStatus,
+    /// When the next decision may differ by the passing of time alone; later than now.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Decides what a rollout serves at `now`.
+///
+/// Total and deterministic: the same arguments give the same decision, and deciding again on its outcome at the
+/// same instant changes nothing as long as the facts stay the same.
+pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp) -> Decision {
+    let mut run = Run::new(plan, status.clone(), facts, now);
+    run.begin();
+    if facts.deleting {
+        run.delete();
+        return Decision { status: run.status, wake_at: None };
+    }
+    run.follow_attempt();
+    run.pause_if(PauseCause::Suspended, plan.suspend);
+    run.pause_if(PauseCause::Emergency, facts.emergency);
+    run.relocate();
+    run.keep_the_clock();
+    run.follow_tiers();
+    run.follow_edits();
+    run.advance();
+    let wake_at = run.wake_at();
+    Decision { status: run.status, wake_at }
+}
+
+/// One decision in the making.
+struct Run<'a> {
+    plan: &'a Plan,
+    facts: &'a Facts,
+    now: Timestamp,
+    status: FeatureRolloutStatus,
+    /// Index of the position among the plan's steps.
+    at: Option<usize>,
+    /// Whether a raising step has been entered in this decision, which is not delivered then.
+    entered: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, status: FeatureRolloutStatus, facts: &'a Facts, now: Timestamp) -> Run<'a> {
+        // Read back, the state must equal what was decided: nothing finer than it can hold.
+        let now = crate::api::MicroTime::from(now).timestamp();
+        Run { plan, facts, now, status, at: None, entered: false }
+    }
+
+    fn record(&mut self, reason: Reason, who: &str, message: String) {
+        let seq = self.status.last_seq() + 1;
+        self.status.history.push(HistoryEntry {
+            seq,
+            at: self.now.into(),
+            reason,
+            message,
+            who: who.to_owned(),
+        });
+        let excess = self.status.history.len().saturating_sub(HISTORY);
+        self.status.history.drain(..excess);
+    }
+
+    /// A deleted rollout is frozen, or goes to control where its policy says so.
+    fn delete(&mut self) {
+        if self.plan.deletion_policy != DeletionPolicy::Control || !self.status.exposed() {
+            return;
+        }
+        for cohort in &mut self.status.cohorts {
+            cohort.served = Percent::ZERO;
+            cohort.pending = None;
+            cohort.restore = None;
+        }
+        self.record(Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests;

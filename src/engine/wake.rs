@@ -1,0 +1,58 @@
+//! When the passing of time alone may change the decision.
+
+use jiff::Timestamp;
+
+use super::Run;
+use super::door::Raise;
+use crate::api::status::Check;
+
+impl Run<'_> {
+    /// The next instant, later than now, at which deciding again may say something else.
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        if !self.status.pauses.is_empty() {
+            return None;
+        }
+        let gate = &self.plan.time_gate;
+        let edit_waits = self.status.pending_audience.is_some()
+            || self.status.cohorts.iter().any(|cohort| cohort.restore.is_some());
+        let edit = edit_waits.then(|| gate.next_open(self.now)).flatten();
+        let pending = self
+            .status
+            .cohorts
+            .iter()
+            .filter_map(|cohort| cohort.pending.as_ref())
+            .filter_map(|pending| gate.next_open(pending.due.timestamp().max(self.now)));
+        let completion = self.last_hold_end().filter(|_| self.nothing_pending());
+        [self.step_wake(), edit, completion]
+            .into_iter()
+            .flatten()
+            .chain(pending)
+            .filter(|at| *at > self.now)
+            .min()
+    }
+
+    /// When the next step may be entered, or when what it waits for changes by time alone.
+    fn step_wake(&self) -> Option<Timestamp> {
+        if self.status.position.is_some() && self.at.is_none() {
+            return None;
+        }
+        let step = self.plan.steps.get(self.at.map_or(0, |at| at + 1))?;
+        let waiting = self.status.waiting_for.as_ref()?;
+        match waiting.check {
+            Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze => {
+                let until = waiting.until.map(|until| until.timestamp());
+                // An approval that is missing shows as soon as the time has come, whatever the windows say.
+                let (_, earliest) = self.earliest(step);
+                match self.door(Raise::StillStep(step)) {
+                    Some(refusal) if refusal.check != Check::Approval && needs_approval(step) => Some(earliest),
+                    _ => until,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+fn needs_approval(step: &crate::plan::Step) -> bool {
+    step.approval == crate::plan::Approval::Missing
+}

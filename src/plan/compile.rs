@@ -1,0 +1,248 @@
+//! A spec and what it names, compiled into a [`Plan`] or into every error.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::steps::{self, steps};
+use super::time_gate::WindowList;
+use super::{Audience, Cohort, Dependency, FieldError, Need, Plan, Refs, TimeGate, cohort_set_name};
+use crate::api::cohort::Cohort as ApiCohort;
+use crate::api::{FeatureRollout, Freeze, Window};
+use crate::flags::condition;
+
+/// Compiles a rollout.
+///
+/// # Errors
+/// All that is wrong with the spec, each with its field path. Errors with `missing` set end when the named object
+/// appears; the others only when somebody edits the spec.
+pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<FieldError>> {
+    let spec = &rollout.spec;
+    let mut errors = Vec::new();
+    let feature = super::feature::feature(rollout, &mut errors);
+
+    if let Some(reference) = &spec.flag_set_ref
+        && refs.flag_set.is_none()
+    {
+        errors.push(
+            FieldError::missing("spec.flagSetRef.name", "there is no such FlagSet").with_value(&reference.name),
+        );
+    }
+    let (owner, declared) = cohorts(rollout, refs, &mut errors);
+    let names: Vec<String> = declared.iter().map(|cohort| cohort.name.clone()).collect();
+
+    let schedule = spec.schedule.clone().unwrap_or_default();
+    let set_zone = refs
+        .flag_set
+        .and_then(|set| set.spec.time_zone.as_deref())
+        .and_then(|name| zone(name, "FlagSet spec.timeZone", &mut errors))
+        .unwrap_or(TimeZone::UTC);
+    let own_zone = schedule
+        .time_zone
+        .as_deref()
+        .map(|name| zone(name, "spec.schedule.timeZone", &mut errors).unwrap_or(TimeZone::UTC))
+        .unwrap_or_else(|| set_zone.clone());
+
+    let start_at = schedule.start_at.map(|at| at.timestamp());
+    let context = steps::Context { cohorts: &names, start_at, zone: &own_zone };
+    let steps = steps(spec, &context, &mut errors);
+
+    for cohort in spec.baseline.keys() {
+        if !names.is_empty() && !names.contains(cohort) {
+            errors.push(FieldError::new(
+                format!("spec.baseline.{cohort}"),
+                format!("there is no cohort {cohort:?}: the cohorts are {}", names.join(", ")),
+            ));
+        }
+    }
+    check_times("spec.schedule", &schedule.windows, &schedule.freezes, &mut errors);
+    let time_gate = time_gate(refs, (own_zone, &schedule.windows), set_zone, &schedule.freezes);
+    check_opens(&time_gate, start_at, &mut errors);
+    let depends_on = dependencies(rollout, &mut errors);
+    if spec.attempt < 1 {
+        errors.push(FieldError::new("spec.attempt", "counts from 1").with_value(spec.attempt));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Plan {
+        namespace: rollout.metadata.namespace.clone().unwrap_or_default(),
+        name: rollout.metadata.name.clone().unwrap_or_default(),
+        feature,
+        audience: Audience::new(&owner, &declared),
+        cohorts: declared
+            .into_iter()
+            .map(|cohort| Cohort {
+                name: cohort.name,
+                share: cohort.share,
+                admits: cohort.admits,
+                delay: cohort.delay.unwrap_or_default().signed(),
+            })
+            .collect(),
+        cohort_policy: spec.cohort_policy,
+        baseline: spec.baseline.clone(),
+        attempt: spec.attempt,
+        suspend: spec.suspend,
+        deletion_policy: spec.deletion_policy,
+        start_at,
+        time_gate,
+        on_missed: schedule.on_missed,
+        depends_on,
+        steps,
+    })
+}
+
+/// Who owns the cohorts, and the cohorts.
+fn cohorts(rollout: &FeatureRollout, refs: Refs<'_>, errors: &mut Vec<FieldError>) -> (String, Vec<ApiCohort>) {
+    let name = rollout.metadata.name.clone().unwrap_or_default();
+    if let Some(inline) = &rollout.spec.cohorts {
+        if rollout.spec.cohort_set_ref.is_some() {
+            errors.push(FieldError::new("spec.cohortSetRef", "stands beside spec.cohorts: give one of them"));
+        }
+        check_cohorts("spec.cohorts", inline, errors);
+        return (name, inline.clone());
+    }
+    let Some(set_name) = cohort_set_name(rollout, refs.flag_set) else {
+        if rollout.spec.flag_set_ref.is_none() || refs.flag_set.is_some() {
+            errors.push(FieldError::new(
+                "spec.cohorts",
+                "there are no cohorts: give cohorts or cohortSetRef, or a FlagSet that names a CohortSet",
+            ));
+        }
+        return (name, Vec::new());
+    };
+    match refs.cohort_set {
+        Some(set) => {
+            check_cohorts(&format!("CohortSet {set_name} spec.cohorts"), &set.spec.cohorts, errors);
+            (set_name.to_owned(), set.spec.cohorts.clone())
+        }
+        None => {
+            let path = if rollout.spec.cohort_set_ref.is_some() {
+                "spec.cohortSetRef.name"
+            } else {
+                "FlagSet spec.cohortSetRef.name"
+            };
+            errors.push(FieldError::missing(path, "there is no such CohortSet").with_value(set_name));
+            (set_name.to_owned(), Vec::new())
+        }
+    }
+}
+
+/// Checks a list of cohorts, wherever it stands; `path` is where.
+pub(crate) fn check_cohorts(path: &str, cohorts: &[ApiCohort], errors: &mut Vec<FieldError>) {
+    if cohorts.is_empty() {
+        errors.push(FieldError::new(path, "is empty: there is at least one cohort"));
+    }
+    let mut names = BTreeSet::new();
+    for (i, cohort) in cohorts.iter().enumerate() {
+        if !names.insert(cohort.name.as_str()) {
+            errors.push(
+                FieldError::new(format!("{path}[{i}].name"), "is the name of another cohort too")
+                    .with_value(&cohort.name),
+            );
+        }
+        let expressions = cohort.matches.iter().flat_map(|matches| &matches.expressions);
+        for (e, expression) in expressions.enumerate() {
+            if let Err(message) = condition::validate(expression) {
+                errors.push(
+                    FieldError::new(format!("{path}[{i}].match.expressions[{e}]"), message)
+                        .with_value(&expression.key),
+                );
+            }
+        }
+    }
+}
+
+/// The zone of an IANA name; an error is added when there is none.
+pub(crate) fn zone(name: &str, path: &str, errors: &mut Vec<FieldError>) -> Option<TimeZone> {
+    match TimeZone::get(name) {
+        Ok(zone) => Some(zone),
+        Err(_) => {
+            errors.push(
+                FieldError::new(path, "is no time zone of the IANA database, such as America/Los_Angeles")
+                    .with_value(name),
+            );
+            None
+        }
+    }
+}
+
+/// Checks windows and freezes, wherever they stand; `path` is where.
+pub(crate) fn check_times(path: &str, windows: &[Window], freezes: &[Freeze], errors: &mut Vec<FieldError>) {
+    for (i, window) in windows.iter().enumerate() {
+        if window.from >= window.to {
+            errors.push(
+                FieldError::new(
+                    format!("{path}.windows[{i}]"),
+                    "from must come before to; a window does not cross midnight: write two",
+                )
+                .with_value(format!("{} to {}", window.from, window.to)),
+            );
+        }
+        if window.days.as_ref().is_some_and(Vec::is_empty) {
+            errors.push(FieldError::new(format!("{path}.windows[{i}].days"), "is empty: leave it out for every day"));
+        }
+    }
+    for (i, freeze) in freezes.iter().enumerate() {
+        if freeze.from >= freeze.to {
+            errors.push(
+                FieldError::new(format!("{path}.freezes[{i}]"), "from must come before to").with_value(&freeze.name),
+            );
+        }
+    }
+}
+
+fn time_gate(
+    refs: Refs<'_>,
+    (own_zone, own_windows): (TimeZone, &[Window]),
+    set_zone: TimeZone,
+    own_freezes: &[Freeze],
+) -> TimeGate {
+    let set_windows = refs.flag_set.map_or(&[][..], |set| &set.spec.windows);
+    let set_freezes = refs.flag_set.map_or(&[][..], |set| &set.spec.freezes);
+    TimeGate {
+        lists: [(own_zone, own_windows), (set_zone, set_windows)]
+            .into_iter()
+            .filter(|(_, windows)| !windows.is_empty())
+            .map(|(zone, windows)| WindowList { zone, windows: windows.to_vec() })
+            .collect(),
+        freezes: own_freezes.iter().chain(set_freezes).cloned().collect(),
+    }
+}
+
+/// A raise must be possible at some time after the start and the freezes.
+fn check_opens(gate: &TimeGate, start_at: Option<Timestamp>, errors: &mut Vec<FieldError>) {
+    let mut probe = gate.clone();
+    probe.lists.retain(|list| list.windows.iter().all(|window| window.from < window.to));
+    // Zones change seldom: any recent instant will do for a rollout without a start.
+    let recent = Timestamp::from_second(1_735_689_600).unwrap_or_default();
+    if probe.next_open(start_at.unwrap_or(recent)).is_none() {
+        errors.push(FieldError::new(
+            "spec.schedule.windows",
+            "never open: no instant lies in a window of the rollout and of its FlagSet",
+        ));
+    }
+}
+
+fn dependencies(rollout: &FeatureRollout, errors: &mut Vec<FieldError>) -> Vec<Dependency> {
+    let mut found = Vec::new();
+    for (i, dependency) in rollout.spec.depends_on.iter().enumerate() {
+        let path = format!("spec.dependsOn[{i}]");
+        if rollout.metadata.name.as_deref() == Some(dependency.name.as_str()) {
+            errors.push(
+                FieldError::new(format!("{path}.name"), "is the rollout itself").with_value(&dependency.name),
+            );
+        }
+        let need = match (dependency.condition, &dependency.phase) {
+            (Some(condition), None) => Need::Condition(condition),
+            (None, Some(phase)) => Need::Phase(phase.clone()),
+            _ => {
+                errors.push(FieldError::new(path, "give exactly one of condition and phase"));
+                continue;
+            }
+        };
+        found.push(Dependency { name: dependency.name.clone(), need });
+    }
+    found
+}

@@ -1,0 +1,84 @@
+//! The flag of a rollout, defaults filled in and checked.
+
+use serde_json::{Value, json};
+
+use super::{Feature, FieldError};
+use crate::api::FeatureRollout;
+
+/// The flag of a rollout. Errors are added to `errors`; what is returned then is good for further checks only.
+pub(super) fn feature(rollout: &FeatureRollout, errors: &mut Vec<FieldError>) -> Feature {
+    let declared = rollout.spec.feature.clone().unwrap_or_default();
+    let key = super::flag_key(rollout).to_owned();
+    let variants: Vec<(String, Value)> = match declared.variants {
+        Some(variants) => variants.into_iter().map(|v| (v.name, v.value)).collect(),
+        None => vec![("enabled".to_owned(), json!(true)), ("disabled".to_owned(), json!(false))],
+    };
+    let feature = Feature {
+        control: declared.control.unwrap_or_else(|| "disabled".to_owned()),
+        treatment: declared.treatment.unwrap_or_else(|| "enabled".to_owned()),
+        bucket_by: declared.bucket_by.unwrap_or_else(|| "targetingKey".to_owned()),
+        salt: declared.salt.unwrap_or_else(|| key.clone()),
+        title: declared.title,
+        owner: declared.owner,
+        tier: declared.tier,
+        key,
+        variants,
+    };
+    check(&feature, errors);
+    feature
+}
+
+fn check(feature: &Feature, errors: &mut Vec<FieldError>) {
+    let names: Vec<&str> = feature.variants.iter().map(|(name, _)| name.as_str()).collect();
+    for (field, name) in [("control", &feature.control), ("treatment", &feature.treatment)] {
+        if !names.contains(&name.as_str()) {
+            errors.push(
+                FieldError::new(
+                    format!("spec.feature.{field}"),
+                    format!("is no variant: name one of {}", names.join(", ")),
+                )
+                .with_value(name),
+            );
+        }
+    }
+    if feature.control == feature.treatment {
+        errors.push(
+            FieldError::new("spec.feature.treatment", "must differ from control")
+                .with_value(&feature.treatment),
+        );
+    }
+    let first = feature.variants.first().map_or("", |(_, value)| json_type(value));
+    for (i, (name, value)) in feature.variants.iter().enumerate() {
+        let path = format!("spec.feature.variants[{i}]");
+        if names.iter().filter(|other| *other == name).count() > 1 {
+            errors.push(
+                FieldError::new(format!("{path}.name"), "is the name of another variant too").with_value(name),
+            );
+        }
+        match json_type(value) {
+            found @ ("null" | "array") => errors.push(FieldError::new(
+                format!("{path}.value"),
+                format!("is {found}: flagd knows booleans, strings, numbers and objects"),
+            )),
+            found if found != first => errors.push(
+                FieldError::new(
+                    format!("{path}.value"),
+                    format!("is a {found} where the first variant is a {first}: all variants are of one type"),
+                )
+                .with_value(value),
+            ),
+            _ => {}
+        }
+    }
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

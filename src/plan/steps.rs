@@ -1,0 +1,246 @@
+//! Phases unrolled into the one list of steps that the engine walks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+
+use super::audience::short_digest;
+use super::{Approval, FieldError, Step};
+use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
+use crate::api::Percent;
+
+/// How long a step is kept when nothing else is said.
+const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the steps of a spec are compiled against.
+pub(super) struct Context<'a> {
+    pub cohorts: &'a [String],
+    pub start_at: Option<Timestamp>,
+    pub zone: &'a TimeZone,
+}
+
+/// Every step of every phase in order; errors are added to `errors`.
+pub(super) fn steps(spec: &FeatureRolloutSpec, context: &Context<'_>, errors: &mut Vec<FieldError>) -> Vec<Step> {
+    if spec.phases.is_empty() {
+        errors.push(FieldError::new("spec.phases", "is empty: a rollout has at least one phase"));
+    }
+    let mut drafts = Vec::new();
+    let mut names = BTreeSet::new();
+    for (p, phase) in spec.phases.iter().enumerate() {
+        let path = format!("spec.phases[{p}]");
+        if !names.insert(phase.name.as_str()) {
+            errors.push(
+                FieldError::new(format!("{path}.name"), "is the name of another phase too").with_value(&phase.name),
+            );
+        }
+        match (&phase.steps, &phase.ramp) {
+            (Some(steps), None) => drafts.extend(plain(spec, phase, steps, &path, context, errors)),
+            (None, Some(ramp)) => drafts.extend(unrolled(spec, phase, ramp, &path, context, errors)),
+            (Some(_), Some(_)) => errors.push(FieldError::new(&path, "has steps and a ramp: give exactly one")),
+            (None, None) => errors.push(FieldError::new(&path, "has neither steps nor a ramp: give exactly one")),
+        }
+    }
+    settle_holds(drafts)
+}
+
+/// A step whose hold may still depend on the next one's date.
+struct Draft {
+    step: Step,
+    hold: Option<SignedDuration>,
+}
+
+fn settle_holds(drafts: Vec<Draft>) -> Vec<Step> {
+    let dates: Vec<Option<Timestamp>> = drafts.iter().map(|draft| draft.step.date).collect();
+    drafts
+        .into_iter()
+        .enumerate()
+        .map(|(i, draft)| {
+            let next = dates.get(i + 1).copied().flatten();
+            let between = draft.step.date.zip(next).map(|(this, next)| next.duration_since(this));
+            let hold = draft.hold.unwrap_or_else(|| match between {
+                Some(distance) => distance.clamp(SignedDuration::ZERO, DEFAULT_HOLD),
+                None => DEFAULT_HOLD,
+            });
+            Step { hold, ..draft.step }
+        })
+        .collect()
+}
+
+fn plain(
+    spec: &FeatureRolloutSpec,
+    phase: &api::Phase,
+    steps: &[api::Step],
+    path: &str,
+    context: &Context<'_>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<Draft> {
+    if steps.is_empty() {
+        errors.push(FieldError::new(format!("{path}.steps"), "is empty: a phase has at least one step"));
+    }
+    let mut names = BTreeSet::new();
+    steps
+        .iter()
+        .enumerate()
+        .map(|(s, step)| {
+            let path = format!("{path}.steps[{s}]");
+            if let Some(name) = &step.name
+                && !names.insert(name.as_str())
+            {
+                errors.push(
+                    FieldError::new(format!("{path}.name"), "is the name of another step of the phase too")
+                        .with_value(name),
+                );
+            }
+            if step.cohorts.is_empty() {
+                errors.push(FieldError::new(format!("{path}.cohorts"), "is empty: a step asks at least one cohort"));
+            }
+            for cohort in step.cohorts.keys() {
+                known_cohort(cohort, format!("{path}.cohorts.{cohort}"), context, errors);
+            }
+            let approval = approval(spec, phase, step, &path, errors);
+            Draft {
+                hold: step.hold.map(|hold| hold.signed()),
+                step: Step {
+                    date: date(step, &path, context, errors),
+                    approval,
+                    ..bare(phase, s, steps.len(), step.name.clone(), step.cohorts.clone())
+                },
+            }
+        })
+        .collect()
+}
+
+fn unrolled(
+    spec: &FeatureRolloutSpec,
+    phase: &api::Phase,
+    ramp: &api::Ramp,
+    path: &str,
+    context: &Context<'_>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<Draft> {
+    let path = format!("{path}.ramp");
+    if ramp.percents.is_empty() {
+        errors.push(FieldError::new(format!("{path}.percents"), "is empty: a ramp has at least one percentage"));
+    }
+    if let Some(i) = ramp.percents.windows(2).position(|pair| matches!(pair, [a, b] if a >= b)) {
+        errors.push(
+            FieldError::new(
+                format!("{path}.percents[{}]", i + 1),
+                "is not above the one before: the percentages of a ramp rise",
+            )
+            .with_value(ramp.percents.get(i + 1).copied().unwrap_or_default()),
+        );
+    }
+    let cohorts = ramp.cohorts.as_deref().unwrap_or(context.cohorts);
+    for (i, cohort) in ramp.cohorts.iter().flatten().enumerate() {
+        known_cohort(cohort, format!("{path}.cohorts[{i}]"), context, errors);
+    }
+    let of = ramp.percents.len();
+    ramp.percents
+        .iter()
+        .enumerate()
+        .map(|(i, percent)| {
+            let asks: BTreeMap<String, Percent> = cohorts.iter().map(|name| (name.clone(), *percent)).collect();
+            let name = percent.to_string();
+            let given = spec.approvals.iter().any(|a| a.phase == phase.name && a.step == name);
+            Draft {
+                hold: Some(ramp.every.map_or(DEFAULT_HOLD, |every| every.signed())),
+                step: Step {
+                    ramp: Some(*percent),
+                    approval: if given { Approval::Given } else { Approval::NotRequired },
+                    ..bare(phase, i, of, Some(name), asks)
+                },
+            }
+        })
+        .collect()
+}
+
+fn bare(
+    phase: &api::Phase,
+    index: usize,
+    of: usize,
+    name: Option<String>,
+    asks: BTreeMap<String, Percent>,
+) -> Step {
+    Step {
+        phase: phase.name.clone(),
+        number: index + 1,
+        of,
+        name,
+        ramp: None,
+        content: short_digest(&serde_json::to_vec(&asks).unwrap_or_default()),
+        date: None,
+        asks,
+        hold: DEFAULT_HOLD,
+        approval: Approval::NotRequired,
+    }
+}
+
+fn known_cohort(cohort: &str, path: String, context: &Context<'_>, errors: &mut Vec<FieldError>) {
+    if !context.cohorts.is_empty() && !context.cohorts.iter().any(|known| known == cohort) {
+        errors.push(FieldError::new(
+            path,
+            format!("there is no cohort {cohort:?}: the cohorts are {}", context.cohorts.join(", ")),
+        ));
+    }
+}
+
+fn approval(
+    spec: &FeatureRolloutSpec,
+    phase: &api::Phase,
+    step: &api::Step,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) -> Approval {
+    if step.approval.unwrap_or_default() == ApprovalPolicy::NotRequired {
+        return Approval::NotRequired;
+    }
+    let Some(name) = &step.name else {
+        errors.push(FieldError::new(format!("{path}.name"), "is missing: a step that requires approval has a name"));
+        return Approval::Missing;
+    };
+    let given = spec.approvals.iter().any(|a| a.phase == phase.name && a.step == *name);
+    if given { Approval::Given } else { Approval::Missing }
+}
+
+/// The step's own date. Week n is the start's local date and time plus n-1 weeks on the civil calendar.
+fn date(
+    step: &api::Step,
+    path: &str,
+    context: &Context<'_>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Timestamp> {
+    match (step.at, step.week) {
+        (Some(_), Some(_)) => {
+            errors.push(FieldError::new(path, "has at and week: give one of them"));
+            None
+        }
+        (Some(at), None) => Some(at.timestamp()),
+        (None, None) => None,
+        (None, Some(week)) => {
+            let path = format!("{path}.week");
+            let Some(start) = context.start_at else {
+                errors.push(
+                    FieldError::new(path, "needs a start: set spec.schedule.startAt").with_value(week),
+                );
+                return None;
+            };
+            if !(1..=520).contains(&week) {
+                errors.push(FieldError::new(path, "is not between 1 and 520").with_value(week));
+                return None;
+            }
+            let local = start.to_zoned(context.zone.clone()).datetime();
+            let date = local
+                .checked_add((week - 1).weeks())
+                .and_then(|local| local.to_zoned(context.zone.clone()));
+            match date {
+                Ok(date) => Some(date.timestamp()),
+                Err(error) => {
+                    errors.push(FieldError::new(path, error.to_string()).with_value(week));
+                    None
+                }
+            }
+        }
+    }
+}
