@@ -1,1 +1,3 @@
 //! Sluice: a Kubernetes operator for feature rollouts.
+
+pub mod sandbox;
