@@ -1,3 +1,7 @@
 //! Sluice: a Kubernetes operator for feature rollouts.
 
 pub mod api;
+pub mod engine;
+pub mod flags;
+pub mod plan;
+pub mod sandbox;

@@ -104,9 +104,10 @@ impl Run<'_> {
         if earliest <= self.now {
             return None;
         }
-        // What the plan says for the entry, windows included: so this stands unchanged until then.
+        // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
+        // approval shows as soon as the time has come, whatever the windows say.
         let until = match raise {
-            Raise::Step(_) => self.plan.time_gate.next_open(earliest),
+            Raise::Step(step) if step.approval != Approval::Missing => self.plan.time_gate.next_open(earliest),
             _ => Some(earliest),
         };
         let name = describe_step(step);

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::Run;
-use super::door::Raise;
 use crate::api::status::Check;
 
 impl Run<'_> {
@@ -36,23 +35,10 @@ impl Run<'_> {
         if self.status.position.is_some() && self.at.is_none() {
             return None;
         }
-        let step = self.plan.steps.get(self.at.map_or(0, |at| at + 1))?;
+        self.plan.steps.get(self.at.map_or(0, |at| at + 1))?;
         let waiting = self.status.waiting_for.as_ref()?;
-        match waiting.check {
-            Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze => {
-                let until = waiting.until.map(|until| until.timestamp());
-                // An approval that is missing shows as soon as the time has come, whatever the windows say.
-                let (_, earliest) = self.earliest(step);
-                match self.door(Raise::StillStep(step)) {
-                    Some(refusal) if refusal.check != Check::Approval && needs_approval(step) => Some(earliest),
-                    _ => until,
-                }
-            }
-            _ => None,
-        }
+        let by_time =
+            matches!(waiting.check, Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze);
+        waiting.until.filter(|_| by_time).map(|until| until.timestamp())
     }
-}
-
-fn needs_approval(step: &crate::plan::Step) -> bool {
-    step.approval == crate::plan::Approval::Missing
 }
