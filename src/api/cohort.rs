@@ -104,9 +104,7 @@ pub enum Operator {
 }
 
 /// How settled a feature is; a cohort says which tiers it admits.
-#[derive(
-    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord,
-)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
     /// For those who want the newest.
     Preview,

@@ -19,11 +19,32 @@ use super::{Cohort, Condition};
     derive = "PartialEq",
     derive = "Default",
     doc = "A CohortSet divides an audience into ordered cohorts that rollouts share.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the set is valid"),
-    printcolumn(name = "Cohorts", type_ = "string", json_path = ".status.cohorts", description = "Names of the cohorts, in order"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the set is valid"
+    ),
+    printcolumn(
+        name = "Cohorts",
+        type_ = "string",
+        json_path = ".status.cohorts",
+        description = "Names of the cohorts, in order"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why, in words")
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1,
+        description = "Why, in words"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CohortSetSpec {

@@ -55,7 +55,5 @@ pub fn merge(prior: &[Condition], want: &[Want], generation: i64, now: Timestamp
 
 /// Whether the condition of this type is true.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions
-        .iter()
-        .any(|condition| condition.type_ == type_ && condition.status == "True")
+    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }

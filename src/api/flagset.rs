@@ -23,15 +23,57 @@ use super::{Condition, Freeze, LocalRef, Window};
     derive = "PartialEq",
     derive = "Default",
     doc = "A FlagSet is a file of feature flags that an app mounts, written by the rollouts that name it.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the file is written"),
-    printcolumn(name = "Flags", type_ = "integer", json_path = ".status.flags", description = "Flags in the file"),
-    printcolumn(name = "Size", type_ = "integer", json_path = ".status.size", description = "Bytes of the file"),
-    printcolumn(name = "Revision", type_ = "integer", json_path = ".status.revision", description = "Grows with each write of the file"),
-    printcolumn(name = "Orphans", type_ = "string", json_path = ".status.orphanKeys", description = "Flags whose rollout is gone"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the file is written"
+    ),
+    printcolumn(
+        name = "Flags",
+        type_ = "integer",
+        json_path = ".status.flags",
+        description = "Flags in the file"
+    ),
+    printcolumn(
+        name = "Size",
+        type_ = "integer",
+        json_path = ".status.size",
+        description = "Bytes of the file"
+    ),
+    printcolumn(
+        name = "Revision",
+        type_ = "integer",
+        json_path = ".status.revision",
+        description = "Grows with each write of the file"
+    ),
+    printcolumn(
+        name = "Orphans",
+        type_ = "string",
+        json_path = ".status.orphanKeys",
+        description = "Flags whose rollout is gone"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "SHA256", type_ = "string", json_path = ".status.sha256", priority = 1, description = "Digest of the file"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why, in words")
+    printcolumn(
+        name = "SHA256",
+        type_ = "string",
+        json_path = ".status.sha256",
+        priority = 1,
+        description = "Digest of the file"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1,
+        description = "Why, in words"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FlagSetSpec {
@@ -111,11 +153,7 @@ fn flags_json() -> String {
 impl Output {
     /// Where the file goes when nothing else is said: key `flags.json` of the ConfigMap `name`.
     pub fn default_for(name: &str) -> Output {
-        Output {
-            config_map: name.to_owned(),
-            key: flags_json(),
-            format: Format::Flagd,
-        }
+        Output { config_map: name.to_owned(), key: flags_json(), format: Format::Flagd }
     }
 }
 

@@ -52,9 +52,5 @@ pub(crate) fn unobserved() -> i64 {
 
 /// The CustomResourceDefinitions, in the order of their names.
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![
-        crds::finish(CohortSet::crd()),
-        crds::finish(FeatureRollout::crd()),
-        crds::finish(FlagSet::crd()),
-    ]
+    vec![crds::finish(CohortSet::crd()), crds::finish(FeatureRollout::crd()), crds::finish(FlagSet::crd())]
 }

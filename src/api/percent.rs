@@ -35,20 +35,12 @@ impl Percent {
 
     /// From thousandths of a per cent; `None` above 100 000.
     pub const fn from_thousandths(thousandths: u32) -> Option<Percent> {
-        if thousandths <= Self::FULL.0 {
-            Some(Percent(thousandths))
-        } else {
-            None
-        }
+        if thousandths <= Self::FULL.0 { Some(Percent(thousandths)) } else { None }
     }
 
     /// From whole per cent; `None` above 100.
     pub const fn from_whole(percent: u32) -> Option<Percent> {
-        if percent <= 100 {
-            Some(Percent(percent * 1000))
-        } else {
-            None
-        }
+        if percent <= 100 { Some(Percent(percent * 1000)) } else { None }
     }
 
     /// Thousandths of a per cent, 0 to 100 000.

@@ -90,9 +90,7 @@ impl FromStr for TimeOfDay {
         let error = || TimeOfDayError(text.to_owned());
         let (hour, minute) = text.split_once(':').ok_or_else(error)?;
         let number = |s: &str| -> Option<u16> {
-            (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit()))
-                .then(|| s.parse().ok())
-                .flatten()
+            (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse().ok()).flatten()
         };
         let (hour, minute) = number(hour).zip(number(minute)).ok_or_else(error)?;
         if hour > 24 || minute > 59 || (hour == 24 && minute > 0) {

@@ -337,10 +337,7 @@ impl PauseCause {
     pub fn is_recovery(self) -> bool {
         matches!(
             self,
-            PauseCause::StatusLost
-                | PauseCause::Restored
-                | PauseCause::Adopted
-                | PauseCause::PositionLost
+            PauseCause::StatusLost | PauseCause::Restored | PauseCause::Adopted | PauseCause::PositionLost
         )
     }
 }

@@ -53,9 +53,7 @@ impl<'de> Deserialize<'de> for MicroTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MicroTime, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         let timestamp: Timestamp = text.parse().map_err(|_| {
-            de::Error::custom(format!(
-                "{text:?} is no instant: write one such as 2025-09-08T09:00:00Z"
-            ))
+            de::Error::custom(format!("{text:?} is no instant: write one such as 2025-09-08T09:00:00Z"))
         })?;
         Ok(timestamp.into())
     }

@@ -32,7 +32,8 @@ impl Run<'_> {
             self.status.pending_audience = None;
             return None;
         }
-        let idle = !self.status.exposed() && self.status.cohorts.iter().all(|cohort| cohort.restore.is_none());
+        let idle =
+            !self.status.exposed() && self.status.cohorts.iter().all(|cohort| cohort.restore.is_none());
         let refused = if idle { None } else { self.door(Raise::Edit) };
         if let Some(refusal) = refused {
             self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
@@ -163,13 +164,7 @@ impl Run<'_> {
         self.plan.cohort(name).is_some_and(|cohort| self.plan.admits(cohort))
     }
 
-    fn enter(
-        &mut self,
-        first: usize,
-        last: usize,
-        asks: BTreeMap<String, (Percent, AskedBy)>,
-        raises: bool,
-    ) {
+    fn enter(&mut self, first: usize, last: usize, asks: BTreeMap<String, (Percent, AskedBy)>, raises: bool) {
         let plan = self.plan;
         let Some(step) = plan.steps.get(last) else { return };
         let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.served).collect();
@@ -230,7 +225,12 @@ impl Run<'_> {
             .iter()
             .filter_map(|cohort| cohort.pending.as_ref().map(|pending| (cohort, pending)))
             .map(|(cohort, pending)| {
-                format!("{} → {} pending until {}", cohort.name, pending.percent, second(pending.due.timestamp()))
+                format!(
+                    "{} → {} pending until {}",
+                    cohort.name,
+                    pending.percent,
+                    second(pending.due.timestamp())
+                )
             })
             .collect();
         let parts: Vec<String> = changes.into_iter().chain(later).collect();

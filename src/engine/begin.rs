@@ -58,9 +58,15 @@ impl Run<'_> {
             .collect();
         self.status.position = self.position_of(live);
         let (reason, message) = if cause == PauseCause::Adopted {
-            (Reason::Adopted, "a deleted rollout of this name left its flag in the file; it is served on as it is")
+            (
+                Reason::Adopted,
+                "a deleted rollout of this name left its flag in the file; it is served on as it is",
+            )
         } else {
-            (Reason::StatusLost, "the status was empty; it was rebuilt from the file, which is served on as it is")
+            (
+                Reason::StatusLost,
+                "the status was empty; it was rebuilt from the file, which is served on as it is",
+            )
         };
         self.hold_for_recovery(cause, reason, message);
     }
@@ -205,7 +211,6 @@ impl Run<'_> {
         }
     }
 }
-
 
 /// What every cohort is served, in one line.
 pub(super) fn served_line(cohorts: &[CohortStatus]) -> String {

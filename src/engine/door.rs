@@ -9,7 +9,7 @@ use crate::plan::time_gate::Closed;
 use crate::plan::{Approval, Step};
 
 /// What wants to pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Raise<'a> {
     /// A step that raises.
     Step(&'a Step),
@@ -31,11 +31,7 @@ pub(super) struct Refusal {
 
 impl From<Refusal> for WaitingFor {
     fn from(refusal: Refusal) -> WaitingFor {
-        WaitingFor {
-            check: refusal.check,
-            message: refusal.message,
-            until: refusal.until.map(Into::into),
-        }
+        WaitingFor { check: refusal.check, message: refusal.message, until: refusal.until.map(Into::into) }
     }
 }
 
@@ -60,13 +56,13 @@ const NO: bool = false;
 /// The checks in their order. A step that raises nothing passes validity, pause, time and approval only.
 const DOOR: &[Row] = &[
     //                  step, still step, cohort, edit
-    row(Run::check_valid, [YES, YES, YES, YES]),
-    row(Run::check_pauses, [YES, YES, YES, YES]),
-    row(Run::check_dependencies, [YES, NO, NO, NO]),
-    row(Run::check_time, [YES, YES, NO, NO]),
-    row(Run::check_approval, [YES, YES, NO, NO]),
-    row(Run::check_gate, [YES, NO, YES, YES]),
-    row(Run::check_delivered, [YES, NO, YES, YES]),
+    row(check_valid, [YES, YES, YES, YES]),
+    row(check_pauses, [YES, YES, YES, YES]),
+    row(check_dependencies, [YES, NO, NO, NO]),
+    row(check_time, [YES, YES, NO, NO]),
+    row(check_approval, [YES, YES, NO, NO]),
+    row(check_gate, [YES, NO, YES, YES]),
+    row(check_delivered, [YES, NO, YES, YES]),
 ];
 
 impl Run<'_> {
@@ -82,80 +78,11 @@ impl Run<'_> {
             .find_map(|row| (row.check)(self, raise))
     }
 
-    fn check_valid(&self, _: Raise<'_>) -> Option<Refusal> {
-        self.facts.deleting.then(|| refusal(Check::Valid, "the rollout is being deleted".to_owned(), None))
-    }
-
-    fn check_pauses(&self, _: Raise<'_>) -> Option<Refusal> {
-        let pause = self.status.pauses.first()?;
-        Some(refusal(Check::Paused, pause.message.clone(), None))
-    }
-
-    fn check_dependencies(&self, _: Raise<'_>) -> Option<Refusal> {
-        if self.status.dependencies_met || self.facts.unmet.is_empty() {
-            return None;
-        }
-        Some(refusal(Check::Dependencies, format!("waits for {}", self.facts.unmet.join(" and ")), None))
-    }
-
-    fn check_time(&self, raise: Raise<'_>) -> Option<Refusal> {
-        let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
-        let (check, earliest) = self.earliest(step);
-        if earliest <= self.now {
-            return None;
-        }
-        // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
-        // approval shows as soon as the time has come, whatever the windows say.
-        let until = match raise {
-            Raise::Step(step) if step.approval != Approval::Missing => self.plan.time_gate.next_open(earliest),
-            _ => Some(earliest),
-        };
-        let name = describe_step(step);
-        if let Some(until) = until.filter(|until| *until > earliest) {
-            let closed = self.plan.time_gate.closed(earliest).unwrap_or(Closed::Window);
-            return Some(self.closed(closed, &name, Some(until)));
-        }
-        let message = match check {
-            Check::Start => format!("the rollout starts at {}", second(earliest)),
-            Check::Date => format!("{name} is due at {}", second(earliest)),
-            _ => format!("the hold before {name} lasts until {}", second(earliest)),
-        };
-        Some(refusal(check, message, until))
-    }
-
-    fn check_approval(&self, raise: Raise<'_>) -> Option<Refusal> {
-        let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
-        (step.approval == Approval::Missing).then(|| {
-            let message = format!("{} waits for approval in spec.approvals", describe_step(step));
-            refusal(Check::Approval, message, None)
-        })
-    }
-
-    fn check_gate(&self, raise: Raise<'_>) -> Option<Refusal> {
-        let closed = self.plan.time_gate.closed(self.now)?;
-        let until = self.plan.time_gate.next_open(self.now);
-        let name = match raise {
-            Raise::Step(step) | Raise::StillStep(step) => describe_step(step),
-            Raise::Cohort => "the pending raise".to_owned(),
-            Raise::Edit => "the edit".to_owned(),
-        };
-        Some(self.closed(closed, &name, until))
-    }
-
-    fn check_delivered(&self, raise: Raise<'_>) -> Option<Refusal> {
-        let shut = !self.facts.delivered || (self.entered && matches!(raise, Raise::Step(_)));
-        shut.then(|| {
-            refusal(Check::Delivered, "the file does not hold the previous decision yet".to_owned(), None)
-        })
-    }
-
     /// A closed gate as a refusal.
     pub(super) fn closed(&self, closed: Closed, what: &str, until: Option<Timestamp>) -> Refusal {
         let when = until.map(|until| format!(" until {}", second(until))).unwrap_or_default();
         match closed {
-            Closed::Window => {
-                refusal(Check::Window, format!("{what} waits for a window{when}"), until)
-            }
+            Closed::Window => refusal(Check::Window, format!("{what} waits for a window{when}"), until),
             Closed::Freeze(name) => {
                 refusal(Check::Freeze, format!("freeze {name} holds {what} back{when}"), until)
             }
@@ -180,6 +107,73 @@ impl Run<'_> {
             _ => (check, floor),
         }
     }
+}
+
+fn check_valid(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    run.facts.deleting.then(|| refusal(Check::Valid, "the rollout is being deleted".to_owned(), None))
+}
+
+fn check_pauses(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    let pause = run.status.pauses.first()?;
+    Some(refusal(Check::Paused, pause.message.clone(), None))
+}
+
+fn check_dependencies(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    if run.status.dependencies_met || run.facts.unmet.is_empty() {
+        return None;
+    }
+    Some(refusal(Check::Dependencies, format!("waits for {}", run.facts.unmet.join(" and ")), None))
+}
+
+fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
+    let (check, earliest) = run.earliest(step);
+    if earliest <= run.now {
+        return None;
+    }
+    // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
+    // approval shows as soon as the time has come, whatever the windows say.
+    let until = match raise {
+        Raise::Step(step) if step.approval != Approval::Missing => run.plan.time_gate.next_open(earliest),
+        _ => Some(earliest),
+    };
+    let name = describe_step(step);
+    if let Some(until) = until.filter(|until| *until > earliest) {
+        let closed = run.plan.time_gate.closed(earliest).unwrap_or(Closed::Window);
+        return Some(run.closed(closed, &name, Some(until)));
+    }
+    let message = match check {
+        Check::Start => format!("the rollout starts at {}", second(earliest)),
+        Check::Date => format!("{name} is due at {}", second(earliest)),
+        _ => format!("the hold before {name} lasts until {}", second(earliest)),
+    };
+    Some(refusal(check, message, until))
+}
+
+fn check_approval(_: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
+    (step.approval == Approval::Missing).then(|| {
+        let message = format!("{} waits for approval in spec.approvals", describe_step(step));
+        refusal(Check::Approval, message, None)
+    })
+}
+
+fn check_gate(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let closed = run.plan.time_gate.closed(run.now)?;
+    let until = run.plan.time_gate.next_open(run.now);
+    let name = match raise {
+        Raise::Step(step) | Raise::StillStep(step) => describe_step(step),
+        Raise::Cohort => "the pending raise".to_owned(),
+        Raise::Edit => "the edit".to_owned(),
+    };
+    Some(run.closed(closed, &name, until))
+}
+
+fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let shut = !run.facts.delivered || (run.entered && matches!(raise, Raise::Step(_)));
+    shut.then(|| {
+        refusal(Check::Delivered, "the file does not hold the previous decision yet".to_owned(), None)
+    })
 }
 
 fn refusal(check: Check, message: String, until: Option<Timestamp>) -> Refusal {

@@ -53,7 +53,8 @@ impl Mark<'_> {
         let found = match self.name {
             Some(_) => by_name(),
             None => {
-                let mut same = phase.iter().filter(|(_, step)| step.name.is_none() && step.content == self.content);
+                let mut same =
+                    phase.iter().filter(|(_, step)| step.name.is_none() && step.content == self.content);
                 let first = same.clone().next();
                 same.find(|(_, step)| numbered(step)).or(first)
             }

@@ -50,7 +50,9 @@ pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         Delivery::UnderWay if !status.conditions.is_empty() => return,
         Delivery::UnderWay => reconciling(Reason::Delivering, "the file is being written".to_owned()),
         Delivery::Late(message) => reconciling(Reason::Retrying, message.clone()),
-        Delivery::Failed(reason, message) => return stall(status, *reason, message, report.generation, report.now),
+        Delivery::Failed(reason, message) => {
+            return stall(status, *reason, message, report.generation, report.now);
+        }
     };
     let state = want.first().map(|ready| if ready.status { ready.reason } else { "Reconciling" });
     status.state = state.map(str::to_owned);
@@ -104,7 +106,8 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
 }
 
 fn reconciling(reason: Reason, message: String) -> Vec<Want> {
-    let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(&message) };
+    let ready =
+        Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(&message) };
     let reconciling = Want { type_: types::RECONCILING, status: true, ..ready.clone() };
     vec![ready, reconciling]
 }

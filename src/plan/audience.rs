@@ -39,10 +39,7 @@ impl Audience {
         let content = serde_json::to_vec(&cohorts).unwrap_or_default();
         // ControllerRevision names are DNS subdomains of 253 characters at most.
         let owner: String = owner.chars().take(230).collect();
-        Audience {
-            name: format!("{owner}-{}", short_digest(&content)),
-            cohorts,
-        }
+        Audience { name: format!("{owner}-{}", short_digest(&content)), cohorts }
     }
 
     /// Names of the cohorts in order.
@@ -53,9 +50,5 @@ impl Audience {
 
 /// The first 10 hexadecimal digits of the SHA-256 of some bytes.
 pub fn short_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -26,7 +26,8 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         && refs.flag_set.is_none()
     {
         errors.push(
-            FieldError::missing("spec.flagSetRef.name", "there is no such FlagSet").with_value(&reference.name),
+            FieldError::missing("spec.flagSetRef.name", "there is no such FlagSet")
+                .with_value(&reference.name),
         );
     }
     let (owner, declared) = cohorts(rollout, refs, &mut errors);
@@ -94,7 +95,11 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
 }
 
 /// Who owns the cohorts, and the cohorts.
-fn cohorts(rollout: &FeatureRollout, refs: Refs<'_>, errors: &mut Vec<FieldError>) -> (String, Vec<ApiCohort>) {
+fn cohorts(
+    rollout: &FeatureRollout,
+    refs: Refs<'_>,
+    errors: &mut Vec<FieldError>,
+) -> (String, Vec<ApiCohort>) {
     let name = rollout.metadata.name.clone().unwrap_or_default();
     if let Some(inline) = &rollout.spec.cohorts {
         if rollout.spec.cohort_set_ref.is_some() {
@@ -181,13 +186,17 @@ pub(crate) fn check_times(path: &str, windows: &[Window], freezes: &[Freeze], er
             );
         }
         if window.days.as_ref().is_some_and(Vec::is_empty) {
-            errors.push(FieldError::new(format!("{path}.windows[{i}].days"), "is empty: leave it out for every day"));
+            errors.push(FieldError::new(
+                format!("{path}.windows[{i}].days"),
+                "is empty: leave it out for every day",
+            ));
         }
     }
     for (i, freeze) in freezes.iter().enumerate() {
         if freeze.from >= freeze.to {
             errors.push(
-                FieldError::new(format!("{path}.freezes[{i}]"), "from must come before to").with_value(&freeze.name),
+                FieldError::new(format!("{path}.freezes[{i}]"), "from must come before to")
+                    .with_value(&freeze.name),
             );
         }
     }

@@ -18,12 +18,7 @@ pub struct FieldError {
 impl FieldError {
     /// An error that only an edit of the object ends.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> FieldError {
-        FieldError {
-            path: path.into(),
-            value: None,
-            message: message.into(),
-            missing: false,
-        }
+        FieldError { path: path.into(), value: None, message: message.into(), missing: false }
     }
 
     /// The same, with the value that was found.
@@ -34,10 +29,7 @@ impl FieldError {
 
     /// An error that ends when another object appears.
     pub fn missing(path: impl Into<String>, message: impl Into<String>) -> FieldError {
-        FieldError {
-            missing: true,
-            ..FieldError::new(path, message)
-        }
+        FieldError { missing: true, ..FieldError::new(path, message) }
     }
 }
 
@@ -52,9 +44,5 @@ impl fmt::Display for FieldError {
 
 /// All errors in one line, for a condition's message.
 pub fn join_errors(errors: &[FieldError]) -> String {
-    errors
-        .iter()
-        .map(FieldError::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    errors.iter().map(FieldError::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -52,7 +52,8 @@ fn check(feature: &Feature, errors: &mut Vec<FieldError>) {
         let path = format!("spec.feature.variants[{i}]");
         if names.iter().filter(|other| *other == name).count() > 1 {
             errors.push(
-                FieldError::new(format!("{path}.name"), "is the name of another variant too").with_value(name),
+                FieldError::new(format!("{path}.name"), "is the name of another variant too")
+                    .with_value(name),
             );
         }
         match json_type(value) {
@@ -63,7 +64,9 @@ fn check(feature: &Feature, errors: &mut Vec<FieldError>) {
             found if found != first => errors.push(
                 FieldError::new(
                     format!("{path}.value"),
-                    format!("is a {found} where the first variant is a {first}: all variants are of one type"),
+                    format!(
+                        "is a {found} where the first variant is a {first}: all variants are of one type"
+                    ),
                 )
                 .with_value(value),
             ),

@@ -101,10 +101,7 @@ impl Plan {
     /// Whether steps may raise this cohort, as far as its tiers are concerned.
     pub fn admits(&self, cohort: &Cohort) -> bool {
         self.cohort_policy == CohortPolicy::Ignore
-            || cohort
-                .admits
-                .as_ref()
-                .is_none_or(|tiers| tiers.contains(&self.feature.tier))
+            || cohort.admits.as_ref().is_none_or(|tiers| tiers.contains(&self.feature.tier))
     }
 
     /// How long after first exposure this cohort may first be raised.

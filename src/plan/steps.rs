@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::audience::short_digest;
 use super::{Approval, FieldError, Step};
-use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
 use crate::api::Percent;
+use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
 
 /// How long a step is kept when nothing else is said.
 const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
@@ -21,7 +21,11 @@ pub(super) struct Context<'a> {
 }
 
 /// Every step of every phase in order; errors are added to `errors`.
-pub(super) fn steps(spec: &FeatureRolloutSpec, context: &Context<'_>, errors: &mut Vec<FieldError>) -> Vec<Step> {
+pub(super) fn steps(
+    spec: &FeatureRolloutSpec,
+    context: &Context<'_>,
+    errors: &mut Vec<FieldError>,
+) -> Vec<Step> {
     if spec.phases.is_empty() {
         errors.push(FieldError::new("spec.phases", "is empty: a rollout has at least one phase"));
     }
@@ -31,14 +35,19 @@ pub(super) fn steps(spec: &FeatureRolloutSpec, context: &Context<'_>, errors: &m
         let path = format!("spec.phases[{p}]");
         if !names.insert(phase.name.as_str()) {
             errors.push(
-                FieldError::new(format!("{path}.name"), "is the name of another phase too").with_value(&phase.name),
+                FieldError::new(format!("{path}.name"), "is the name of another phase too")
+                    .with_value(&phase.name),
             );
         }
         match (&phase.steps, &phase.ramp) {
             (Some(steps), None) => drafts.extend(plain(spec, phase, steps, &path, context, errors)),
             (None, Some(ramp)) => drafts.extend(unrolled(spec, phase, ramp, &path, context, errors)),
-            (Some(_), Some(_)) => errors.push(FieldError::new(&path, "has steps and a ramp: give exactly one")),
-            (None, None) => errors.push(FieldError::new(&path, "has neither steps nor a ramp: give exactly one")),
+            (Some(_), Some(_)) => {
+                errors.push(FieldError::new(&path, "has steps and a ramp: give exactly one"))
+            }
+            (None, None) => {
+                errors.push(FieldError::new(&path, "has neither steps nor a ramp: give exactly one"))
+            }
         }
     }
     settle_holds(drafts)
@@ -93,7 +102,10 @@ fn plain(
                 );
             }
             if step.cohorts.is_empty() {
-                errors.push(FieldError::new(format!("{path}.cohorts"), "is empty: a step asks at least one cohort"));
+                errors.push(FieldError::new(
+                    format!("{path}.cohorts"),
+                    "is empty: a step asks at least one cohort",
+                ));
             }
             for cohort in step.cohorts.keys() {
                 known_cohort(cohort, format!("{path}.cohorts.{cohort}"), context, errors);
@@ -121,7 +133,10 @@ fn unrolled(
 ) -> Vec<Draft> {
     let path = format!("{path}.ramp");
     if ramp.percents.is_empty() {
-        errors.push(FieldError::new(format!("{path}.percents"), "is empty: a ramp has at least one percentage"));
+        errors.push(FieldError::new(
+            format!("{path}.percents"),
+            "is empty: a ramp has at least one percentage",
+        ));
     }
     if let Some(i) = ramp.percents.windows(2).position(|pair| matches!(pair, [a, b] if a >= b)) {
         errors.push(
@@ -141,7 +156,8 @@ fn unrolled(
         .iter()
         .enumerate()
         .map(|(i, percent)| {
-            let asks: BTreeMap<String, Percent> = cohorts.iter().map(|name| (name.clone(), *percent)).collect();
+            let asks: BTreeMap<String, Percent> =
+                cohorts.iter().map(|name| (name.clone(), *percent)).collect();
             let name = percent.to_string();
             let given = spec.approvals.iter().any(|a| a.phase == phase.name && a.step == name);
             Draft {
@@ -197,7 +213,10 @@ fn approval(
         return Approval::NotRequired;
     }
     let Some(name) = &step.name else {
-        errors.push(FieldError::new(format!("{path}.name"), "is missing: a step that requires approval has a name"));
+        errors.push(FieldError::new(
+            format!("{path}.name"),
+            "is missing: a step that requires approval has a name",
+        ));
         return Approval::Missing;
     };
     let given = spec.approvals.iter().any(|a| a.phase == phase.name && a.step == *name);
@@ -221,9 +240,8 @@ fn date(
         (None, Some(week)) => {
             let path = format!("{path}.week");
             let Some(start) = context.start_at else {
-                errors.push(
-                    FieldError::new(path, "needs a start: set spec.schedule.startAt").with_value(week),
-                );
+                errors
+                    .push(FieldError::new(path, "needs a start: set spec.schedule.startAt").with_value(week));
                 return None;
             };
             if !(1..=520).contains(&week) {
@@ -231,9 +249,8 @@ fn date(
                 return None;
             }
             let local = start.to_zoned(context.zone.clone()).datetime();
-            let date = local
-                .checked_add((week - 1).weeks())
-                .and_then(|local| local.to_zoned(context.zone.clone()));
+            let date =
+                local.checked_add((week - 1).weeks()).and_then(|local| local.to_zoned(context.zone.clone()));
             match date {
                 Ok(date) => Some(date.timestamp()),
                 Err(error) => {

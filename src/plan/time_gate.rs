@@ -69,9 +69,7 @@ impl TimeGate {
     }
 
     fn freeze_at(&self, t: Timestamp) -> Option<&Freeze> {
-        self.freezes
-            .iter()
-            .find(|freeze| freeze.from.timestamp() <= t && t < freeze.to.timestamp())
+        self.freezes.iter().find(|freeze| freeze.from.timestamp() <= t && t < freeze.to.timestamp())
     }
 }
 
@@ -104,10 +102,9 @@ impl WindowList {
         self.windows
             .iter()
             .filter(move |window| {
-                window
-                    .days
-                    .as_ref()
-                    .is_none_or(|days| days.iter().any(|day| jiff::civil::Weekday::from(*day) == date.weekday()))
+                window.days.as_ref().is_none_or(|days| {
+                    days.iter().any(|day| jiff::civil::Weekday::from(*day) == date.weekday())
+                })
             })
             .filter_map(move |window| {
                 let from = self.instant(date, window.from.minutes())?;
@@ -117,11 +114,8 @@ impl WindowList {
     }
 
     fn instant(&self, date: Date, minutes: u16) -> Option<Timestamp> {
-        let (date, minutes) = if minutes >= 1440 {
-            (date.checked_add(1.day()).ok()?, minutes - 1440)
-        } else {
-            (date, minutes)
-        };
+        let (date, minutes) =
+            if minutes >= 1440 { (date.checked_add(1.day()).ok()?, minutes - 1440) } else { (date, minutes) };
         let hour = i8::try_from(minutes / 60).ok()?;
         let minute = i8::try_from(minutes % 60).ok()?;
         let local = date.at(hour, minute, 0, 0);
@@ -156,12 +150,36 @@ mod tests {
     #[case::open_stays("UTC", "09:00", "16:00", "2025-09-08T09:00:00Z", "2025-09-08T09:00:00Z")]
     #[case::to_is_outside("UTC", "09:00", "16:00", "2025-09-08T16:00:00Z", "2025-09-09T09:00:00Z")]
     #[case::before("UTC", "09:00", "16:00", "2025-09-08T03:00:00Z", "2025-09-08T09:00:00Z")]
-    #[case::gap_moves_from_on("America/New_York", "02:30", "05:00", "2025-03-09T05:30:00Z", "2025-03-09T07:30:00Z")]
-    #[case::gap_swallows("America/New_York", "02:15", "02:45", "2025-03-09T05:30:00Z", "2025-03-09T07:15:00Z")]
-    #[case::overlap_takes_first("America/New_York", "01:30", "05:00", "2025-11-02T04:00:00Z", "2025-11-02T05:30:00Z")]
+    #[case::gap_moves_from_on(
+        "America/New_York",
+        "02:30",
+        "05:00",
+        "2025-03-09T05:30:00Z",
+        "2025-03-09T07:30:00Z"
+    )]
+    #[case::gap_swallows(
+        "America/New_York",
+        "02:15",
+        "02:45",
+        "2025-03-09T05:30:00Z",
+        "2025-03-09T07:15:00Z"
+    )]
+    #[case::overlap_takes_first(
+        "America/New_York",
+        "01:30",
+        "05:00",
+        "2025-11-02T04:00:00Z",
+        "2025-11-02T05:30:00Z"
+    )]
     #[case::end_of_day("UTC", "22:00", "24:00", "2025-09-08T23:59:59Z", "2025-09-08T23:59:59Z")]
     #[case::half_hour_zone("Asia/Kolkata", "09:00", "10:00", "2025-09-08T00:00:00Z", "2025-09-08T03:30:00Z")]
-    fn opens_next(#[case] zone: &str, #[case] from: &str, #[case] to: &str, #[case] at: &str, #[case] open: &str) {
+    fn opens_next(
+        #[case] zone: &str,
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] at: &str,
+        #[case] open: &str,
+    ) {
         assert_eq!(gate(zone, None, from, to).next_open(t(at)), Some(t(open)));
     }
 

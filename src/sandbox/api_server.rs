@@ -109,9 +109,8 @@ async fn wait(
     loop {
         poll.tick().await;
         process.check()?;
-        let request = http::Request::get(path)
-            .body(Vec::new())
-            .map_err(|e| SandboxError::Client(e.to_string()))?;
+        let request =
+            http::Request::get(path).body(Vec::new()).map_err(|e| SandboxError::Client(e.to_string()))?;
         match tokio::time::timeout(ANSWER_WITHIN, client.request_text(request)).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(e)) => *reason = format!("GET {path}: {e}"),

@@ -72,11 +72,7 @@ impl Binaries {
     /// none of them.
     fn among(folders: &[PathBuf], controller_manager: bool) -> Result<Self, &'static str> {
         let find = |name: &'static str| {
-            folders
-                .iter()
-                .map(|folder| folder.join(name))
-                .find(|file| is_program(file))
-                .ok_or(name)
+            folders.iter().map(|folder| folder.join(name)).find(|file| is_program(file)).ok_or(name)
         };
         let manager = find("kube-controller-manager");
         if controller_manager {
@@ -116,6 +112,5 @@ fn non_empty(variable: impl AsRef<OsStr>) -> Option<std::ffi::OsString> {
 }
 
 fn is_program(file: &Path) -> bool {
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

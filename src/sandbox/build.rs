@@ -16,12 +16,7 @@ use super::progress::Progress;
 /// The multi-call binary's own name, by which it supervises.
 pub(super) const MULTI_CALL: &str = "control-plane";
 /// The names it runs a program by.
-const PROGRAMS: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kubectl",
-];
+const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 
 /// The Go module, carried along so that an installed `sluice` can build it
 /// without its own sources.
@@ -29,10 +24,7 @@ const SOURCES: [(&str, &str); 4] = [
     ("go.mod", include_str!("../../tests/control-plane/go.mod")),
     ("go.sum", include_str!("../../tests/control-plane/go.sum")),
     ("main.go", include_str!("../../tests/control-plane/main.go")),
-    (
-        "supervise/supervise.go",
-        include_str!("../../tests/control-plane/supervise/supervise.go"),
-    ),
+    ("supervise/supervise.go", include_str!("../../tests/control-plane/supervise/supervise.go")),
 ];
 
 /// Without these the programs call themselves v0.0.0, and clients that look
@@ -62,10 +54,7 @@ pub(super) fn folder_in(cache: &Path) -> PathBuf {
     }
     hash.update(LINKER_FLAGS);
     hash.update(std::env::consts::ARCH);
-    let key: String = hash.finalize()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     cache.join(format!("control-plane-{key}"))
 }
 
@@ -130,22 +119,12 @@ fn write_sources(folder: &Path) -> Result<(), SandboxError> {
     Ok(())
 }
 
-async fn go_build(
-    sources: &Path,
-    binary: &Path,
-    progress: &mut Progress,
-) -> Result<(), SandboxError> {
+async fn go_build(sources: &Path, binary: &Path, progress: &mut Progress) -> Result<(), SandboxError> {
     let mut child = Command::new("go")
         // -v names each package as it compiles, which is what there is of
         // progress; no version-control stamp, since a parent folder may be
         // someone else's repository.
-        .args([
-            "build",
-            "-v",
-            "-mod=readonly",
-            "-trimpath",
-            "-buildvcs=false",
-        ])
+        .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
         .args(["-ldflags", LINKER_FLAGS, "-o"])
         .arg(binary)
         .arg(".")
@@ -163,15 +142,8 @@ async fn go_build(
         Some(stderr) => follow(stderr, progress).await,
         None => String::new(),
     };
-    let status = child
-        .wait()
-        .await
-        .map_err(SandboxError::io("wait for", Path::new("go")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(SandboxError::Build { output })
-    }
+    let status = child.wait().await.map_err(SandboxError::io("wait for", Path::new("go")))?;
+    if status.success() { Ok(()) } else { Err(SandboxError::Build { output }) }
 }
 
 /// Reads Go's output to its end and returns the last lines.

@@ -5,8 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 use super::error::SandboxError;
@@ -46,15 +46,8 @@ impl Certs {
         let service_account = key_in(&folder.join("service-account.key"))?;
         // The API server takes an elliptic-curve key for checking tokens only
         // in its public form.
-        write(
-            &folder.join("service-account.pub"),
-            &service_account.public_key_pem(),
-        )?;
-        let certs = Self {
-            folder,
-            ca: Issuer::new(params, key),
-            ca_pem,
-        };
+        write(&folder.join("service-account.pub"), &service_account.public_key_pem())?;
+        let certs = Self { folder, ca: Issuer::new(params, key), ca_pem };
         certs.write_serving_cert()?;
         Ok(certs)
     }
@@ -77,32 +70,21 @@ impl Certs {
         params.distinguished_name.push(DnType::CommonName, name);
         // rcgen keeps one value of a kind of attribute, and knows an
         // organisation by two kinds: its own and the raw object identifier.
-        let kinds = [
-            DnType::OrganizationName,
-            DnType::CustomDnType(vec![2, 5, 4, 10]),
-        ];
+        let kinds = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
         if groups.len() > kinds.len() {
-            return Err(SandboxError::TooManyGroups {
-                user: name.to_owned(),
-                groups: groups.len(),
-            });
+            return Err(SandboxError::TooManyGroups { user: name.to_owned(), groups: groups.len() });
         }
         for (kind, group) in kinds.into_iter().zip(groups) {
             params.distinguished_name.push(kind, *group);
         }
         let (cert, key) = self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)?;
-        Ok(ClientCert {
-            cert_pem: cert.pem(),
-            key_pem: key.serialize_pem(),
-        })
+        Ok(ClientCert { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
     }
 
     fn write_serving_cert(&self) -> Result<(), SandboxError> {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names)?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         let (cert, key) = self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)?;
         write(&self.file("serving.crt"), &cert.pem())?;
         write(&self.file("serving.key"), &key.serialize_pem())
@@ -124,9 +106,7 @@ impl Certs {
 
 fn ca_params() -> Result<CertificateParams, SandboxError> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "sluice sandbox");
+    params.distinguished_name.push(DnType::CommonName, "sluice sandbox");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)

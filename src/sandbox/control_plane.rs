@@ -80,17 +80,15 @@ impl ControlPlane {
             service_accounts: options.controller_manager,
             extra_args: &options.extra_api_server_args,
         };
-        let (api_server, running_api_server, url, kubeconfig, config) =
-            ports::on_free_port(async |port| {
-                let url = format!("https://127.0.0.1:{port}");
-                let kubeconfig = kubeconfig::kubeconfig(&url, certs.ca_pem(), &admin)?;
-                let config = config_of(&kubeconfig).await?;
-                let server =
-                    ApiServer::new(&binaries, data_dir.path(), &certs, &etcd_url, port, &wishes)?;
-                let process = server.start(&client_of(&config)?).await?;
-                Ok((server, process, url, kubeconfig, config))
-            })
-            .await?;
+        let (api_server, running_api_server, url, kubeconfig, config) = ports::on_free_port(async |port| {
+            let url = format!("https://127.0.0.1:{port}");
+            let kubeconfig = kubeconfig::kubeconfig(&url, certs.ca_pem(), &admin)?;
+            let config = config_of(&kubeconfig).await?;
+            let server = ApiServer::new(&binaries, data_dir.path(), &certs, &etcd_url, port, &wishes)?;
+            let process = server.start(&client_of(&config)?).await?;
+            Ok((server, process, url, kubeconfig, config))
+        })
+        .await?;
         let kubeconfig_path = data_dir.path().join("kubeconfig");
         certs::write(&kubeconfig_path, &kubeconfig::text(&kubeconfig)?)?;
 
@@ -215,11 +213,7 @@ impl ControlPlane {
     ///
     /// None at present; what would not end is killed.
     pub async fn stop(mut self) -> Result<(), SandboxError> {
-        let components = [
-            self.controller_manager.take(),
-            self.running_api_server.take(),
-            self.etcd.take(),
-        ];
+        let components = [self.controller_manager.take(), self.running_api_server.take(), self.etcd.take()];
         for process in components.into_iter().flatten() {
             process.stop().await;
         }

@@ -24,16 +24,10 @@ pub(super) async fn start(
     kubeconfig: &Path,
     client: Client,
 ) -> Result<Process, SandboxError> {
-    let program = binaries
-        .kube_controller_manager
-        .as_deref()
-        .unwrap_or(Path::new("kube-controller-manager"));
+    let program = binaries.kube_controller_manager.as_deref().unwrap_or(Path::new("kube-controller-manager"));
     let args = vec![
         flag_with("--kubeconfig", kubeconfig),
-        flag_with(
-            "--service-account-private-key-file",
-            &certs.file("service-account.key"),
-        ),
+        flag_with("--service-account-private-key-file", &certs.file("service-account.key")),
         flag_with("--root-ca-file", &certs.file("ca.crt")),
         flag_with("--cluster-signing-cert-file", &certs.file("ca.crt")),
         flag_with("--cluster-signing-key-file", &certs.file("ca.key")),
@@ -68,9 +62,9 @@ pub(super) async fn start(
     match tokio::time::timeout(READY_WITHIN, works).await {
         Ok(Ok(())) => Ok(process),
         Ok(Err(e)) => Err(e),
-        Err(_) => Err(process.not_ready(
-            READY_WITHIN,
-            "the service account default/default is not there".to_owned(),
-        )),
+        Err(_) => {
+            Err(process
+                .not_ready(READY_WITHIN, "the service account default/default is not there".to_owned()))
+        }
     }
 }

@@ -28,8 +28,7 @@ impl DataDir {
             Some(path) => {
                 fs::create_dir_all(&path).map_err(SandboxError::io("create", &path))?;
                 // Components are given absolute paths in their arguments.
-                let path =
-                    std::path::absolute(&path).map_err(SandboxError::io("resolve", &path))?;
+                let path = std::path::absolute(&path).map_err(SandboxError::io("resolve", &path))?;
                 (path, None)
             }
             None => {
@@ -43,11 +42,7 @@ impl DataDir {
             }
         };
         let lock = lock(&path)?;
-        Ok(Self {
-            path,
-            _temporary: temporary,
-            _lock: lock,
-        })
+        Ok(Self { path, _temporary: temporary, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -62,23 +57,16 @@ fn lock(folder: &Path) -> Result<File, SandboxError> {
     }
     // Locked before it has its name: a lock file that nobody holds means that
     // the folder is nobody's, and another process may be sweeping.
-    let unnamed = tempfile::NamedTempFile::new_in(folder)
-        .map_err(SandboxError::io("create a file in", folder))?;
-    unnamed
-        .as_file()
-        .lock()
-        .map_err(SandboxError::io("lock", &path))?;
-    unnamed
-        .persist(&path)
-        .map_err(|e| SandboxError::io("create", &path)(e.error))
+    let unnamed =
+        tempfile::NamedTempFile::new_in(folder).map_err(SandboxError::io("create a file in", folder))?;
+    unnamed.as_file().lock().map_err(SandboxError::io("lock", &path))?;
+    unnamed.persist(&path).map_err(|e| SandboxError::io("create", &path)(e.error))
 }
 
 fn take(file: File, folder: &Path, path: &Path) -> Result<File, SandboxError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SandboxError::InUse {
-            folder: folder.to_path_buf(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(SandboxError::InUse { folder: folder.to_path_buf() }),
         Err(TryLockError::Error(e)) => Err(SandboxError::io("lock", path)(e)),
     }
 }
@@ -89,9 +77,7 @@ fn sweep(parent: &Path) {
         return;
     };
     for folder in entries.flatten().map(|entry| entry.path()) {
-        let ours = folder
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        let ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
         if !ours {
             continue;
         }

@@ -60,9 +60,7 @@ pub enum SandboxError {
     Certificates(#[from] rcgen::Error),
 
     /// A user was asked for with more groups than a certificate can hold here.
-    #[error(
-        "user {user} is to be in {groups} groups, but the sandbox's certificates hold two at most"
-    )]
+    #[error("user {user} is to be in {groups} groups, but the sandbox's certificates hold two at most")]
     TooManyGroups {
         /// The user's name.
         user: String,
@@ -120,10 +118,6 @@ pub enum SandboxError {
 impl SandboxError {
     /// For `map_err`: an [`SandboxError::Io`] for this action on this path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+        move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
 }

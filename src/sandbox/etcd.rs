@@ -17,10 +17,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Starts etcd on a free port and waits until it listens. Returns it with its
 /// address.
-pub(super) async fn start(
-    binaries: &Binaries,
-    data_dir: &Path,
-) -> Result<(Process, String), SandboxError> {
+pub(super) async fn start(binaries: &Binaries, data_dir: &Path) -> Result<(Process, String), SandboxError> {
     ports::on_free_port(async |port| {
         let url = format!("http://127.0.0.1:{port}");
         let mut process = Process::spawn(

@@ -11,11 +11,7 @@ use super::error::SandboxError;
 const NAME: &str = "sluice-sandbox";
 
 /// A kubeconfig for the API server at `url`, as the user of the certificate.
-pub(super) fn kubeconfig(
-    url: &str,
-    ca_pem: &str,
-    client: &ClientCert,
-) -> Result<Kubeconfig, SandboxError> {
+pub(super) fn kubeconfig(url: &str, ca_pem: &str, client: &ClientCert) -> Result<Kubeconfig, SandboxError> {
     // By way of JSON, because the keys' type is not one this crate can make.
     serde_json::from_value(json!({
         "apiVersion": "v1",

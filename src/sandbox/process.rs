@@ -51,9 +51,7 @@ impl Process {
             .append(true)
             .open(&log)
             .map_err(SandboxError::io("open the log", &log))?;
-        let err = out
-            .try_clone()
-            .map_err(SandboxError::io("open the log", &log))?;
+        let err = out.try_clone().map_err(SandboxError::io("open the log", &log))?;
         let (mut command, stdin) = match supervisor {
             Some(supervisor) => {
                 let mut command = Command::new(supervisor);
@@ -74,12 +72,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(SandboxError::io("run", program))?;
-        Ok(Self {
-            name,
-            child,
-            supervised: supervisor.is_some(),
-            log,
-        })
+        Ok(Self { name, child, supervised: supervisor.is_some(), log })
     }
 
     /// Fails with the end of the log if the component has ended.

@@ -36,12 +36,7 @@ impl Progress {
             // Hidden, it still counts the time.
             ProgressBar::hidden()
         };
-        Self {
-            bar,
-            terminal,
-            what,
-            doing: String::new(),
-        }
+        Self { bar, terminal, what, doing: String::new() }
     }
 
     /// What is being done right now.

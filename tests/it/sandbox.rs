@@ -16,12 +16,7 @@ const HANG_IN: &str = "SLUICE_TEST_HANG_IN";
 
 #[tokio::test]
 async fn data_and_port_survive_a_restart_of_the_api_server() {
-    let mut plane = ControlPlane::start(Options {
-        audit_log: true,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let mut plane = ControlPlane::start(Options { audit_log: true, ..Options::default() }).await.unwrap();
     let data_dir = plane.data_dir().to_path_buf();
     let client = plane.client().unwrap();
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -46,16 +41,10 @@ async fn data_and_port_survive_a_restart_of_the_api_server() {
     assert_eq!(creations(&audit, "namespaces", "restart"), 1);
     assert_eq!(creations(&audit, "configmaps", "kept"), 1);
 
-    assert!(
-        !running_with(&data_dir).is_empty(),
-        "it runs from its data folder"
-    );
+    assert!(!running_with(&data_dir).is_empty(), "it runs from its data folder");
     plane.stop().await.unwrap();
     assert_eq!(running_with(&data_dir), Vec::<String>::new());
-    assert!(
-        !data_dir.exists(),
-        "a temporary folder goes with its sandbox"
-    );
+    assert!(!data_dir.exists(), "a temporary folder goes with its sandbox");
 }
 
 #[tokio::test]
@@ -70,10 +59,7 @@ async fn dropping_a_control_plane_kills_it() {
 #[tokio::test]
 async fn a_data_folder_goes_on_from_its_data() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        data_dir: Some(folder.path().to_path_buf()),
-        ..Options::default()
-    };
+    let options = Options { data_dir: Some(folder.path().to_path_buf()), ..Options::default() };
     let plane = ControlPlane::start(options.clone()).await.unwrap();
     let namespaces: Api<Namespace> = Api::all(plane.client().unwrap());
     let create = PostParams::default();
@@ -91,12 +77,8 @@ async fn a_data_folder_goes_on_from_its_data() {
 
 #[tokio::test]
 async fn the_controller_manager_works_and_other_users_have_no_rights() {
-    let plane = ControlPlane::start(Options {
-        controller_manager: true,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let plane =
+        ControlPlane::start(Options { controller_manager: true, ..Options::default() }).await.unwrap();
     let client = plane.client().unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     accounts.get("default").await.unwrap();
@@ -105,24 +87,17 @@ async fn the_controller_manager_works_and_other_users_have_no_rights() {
     let namespaces: Api<Namespace> = Api::all(client);
     let create = PostParams::default();
     namespaces.create(&create, &named("gone")).await.unwrap();
-    namespaces
-        .delete("gone", &DeleteParams::default())
-        .await
-        .unwrap();
+    namespaces.delete("gone", &DeleteParams::default()).await.unwrap();
     let gone = async {
         let mut poll = tokio::time::interval(Duration::from_millis(100));
         while namespaces.get_opt("gone").await.unwrap().is_some() {
             poll.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone)
-        .await
-        .expect("the namespace's deletion finishes");
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the namespace's deletion finishes");
 
     let kubeconfig = plane.user_kubeconfig("ann", &["devs", "ops"]).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let ann = Client::try_from(config).unwrap();
     let refused = Api::<Namespace>::all(ann.clone()).get("default").await;
     let refused = refused.unwrap_err().to_string();
@@ -131,18 +106,12 @@ async fn the_controller_manager_works_and_other_users_have_no_rights() {
         .request(
             http::Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
                 .header("content-type", "application/json")
-                .body(
-                    br#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#
-                        .to_vec(),
-                )
+                .body(br#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#.to_vec())
                 .unwrap(),
         )
         .await
         .unwrap();
-    assert_eq!(
-        review["status"]["userInfo"]["groups"],
-        json!(["devs", "ops", "system:authenticated"])
-    );
+    assert_eq!(review["status"]["userInfo"]["groups"], json!(["devs", "ops", "system:authenticated"]));
     plane.stop().await.unwrap();
 }
 
@@ -189,12 +158,8 @@ async fn parent_to_be_killed() {
     let Some(folder) = std::env::var_os(HANG_IN) else {
         return;
     };
-    let _plane = ControlPlane::start(Options {
-        data_dir: Some(folder.into()),
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let _plane =
+        ControlPlane::start(Options { data_dir: Some(folder.into()), ..Options::default() }).await.unwrap();
     std::future::pending::<()>().await;
 }
 
@@ -246,7 +211,5 @@ async fn wait_until(condition: impl Fn() -> bool) -> bool {
             poll.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), check)
-        .await
-        .is_ok()
+    tokio::time::timeout(Duration::from_secs(60), check).await.is_ok()
 }
