@@ -1,3 +1,5 @@
 //! Sluice: a Kubernetes operator for feature rollouts.
 
 pub mod api;
+pub mod flags;
+pub mod plan;
