@@ -3,10 +3,13 @@
 mod canonical;
 pub mod condition;
 mod engine;
+mod evaluators;
+pub mod file;
 #[cfg(test)]
 mod fixtures;
 pub mod fragment;
 
 pub use canonical::sha256_hex;
 pub use condition::{condition, validate};
+pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
