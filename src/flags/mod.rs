@@ -1,5 +1,6 @@
 //! From what status says is served to the flagd JSON that apps read. Nothing here knows a client, a runtime or a clock.
 
+mod bucket;
 mod canonical;
 pub mod condition;
 mod engine;
@@ -8,6 +9,7 @@ pub mod file;
 #[cfg(test)]
 mod fixtures;
 pub mod fragment;
+pub mod schema;
 
 pub use canonical::sha256_hex;
 pub use condition::{condition, validate};
