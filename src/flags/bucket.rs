@@ -68,7 +68,11 @@ pub(super) fn user_in(salt: &str, bucket: u32) -> Option<String> {
         .filter_map(|hash| u32::try_from(hash).ok())
         .map(|hash| last_block(state, unfinish(hash) ^ length(&bytes)).to_le_bytes())
         .find(|block| block.iter().all(u8::is_ascii_alphanumeric))
-        .map(|block| block.iter().fold(user, |user, byte| user + &char::from(*byte).to_string()))
+        .map(|block| {
+            block
+                .iter()
+                .fold(user, |user, byte| user + &char::from(*byte).to_string())
+        })
 }
 
 /// A text as CBOR: its length in bytes, then the bytes.

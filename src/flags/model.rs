@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
+use super::condition::literal;
 use crate::api::{Expression, Match, Operator};
 use crate::plan::Audience;
 
@@ -61,12 +62,13 @@ fn holds(expression: &Expression, attribute: Option<&Value>) -> bool {
     }
 }
 
-/// Whether an attribute has this text; a number or boolean has the text that JSON gives it.
+/// Whether an attribute has this text; a whole number is written without a fraction.
 fn is_spelled(attribute: &Value, text: &str) -> bool {
     match attribute {
         Value::String(found) => found == text,
-        Value::Bool(found) => found.to_string() == text,
-        Value::Number(found) => found.to_string() == text,
+        Value::Bool(found) => literal(text) == Some(Value::Bool(*found)),
+        Value::Number(found) => literal(text)
+            .is_some_and(|number| number.is_number() && number.as_f64() == found.as_f64()),
         _ => false,
     }
 }

@@ -30,7 +30,7 @@ fn what_is_rendered_passes(#[case] audience: Audience, #[case] served: &[u32]) {
 
 #[rstest]
 #[case("/targeting/if/3/if/1/fractional/1/1", json!(25_001))]
-#[case("/targeting/if/3/if/1/fractional/0/cat/0", json!("other"))]
+#[case("/targeting/if/3/if/1/fractional/0/cat/0", json!("another"))]
 #[case("/targeting/if/3/if/2", json!("enabled"))]
 #[case("/targeting/if/1", json!("disabled"))]
 #[case("/targeting/if/5", json!("enabled"))]
