@@ -1,7 +1,12 @@
 //! Sluice: a Kubernetes operator for feature rollouts.
 
 pub mod api;
+pub mod clock;
+pub mod controller;
 pub mod engine;
+pub mod error;
 pub mod flags;
 pub mod plan;
 pub mod sandbox;
+pub mod server;
+pub mod telemetry;

@@ -16,6 +16,7 @@ pub mod flagset;
 pub mod percent;
 pub mod reason;
 pub mod schedule;
+pub mod schema;
 pub mod status;
 pub mod time;
 

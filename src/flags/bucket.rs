@@ -32,14 +32,9 @@ const fn inverse(odd: u32) -> u32 {
 pub(super) fn bucket(salt: &str, user: &str) -> u32 {
     let bytes = cbor(&format!("{salt}:{user}"));
     let (blocks, tail) = bytes.as_chunks::<4>();
-    let mut hash = blocks
-        .iter()
-        .fold(0, |hash, block| step(hash, u32::from_le_bytes(*block)));
+    let mut hash = blocks.iter().fold(0, |hash, block| step(hash, u32::from_le_bytes(*block)));
     if !tail.is_empty() {
-        let last = tail
-            .iter()
-            .rev()
-            .fold(0, |last, byte| last << 8 | u32::from(*byte));
+        let last = tail.iter().rev().fold(0, |last, byte| last << 8 | u32::from(*byte));
         hash ^= scramble(last);
     }
     let hash = finish(hash ^ length(&bytes));
@@ -60,19 +55,13 @@ pub(super) fn user_in(salt: &str, bucket: u32) -> Option<String> {
     let bytes = cbor(&format!("{salt}:{user}????"));
     let (blocks, _) = bytes.as_chunks::<4>();
     let (_, known) = blocks.split_last()?;
-    let state = known
-        .iter()
-        .fold(0, |hash, block| step(hash, u32::from_le_bytes(*block)));
+    let state = known.iter().fold(0, |hash, block| step(hash, u32::from_le_bytes(*block)));
     (first..end)
         .take(ATTEMPTS as usize)
         .filter_map(|hash| u32::try_from(hash).ok())
         .map(|hash| last_block(state, unfinish(hash) ^ length(&bytes)).to_le_bytes())
         .find(|block| block.iter().all(u8::is_ascii_alphanumeric))
-        .map(|block| {
-            block
-                .iter()
-                .fold(user, |user, byte| user + &char::from(*byte).to_string())
-        })
+        .map(|block| block.iter().fold(user, |user, byte| user + &char::from(*byte).to_string()))
 }
 
 /// A text as CBOR: its length in bytes, then the bytes.
@@ -99,23 +88,13 @@ fn scramble(block: u32) -> u32 {
 }
 
 fn step(hash: u32, block: u32) -> u32 {
-    (hash ^ scramble(block))
-        .rotate_left(13)
-        .wrapping_mul(5)
-        .wrapping_add(0xe654_6b64)
+    (hash ^ scramble(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
 }
 
 /// The block that takes the state from `before` to `after`.
 fn last_block(before: u32, after: u32) -> u32 {
-    let scrambled = after
-        .wrapping_sub(0xe654_6b64)
-        .wrapping_mul(FIVE_INVERSE)
-        .rotate_right(13)
-        ^ before;
-    scrambled
-        .wrapping_mul(C2_INVERSE)
-        .rotate_right(15)
-        .wrapping_mul(C1_INVERSE)
+    let scrambled = after.wrapping_sub(0xe654_6b64).wrapping_mul(FIVE_INVERSE).rotate_right(13) ^ before;
+    scrambled.wrapping_mul(C2_INVERSE).rotate_right(15).wrapping_mul(C1_INVERSE)
 }
 
 fn finish(mut hash: u32) -> u32 {

@@ -20,32 +20,18 @@ pub(super) struct Fitted {
 /// Applies the FlagSet's part and the changes to `base` as far as they fit; `all` is `base` with every change.
 ///
 /// Lowerings go first and may use the whole limit; what makes the file no larger always fits.
-pub(super) fn fit(
-    base: File,
-    mut all: File,
-    set: Option<File>,
-    changes: &[(usize, &Fragment)],
-) -> Fitted {
+pub(super) fn fit(base: File, mut all: File, set: Option<File>, changes: &[(usize, &Fragment)]) -> Fitted {
     if let Some(set) = &set {
         apply_set(&mut all, set);
     }
     let text = compose(&all);
     if text.len() <= RAISE_LIMIT {
-        return Fitted {
-            file: all,
-            text,
-            too_large: Vec::new(),
-            set_too_large: None,
-        };
+        return Fitted { file: all, text, too_large: Vec::new(), set_too_large: None };
     }
-    let mut room = Room {
-        text: compose(&base),
-        file: base,
-    };
+    let mut room = Room { text: compose(&base), file: base };
     let mut too_large = Vec::new();
-    let (lowering, raising): (Vec<_>, Vec<_>) = changes
-        .iter()
-        .partition(|(_, fragment)| lowers(room.file.live(&fragment.key), live(&fragment.body)));
+    let (lowering, raising): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|(_, fragment)| lowers(room.file.live(&fragment.key), live(&fragment.body)));
     for (index, fragment) in lowering {
         too_large.extend(room.put(fragment, LIMIT).map(|size| (index, size)));
     }
@@ -53,12 +39,7 @@ pub(super) fn fit(
     for (index, fragment) in raising {
         too_large.extend(room.put(fragment, RAISE_LIMIT).map(|size| (index, size)));
     }
-    Fitted {
-        file: room.file,
-        text: room.text,
-        too_large,
-        set_too_large,
-    }
+    Fitted { file: room.file, text: room.text, too_large, set_too_large }
 }
 
 struct Room {
@@ -69,8 +50,7 @@ struct Room {
 impl Room {
     fn put(&mut self, fragment: &Fragment, limit: usize) -> Option<usize> {
         self.change(limit, |file| {
-            file.members
-                .insert(fragment.key.clone(), fragment.body.clone());
+            file.members.insert(fragment.key.clone(), fragment.body.clone());
             file.statics.remove(&fragment.key);
         })
     }

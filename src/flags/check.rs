@@ -60,18 +60,12 @@ pub fn self_check(
     let samples = samples(feature, status, audience);
     let found = evaluate(fragment, &samples)?;
     for (sample, found) in samples.iter().zip(&found) {
-        let expected = if sample.expected {
-            &feature.treatment
-        } else {
-            &feature.control
-        };
+        let expected = if sample.expected { &feature.treatment } else { &feature.control };
         if found.as_str() != Some(expected) {
             let cohort = sample.cohort.and_then(|index| audience.cohorts.get(index));
             return Err(CheckError::Differs {
-                cohort: cohort.map_or_else(
-                    || "nobody's match".to_owned(),
-                    |cohort| format!("cohort {}", cohort.name),
-                ),
+                cohort: cohort
+                    .map_or_else(|| "nobody's match".to_owned(), |cohort| format!("cohort {}", cohort.name)),
                 found: found.to_string(),
                 expected: expected.clone(),
                 context: Value::Object(sample.context.clone()).to_string(),
@@ -89,29 +83,15 @@ fn check_words(
 ) -> Result<(), CheckError> {
     let body = &fragment.body;
     let live = live(body).ok_or(CheckError::Mismatch("metadata"))?;
-    let percentages = audience
-        .names()
-        .map(|name| (name.to_owned(), served(status, name)));
+    let percentages = audience.names().map(|name| (name.to_owned(), served(status, name)));
     let checks = [
         ("key", fragment.key == feature.key),
         ("state", body.get("state") == Some(&json!("ENABLED"))),
-        (
-            "default variant",
-            body.get("defaultVariant") == Some(&json!(feature.control)),
-        ),
-        (
-            "variants",
-            variants(feature) == body.get("variants").cloned(),
-        ),
-        (
-            "rollout",
-            live.namespace == fragment.namespace && live.rollout == fragment.rollout,
-        ),
+        ("default variant", body.get("defaultVariant") == Some(&json!(feature.control))),
+        ("variants", variants(feature) == body.get("variants").cloned()),
+        ("rollout", live.namespace == fragment.namespace && live.rollout == fragment.rollout),
         ("UID", live.uid == fragment.uid),
-        (
-            "revision",
-            live.revision == status.revision && fragment.revision == status.revision,
-        ),
+        ("revision", live.revision == status.revision && fragment.revision == status.revision),
         ("attempt", live.attempt == status.attempt),
         ("audience", live.audience == audience.name),
         ("served percentages", percentages.eq(live.served)),
@@ -137,11 +117,7 @@ fn samples(feature: &Feature, status: &FeatureRolloutStatus, audience: &Audience
             .and_then(|index| audience.cohorts.get(index))
             .map_or(Percent::ZERO, |cohort| served(status, &cohort.name));
         if let Some(expected) = has_feature(feature, percent, &context) {
-            samples.push(Sample {
-                cohort,
-                context,
-                expected,
-            });
+            samples.push(Sample { cohort, context, expected });
         }
     };
     // The salt is the same everywhere, so one cohort's first and last bucket tell another one.
@@ -179,9 +155,7 @@ fn has_feature(feature: &Feature, percent: Percent, context: &Context) -> Option
     match model::read(context, &feature.bucket_by) {
         None => Some(false),
         Some(Value::String(user)) if user.is_empty() => Some(false),
-        Some(Value::String(user)) => {
-            Some(bucket::bucket(&feature.salt, user) < percent.thousandths())
-        }
+        Some(Value::String(user)) => Some(bucket::bucket(&feature.salt, user) < percent.thousandths()),
         Some(_) => None,
     }
 }
@@ -189,14 +163,8 @@ fn has_feature(feature: &Feature, percent: Percent, context: &Context) -> Option
 /// The variants that the engine gives the samples. All in one evaluation, since compiling the rule costs the most.
 fn evaluate(fragment: &Fragment, samples: &[Sample]) -> Result<Vec<Value>, CheckError> {
     let targeting = fragment.body.get("targeting").unwrap_or(&Value::Null);
-    let rule = format!(
-        "{{\"map\":[{{\"var\":\"sluice.samples\"}},{}]}}",
-        canonical::text(targeting)
-    );
-    let contexts: Vec<Value> = samples
-        .iter()
-        .map(|sample| Value::Object(sample.context.clone()))
-        .collect();
+    let rule = format!("{{\"map\":[{{\"var\":\"sluice.samples\"}},{}]}}", canonical::text(targeting));
+    let contexts: Vec<Value> = samples.iter().map(|sample| Value::Object(sample.context.clone())).collect();
     let mut root = Map::new();
     root.insert("sluice".to_owned(), json!({ "samples": contexts }));
     let answer = engine::apply(&fragment.key, &rule, &engine::context(&root))
@@ -204,9 +172,7 @@ fn evaluate(fragment: &Fragment, samples: &[Sample]) -> Result<Vec<Value>, Check
         .unwrap_or_default();
     match serde_json::from_str(&answer) {
         Ok(Value::Array(found)) if found.len() == samples.len() => Ok(found),
-        _ => Err(CheckError::Engine(format!(
-            "the engine answered {answer:?}"
-        ))),
+        _ => Err(CheckError::Engine(format!("the engine answered {answer:?}"))),
     }
 }
 

@@ -24,10 +24,8 @@ const VERSION_OPERATORS: [&str; 8] = [">=", "<=", "!=", "=", ">", "<", "~", "^"]
 ///
 /// Values that [`validate`] refuses give a condition that holds for nobody.
 pub fn condition(matches: &Match) -> Value {
-    let attributes = matches
-        .attributes
-        .iter()
-        .map(|(key, value)| one_of(&var(key), std::slice::from_ref(value)));
+    let attributes =
+        matches.attributes.iter().map(|(key, value)| one_of(&var(key), std::slice::from_ref(value)));
     let expressions = matches.expressions.iter().map(expression);
     all(attributes.chain(expressions).collect())
 }
@@ -71,14 +69,8 @@ fn expression(expression: &Expression) -> Value {
         Operator::NotIn => not(one_of(&var, values)),
         Operator::Exists => json!({"!==": [var, null]}),
         Operator::DoesNotExist => json!({"===": [var, null]}),
-        Operator::StartsWith => any(values
-            .iter()
-            .map(|v| json!({"starts_with": [var, v]}))
-            .collect()),
-        Operator::EndsWith => any(values
-            .iter()
-            .map(|v| json!({"ends_with": [var, v]}))
-            .collect()),
+        Operator::StartsWith => any(values.iter().map(|v| json!({"starts_with": [var, v]})).collect()),
+        Operator::EndsWith => any(values.iter().map(|v| json!({"ends_with": [var, v]})).collect()),
         Operator::Gt => compare(&var, ">", values),
         Operator::Gte => compare(&var, ">=", values),
         Operator::Lt => compare(&var, "<", values),
@@ -131,9 +123,7 @@ pub(super) fn literal(text: &str) -> Option<Value> {
     match text {
         "true" => Some(Value::Bool(true)),
         "false" => Some(Value::Bool(false)),
-        _ => number(text)
-            .filter(|number| number.to_string() == text)
-            .map(Value::Number),
+        _ => number(text).filter(|number| number.to_string() == text).map(Value::Number),
     }
 }
 
@@ -141,9 +131,7 @@ fn number(text: &str) -> Option<Number> {
     let number: Number = serde_json::from_str(text).ok()?;
     let exact = match number.as_i64() {
         Some(integer) => integer.unsigned_abs() <= EXACT.unsigned_abs(),
-        None => number
-            .as_f64()
-            .is_some_and(|float| float.abs() <= EXACT as f64),
+        None => number.as_f64().is_some_and(|float| float.abs() <= EXACT as f64),
     };
     exact.then_some(number)
 }
@@ -167,11 +155,9 @@ fn compare(var: &Value, operator: &str, values: &[String]) -> Value {
 
 fn version(value: &str) -> Result<(&str, &str), String> {
     let value = value.trim();
-    let found = VERSION_OPERATORS.iter().find_map(|operator| {
-        value
-            .strip_prefix(operator)
-            .map(|rest| (*operator, rest.trim()))
-    });
+    let found = VERSION_OPERATORS
+        .iter()
+        .find_map(|operator| value.strip_prefix(operator).map(|rest| (*operator, rest.trim())));
     match found {
         Some((operator, version)) if is_version(version) => Ok((operator, version)),
         _ => Err(format!(
@@ -196,9 +182,7 @@ fn is_version(text: &str) -> bool {
     let identifier = |part: &str| {
         let digits = part.bytes().all(|byte| byte.is_ascii_digit());
         !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && (!digits || numeric(part))
     };
     core.split('.').count() == 3

@@ -41,9 +41,7 @@ pub(super) fn context(object: &Map<String, Value>) -> EvaluationContext {
     let mut context = EvaluationContext::default();
     for (key, value) in object {
         match value {
-            Value::String(text) if key == "targetingKey" => {
-                context.targeting_key = Some(text.clone())
-            }
+            Value::String(text) if key == "targetingKey" => context.targeting_key = Some(text.clone()),
             _ => {
                 if let Some(value) = field(value) {
                     context.custom_fields.insert(key.clone(), value);
@@ -71,10 +69,7 @@ fn field(value: &Value) -> Option<EvaluationContextFieldValue> {
 
 fn structure(object: &Map<String, Value>) -> StructValue {
     StructValue {
-        fields: object
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), nested(value)?)))
-            .collect(),
+        fields: object.iter().filter_map(|(key, value)| Some((key.clone(), nested(value)?))).collect(),
     }
 }
 
@@ -87,9 +82,7 @@ fn nested(value: &Value) -> Option<open_feature::Value> {
             None => open_feature::Value::Float(number.as_f64()?),
         },
         Value::String(text) => open_feature::Value::String(text.clone()),
-        Value::Array(items) => {
-            open_feature::Value::Array(items.iter().filter_map(nested).collect())
-        }
+        Value::Array(items) => open_feature::Value::Array(items.iter().filter_map(nested).collect()),
         Value::Object(object) => open_feature::Value::Struct(structure(object)),
     })
 }

@@ -77,10 +77,7 @@ pub fn evaluate(
         .get(key)
         .or_else(|| file.statics.get(key))
         .ok_or_else(|| EvaluateError::FlagNotFound(key.to_owned()))?;
-    let broken = |message: String| EvaluateError::Engine {
-        flag: key.to_owned(),
-        message,
-    };
+    let broken = |message: String| EvaluateError::Engine { flag: key.to_owned(), message };
     let context = engine::context(context);
     let mut cohort = None;
     for candidate in audience.map_or([].as_slice(), |audience| &audience.cohorts) {
@@ -90,13 +87,7 @@ pub fn evaluate(
             break;
         }
     }
-    let answer = |value, variant, reason| Evaluation {
-        flag: key.to_owned(),
-        value,
-        variant,
-        cohort,
-        reason,
-    };
+    let answer = |value, variant, reason| Evaluation { flag: key.to_owned(), value, variant, cohort, reason };
     if body.get("state").and_then(Value::as_str) == Some("DISABLED") {
         return Ok(answer(Value::Null, None, Reason::Disabled));
     }
@@ -112,16 +103,10 @@ pub fn evaluate(
     let Some(variant) = named.or_else(|| default().map(str::to_owned)) else {
         return Ok(answer(Value::Null, None, Reason::Default));
     };
-    let value = body
-        .get("variants")
-        .and_then(|variants| variants.get(&variant))
-        .cloned();
+    let value = body.get("variants").and_then(|variants| variants.get(&variant)).cloned();
     match value {
         Some(value) => Ok(answer(value, Some(variant), reason)),
-        None => Err(EvaluateError::UnknownVariant {
-            flag: key.to_owned(),
-            variant,
-        }),
+        None => Err(EvaluateError::UnknownVariant { flag: key.to_owned(), variant }),
     }
 }
 

@@ -33,10 +33,7 @@ impl Evaluators {
                 by_name.insert(name, text.clone());
             }
         }
-        let names = by_name
-            .iter()
-            .map(|(name, text)| (text.clone(), name.clone()))
-            .collect();
+        let names = by_name.iter().map(|(name, text)| (text.clone(), name.clone())).collect();
         Evaluators { names, by_name }
     }
 
@@ -46,9 +43,7 @@ impl Evaluators {
 
     /// Names and conditions, sorted.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.by_name
-            .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()))
+        self.by_name.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     /// The canonical text of a member, shared conditions replaced by references.
@@ -57,10 +52,7 @@ impl Evaluators {
             return canonical::text(body);
         }
         let mut body = body.clone();
-        if let Some(branches) = body
-            .pointer_mut("/targeting/if")
-            .and_then(Value::as_array_mut)
-        {
+        if let Some(branches) = body.pointer_mut("/targeting/if").and_then(Value::as_array_mut) {
             for [condition, _] in branches.as_chunks_mut::<2>().0 {
                 if condition.is_object()
                     && let Some(name) = self.names.get(&canonical::text(condition))
@@ -93,9 +85,7 @@ fn is_plain(text: &str) -> bool {
 
 fn name(text: &str) -> String {
     let digest = canonical::sha256_hex(text.as_bytes());
-    std::iter::once(PREFIX)
-        .chain(digest.chars().take(DIGITS))
-        .collect()
+    std::iter::once(PREFIX).chain(digest.chars().take(DIGITS)).collect()
 }
 
 fn reference(name: &str) -> String {
@@ -137,12 +127,8 @@ fn replace(value: &mut Value, evaluators: &Map<String, Value>) -> Result<(), Str
         return Ok(());
     }
     match value {
-        Value::Array(items) => items
-            .iter_mut()
-            .try_for_each(|item| replace(item, evaluators)),
-        Value::Object(object) => object
-            .values_mut()
-            .try_for_each(|item| replace(item, evaluators)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| replace(item, evaluators)),
+        Value::Object(object) => object.values_mut().try_for_each(|item| replace(item, evaluators)),
         _ => Ok(()),
     }
 }

@@ -50,9 +50,7 @@ pub enum FileError {
     #[error("{0}")]
     Malformed(&'static str),
     /// A `$ref` names an evaluator that does not exist, or an evaluator refers to another one.
-    #[error(
-        "flag {flag:?} refers to evaluator {name:?}, which does not exist or refers to another"
-    )]
+    #[error("flag {flag:?} refers to evaluator {name:?}, which does not exist or refers to another")]
     UnknownEvaluator {
         /// Key of the flag.
         flag: String,
@@ -84,10 +82,7 @@ impl File {
 
     /// Replaces the metadata of the file. Keys that begin with `sluice.dev/` are left out: they are Sluice's own.
     pub fn set_metadata(&mut self, metadata: impl IntoIterator<Item = (String, Value)>) {
-        self.metadata = metadata
-            .into_iter()
-            .filter(|(key, _)| !key.starts_with(RESERVED))
-            .collect();
+        self.metadata = metadata.into_iter().filter(|(key, _)| !key.starts_with(RESERVED)).collect();
     }
 
     /// Number of flags, members and statics.
@@ -103,10 +98,7 @@ impl File {
     /// Every flag with its key; a member goes before a static flag of the same key.
     pub fn flags(&self) -> BTreeMap<&str, &Value> {
         let statics = self.statics.iter();
-        statics
-            .chain(&self.members)
-            .map(|(key, body)| (key.as_str(), body))
-            .collect()
+        statics.chain(&self.members).map(|(key, body)| (key.as_str(), body)).collect()
     }
 }
 
@@ -125,18 +117,12 @@ pub fn compose(file: &File) -> String {
         .flags()
         .into_iter()
         .map(|(key, body)| {
-            let text = if file.members.contains_key(key) {
-                shared.write(body)
-            } else {
-                canonical::text(body)
-            };
+            let text =
+                if file.members.contains_key(key) { shared.write(body) } else { canonical::text(body) };
             (key, text)
         })
         .collect();
-    lines(
-        flags.iter().map(|(key, text)| (*key, text.as_str())),
-        &mut out,
-    );
+    lines(flags.iter().map(|(key, text)| (*key, text.as_str())), &mut out);
     out.push_str(",\n\"metadata\":");
     canonical::write(&Value::Object(metadata(file)), &mut out);
     out.push_str("\n}\n");
@@ -148,11 +134,8 @@ pub fn compose(file: &File) -> String {
 /// # Errors
 /// A [`FileError`] when it is not a file of flags, or a `$ref` in it cannot be replaced.
 pub fn parse(text: &str) -> Result<File, FileError> {
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| FileError::NotJson(error.to_string()))?;
-    let root = value
-        .as_object()
-        .ok_or(FileError::Malformed("the file is no JSON object"))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| FileError::NotJson(error.to_string()))?;
+    let root = value.as_object().ok_or(FileError::Malformed("the file is no JSON object"))?;
     let flags = root
         .get("flags")
         .and_then(Value::as_object)
@@ -160,25 +143,16 @@ pub fn parse(text: &str) -> Result<File, FileError> {
     let none = Map::new();
     let evaluators = match root.get("$evaluators") {
         None => &none,
-        Some(value) => value
-            .as_object()
-            .ok_or(FileError::Malformed("`$evaluators` is no object"))?,
+        Some(value) => value.as_object().ok_or(FileError::Malformed("`$evaluators` is no object"))?,
     };
     let mut file = File::default();
     for (key, body) in flags {
         if !body.is_object() {
             return Err(FileError::Malformed("a flag is no object"));
         }
-        let body =
-            evaluators::expand(body, evaluators).map_err(|name| FileError::UnknownEvaluator {
-                flag: key.clone(),
-                name,
-            })?;
-        let side = if is_member(&body) {
-            &mut file.members
-        } else {
-            &mut file.statics
-        };
+        let body = evaluators::expand(body, evaluators)
+            .map_err(|name| FileError::UnknownEvaluator { flag: key.clone(), name })?;
+        let side = if is_member(&body) { &mut file.members } else { &mut file.statics };
         side.insert(key.clone(), body);
     }
     if let Some(metadata) = root.get("metadata").and_then(Value::as_object) {
@@ -189,9 +163,7 @@ pub fn parse(text: &str) -> Result<File, FileError> {
 }
 
 fn is_member(body: &Value) -> bool {
-    body.get("metadata")
-        .and_then(|metadata| metadata.get(MANAGED_BY))
-        .and_then(Value::as_str)
+    body.get("metadata").and_then(|metadata| metadata.get(MANAGED_BY)).and_then(Value::as_str)
         == Some(MANAGER)
 }
 

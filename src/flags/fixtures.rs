@@ -10,10 +10,7 @@ use crate::plan::{Audience, AudienceCohort, Feature};
 pub fn feature(key: &str) -> Feature {
     Feature {
         key: key.to_owned(),
-        variants: vec![
-            ("enabled".to_owned(), json!(true)),
-            ("disabled".to_owned(), json!(false)),
-        ],
+        variants: vec![("enabled".to_owned(), json!(true)), ("disabled".to_owned(), json!(false))],
         control: "disabled".to_owned(),
         treatment: "enabled".to_owned(),
         bucket_by: "targetingKey".to_owned(),
@@ -25,11 +22,7 @@ pub fn feature(key: &str) -> Feature {
 }
 
 pub fn identity(name: &str, uid: &str) -> Identity {
-    Identity {
-        namespace: "maya".to_owned(),
-        name: name.to_owned(),
-        uid: uid.to_owned(),
-    }
+    Identity { namespace: "maya".to_owned(), name: name.to_owned(), uid: uid.to_owned() }
 }
 
 /// Cohorts told apart by the attribute `segment`.
@@ -53,10 +46,7 @@ pub fn segments(names: &[&str]) -> Audience {
 pub fn everyone() -> Audience {
     Audience {
         name: "everyone-0123456789".to_owned(),
-        cohorts: vec![AudienceCohort {
-            name: "everyone".to_owned(),
-            matches: Match::default(),
-        }],
+        cohorts: vec![AudienceCohort { name: "everyone".to_owned(), matches: Match::default() }],
     }
 }
 
@@ -70,9 +60,7 @@ pub fn status(audience: &Audience, served: &[u32], revision: i64) -> FeatureRoll
         uid: Some("u".to_owned()),
         attempt: 1,
         revision,
-        audience: Some(AudienceRef {
-            name: audience.name.clone(),
-        }),
+        audience: Some(AudienceRef { name: audience.name.clone() }),
         cohorts: audience
             .names()
             .zip(served)
@@ -89,10 +77,5 @@ pub fn status(audience: &Audience, served: &[u32], revision: i64) -> FeatureRoll
 /// Fragment of the rollout `key` with this UID, for everyone.
 pub fn member(key: &str, uid: &str, revision: i64, served: u32) -> Fragment {
     let audience = everyone();
-    fragment(
-        &feature(key),
-        &identity(key, uid),
-        &status(&audience, &[served], revision),
-        &audience,
-    )
+    fragment(&feature(key), &identity(key, uid), &status(&audience, &[served], revision), &audience)
 }

@@ -131,9 +131,7 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
 
 /// What status serves a cohort: nothing when it does not know it.
 pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
-    status
-        .cohort(cohort)
-        .map_or(Percent::ZERO, |cohort| cohort.served)
+    status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.served)
 }
 
 fn outcome(feature: &Feature, percent: Percent) -> Value {
@@ -170,20 +168,12 @@ fn metadata(
         metadata.insert(key.to_owned(), value);
     };
     put(MANAGED_BY, MANAGER.into());
-    put(
-        "rollout",
-        format!("{}/{}", identity.namespace, identity.name).into(),
-    );
+    put("rollout", format!("{}/{}", identity.namespace, identity.name).into());
     put("uid", identity.uid.as_str().into());
     put("revision", status.revision.into());
     put("attempt", status.attempt.into());
     let position = status.position.as_ref();
-    put(
-        "phase",
-        position
-            .map_or("", |position| position.phase.as_str())
-            .into(),
-    );
+    put("phase", position.map_or("", |position| position.phase.as_str()).into());
     put("step", position.map_or_else(String::new, step).into());
     put("served", write_served(status, audience).into());
     put("audience", audience.name.as_str().into());
@@ -204,11 +194,7 @@ fn step(position: &crate::api::status::Position) -> String {
 }
 
 fn write_served(status: &FeatureRolloutStatus, audience: &Audience) -> String {
-    audience
-        .names()
-        .map(|name| format!("{name}={}", served(status, name)))
-        .collect::<Vec<_>>()
-        .join(",")
+    audience.names().map(|name| format!("{name}={}", served(status, name))).collect::<Vec<_>>().join(",")
 }
 
 fn read_served(text: &str) -> Option<Vec<(String, Percent)>> {

@@ -162,9 +162,7 @@ pub fn merge(input: &Merge<'_>) -> Merged {
         let outcome = judge(input, &claimed, candidate);
         match (candidate, &outcome) {
             (Candidate::Put(fragment), Outcome::Written) => {
-                claimed
-                    .members
-                    .insert(fragment.key.clone(), fragment.body.clone());
+                claimed.members.insert(fragment.key.clone(), fragment.body.clone());
                 changes.push((index, fragment));
             }
             (Candidate::Remove { key, .. }, Outcome::Removed) => {
@@ -207,9 +205,7 @@ fn base(input: &Merge<'_>) -> File {
         Live::Untrusted(Some(edited)) => {
             let mut file = remembered();
             for (key, body) in &edited.members {
-                file.members
-                    .entry(key.clone())
-                    .or_insert_with(|| body.clone());
+                file.members.entry(key.clone()).or_insert_with(|| body.clone());
             }
             file
         }
@@ -258,9 +254,7 @@ fn is_orphan(input: &Merge<'_>, live: &LiveFlag) -> bool {
         Candidate::Put(fragment) => fragment.uid == live.uid,
         Candidate::Remove { uid, .. } => *uid == live.uid,
     };
-    input
-        .living
-        .is_some_and(|living| living.iter().all(|rollout| rollout.uid != live.uid))
+    input.living.is_some_and(|living| living.iter().all(|rollout| rollout.uid != live.uid))
         && !input.candidates.iter().any(wanted)
 }
 
@@ -269,9 +263,9 @@ fn judge(input: &Merge<'_>, file: &File, candidate: &Candidate) -> Outcome {
         Candidate::Put(fragment) => judge_put(input, file, fragment),
         Candidate::Remove { key, uid, revision } => match file.live(key) {
             Some(live) if live.uid != *uid => Outcome::Unchanged,
-            Some(live) if is_trusted(input) && live.revision > *revision => Outcome::Stale {
-                live: live.revision,
-            },
+            Some(live) if is_trusted(input) && live.revision > *revision => {
+                Outcome::Stale { live: live.revision }
+            }
             Some(_) => Outcome::Removed,
             None => Outcome::Unchanged,
         },
@@ -294,31 +288,20 @@ fn judge_put(input: &Merge<'_>, file: &File, fragment: &Fragment) -> Outcome {
     };
     if live.uid == fragment.uid {
         if is_trusted(input) && live.revision > fragment.revision {
-            return Outcome::Stale {
-                live: live.revision,
-            };
+            return Outcome::Stale { live: live.revision };
         }
         let equal = canonical::text(body) == canonical::text(&fragment.body);
-        return if equal && is_trusted(input) {
-            Outcome::Unchanged
-        } else {
-            Outcome::Written
-        };
+        return if equal && is_trusted(input) { Outcome::Unchanged } else { Outcome::Written };
     }
-    let living = |uid: &str| {
-        input
-            .living
-            .is_some_and(|living| living.iter().any(|rollout| rollout.uid == uid))
-    };
+    let living =
+        |uid: &str| input.living.is_some_and(|living| living.iter().any(|rollout| rollout.uid == uid));
     if !same_name || living(&live.uid) {
         return held();
     }
     // Its own orphan. The first decision of the new object takes the next revision, so an equal or lower one comes from
     // the old object.
     if is_trusted(input) && live.revision >= fragment.revision {
-        return Outcome::Stale {
-            live: live.revision,
-        };
+        return Outcome::Stale { live: live.revision };
     }
     Outcome::Written
 }
@@ -327,11 +310,7 @@ fn orphans(input: &Merge<'_>, file: &File) -> Option<Vec<Orphan>> {
     input.living?;
     let gone = file.members.keys().filter_map(|key| {
         let live = file.live(key)?;
-        is_orphan(input, &live).then(|| Orphan {
-            key: key.clone(),
-            rollout: live.rollout,
-            uid: live.uid,
-        })
+        is_orphan(input, &live).then(|| Orphan { key: key.clone(), rollout: live.rollout, uid: live.uid })
     });
     Some(gone.collect())
 }

@@ -13,10 +13,7 @@ pub(super) type Context = Map<String, Value>;
 
 /// The first cohort that takes in a user.
 pub(super) fn cohort_of(audience: &Audience, context: &Context) -> Option<usize> {
-    audience
-        .cohorts
-        .iter()
-        .position(|cohort| matches(&cohort.matches, context))
+    audience.cohorts.iter().position(|cohort| matches(&cohort.matches, context))
 }
 
 /// Whether a match takes in a user.
@@ -25,10 +22,7 @@ pub(super) fn matches(matches: &Match, context: &Context) -> bool {
         .attributes
         .iter()
         .all(|(key, value)| read(context, key).is_some_and(|found| is_spelled(found, value)))
-        && matches
-            .expressions
-            .iter()
-            .all(|expression| holds(expression, read(context, &expression.key)))
+        && matches.expressions.iter().all(|expression| holds(expression, read(context, &expression.key)))
 }
 
 fn holds(expression: &Expression, attribute: Option<&Value>) -> bool {
@@ -45,8 +39,7 @@ fn holds(expression: &Expression, attribute: Option<&Value>) -> bool {
             .and_then(|(number, bound)| number.partial_cmp(&bound))
             .is_some_and(|ordering| accepted.contains(&ordering))
     };
-    let is_one =
-        || attribute.is_some_and(|found| values.iter().any(|value| is_spelled(found, value)));
+    let is_one = || attribute.is_some_and(|found| values.iter().any(|value| is_spelled(found, value)));
     match expression.operator {
         Operator::In => is_one(),
         Operator::NotIn => !is_one(),
@@ -67,8 +60,9 @@ fn is_spelled(attribute: &Value, text: &str) -> bool {
     match attribute {
         Value::String(found) => found == text,
         Value::Bool(found) => literal(text) == Some(Value::Bool(*found)),
-        Value::Number(found) => literal(text)
-            .is_some_and(|number| number.is_number() && number.as_f64() == found.as_f64()),
+        Value::Number(found) => {
+            literal(text).is_some_and(|number| number.is_number() && number.as_f64() == found.as_f64())
+        }
         _ => false,
     }
 }
@@ -137,12 +131,7 @@ pub(super) fn sample(audience: &Audience, cohort: usize) -> Option<Context> {
 
 /// A user whom no cohort takes in, where one can be found.
 pub(super) fn nobody(audience: &Audience) -> Option<Context> {
-    let keys = || {
-        audience
-            .cohorts
-            .iter()
-            .flat_map(|cohort| keys(&cohort.matches))
-    };
+    let keys = || audience.cohorts.iter().flat_map(|cohort| keys(&cohort.matches));
     let filled = |value: &Value| {
         let mut context = Context::new();
         for key in keys() {
@@ -150,24 +139,14 @@ pub(super) fn nobody(audience: &Audience) -> Option<Context> {
         }
         context
     };
-    [
-        Context::new(),
-        filled(&Value::from("~")),
-        filled(&Value::from(0)),
-        filled(&Value::from("0.0.0")),
-    ]
-    .into_iter()
-    .find(|context| cohort_of(audience, context).is_none())
+    [Context::new(), filled(&Value::from("~")), filled(&Value::from(0)), filled(&Value::from("0.0.0"))]
+        .into_iter()
+        .find(|context| cohort_of(audience, context).is_none())
 }
 
 fn keys(matches: &Match) -> impl Iterator<Item = &str> {
     let attributes = matches.attributes.keys().map(String::as_str);
-    attributes.chain(
-        matches
-            .expressions
-            .iter()
-            .map(|expression| expression.key.as_str()),
-    )
+    attributes.chain(matches.expressions.iter().map(|expression| expression.key.as_str()))
 }
 
 /// How many different users are tried for a cohort.
@@ -176,14 +155,8 @@ const VARIETY: usize = 8;
 fn build(matches: &Match, variety: usize) -> Context {
     let mut context = Context::new();
     for expression in &matches.expressions {
-        let value = expression
-            .values
-            .get(variety % expression.values.len().max(1));
-        if let Some(value) = candidate(
-            expression.operator,
-            value.map_or("", String::as_str),
-            variety,
-        ) {
+        let value = expression.values.get(variety % expression.values.len().max(1));
+        if let Some(value) = candidate(expression.operator, value.map_or("", String::as_str), variety) {
             // Several conditions on one attribute: different ones win in different varieties.
             if variety.is_multiple_of(2) || read(&context, &expression.key).is_none() {
                 write(&mut context, &expression.key, value);
@@ -197,12 +170,7 @@ fn build(matches: &Match, variety: usize) -> Context {
 }
 
 fn candidate(operator: Operator, value: &str, variety: usize) -> Option<Value> {
-    let number = |offset: f64| {
-        value
-            .parse::<f64>()
-            .ok()
-            .map(|bound| Value::from(bound + offset))
-    };
+    let number = |offset: f64| value.parse::<f64>().ok().map(|bound| Value::from(bound + offset));
     // Varieties 4 to 7 lie farther from the bound, past what an earlier cohort may take.
     let distance = if variety < 4 { 1.0 } else { 1_000.0 };
     match operator {

@@ -116,10 +116,7 @@ mod tests {
         for served in [0, 1, 50_000, 99_999, 100_000] {
             let fragment = member("a", "u", 1, served);
             assert_eq!(validate_flag(&fragment.body), Ok(()));
-            let file = File {
-                members: [(fragment.key, fragment.body)].into(),
-                ..File::default()
-            };
+            let file = File { members: [(fragment.key, fragment.body)].into(), ..File::default() };
             let value = serde_json::from_str(&compose(&file)).unwrap();
             assert_eq!(validate_file(&value), Ok(()));
         }

@@ -14,13 +14,8 @@ pub(super) fn admit(
     members: &BTreeMap<String, Value>,
     refused: &mut Vec<(String, String)>,
 ) -> File {
-    let mut file = File {
-        set: Some(SetMark {
-            uid: set.uid.clone(),
-            generation: set.generation,
-        }),
-        ..File::default()
-    };
+    let mut file =
+        File { set: Some(SetMark { uid: set.uid.clone(), generation: set.generation }), ..File::default() };
     let mut flags = Vec::new();
     for (key, body) in &set.statics {
         match objection(key, body, members) {
@@ -54,14 +49,9 @@ fn objection(key: &str, body: &Value, members: &BTreeMap<String, Value>) -> Opti
     }
     let default = body.get("defaultVariant").and_then(Value::as_str);
     if let Some(default) = default
-        && body
-            .get("variants")
-            .and_then(|variants| variants.get(default))
-            .is_none()
+        && body.get("variants").and_then(|variants| variants.get(default)).is_none()
     {
         return Some(format!("defaultVariant {default:?} is no variant"));
     }
-    schema::validate_flag(body)
-        .err()
-        .map(|error| error.to_string())
+    schema::validate_flag(body).err().map(|error| error.to_string())
 }

@@ -255,3 +255,16 @@ fn dependencies(rollout: &FeatureRollout, errors: &mut Vec<FieldError>) -> Vec<D
     }
     found
 }
+
+/// Everything that is wrong with a CohortSet.
+pub fn check_cohort_set(spec: &crate::api::CohortSetSpec, errors: &mut Vec<FieldError>) {
+    check_cohorts("spec.cohorts", &spec.cohorts, errors);
+}
+
+/// Everything that is wrong with a FlagSet by itself.
+pub fn check_flag_set(spec: &crate::api::FlagSetSpec, errors: &mut Vec<FieldError>) {
+    if let Some(name) = &spec.time_zone {
+        zone(name, "spec.timeZone", errors);
+    }
+    check_times("spec", &spec.windows, &spec.freezes, errors);
+}

@@ -19,7 +19,7 @@ mod steps;
 pub mod time_gate;
 
 pub use audience::{Audience, AudienceCohort};
-pub use compile::compile;
+pub use compile::{check_cohort_set, check_flag_set, compile};
 pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
 pub use time_gate::TimeGate;

@@ -1,3 +1,5 @@
 //! Integration tests: one binary, one module a promise.
 
 mod sandbox;
+mod support;
+mod thin_path;

@@ -7,11 +7,7 @@ use crate::flags::fixtures::{everyone, feature, identity, segments, status};
 use crate::flags::fragment::fragment;
 use crate::plan::AudienceCohort;
 
-fn render(
-    feature: &Feature,
-    audience: &Audience,
-    served: &[u32],
-) -> (FeatureRolloutStatus, Fragment) {
+fn render(feature: &Feature, audience: &Audience, served: &[u32]) -> (FeatureRolloutStatus, Fragment) {
     let status = status(audience, served, 1);
     let fragment = fragment(feature, &identity("r", "u"), &status, audience);
     (status, fragment)
@@ -75,11 +71,7 @@ fn any_expression() -> impl Strategy<Value = Expression> {
     let text = "[a-c1-3]{1,2}";
     let texts = prop::collection::vec(text, 1..4);
     let number = (-3i32..4).prop_map(|n| vec![n.to_string()]);
-    let version = (
-        prop::sample::select(vec![">=", "<", "=", "!=", "^", "~", ">", "<="]),
-        0..3,
-        0..3,
-    )
+    let version = (prop::sample::select(vec![">=", "<", "=", "!=", "^", "~", ">", "<="]), 0..3, 0..3)
         .prop_map(|(operator, major, minor)| vec![format!("{operator} {major}.{minor}.1")]);
     let test = prop_oneof![
         (
@@ -91,36 +83,17 @@ fn any_expression() -> impl Strategy<Value = Expression> {
             ]),
             texts
         ),
-        (
-            prop::sample::select(vec![Operator::Exists, Operator::DoesNotExist]),
-            Just(Vec::new())
-        ),
-        (
-            prop::sample::select(vec![
-                Operator::Gt,
-                Operator::Gte,
-                Operator::Lt,
-                Operator::Lte
-            ]),
-            number
-        ),
+        (prop::sample::select(vec![Operator::Exists, Operator::DoesNotExist]), Just(Vec::new())),
+        (prop::sample::select(vec![Operator::Gt, Operator::Gte, Operator::Lt, Operator::Lte]), number),
         (Just(Operator::SemVer), version),
     ];
-    (key, test).prop_map(|(key, (operator, values))| Expression {
-        key: key.to_owned(),
-        operator,
-        values,
-    })
+    (key, test).prop_map(|(key, (operator, values))| Expression { key: key.to_owned(), operator, values })
 }
 
 fn any_match() -> impl Strategy<Value = Match> {
     let attributes = prop::collection::btree_map("[ab]", "[a-c1-3]{1,2}", 0..2);
-    (attributes, prop::collection::vec(any_expression(), 0..3)).prop_map(
-        |(attributes, expressions)| Match {
-            attributes,
-            expressions,
-        },
-    )
+    (attributes, prop::collection::vec(any_expression(), 0..3))
+        .prop_map(|(attributes, expressions)| Match { attributes, expressions })
 }
 
 fn any_audience() -> impl Strategy<Value = Audience> {
@@ -129,10 +102,7 @@ fn any_audience() -> impl Strategy<Value = Audience> {
         cohorts: matches
             .into_iter()
             .enumerate()
-            .map(|(index, matches)| AudienceCohort {
-                name: format!("c{index}"),
-                matches,
-            })
+            .map(|(index, matches)| AudienceCohort { name: format!("c{index}"), matches })
             .collect(),
     })
 }
@@ -146,16 +116,8 @@ fn any_context() -> impl Strategy<Value = Value> {
         "[a-c1-3]{1,2}".prop_map(|text| json!({"os": text, "id": text})),
         (-2i32..2).prop_map(|number| json!({"os": number, "id": "1.1.1"})),
     ];
-    prop::collection::btree_map(
-        prop::sample::select(vec!["a", "b", "device", "org"]),
-        value,
-        0..5,
-    )
-    .prop_map(|map| {
-        map.into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
-    })
+    prop::collection::btree_map(prop::sample::select(vec!["a", "b", "device", "org"]), value, 0..5)
+        .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn any_percent() -> impl Strategy<Value = u32> {
@@ -204,9 +166,7 @@ proptest! {
 fn cost() {
     let feature = feature("x");
     for cohorts in [1, 4, 16] {
-        let names: Vec<String> = (0..cohorts)
-            .map(|index| format!("cohort-{index}"))
-            .collect();
+        let names: Vec<String> = (0..cohorts).map(|index| format!("cohort-{index}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let audience = segments(&names);
         let (status, fragment) = render(&feature, &audience, &vec![25_000; names.len()]);

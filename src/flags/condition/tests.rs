@@ -3,18 +3,11 @@ use crate::flags::engine;
 use rstest::rstest;
 
 fn expression(operator: Operator, values: &[&str]) -> Expression {
-    Expression {
-        key: "a".into(),
-        operator,
-        values: values.iter().map(|value| (*value).to_owned()).collect(),
-    }
+    Expression { key: "a".into(), operator, values: values.iter().map(|value| (*value).to_owned()).collect() }
 }
 
 fn holds(operator: Operator, values: &[&str], context: &Value) -> bool {
-    let matches = Match {
-        expressions: vec![expression(operator, values)],
-        ..Match::default()
-    };
+    let matches = Match { expressions: vec![expression(operator, values)], ..Match::default() };
     let context = engine::context(context.as_object().unwrap());
     engine::holds("flag", &condition(&matches), &context).unwrap()
 }
@@ -45,16 +38,10 @@ fn accepts_and_refuses(
 ) {
     assert_eq!(validate(&expression(operator, values)), Ok(()));
     for attribute in accepted {
-        assert!(
-            holds(operator, values, &json!({"a": attribute})),
-            "{attribute} should pass"
-        );
+        assert!(holds(operator, values, &json!({"a": attribute})), "{attribute} should pass");
     }
     for attribute in refused {
-        assert!(
-            !holds(operator, values, &json!({"a": attribute})),
-            "{attribute} should not pass"
-        );
+        assert!(!holds(operator, values, &json!({"a": attribute})), "{attribute} should not pass");
     }
     assert_eq!(
         holds(operator, values, &json!({})),
@@ -77,11 +64,7 @@ fn accepts_and_refuses(
 #[case(Operator::SemVer, &[">= 2.1.0-"], "no comparison")]
 #[case(Operator::SemVer, &[">= 2.1.0+build"], "no comparison")]
 #[case(Operator::StartsWith, &[""], "Exists")]
-fn validation_names_the_fault(
-    #[case] operator: Operator,
-    #[case] values: &[&str],
-    #[case] part: &str,
-) {
+fn validation_names_the_fault(#[case] operator: Operator, #[case] values: &[&str], #[case] part: &str) {
     let error = validate(&expression(operator, values)).unwrap_err();
     assert!(error.contains(part), "{error}");
 }
@@ -94,11 +77,7 @@ fn an_empty_match_is_everyone() {
 #[test]
 fn all_conditions_must_hold() {
     let matches = Match {
-        attributes: [
-            ("a".to_owned(), "A".to_owned()),
-            ("b".to_owned(), "B".to_owned()),
-        ]
-        .into(),
+        attributes: [("a".to_owned(), "A".to_owned()), ("b".to_owned(), "B".to_owned())].into(),
         expressions: vec![expression(Operator::StartsWith, &["A"])],
     };
     assert_eq!(
@@ -113,17 +92,10 @@ fn all_conditions_must_hold() {
 
 #[test]
 fn dots_lead_into_structures() {
-    let matches = Match {
-        attributes: [("device.os".to_owned(), "linux".to_owned())].into(),
-        expressions: Vec::new(),
-    };
+    let matches =
+        Match { attributes: [("device.os".to_owned(), "linux".to_owned())].into(), expressions: Vec::new() };
     let holds = |context: Value| {
-        engine::holds(
-            "flag",
-            &condition(&matches),
-            &engine::context(context.as_object().unwrap()),
-        )
-        .unwrap()
+        engine::holds("flag", &condition(&matches), &engine::context(context.as_object().unwrap())).unwrap()
     };
     assert!(holds(json!({"device": {"os": "linux"}})));
     assert!(!holds(json!({"device": "linux"})));

@@ -65,18 +65,9 @@ fn says_what_a_user_gets(
 
 #[test]
 fn a_flag_without_value_is_an_error() {
-    assert_eq!(
-        of("y", &json!({})),
-        Err(EvaluateError::FlagNotFound("y".into()))
-    );
-    assert!(matches!(
-        of("wrong", &json!({})),
-        Err(EvaluateError::UnknownVariant { .. })
-    ));
-    assert!(matches!(
-        of("broken", &json!({"n": {}})),
-        Err(EvaluateError::Engine { .. })
-    ));
+    assert_eq!(of("y", &json!({})), Err(EvaluateError::FlagNotFound("y".into())));
+    assert!(matches!(of("wrong", &json!({})), Err(EvaluateError::UnknownVariant { .. })));
+    assert!(matches!(of("broken", &json!({"n": {}})), Err(EvaluateError::Engine { .. })));
 }
 
 #[test]

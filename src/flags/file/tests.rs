@@ -6,10 +6,7 @@ use crate::flags::fixtures::{feature, identity, member, segments, status};
 use crate::flags::fragment::fragment;
 
 fn of(members: impl IntoIterator<Item = (String, Value)>) -> File {
-    File {
-        members: members.into_iter().collect(),
-        ..File::default()
-    }
+    File { members: members.into_iter().collect(), ..File::default() }
 }
 
 fn targeted(key: &str, cohorts: &[&str], served: &[u32]) -> (String, Value) {
@@ -25,17 +22,11 @@ fn a_flag_takes_one_line() {
         (("b".to_owned()), member("b", "u", 1, 0).body),
         (("a".to_owned()), member("a", "u", 1, 100_000).body),
     ]);
-    file.set = Some(SetMark {
-        uid: "s".into(),
-        generation: 3,
-    });
+    file.set = Some(SetMark { uid: "s".into(), generation: 3 });
     file.set_metadata([("flagSetId".to_owned(), json!("maya"))]);
     let text = compose(&file);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(
-        lines[1],
-        "\"$schema\":\"https://flagd.dev/schema/v0/flags.json\","
-    );
+    assert_eq!(lines[1], "\"$schema\":\"https://flagd.dev/schema/v0/flags.json\",");
     assert!(lines[3].starts_with("\"a\":{\"defaultVariant\":\"disabled\",\"metadata\":{"));
     assert!(lines[4].starts_with("\"b\":{"));
     assert_eq!(
@@ -59,10 +50,7 @@ fn shared_conditions_become_evaluators_and_return() {
     assert_eq!(value["$evaluators"].as_object().unwrap().len(), 3);
     let condition = &value["flags"]["flag-3"]["targeting"]["if"][0];
     let name = condition["$ref"].as_str().unwrap();
-    assert_eq!(
-        value["$evaluators"][name],
-        json!({"===": [{"var": "segment"}, "early-adopters"]})
-    );
+    assert_eq!(value["$evaluators"][name], json!({"===": [{"var": "segment"}, "early-adopters"]}));
     assert_eq!(parse(&text), Ok(file));
 }
 
@@ -108,30 +96,18 @@ fn a_foreign_reference_is_replaced_in_targeting_only() {
         }},
     });
     let file = parse(&text.to_string()).unwrap();
-    assert_eq!(
-        file.statics["x"]["targeting"]["if"][0],
-        json!({"==": [{"var": "a"}, 1]})
-    );
+    assert_eq!(file.statics["x"]["targeting"]["if"][0], json!({"==": [{"var": "a"}, 1]}));
     assert_eq!(file.statics["x"]["variants"]["v"], json!({"$ref": "old"}));
 }
 
 #[test]
 fn what_is_no_file_is_an_error() {
     let flag = |targeting: Value| json!({"flags": {"x": {"targeting": targeting}}}).to_string();
-    let unknown = |name: &str| FileError::UnknownEvaluator {
-        flag: "x".into(),
-        name: name.into(),
-    };
+    let unknown = |name: &str| FileError::UnknownEvaluator { flag: "x".into(), name: name.into() };
     assert!(matches!(parse("{"), Err(FileError::NotJson(_))));
     assert!(matches!(parse("[]"), Err(FileError::Malformed(_))));
-    assert!(matches!(
-        parse("{\"flags\":[]}"),
-        Err(FileError::Malformed(_))
-    ));
-    assert!(matches!(
-        parse("{\"flags\":{\"a\":1}}"),
-        Err(FileError::Malformed(_))
-    ));
+    assert!(matches!(parse("{\"flags\":[]}"), Err(FileError::Malformed(_))));
+    assert!(matches!(parse("{\"flags\":{\"a\":1}}"), Err(FileError::Malformed(_))));
     assert_eq!(parse(&flag(json!({"$ref": "no"}))), Err(unknown("no")));
     let nested = json!({
         "$evaluators": {"a": {"!": [{"$ref": "b"}]}, "b": {"!": [true]}},

@@ -20,12 +20,7 @@ fn position(step: Option<&str>) -> Position {
 fn renders_literals_weights_and_the_guard() {
     let audience = segments(&["early", "regular", "new"]);
     let status = status(&audience, &[100_000, 500, 0], 7);
-    let fragment = fragment(
-        &feature("dreams"),
-        &identity("dreams", "u1"),
-        &status,
-        &audience,
-    );
+    let fragment = fragment(&feature("dreams"), &identity("dreams", "u1"), &status, &audience);
     assert_eq!(
         fragment.body,
         json!({
@@ -71,10 +66,7 @@ fn metadata_reads_back() {
             attempt: 1,
             phase: "ga".into(),
             step: "2".into(),
-            served: vec![
-                ("early".into(), percent(99_999)),
-                ("regular".into(), percent(1))
-            ],
+            served: vec![("early".into(), percent(99_999)), ("regular".into(), percent(1))],
             audience: audience.name,
         })
     );
@@ -99,12 +91,7 @@ fn the_digest_follows_everything_but_the_revision() {
     let render = |served, revision, step: Option<&str>| {
         let mut status = status(&audience, &[served], revision);
         status.position = step.map(|step| position(Some(step)));
-        digest(&fragment(
-            &feature("x"),
-            &identity("x", "u"),
-            &status,
-            &audience,
-        ))
+        digest(&fragment(&feature("x"), &identity("x", "u"), &status, &audience))
     };
     let first = render(5_000, 1, None);
     assert_eq!(first.len(), 16);

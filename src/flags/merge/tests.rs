@@ -13,10 +13,7 @@ fn put(fragment: Fragment) -> Candidate {
 
 /// A file that holds these rollouts' flags.
 fn file(fragments: impl IntoIterator<Item = Fragment>) -> File {
-    File {
-        members: fragments.into_iter().map(|f| (f.key, f.body)).collect(),
-        ..File::default()
-    }
+    File { members: fragments.into_iter().map(|f| (f.key, f.body)).collect(), ..File::default() }
 }
 
 fn living(rollouts: &[(&str, &str)]) -> BTreeSet<Living> {
@@ -29,11 +26,7 @@ fn living(rollouts: &[(&str, &str)]) -> BTreeSet<Living> {
 }
 
 fn set(generation: i64) -> SetInfo {
-    SetInfo {
-        uid: "set".to_owned(),
-        generation,
-        ..SetInfo::default()
-    }
+    SetInfo { uid: "set".to_owned(), generation, ..SetInfo::default() }
 }
 
 fn flag(value: i64) -> Value {
@@ -49,13 +42,7 @@ fn other(key: &str, rollout: &str, uid: &str, revision: i64) -> Fragment {
 }
 
 fn run<'a>(live: &'a Live, candidates: &'a [Candidate]) -> Merge<'a> {
-    Merge {
-        live,
-        last_good: None,
-        set: None,
-        candidates,
-        living: None,
-    }
+    Merge { live, last_good: None, set: None, candidates, living: None }
 }
 
 #[test]
@@ -84,29 +71,17 @@ fn revisions_go_up_only() {
 
 #[test]
 fn revisions_of_an_edited_file_do_not_count() {
-    let edited = file([
-        member("a", "u", 999, 100_000),
-        member("gone", "g", 1, 100_000),
-    ]);
+    let edited = file([member("a", "u", 999, 100_000), member("gone", "g", 1, 100_000)]);
     let candidates = [put(member("a", "u", 5, 500))];
     let live = Live::Untrusted(Some(edited));
     let good = file([member("gone", "g", 1, 500), member("a", "u", 7, 500)]);
-    let input = Merge {
-        last_good: Some(&good),
-        ..run(&live, &candidates)
-    };
+    let input = Merge { last_good: Some(&good), ..run(&live, &candidates) };
     let merged = merge(&input);
     assert_eq!(merged.outcomes, [Outcome::Written]);
     assert_eq!(merged.file.live("a").unwrap().revision, 5);
-    assert_eq!(
-        merged.file.members["gone"], good.members["gone"],
-        "the remembered one, not the edited one"
-    );
+    assert_eq!(merged.file.members["gone"], good.members["gone"], "the remembered one, not the edited one");
     let merged = merge(&run(&live, &candidates));
-    assert!(
-        merged.file.members.contains_key("gone"),
-        "better edited than gone"
-    );
+    assert!(merged.file.members.contains_key("gone"), "better edited than gone");
     let merged = merge(&run(&Live::Untrusted(None), &candidates));
     assert_eq!(merged.file.members.len(), 1);
 }
@@ -116,17 +91,10 @@ fn a_deleted_file_keeps_its_orphans() {
     let good = file([member("gone", "g", 3, 500)]);
     let candidates = [put(member("a", "u", 1, 0))];
     let living = living(&[("a", "u")]);
-    let merged = merge(&Merge {
-        last_good: Some(&good),
-        living: Some(&living),
-        ..run(&Live::Missing, &candidates)
-    });
+    let merged =
+        merge(&Merge { last_good: Some(&good), living: Some(&living), ..run(&Live::Missing, &candidates) });
     assert_eq!(merged.file.members.len(), 2);
-    let orphan = Orphan {
-        key: "gone".into(),
-        rollout: "gone".into(),
-        uid: "g".into(),
-    };
+    let orphan = Orphan { key: "gone".into(), rollout: "gone".into(), uid: "g".into() };
     assert_eq!(merged.orphans, Some(vec![orphan]));
 }
 
@@ -143,31 +111,15 @@ fn a_reborn_rollout_takes_its_orphan_and_nobody_else_does() {
     let alive = living(&[("a", "new"), ("b", "b")]);
     let with = |fragment: Fragment, alive: &BTreeSet<Living>| {
         let candidates = [put(fragment)];
-        merge(&Merge {
-            living: Some(alive),
-            ..run(&live, &candidates)
-        })
-        .outcomes
-        .remove(0)
+        merge(&Merge { living: Some(alive), ..run(&live, &candidates) }).outcomes.remove(0)
     };
     assert_eq!(with(member("a", "new", 6, 500), &alive), Outcome::Written);
-    assert_eq!(
-        with(member("a", "new", 5, 500), &alive),
-        Outcome::Stale { live: 5 }
-    );
-    let conflict = |orphan| Outcome::KeyConflict {
-        rollout: "a".into(),
-        uid: "old".into(),
-        orphan,
-    };
+    assert_eq!(with(member("a", "new", 5, 500), &alive), Outcome::Stale { live: 5 });
+    let conflict = |orphan| Outcome::KeyConflict { rollout: "a".into(), uid: "old".into(), orphan };
     assert_eq!(with(other("a", "b", "b", 9), &alive), conflict(true));
     let alive = living(&[("a", "old"), ("b", "b")]);
     assert_eq!(with(other("a", "b", "b", 9), &alive), conflict(false));
-    assert_eq!(
-        with(member("a", "older", 9, 500), &alive),
-        conflict(false),
-        "its own name, but alive"
-    );
+    assert_eq!(with(member("a", "older", 9, 500), &alive), conflict(false), "its own name, but alive");
 }
 
 #[test]
@@ -176,14 +128,7 @@ fn of_two_new_ones_with_one_key_the_first_wins() {
     let merged = merge(&run(&Live::Missing, &candidates));
     assert_eq!(
         merged.outcomes,
-        [
-            Outcome::Written,
-            Outcome::KeyConflict {
-                rollout: "a".into(),
-                uid: "ua".into(),
-                orphan: false
-            }
-        ]
+        [Outcome::Written, Outcome::KeyConflict { rollout: "a".into(), uid: "ua".into(), orphan: false }]
     );
 }
 
@@ -191,31 +136,16 @@ fn of_two_new_ones_with_one_key_the_first_wins() {
 fn prune_takes_orphans_only_and_frees_their_keys() {
     let live = Live::Trusted(file([member("a", "old", 5, 500), member("b", "b", 5, 500)]));
     let alive = living(&[("b", "b"), ("c", "c")]);
-    let set = SetInfo {
-        prune: ["a", "b", "x"].map(str::to_owned).into(),
-        ..set(1)
-    };
+    let set = SetInfo { prune: ["a", "b", "x"].map(str::to_owned).into(), ..set(1) };
     let candidates = [put(other("a", "c", "c", 1))];
-    let input = Merge {
-        set: Some(&set),
-        living: Some(&alive),
-        ..run(&live, &candidates)
-    };
+    let input = Merge { set: Some(&set), living: Some(&alive), ..run(&live, &candidates) };
     let merged = merge(&input);
     assert_eq!(merged.pruned, ["a"]);
     assert_eq!(merged.outcomes, [Outcome::Written]);
     assert_eq!(merged.orphans, Some(vec![]));
     assert!(merged.file.members.contains_key("b"));
-    let merged = merge(&Merge {
-        living: None,
-        candidates: &[],
-        ..input
-    });
-    assert_eq!(
-        merged.file.members.len(),
-        2,
-        "not while the living are unknown"
-    );
+    let merged = merge(&Merge { living: None, candidates: &[], ..input });
+    assert_eq!(merged.file.members.len(), 2, "not while the living are unknown");
 }
 
 #[test]
@@ -226,16 +156,9 @@ fn a_rollout_removes_its_own_flag_only() {
         ("u", 4, Outcome::Stale { live: 5 }, 1),
         ("x", 9, Outcome::Unchanged, 1),
     ] {
-        let candidates = [Candidate::Remove {
-            key: "a".into(),
-            uid: uid.into(),
-            revision,
-        }];
+        let candidates = [Candidate::Remove { key: "a".into(), uid: uid.into(), revision }];
         let merged = merge(&run(&live, &candidates));
-        assert_eq!(
-            (merged.outcomes, merged.file.members.len()),
-            (vec![outcome], left)
-        );
+        assert_eq!((merged.outcomes, merged.file.members.len()), (vec![outcome], left));
     }
 }
 
@@ -243,35 +166,18 @@ fn a_rollout_removes_its_own_flag_only() {
 fn the_set_goes_forward_only() {
     let mut old = file([]);
     old.statics.insert("s".to_owned(), flag(1));
-    old.set = Some(SetMark {
-        uid: "set".into(),
-        generation: 5,
-    });
+    old.set = Some(SetMark { uid: "set".into(), generation: 5 });
     let live = Live::Trusted(old);
     let with = |uid: &str, generation| {
-        let set = SetInfo {
-            uid: uid.into(),
-            statics: [("s".to_owned(), flag(2))].into(),
-            ..set(generation)
-        };
-        let merged = merge(&Merge {
-            set: Some(&set),
-            ..run(&live, &[])
-        });
-        (
-            merged.set,
-            merged.file.statics["s"]["variants"]["v"].clone(),
-        )
+        let set = SetInfo { uid: uid.into(), statics: [("s".to_owned(), flag(2))].into(), ..set(generation) };
+        let merged = merge(&Merge { set: Some(&set), ..run(&live, &[]) });
+        (merged.set, merged.file.statics["s"]["variants"]["v"].clone())
     };
     assert_eq!(with("set", 4), (SetOutcome::Stale { live: 5 }, json!(1)));
     assert_eq!(with("set", 5), (SetOutcome::Applied, json!(2)));
     assert_eq!(with("reborn", 1), (SetOutcome::Applied, json!(2)));
     let merged = merge(&run(&live, &[]));
-    assert_eq!(
-        merged.file.statics["s"],
-        flag(1),
-        "without a set its part stays"
-    );
+    assert_eq!(merged.file.statics["s"], flag(1), "without a set its part stays");
 }
 
 #[test]
@@ -282,7 +188,10 @@ fn a_static_flag_that_would_harm_is_refused() {
             ("bad", json!({"state": "ON", "variants": {"v": 1}})),
             ("default", json!({"state": "ENABLED", "variants": {"v": 1}, "defaultVariant": "w"})),
             ("good", flag(1)),
-            ("ref", json!({"state": "ENABLED", "variants": {"v": 1}, "targeting": {"if": [{"$ref": "x"}, "v"]}})),
+            (
+                "ref",
+                json!({"state": "ENABLED", "variants": {"v": 1}, "targeting": {"if": [{"$ref": "x"}, "v"]}}),
+            ),
         ]
         .map(|(key, body)| (key.to_owned(), body))
         .into(),
@@ -292,15 +201,8 @@ fn a_static_flag_that_would_harm_is_refused() {
         ..set(1)
     };
     let candidates = [put(member("a", "u", 1, 0))];
-    let merged = merge(&Merge {
-        set: Some(&set),
-        ..run(&Live::Missing, &candidates)
-    });
-    let refused: Vec<&str> = merged
-        .refused
-        .iter()
-        .map(|(path, _)| path.as_str())
-        .collect();
+    let merged = merge(&Merge { set: Some(&set), ..run(&Live::Missing, &candidates) });
+    let refused: Vec<&str> = merged.refused.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(
         refused,
         [
@@ -319,8 +221,7 @@ fn a_static_flag_that_would_harm_is_refused() {
 /// A file with a static flag that leaves this many bytes below `limit` beside the members.
 fn nearly_full(members: File, limit: usize, left: usize) -> File {
     let mut file = members;
-    let filled =
-        |padding: usize| json!({"state": "ENABLED", "variants": {"v": "x".repeat(padding)}});
+    let filled = |padding: usize| json!({"state": "ENABLED", "variants": {"v": "x".repeat(padding)}});
     file.statics.insert("padding".to_owned(), filled(0));
     let padding = limit - left - compose(&file).len();
     file.statics.insert("padding".to_owned(), filled(padding));
@@ -330,11 +231,7 @@ fn nearly_full(members: File, limit: usize, left: usize) -> File {
 #[test]
 fn a_raise_leaves_room_for_lowering() {
     let live = Live::Trusted(nearly_full(
-        file([
-            member("a", "u", 1, 100_000),
-            member("b", "v", 1, 0),
-            member("c", "w", 1, 500),
-        ]),
+        file([member("a", "u", 1, 100_000), member("b", "v", 1, 0), member("c", "w", 1, 500)]),
         RAISE_LIMIT,
         10,
     ));
@@ -347,11 +244,7 @@ fn a_raise_leaves_room_for_lowering() {
     let merged = merge(&run(&live, &candidates));
     assert!(matches!(merged.outcomes[0], Outcome::TooLarge { size } if size > RAISE_LIMIT));
     assert!(matches!(merged.outcomes[1], Outcome::TooLarge { .. }));
-    assert_eq!(
-        merged.outcomes[2],
-        Outcome::Written,
-        "a lowering, though it grows"
-    );
+    assert_eq!(merged.outcomes[2], Outcome::Written, "a lowering, though it grows");
     assert_eq!(merged.outcomes[3], Outcome::Written, "a raise that shrinks");
     assert_eq!(merged.file.live("b").unwrap().revision, 1);
     assert!(merged.text.len() > RAISE_LIMIT - 200 && merged.text.len() <= LIMIT);
@@ -370,19 +263,10 @@ fn a_lowering_stops_at_the_limit_too() {
 
 #[test]
 fn a_set_that_does_not_fit_leaves_the_old_one() {
-    let statics = [(
-        "s".to_owned(),
-        json!({"state": "ENABLED", "variants": {"v": "x".repeat(LIMIT)}}),
-    )];
-    let set = SetInfo {
-        statics: statics.into(),
-        ..set(2)
-    };
+    let statics = [("s".to_owned(), json!({"state": "ENABLED", "variants": {"v": "x".repeat(LIMIT)}}))];
+    let set = SetInfo { statics: statics.into(), ..set(2) };
     let candidates = [put(member("a", "u", 1, 500))];
-    let merged = merge(&Merge {
-        set: Some(&set),
-        ..run(&Live::Missing, &candidates)
-    });
+    let merged = merge(&Merge { set: Some(&set), ..run(&Live::Missing, &candidates) });
     assert!(matches!(merged.set, SetOutcome::TooLarge { .. }));
     assert_eq!(merged.outcomes, [Outcome::Written]);
     assert_eq!(merged.file.set, None);

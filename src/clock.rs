@@ -1,0 +1,80 @@
+//! The one place that reads the time and waits for it.
+#![allow(clippy::disallowed_methods)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Longest single wait: after it the wall clock is read again, so that a clock that was set is noticed.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Tells the time: the system's, or one that runs faster for trying schedules out.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    System,
+    Accelerated { origin: Timestamp, started: Instant, speed: u32 },
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Clock {
+        Clock(Arc::new(Kind::System))
+    }
+
+    /// A clock that shows `origin` now and runs `speed` times as fast as real time.
+    pub fn accelerated(origin: Timestamp, speed: u32) -> Clock {
+        Clock(Arc::new(Kind::Accelerated { origin, started: Instant::now(), speed: speed.max(1) }))
+    }
+
+    /// What the clock shows now.
+    pub fn now(&self) -> Timestamp {
+        match &*self.0 {
+            Kind::System => Timestamp::now(),
+            Kind::Accelerated { origin, started, speed } => {
+                let elapsed = started.elapsed().saturating_mul(*speed);
+                SignedDuration::try_from(elapsed)
+                    .ok()
+                    .and_then(|elapsed| origin.saturating_add(elapsed).ok())
+                    .unwrap_or(Timestamp::MAX)
+            }
+        }
+    }
+
+    /// Whether this clock shows the real time.
+    pub fn is_real(&self) -> bool {
+        matches!(&*self.0, Kind::System)
+    }
+
+    /// Waits until the clock shows at least `at`, or for a while: look at the clock again afterwards.
+    pub async fn wait_towards(&self, at: Timestamp) {
+        tokio::time::sleep(self.real_until(at).min(LONGEST_WAIT)).await;
+    }
+
+    /// Real time until the clock shows `at`; zero when it already does.
+    pub fn real_until(&self, at: Timestamp) -> Duration {
+        let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        match &*self.0 {
+            Kind::System => left,
+            Kind::Accelerated { speed, .. } => left / *speed,
+        }
+    }
+}
+
+/// Waits for a length of real time.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// A point in real time that only moves forward, for measuring.
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// The real time, for stamps that other programs compare with their own clocks.
+pub fn real_now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,118 @@
+//! What the watches have told, and what our own writes have answered: the newer of both.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+
+/// Namespace and name of an object.
+pub type ObjectKey = (String, String);
+
+/// An object as stored: readable, or why it is not.
+pub type Stored<K> = Arc<DeserializeGuard<K>>;
+
+/// Objects of one kind by namespace and name.
+pub struct Cache<K> {
+    objects: RwLock<HashMap<ObjectKey, Stored<K>>>,
+    /// Keys seen since a list began; what is not among them at its end has gone.
+    listing: RwLock<Option<HashSet<ObjectKey>>>,
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Cache<K> {
+        Cache { objects: RwLock::default(), listing: RwLock::default() }
+    }
+}
+
+impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
+    /// The object, if it is known.
+    pub fn get(&self, key: &ObjectKey) -> Option<Stored<K>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// The object, if it is known and readable.
+    pub fn readable(&self, key: &ObjectKey) -> Option<K> {
+        self.get(key).and_then(|stored| stored.0.as_ref().ok().cloned())
+    }
+
+    /// Every key known.
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// How many objects are known.
+    pub fn len(&self) -> usize {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Takes in an object, unless a newer version of it is known. Says whether it was news.
+    pub fn apply(&self, mut object: DeserializeGuard<K>) -> bool {
+        object.managed_fields_mut().clear();
+        let key = key_of(&object);
+        if let Some(seen) = self.listing.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            seen.insert(key.clone());
+        }
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let news = objects.get(&key).is_none_or(|known| version(&**known) < version(&object));
+        if news {
+            objects.insert(key, Arc::new(object));
+        }
+        news
+    }
+
+    /// Forgets an object that was deleted, unless a newer one of its name is known.
+    pub fn delete(&self, object: &DeserializeGuard<K>) {
+        let key = key_of(object);
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        if objects.get(&key).is_some_and(|known| version(&**known) <= version(object)) {
+            objects.remove(&key);
+        }
+    }
+
+    /// Forgets an object that a read did not find.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Takes in an event of the watch; returns the keys it concerns and whether a list has just been completed.
+    pub fn event(&self, event: Event<DeserializeGuard<K>>) -> (Vec<ObjectKey>, bool) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                let key = key_of(&object);
+                (if self.apply(object) { vec![key] } else { Vec::new() }, false)
+            }
+            Event::Delete(object) => {
+                let key = key_of(&object);
+                self.delete(&object);
+                (vec![key], false)
+            }
+            Event::Init => {
+                *self.listing.write().unwrap_or_else(PoisonError::into_inner) = Some(HashSet::new());
+                (Vec::new(), false)
+            }
+            Event::InitDone => {
+                let seen = self.listing.write().unwrap_or_else(PoisonError::into_inner).take();
+                let seen = seen.unwrap_or_default();
+                let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+                let gone: Vec<ObjectKey> =
+                    objects.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+                for key in &gone {
+                    objects.remove(key);
+                }
+                (gone, true)
+            }
+        }
+    }
+}
+
+/// Namespace and name of an object.
+pub fn key_of<K: kube::Resource>(object: &K) -> ObjectKey {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// The resource version as a number: comparable within one kind (KEP-5504). 0 where there is none.
+pub fn version<K: kube::Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}

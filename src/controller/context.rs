@@ -1,0 +1,88 @@
+//! What every part of the controller shares.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::cache::{Cache, ObjectKey};
+use super::index::Index;
+use super::pin::Audiences;
+use super::queue::Queue;
+use super::writer::Hub;
+use crate::api::{CohortSet, FeatureRollout, FlagSet};
+use crate::clock::Clock;
+use crate::telemetry::Metrics;
+
+/// What is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// A FeatureRollout.
+    Rollout(ObjectKey),
+    /// A FlagSet.
+    FlagSet(ObjectKey),
+    /// A CohortSet.
+    CohortSet(ObjectKey),
+}
+
+/// The shared parts.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// FeatureRollouts as known.
+    pub rollouts: Cache<FeatureRollout>,
+    /// CohortSets as known.
+    pub cohort_sets: Cache<CohortSet>,
+    /// FlagSets as known.
+    pub flag_sets: Cache<FlagSet>,
+    /// Our ConfigMaps as known.
+    pub config_maps: Cache<ConfigMap>,
+    /// Who concerns whom.
+    pub index: Index,
+    /// Pinned audiences.
+    pub audiences: Audiences,
+    /// What is to be done.
+    pub queue: Queue<Key>,
+    /// How long to wait after an error, per key.
+    pub backoff: Backoff,
+    /// The writers of the files.
+    pub hub: Hub,
+    /// Counters and timings.
+    pub metrics: Metrics,
+    /// Name of this process in events.
+    pub instance: String,
+    /// Says that the process is to end.
+    pub shutdown: CancellationToken,
+}
+
+/// Growing waits after consecutive errors, per key.
+#[derive(Default)]
+pub struct Backoff(Mutex<HashMap<Key, u32>>);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(200);
+    /// Short enough that a step follows within 10 s of the API server's return.
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    /// The wait after one more error.
+    pub fn failed(&self, key: &Key) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.clone()).or_insert(0);
+        let wait = Self::FIRST.saturating_mul(1 << (*count).min(8)).min(Self::LONGEST);
+        *count += 1;
+        wait
+    }
+
+    /// Forgets the errors of a key.
+    pub fn succeeded(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// The shared parts, shared.
+pub type Shared = Arc<Context>;

@@ -1,0 +1,228 @@
+//! The first step of the pipeline: everything that a decision depends on, read once.
+
+use kube::{Api, ResourceExt};
+
+use super::cache::{Cache, ObjectKey};
+use super::context::Context;
+use super::index::SetId;
+use crate::api::conditions::{is_true, types};
+use crate::api::featurerollout::DependencyCondition;
+use crate::api::flagset::Emergency;
+use crate::api::{CohortSet, FeatureRollout, FlagSet, Reason};
+use crate::engine::{Facts, Live};
+use crate::error::{Fault, call};
+use crate::plan::{self, FieldError, Need, Plan, Refs};
+
+/// What was found.
+pub enum Gathered {
+    /// The rollout can be decided on.
+    Ready(Box<Observed>),
+    /// Somebody must act before it can.
+    Stalled(Reason, String),
+}
+
+/// What a decision is made from.
+pub struct Observed {
+    /// The compiled spec.
+    pub plan: Plan,
+    /// What is true outside of it.
+    pub facts: Facts,
+    /// The file.
+    pub set: SetId,
+}
+
+/// Reads what the rollout names and what the file says, and compiles the spec.
+///
+/// # Errors
+/// When something could not be read; it is tried again.
+pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
+    let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let (flag_set, cohort_set) = references(ctx, rollout).await?;
+    let refs = Refs { flag_set: flag_set.as_ref(), cohort_set: cohort_set.as_ref() };
+    let mut plan = match plan::compile(rollout, refs) {
+        Ok(plan) => plan,
+        Err(errors) => return Ok(invalid(&errors)),
+    };
+    if let Some(circle) =
+        plan::dependency_cycle(&key.1, |name| ctx.index.depends_on(&(key.0.clone(), name.to_owned())))
+    {
+        let message = format!("spec.dependsOn: rollouts wait for each other: {}", circle.join(" → "));
+        return Ok(Gathered::Stalled(Reason::DependencyCycle, message));
+    }
+    let set = SetId::of(rollout);
+    if let Some(conflict) = key_conflict(ctx, &key, &set, &plan, flag_set.as_ref()) {
+        return Ok(Gathered::Stalled(Reason::KeyConflict, conflict));
+    }
+    let uid = rollout.uid().unwrap_or_default();
+    let status = rollout.status.clone().unwrap_or_default();
+    let live = if status.uid.as_deref() == Some(uid.as_str()) {
+        None
+    } else {
+        match live(ctx, &key, &uid, &set, &plan, flag_set.as_ref()).await? {
+            Ok(live) => live,
+            Err(conflict) => return Ok(Gathered::Stalled(Reason::KeyConflict, conflict)),
+        }
+    };
+    if let Some(live) = &live {
+        keep_known_audience(ctx, &key.0, live, &mut plan).await?;
+    }
+    let facts = Facts {
+        uid,
+        deleting: rollout.metadata.deletion_timestamp.is_some(),
+        delivered: status.delivered_revision == status.revision,
+        emergency: flag_set.as_ref().is_some_and(|set| set.spec.emergency == Some(Emergency::Control)),
+        unmet: unmet(ctx, &key.0, &plan),
+        live,
+    };
+    Ok(Gathered::Ready(Box::new(Observed { plan, facts, set })))
+}
+
+fn invalid(errors: &[FieldError]) -> Gathered {
+    let reason = if errors.iter().all(|error| error.missing) {
+        Reason::ReferenceNotFound
+    } else {
+        Reason::InvalidSpec
+    };
+    Gathered::Stalled(reason, plan::join_errors(errors))
+}
+
+/// The FlagSet and CohortSet that a rollout names, read directly where the cache does not know them yet.
+///
+/// # Errors
+/// When one could not be read.
+pub async fn references(
+    ctx: &Context,
+    rollout: &FeatureRollout,
+) -> Result<(Option<FlagSet>, Option<CohortSet>), Fault> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let flag_set = match &rollout.spec.flag_set_ref {
+        Some(reference) => look_up(ctx, &ctx.flag_sets, &namespace, &reference.name).await?,
+        None => None,
+    };
+    let cohort_set = match plan::cohort_set_name(rollout, flag_set.as_ref()) {
+        Some(name) => look_up(ctx, &ctx.cohort_sets, &namespace, name).await?,
+        None => None,
+    };
+    Ok((flag_set, cohort_set))
+}
+
+async fn look_up<K>(ctx: &Context, cache: &Cache<K>, namespace: &str, name: &str) -> Result<Option<K>, Fault>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let key = (namespace.to_owned(), name.to_owned());
+    if let Some(stored) = cache.get(&key) {
+        return Ok(stored.0.as_ref().ok().cloned());
+    }
+    // A set that came together with its rollouts may not have reached the cache yet.
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
+    call(api.get_opt(name)).await
+}
+
+/// Another living rollout that has the flag key, or a static flag.
+fn key_conflict(
+    ctx: &Context,
+    key: &ObjectKey,
+    set: &SetId,
+    plan: &Plan,
+    flag_set: Option<&FlagSet>,
+) -> Option<String> {
+    let flag = &plan.feature.key;
+    if flag_set.is_some_and(|set| set.spec.flags.contains_key(flag)) {
+        return Some(format!("spec.feature.key: {flag:?} is a static flag of FlagSet {}", set.name));
+    }
+    let holder = ctx.index.holder(set, flag)?;
+    (holder != *key).then(|| {
+        format!(
+            "spec.feature.key: {flag:?} belongs to the older rollout {} of FlagSet {}",
+            holder.1, set.name
+        )
+    })
+}
+
+/// What the file says of the flag; `Err` when it belongs to the orphan of another rollout.
+async fn live(
+    ctx: &Context,
+    key: &ObjectKey,
+    uid: &str,
+    set: &SetId,
+    plan: &Plan,
+    flag_set: Option<&FlagSet>,
+) -> Result<Result<Option<Live>, String>, Fault> {
+    let flag = &plan.feature.key;
+    let Some(found) = super::writer::live_flag(ctx, set, flag_set, flag).await? else {
+        return Ok(Ok(None));
+    };
+    let own = found.uid == uid || (found.namespace == key.0 && found.rollout == key.1);
+    if !own {
+        let pruned = flag_set.is_some_and(|set| set.spec.prune.contains(flag));
+        if pruned {
+            return Ok(Ok(None));
+        }
+        return Ok(Err(format!(
+            "spec.feature.key: {flag:?} is in the file as the flag of rollout {}, which is gone: name it in spec.prune of FlagSet {}",
+            found.rollout, set.name
+        )));
+    }
+    Ok(Ok(Some(Live {
+        uid: found.uid,
+        revision: found.revision,
+        attempt: found.attempt,
+        phase: found.phase,
+        step: found.step,
+        served: found.served,
+        audience: found.audience,
+    })))
+}
+
+/// A beginning from the file serves that file's audience. Where its definition is gone, nothing can be rendered from
+/// it, and the declared one takes its place only if it has the same cohorts.
+async fn keep_known_audience(
+    ctx: &Context,
+    namespace: &str,
+    live: &Live,
+    plan: &mut Plan,
+) -> Result<(), Fault> {
+    if live.audience != plan.audience.name
+        && super::pin::find(ctx, namespace, &live.audience).await?.is_none()
+        && plan.audience.names().eq(live.served.iter().map(|(name, _)| name.as_str()))
+    {
+        plan.audience.name.clone_from(&live.audience);
+    }
+    Ok(())
+}
+
+/// The dependencies that are not met, in words. A missing one waits.
+fn unmet(ctx: &Context, namespace: &str, plan: &Plan) -> Vec<String> {
+    plan.depends_on
+        .iter()
+        .filter_map(|dependency| {
+            let key = (namespace.to_owned(), dependency.name.clone());
+            let Some(other) = ctx.rollouts.readable(&key) else {
+                return Some(format!("{}, which does not exist", dependency.name));
+            };
+            let status = other.status.as_ref();
+            match &dependency.need {
+                Need::Condition(DependencyCondition::Completed) => {
+                    let completed =
+                        status.is_some_and(|status| is_true(&status.conditions, types::COMPLETED));
+                    (!completed).then(|| format!("{} to be completed", dependency.name))
+                }
+                Need::Phase(phase) => {
+                    let entered = status.is_some_and(|status| phase_entered(&other, status, phase));
+                    (!entered).then(|| format!("{} to enter phase {phase}", dependency.name))
+                }
+            }
+        })
+        .collect()
+}
+
+/// Whether a rollout stands in a phase or behind it.
+fn phase_entered(rollout: &FeatureRollout, status: &crate::api::FeatureRolloutStatus, phase: &str) -> bool {
+    let index = |name: &str| rollout.spec.phases.iter().position(|phase| phase.name == name);
+    let Some(position) = &status.position else { return false };
+    index(phase).zip(index(&position.phase)).is_some_and(|(wanted, at)| at >= wanted)
+}

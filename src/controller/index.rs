@@ -1,0 +1,151 @@
+//! Which rollouts concern each other: members of a FlagSet, holders of a flag key, users of a CohortSet, dependents.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::cache::ObjectKey;
+use crate::api::FeatureRollout;
+use crate::plan;
+
+/// The file that a rollout's flag is in: a FlagSet's, or the rollout's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SetId {
+    /// Namespace.
+    pub namespace: String,
+    /// Name of the FlagSet or of the rollout.
+    pub name: String,
+    /// Whether it is a FlagSet.
+    pub shared: bool,
+}
+
+impl SetId {
+    /// The set of a rollout.
+    pub fn of(rollout: &FeatureRollout) -> SetId {
+        let namespace = rollout.namespace().unwrap_or_default();
+        match &rollout.spec.flag_set_ref {
+            Some(reference) => SetId { namespace, name: reference.name.clone(), shared: true },
+            None => SetId { namespace, name: rollout.name_any(), shared: false },
+        }
+    }
+
+    /// How the ConfigMap names its owner.
+    pub fn owner(&self) -> String {
+        let kind = if self.shared { "FlagSet" } else { "FeatureRollout" };
+        format!("{kind}/{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A living rollout as its neighbours see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
+    /// Its flag key.
+    pub flag: String,
+    /// Its file.
+    pub set: SetId,
+    /// When it was created: the elder of two with one flag key wins.
+    pub created: Option<Time>,
+    depends_on: BTreeSet<String>,
+}
+
+/// The neighbourhoods.
+#[derive(Default)]
+pub struct Index(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    rollouts: HashMap<ObjectKey, Neighbour>,
+    members: HashMap<SetId, BTreeSet<ObjectKey>>,
+    dependents: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+}
+
+impl Index {
+    /// Takes in a rollout as it is now.
+    pub fn apply(&self, rollout: &FeatureRollout) {
+        let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+        let neighbour = Neighbour {
+            uid: rollout.uid().unwrap_or_default(),
+            flag: plan::flag_key(rollout).to_owned(),
+            set: SetId::of(rollout),
+            created: rollout.metadata.creation_timestamp.clone(),
+            depends_on: rollout.spec.depends_on.iter().map(|dependency| dependency.name.clone()).collect(),
+            key: key.clone(),
+        };
+        let mut inner = self.lock();
+        if inner.rollouts.get(&key) == Some(&neighbour) {
+            return;
+        }
+        inner.remove(&key);
+        inner.members.entry(neighbour.set.clone()).or_default().insert(key.clone());
+        for name in &neighbour.depends_on {
+            inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
+        }
+        inner.rollouts.insert(key, neighbour);
+    }
+
+    /// Forgets a rollout. Returns what it was.
+    pub fn remove(&self, key: &ObjectKey) -> Option<Neighbour> {
+        self.lock().remove(key)
+    }
+
+    /// The living rollouts of a file.
+    pub fn members(&self, set: &SetId) -> Vec<Neighbour> {
+        let inner = self.lock();
+        let keys = inner.members.get(set);
+        keys.into_iter().flatten().filter_map(|key| inner.rollouts.get(key).cloned()).collect()
+    }
+
+    /// The rollouts that wait for this one.
+    pub fn dependents(&self, key: &ObjectKey) -> Vec<ObjectKey> {
+        self.lock().dependents.get(key).into_iter().flatten().cloned().collect()
+    }
+
+    /// Names that a rollout depends on.
+    pub fn depends_on(&self, key: &ObjectKey) -> Vec<String> {
+        let inner = self.lock();
+        inner.rollouts.get(key).map(|n| n.depends_on.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The rollout that holds a flag key in a file: the eldest, then the first by name.
+    pub fn holder(&self, set: &SetId, flag: &str) -> Option<ObjectKey> {
+        let inner = self.lock();
+        let members = inner.members.get(set).into_iter().flatten();
+        members
+            .filter_map(|key| inner.rollouts.get(key))
+            .filter(|neighbour| neighbour.flag == flag)
+            .min_by_key(|neighbour| (neighbour.created.as_ref().map(|time| time.0), &neighbour.key))
+            .map(|neighbour| neighbour.key.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, key: &ObjectKey) -> Option<Neighbour> {
+        let neighbour = self.rollouts.remove(key)?;
+        if let Some(members) = self.members.get_mut(&neighbour.set) {
+            members.remove(key);
+            if members.is_empty() {
+                self.members.remove(&neighbour.set);
+            }
+        }
+        for name in &neighbour.depends_on {
+            let dependency = (key.0.clone(), name.clone());
+            if let Some(dependents) = self.dependents.get_mut(&dependency) {
+                dependents.remove(key);
+                if dependents.is_empty() {
+                    self.dependents.remove(&dependency);
+                }
+            }
+        }
+        Some(neighbour)
+    }
+}

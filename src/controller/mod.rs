@@ -1,0 +1,234 @@
+//! The operator: watches, the queue, and the pipeline that each object goes through.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Client, Config};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock};
+use crate::error::{Fault, chain};
+use crate::server::{self, Health};
+use crate::telemetry::Metrics;
+use cache::{Cache, ObjectKey};
+use context::{Backoff, Context, Key, Shared};
+use queue::Queue;
+
+mod cache;
+mod context;
+mod finalizer;
+mod gather;
+mod index;
+mod persist;
+mod pin;
+mod publish;
+mod queue;
+mod rollout;
+mod sets;
+mod watch;
+mod writer;
+
+/// How often unpinned audiences are looked for.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
+/// How long a shutdown waits for work under way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How a controller is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Objects worked on at once.
+    pub concurrency: usize,
+    /// Where probes and metrics are served; nowhere when absent.
+    pub address: Option<SocketAddr>,
+    /// The time.
+    pub clock: Clock,
+    /// Name of this process in events.
+    pub instance: String,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { concurrency: 16, address: None, clock: Clock::system(), instance: "sluice".to_owned() }
+    }
+}
+
+/// Why a controller could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// No client could be made of the configuration.
+    #[error("the client configuration cannot be used")]
+    Client(#[source] Box<kube::Error>),
+    /// The probes' address cannot be listened on.
+    #[error("{address} cannot be listened on")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A client for the controller: its calls are bounded here and are never silently repeated inside of one.
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub fn client(mut config: Config) -> Result<Client, ControllerError> {
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| ControllerError::Client(Box::new(error)))
+}
+
+/// Runs the controller until `shutdown`, then lets work under way end.
+///
+/// # Errors
+/// When it cannot begin. Later errors are retried and said in status, logs and metrics.
+pub async fn run(
+    client: Client,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), ControllerError> {
+    let metrics = Metrics::default();
+    let health = Health::default();
+    if let Some(address) = options.address {
+        let registry = metrics.registry();
+        let bound = server::serve(address, health.clone(), registry, shutdown.clone())
+            .await
+            .map_err(|source| ControllerError::Listen { address, source })?;
+        tracing::info!(address = %bound, "serving probes and metrics");
+    }
+    let ctx: Shared = Arc::new(Context {
+        client,
+        clock: options.clock.clone(),
+        rollouts: Cache::default(),
+        cohort_sets: Cache::default(),
+        flag_sets: Cache::default(),
+        config_maps: Cache::default(),
+        index: index::Index::default(),
+        audiences: pin::Audiences::default(),
+        queue: Queue::new(options.clock),
+        backoff: Backoff::default(),
+        hub: writer::Hub::default(),
+        metrics,
+        instance: options.instance,
+        shutdown: shutdown.clone(),
+    });
+    tokio::select! {
+        () = listed(&ctx) => {}
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
+    health.set_ready(true);
+    tokio::spawn(keep_house(ctx.clone()));
+
+    let mut workers = JoinSet::new();
+    for _ in 0..options.concurrency.max(1) {
+        workers.spawn(work(ctx.clone()));
+    }
+    shutdown.cancelled().await;
+    health.set_ready(false);
+    let drained = tokio::time::timeout(DRAIN, async { while workers.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!("work under way was cut off; the next start goes on from the statuses");
+    }
+    Ok(())
+}
+
+/// Waits until every kind and every pinned audience has been listed.
+async fn listed(ctx: &Shared) {
+    let lists = watch::start(ctx);
+    let mut wait = Duration::from_millis(200);
+    while let Err(fault) = pin::load(ctx).await {
+        tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed; trying again");
+        clock::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(3));
+    }
+    for list in lists {
+        // A watch ends only with the process.
+        let _ended = list.await;
+    }
+}
+
+async fn work(ctx: Shared) {
+    loop {
+        let key = tokio::select! {
+            biased;
+            () = ctx.shutdown.cancelled() => return,
+            key = ctx.queue.next() => key,
+        };
+        let started = clock::monotonic();
+        let result = match &key {
+            Key::Rollout(rollout) => rollout::reconcile(&ctx, rollout).await,
+            Key::FlagSet(set) => sets::flag_set(&ctx, set).await,
+            Key::CohortSet(set) => sets::cohort_set(&ctx, set).await,
+        };
+        ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
+        match result {
+            Ok(()) => ctx.backoff.succeeded(&key),
+            Err(fault) => retry(&ctx, &key, fault).await,
+        }
+        ctx.queue.done(&key);
+    }
+}
+
+/// Tries an object again: at once where somebody else wrote first, else after a growing wait of its own.
+async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
+    let wait = ctx.backoff.failed(key);
+    let again = matches!(fault, Fault::Conflict(_) | Fault::NotFound(_));
+    if again {
+        tracing::debug!(?key, fault = chain(&fault), "written by somebody else meanwhile; trying again");
+    } else {
+        tracing::warn!(?key, fault = chain(&fault), retry_in_ms = wait.as_millis(), "trying again");
+    }
+    if let Key::Rollout(rollout) = key {
+        rollout::note_failure(ctx, rollout, &fault).await;
+    }
+    let wait = if again { wait / 10 } else { wait };
+    let ctx = ctx.clone();
+    let key = key.clone();
+    tokio::spawn(async move {
+        clock::sleep(wait).await;
+        ctx.queue.push(key, queue::Lane::Decide);
+    });
+}
+
+/// Counts, and deletes audiences that nobody pins.
+async fn keep_house(ctx: Shared) {
+    let mut last = clock::monotonic();
+    loop {
+        tokio::select! {
+            () = clock::sleep(Duration::from_secs(5)) => {}
+            () = ctx.shutdown.cancelled() => return,
+        }
+        ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
+        ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
+        ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
+        ctx.metrics.set_queue_depth(ctx.queue.depth());
+        if last.elapsed() < GARBAGE_INTERVAL {
+            continue;
+        }
+        last = clock::monotonic();
+        if let Err(fault) = pin::collect_garbage(&ctx, &pinned(&ctx)).await {
+            tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
+        }
+    }
+}
+
+/// Every audience that a status, a set or an orphan in a file still needs.
+fn pinned(ctx: &Context) -> HashSet<ObjectKey> {
+    let mut pinned = HashSet::new();
+    for key in ctx.rollouts.keys() {
+        let Some(status) = ctx.rollouts.readable(&key).and_then(|rollout| rollout.status) else { continue };
+        for audience in status.audience.into_iter().chain(status.pending_audience) {
+            pinned.insert((key.0.clone(), audience.name));
+        }
+    }
+    for key in ctx.cohort_sets.keys() {
+        if let Some(set) = ctx.cohort_sets.readable(&key) {
+            pinned.insert((key.0.clone(), crate::plan::Audience::new(&key.1, &set.spec.cohorts).name));
+        }
+    }
+    pinned.extend(writer::audiences_in_files(ctx));
+    pinned
+}

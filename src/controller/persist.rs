@@ -1,0 +1,110 @@
+//! Status writes, each with the precondition that nobody has written since.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::DeserializeGuard;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::cache::ObjectKey;
+use super::context::Context;
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::engine::report;
+use crate::error::{Fault, call};
+
+/// Writes a rollout's status over the version that was read, and takes the answer into the cache.
+///
+/// # Errors
+/// [`Fault::Conflict`] when it has been written since; the cache then holds the newer version.
+pub async fn persist(
+    ctx: &Context,
+    rollout: &FeatureRollout,
+    status: &FeatureRolloutStatus,
+) -> Result<(), Fault> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let name = rollout.name_any();
+    // The status subresource takes nothing but the status from what is sent: the spec may stay at home.
+    let body = json!({
+        "apiVersion": FeatureRollout::api_version(&()),
+        "kind": FeatureRollout::kind(&()),
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": rollout.metadata.uid,
+            "resourceVersion": rollout.metadata.resource_version,
+        },
+        "status": status,
+    });
+    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let request = kube::core::Request::new(api.resource_url())
+        .replace_subresource("status", &name, &PostParams::default(), body)
+        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
+    match call(ctx.client.request::<DeserializeGuard<FeatureRollout>>(request)).await {
+        Ok(written) => {
+            ctx.metrics.status_written();
+            ctx.rollouts.apply(written);
+            Ok(())
+        }
+        Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {
+            refresh(ctx, &(namespace, name)).await?;
+            Err(fault)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Reads a rollout past the cache.
+///
+/// # Errors
+/// When it could not be read.
+pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
+    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &key.0);
+    match call(api.get_opt(&key.1)).await? {
+        Some(rollout) => {
+            if let Ok(rollout) = &rollout.0 {
+                ctx.index.apply(rollout);
+            }
+            ctx.rollouts.apply(rollout);
+        }
+        None => ctx.rollouts.forget(key),
+    }
+    Ok(())
+}
+
+/// Says on an object that cannot be read as a whole that it is stalled, once.
+///
+/// # Errors
+/// When the status could not be read or written.
+pub async fn persist_raw(
+    ctx: &Context,
+    key: &ObjectKey,
+    metadata: &ObjectMeta,
+    message: &str,
+) -> Result<(), Fault> {
+    let resource = kube::core::ApiResource::erase::<FeatureRollout>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &key.0, &resource);
+    let Some(object) = call(api.get_opt(&key.1)).await? else { return Ok(()) };
+    let prior = object.data.get("status").cloned().unwrap_or_default();
+    let mut status: FeatureRolloutStatus = serde_json::from_value(prior).unwrap_or_default();
+    let before = status.clone();
+    let problems = crate::api::schema::problems(&object.data);
+    let message =
+        if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
+    let generation = metadata.generation.unwrap_or(0);
+    report::stall(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
+    if status == before {
+        return Ok(());
+    }
+    // Only the report changes; what else the status holds may be more than this version can read.
+    let patch = json!({
+        "metadata": {"resourceVersion": object.metadata.resource_version},
+        "status": {
+            "observedGeneration": status.observed_generation,
+            "state": status.state,
+            "conditions": status.conditions,
+        },
+    });
+    call(api.patch_status(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Pinned audiences: ControllerRevisions, named by owner and content, that statuses refer to.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use super::cache::ObjectKey;
+use super::context::Context;
+use crate::clock;
+use crate::error::{Fault, call};
+use crate::plan::Audience;
+
+/// Label of everything that Sluice writes besides its own kinds.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`].
+pub const MANAGER: &str = "sluice";
+
+/// How long an audience that nobody pins is kept.
+const KEPT_UNPINNED: Duration = Duration::from_secs(3600);
+
+/// The pinned audiences that are known to be stored.
+#[derive(Default)]
+pub struct Audiences {
+    known: Mutex<HashMap<ObjectKey, Arc<Audience>>>,
+    unpinned_since: Mutex<HashMap<ObjectKey, Instant>>,
+}
+
+impl Audiences {
+    fn get(&self, key: &ObjectKey) -> Option<Arc<Audience>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: ObjectKey, audience: Arc<Audience>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, audience);
+    }
+}
+
+/// Reads every stored audience, so that verifying them at a start takes no call each.
+///
+/// # Errors
+/// When the list cannot be read.
+pub async fn load(ctx: &Context) -> Result<(), Fault> {
+    for revision in list(ctx).await? {
+        let key = (revision.namespace().unwrap_or_default(), revision.name_any());
+        if let Some(audience) = read(&revision) {
+            ctx.audiences.put(key, Arc::new(audience));
+        }
+    }
+    Ok(())
+}
+
+async fn list(ctx: &Context) -> Result<Vec<ControllerRevision>, Fault> {
+    let api: Api<ControllerRevision> = Api::all(ctx.client.clone());
+    let params = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    Ok(call(api.list(&params)).await?.items)
+}
+
+fn read(revision: &ControllerRevision) -> Option<Audience> {
+    let data = revision.data.as_ref()?;
+    serde_json::from_value(data.0.clone()).ok()
+}
+
+/// The stored audience of this name; `None` when there is none or it cannot be read.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Arc<Audience>>, Fault> {
+    let key = (namespace.to_owned(), name.to_owned());
+    if let Some(audience) = ctx.audiences.get(&key) {
+        return Ok(Some(audience));
+    }
+    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
+    let found = call(api.get_opt(name)).await?.as_ref().and_then(read).map(Arc::new);
+    if let Some(audience) = &found {
+        ctx.audiences.put(key, audience.clone());
+    }
+    Ok(found)
+}
+
+/// Stores an audience, before any status names it.
+///
+/// # Errors
+/// When it could not be stored.
+pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Result<Arc<Audience>, Fault> {
+    let key = (namespace.to_owned(), audience.name.clone());
+    if let Some(known) = ctx.audiences.get(&key) {
+        return Ok(known);
+    }
+    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
+    let data = serde_json::to_value(audience).unwrap_or_default();
+    let revision = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(audience.name.clone()),
+            labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned())])),
+            ..ObjectMeta::default()
+        },
+        data: Some(RawExtension(data)),
+        revision: 1,
+    };
+    match call(api.create(&PostParams::default(), &revision)).await {
+        Ok(_) | Err(Fault::AlreadyExists(_)) => {}
+        Err(fault) => return Err(fault),
+    }
+    let audience = Arc::new(audience.clone());
+    ctx.audiences.put(key, audience.clone());
+    Ok(audience)
+}
+
+/// Deletes the audiences that nobody has pinned for an hour. `pinned` are those in use.
+///
+/// # Errors
+/// When the list cannot be read; an audience that cannot be deleted is tried again the next time.
+pub async fn collect_garbage(ctx: &Context, pinned: &HashSet<ObjectKey>) -> Result<(), Fault> {
+    for revision in list(ctx).await? {
+        let key = (revision.namespace().unwrap_or_default(), revision.name_any());
+        let since = {
+            let mut unpinned = ctx.audiences.unpinned_since.lock().unwrap_or_else(PoisonError::into_inner);
+            if pinned.contains(&key) {
+                unpinned.remove(&key);
+                continue;
+            }
+            *unpinned.entry(key.clone()).or_insert_with(clock::monotonic)
+        };
+        if since.elapsed() < KEPT_UNPINNED {
+            continue;
+        }
+        let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: revision.uid(),
+                resource_version: revision.resource_version(),
+            }),
+            ..DeleteParams::default()
+        };
+        if let Err(fault) = call(api.delete(&key.1, &params)).await {
+            tracing::warn!(namespace = key.0, name = key.1, %fault, "an unpinned audience could not be deleted");
+        }
+        ctx.audiences.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+    Ok(())
+}

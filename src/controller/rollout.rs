@@ -1,0 +1,302 @@
+//! One FeatureRollout through the pipeline: gather, compile, decide, persist, hand to the writer, publish.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::cache::ObjectKey;
+use super::context::{Key, Shared};
+use super::finalizer;
+use super::gather::{Gathered, Observed, gather};
+use super::persist::{persist, persist_raw};
+use super::queue::Lane;
+use super::writer::{Ack, Offer, OfferKind};
+use super::{pin, publish};
+use crate::api::featurerollout::DeletionPolicy;
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::engine::{self, Delivery, Report};
+use crate::error::{Fault, chain};
+use crate::flags::{self, Identity};
+use crate::plan::Audience;
+
+/// How long a file may lag behind before Ready says so.
+const LATE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Works on a rollout once.
+///
+/// # Errors
+/// What kept it from being done; it is tried again.
+pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
+    let Some(stored) = ctx.rollouts.get(key) else {
+        if let Some(gone) = ctx.index.remove(key) {
+            ctx.hub.forget(key);
+            super::writer::poke(ctx, &gone.set);
+        }
+        ctx.queue.push_at(Key::Rollout(key.clone()), None);
+        return Ok(());
+    };
+    let rollout = match &stored.0 {
+        Ok(rollout) => rollout,
+        Err(invalid) => return unreadable(ctx, key, invalid).await,
+    };
+    if rollout.metadata.deletion_timestamp.is_some() && !finalizer::holds(rollout) {
+        return Ok(());
+    }
+    if let Some(updated) = finalizer::follow_policy(ctx, rollout).await? {
+        ctx.rollouts.apply(updated);
+        ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+        return Ok(());
+    }
+    match gather(ctx, rollout).await? {
+        Gathered::Stalled(reason, message) => stalled(ctx, key, rollout, reason, &message).await,
+        Gathered::Ready(observed) => advance(ctx, key, rollout, *observed).await,
+    }
+}
+
+/// Decides, persists, hands over, publishes: in this order, each only after the one before.
+async fn advance(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    observed: Observed,
+) -> Result<(), Fault> {
+    let Observed { plan, mut facts, set } = observed;
+    let prior = rollout.status.clone().unwrap_or_default();
+    let ack = ctx.hub.ack(key, &facts.uid);
+    let begun_here = prior.uid.as_deref() == Some(facts.uid.as_str());
+    let acked = ack.as_ref().filter(|_| begun_here).map_or(0, Ack::delivered);
+    let delivered = prior.delivered_revision.max(acked.min(prior.revision));
+    facts.delivered = delivered == prior.revision;
+
+    let now = ctx.clock.now();
+    let decision = engine::decide(&plan, &prior, &facts, now);
+    let mut status = decision.status;
+    status.delivered_revision = if begun_here { delivered } else { status.delivered_revision };
+    note_lateness(ctx, &prior, &status, now);
+
+    let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
+        let name = status.audience.map(|audience| audience.name).unwrap_or_default();
+        let message = format!("the pinned audience {name} is gone; the file keeps what it has");
+        return stalled(ctx, key, rollout, Reason::ReferenceNotFound, &message).await;
+    };
+    let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
+    let fragment = stamp(&plan.feature, &identity, &mut status, &audience);
+
+    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
+    if delivery != Delivery::UnderWay && begun_here {
+        let published = publish::publish(ctx, rollout, prior.published_seq, &prior.history).await;
+        if published < prior.last_seq() {
+            let wait = ctx.backoff.failed(&Key::Rollout(key.clone()));
+            retry_in(ctx, key, wait);
+        }
+        status.published_seq = published;
+    }
+    let generation = rollout.metadata.generation.unwrap_or(0);
+    let report = Report { plan: &plan, delivery, next: decision.wake_at, generation, now };
+    engine::report(&mut status, &report);
+
+    if status != prior {
+        persist(ctx, rollout, &status).await?;
+    }
+    let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
+    let offer = Offer {
+        uid: facts.uid.clone(),
+        revision: status.revision,
+        kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
+        urgent: facts.emergency || facts.deleting,
+        feature: plan.feature.clone(),
+        audience,
+        fragment: Arc::new(fragment),
+        status: Arc::new(status.clone()),
+    };
+    super::writer::offer(ctx, &set, key, offer);
+    if facts.deleting {
+        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
+    }
+    arm(ctx, key, &status, decision.wake_at, now);
+    Ok(())
+}
+
+/// Gives the fragment its revision: the next one if it says something else than the last.
+fn stamp(
+    feature: &crate::plan::Feature,
+    identity: &Identity,
+    status: &mut FeatureRolloutStatus,
+    audience: &Audience,
+) -> flags::Fragment {
+    let fragment = flags::fragment(feature, identity, status, audience);
+    let digest = flags::digest(&fragment);
+    if status.fragment.as_deref() == Some(digest.as_str()) {
+        return fragment;
+    }
+    status.revision += 1;
+    status.fragment = Some(digest);
+    flags::fragment(feature, identity, status, audience)
+}
+
+/// The definition of the audience that the status pins, stored before the status is.
+async fn audience(
+    ctx: &Shared,
+    key: &ObjectKey,
+    declared: &Audience,
+    status: &FeatureRolloutStatus,
+) -> Result<Option<Arc<Audience>>, Fault> {
+    let Some(pinned) = &status.audience else { return Ok(None) };
+    if pinned.name == declared.name {
+        return pin::ensure(ctx, &key.0, declared).await.map(Some);
+    }
+    pin::find(ctx, &key.0, &pinned.name).await
+}
+
+fn delivery(
+    ctx: &Shared,
+    key: &ObjectKey,
+    status: &FeatureRolloutStatus,
+    ack: Option<&Ack>,
+    now: Timestamp,
+) -> Delivery {
+    if let Some(Ack::Failed { revision, reason, message }) = ack
+        && *revision >= status.revision
+    {
+        return Delivery::Failed(*reason, message.clone());
+    }
+    if status.delivered_revision == status.revision {
+        ctx.hub.settled(key);
+        return Delivery::Done;
+    }
+    let since = ctx.hub.waiting_since(key, now);
+    if now.duration_since(since) < LATE {
+        return Delivery::UnderWay;
+    }
+    let why = match ack {
+        Some(Ack::Retrying { message }) => message.clone(),
+        _ => "the file has not been written for 10 s".to_owned(),
+    };
+    Delivery::Late(why)
+}
+
+/// Arms the next due time: the plan's, or the moment at which an undelivered file becomes late.
+fn arm(
+    ctx: &Shared,
+    key: &ObjectKey,
+    status: &FeatureRolloutStatus,
+    wake_at: Option<Timestamp>,
+    now: Timestamp,
+) {
+    let late = (status.delivered_revision != status.revision)
+        .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE).ok())
+        .flatten()
+        .filter(|late| *late > now);
+    let at = [wake_at, late].into_iter().flatten().min();
+    ctx.queue.push_at(Key::Rollout(key.clone()), at);
+    let unpublished = status.published_seq < status.last_seq();
+    if unpublished && status.delivered_revision == status.revision {
+        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+    }
+}
+
+fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus, now: Timestamp) {
+    let entered = status.position.as_ref().map(|position| position.entered_at);
+    if entered == prior.position.as_ref().map(|position| position.entered_at) {
+        return;
+    }
+    let due = prior.waiting_for.as_ref().and_then(|waiting| waiting.until);
+    if let Some(due) = due.filter(|due| due.timestamp() <= now) {
+        ctx.metrics.step_entered(now.duration_since(due.timestamp()).as_secs_f64());
+    }
+}
+
+async fn finish_deletion(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    status: &FeatureRolloutStatus,
+    ack: Option<&Ack>,
+    removing: bool,
+) -> Result<(), Fault> {
+    let done = match (removing, ack) {
+        (true, ack) => matches!(ack, Some(Ack::Removed)),
+        (false, _) => status.delivered_revision == status.revision,
+    };
+    if done {
+        finalizer::release(ctx, rollout).await?;
+        ctx.hub.forget(key);
+    }
+    Ok(())
+}
+
+/// Says that somebody must act. What is served stays served; the neighbours go on.
+async fn stalled(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    reason: Reason,
+    message: &str,
+) -> Result<(), Fault> {
+    if rollout.metadata.deletion_timestamp.is_some() {
+        // What cannot be understood cannot be taken to control; deletion must not hang on it.
+        tracing::warn!(
+            namespace = key.0,
+            name = key.1,
+            message,
+            "deleted while invalid: its flag stays as it is"
+        );
+        return finalizer::release(ctx, rollout).await;
+    }
+    let prior = rollout.status.clone().unwrap_or_default();
+    let mut status = prior.clone();
+    let generation = rollout.metadata.generation.unwrap_or(0);
+    engine::report::stall(&mut status, reason, message, generation, ctx.clock.now());
+    if status != prior {
+        persist(ctx, rollout, &status).await?;
+    }
+    ctx.queue.push_at(Key::Rollout(key.clone()), None);
+    Ok(())
+}
+
+/// An object that was stored before the schema was tightened, or by somebody who knows more fields.
+async fn unreadable(
+    ctx: &Shared,
+    key: &ObjectKey,
+    invalid: &kube::core::error_boundary::InvalidObject,
+) -> Result<(), Fault> {
+    let message = format!("the stored object cannot be read: {}", invalid.error);
+    persist_raw(ctx, key, &invalid.metadata, &message).await
+}
+
+/// Tries a rollout again after a while of real time.
+pub fn retry_in(ctx: &Shared, key: &ObjectKey, wait: std::time::Duration) {
+    let ctx = ctx.clone();
+    let key = key.clone();
+    tokio::spawn(async move {
+        crate::clock::sleep(wait).await;
+        ctx.queue.push(Key::Rollout(key), Lane::Decide);
+    });
+}
+
+/// Notes an error of a rollout in its status, where that is news and can be written.
+pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
+    let Some(stored) = ctx.rollouts.get(key) else { return };
+    let Ok(rollout) = &stored.0 else { return };
+    let (Fault::Forbidden(_) | Fault::Invalid(_)) = fault else { return };
+    let prior = rollout.status.clone().unwrap_or_default();
+    let mut status = prior.clone();
+    let generation = rollout.metadata.generation.unwrap_or(0);
+    engine::report::stall(&mut status, Reason::Forbidden, &chain(fault), generation, ctx.clock.now());
+    if status != prior
+        && let Err(fault) = persist(ctx, rollout, &status).await
+    {
+        tracing::warn!(
+            namespace = key.0,
+            name = key.1,
+            fault = chain(&fault),
+            "its status cannot be written either"
+        );
+    }
+}
+
+/// Whether a rollout has decided anything that a file could hold.
+pub fn has_begun(rollout: &FeatureRollout) -> bool {
+    rollout.status.as_ref().is_some_and(|status| status.uid.is_some() && status.uid == rollout.uid())
+}

@@ -1,0 +1,181 @@
+//! FlagSets and CohortSets: their own validity, and what their files hold.
+
+use kube::api::{Api, PostParams};
+use kube::core::DeserializeGuard;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::cache::{Cache, ObjectKey};
+use super::context::{Context, Key, Shared};
+use super::index::SetId;
+use super::writer::{self, FileReport};
+use crate::api::conditions::{Condition, Want, merge, types};
+use crate::api::{CohortSetStatus, FlagSetStatus, Reason};
+use crate::error::{Fault, call};
+use crate::plan::{self, Audience, FieldError};
+
+/// Least time between two status writes of a FlagSet: the file is written up to five times a second.
+const SPACING: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// Checks a CohortSet and says so in its status.
+///
+/// # Errors
+/// When its status could not be written.
+pub async fn cohort_set(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
+    let Some(set) = ctx.cohort_sets.readable(key) else { return Ok(()) };
+    let mut errors = Vec::new();
+    plan::check_cohort_set(&set.spec, &mut errors);
+    let generation = set.metadata.generation.unwrap_or(0);
+    let prior = set.status.clone().unwrap_or_default();
+    let names: Vec<&str> = set.spec.cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
+    let status = CohortSetStatus {
+        observed_generation: generation,
+        cohorts: Some(names.join(",")),
+        audience: Some(Audience::new(&key.1, &set.spec.cohorts).name),
+        conditions: conditions(ctx, &prior.conditions, validity(&errors), generation),
+    };
+    if status == prior {
+        return Ok(());
+    }
+    write_status(ctx, &ctx.cohort_sets, &set, &status).await
+}
+
+/// Has the file of a FlagSet written, and says in its status what it holds.
+///
+/// # Errors
+/// When its status could not be written.
+pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
+    let id = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
+    let Some(set) = ctx.flag_sets.readable(key) else { return Ok(()) };
+    if set.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let generation = set.metadata.generation.unwrap_or(0);
+    let prior = set.status.clone().unwrap_or_default();
+    let report = ctx.hub.report(&id);
+    let written_for = ctx.hub.generation(&id);
+    if written_for != Some(generation) {
+        ctx.hub.set_generation(&id, generation);
+        writer::poke(ctx, &id);
+    }
+    let mut errors = Vec::new();
+    plan::check_flag_set(&set.spec, &mut errors);
+    let Some(report) = report else { return Ok(()) };
+    let status = describe(ctx, &prior, &report, &errors, generation);
+    if status == prior {
+        return Ok(());
+    }
+    if let Some(wait) = ctx.hub.too_soon(&id, SPACING, ctx.clock.now()) {
+        ctx.queue.push_at(Key::FlagSet(key.clone()), Some(wait));
+        return Ok(());
+    }
+    write_status(ctx, &ctx.flag_sets, &set, &status).await
+}
+
+fn describe(
+    ctx: &Context,
+    prior: &FlagSetStatus,
+    report: &FileReport,
+    errors: &[FieldError],
+    generation: i64,
+) -> FlagSetStatus {
+    let changed = prior.sha256.as_deref() != Some(report.sha256.as_str()) && !report.sha256.is_empty();
+    let want = match &report.failure {
+        Some((reason, message)) => Err((*reason, message.clone())),
+        None => validity(errors)
+            .map(|_| (Reason::Written, format!("{} flags in {} bytes", report.flags, report.size))),
+    };
+    let keys: Vec<&str> = report.orphans.iter().map(|orphan| orphan.key.as_str()).collect();
+    FlagSetStatus {
+        observed_generation: generation,
+        revision: prior.revision + i64::from(changed),
+        sha256: Some(report.sha256.clone()).filter(|sha256| !sha256.is_empty()).or(prior.sha256.clone()),
+        size: i64::try_from(report.size).unwrap_or(i64::MAX),
+        flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
+        orphan_keys: (!keys.is_empty()).then(|| keys.join(",")),
+        orphans: report.orphans.clone(),
+        conditions: conditions(ctx, &prior.conditions, want, generation),
+    }
+}
+
+fn validity(errors: &[FieldError]) -> Result<(Reason, String), (Reason, String)> {
+    if errors.is_empty() {
+        Ok((Reason::Valid, "valid".to_owned()))
+    } else {
+        Err((Reason::InvalidSpec, plan::join_errors(errors)))
+    }
+}
+
+fn conditions(
+    ctx: &Context,
+    prior: &[Condition],
+    want: Result<(Reason, String), (Reason, String)>,
+    generation: i64,
+) -> Vec<Condition> {
+    let wants = match want {
+        Ok((reason, message)) => {
+            vec![Want { type_: types::READY, status: true, reason: reason.as_str(), message }]
+        }
+        Err((reason, message)) => {
+            let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message };
+            let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
+            vec![ready, stalled]
+        }
+    };
+    merge(prior, &wants, generation, ctx.clock.now())
+}
+
+async fn write_status<K>(
+    ctx: &Context,
+    cache: &Cache<K>,
+    object: &K,
+    status: &impl Serialize,
+) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let namespace = object.namespace().unwrap_or_default();
+    let name = object.name_any();
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "resourceVersion": object.resource_version(),
+        },
+        "status": status,
+    });
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let request = kube::core::Request::new(api.resource_url())
+        .replace_subresource(
+            "status",
+            &name,
+            &PostParams::default(),
+            serde_json::to_vec(&body).unwrap_or_default(),
+        )
+        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
+    match call(ctx.client.request::<DeserializeGuard<K>>(request)).await {
+        Ok(written) => {
+            cache.apply(written);
+            Ok(())
+        }
+        Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {
+            let key = (namespace, name);
+            match call(api.get_opt(&key.1)).await? {
+                Some(found) => {
+                    cache.apply(found);
+                }
+                None => cache.forget(&key),
+            }
+            Err(fault)
+        }
+        Err(fault) => Err(fault),
+    }
+}

@@ -1,0 +1,142 @@
+//! The watches: what changes brings the objects that it concerns into the queue.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::cache::{Cache, ObjectKey};
+use super::context::{Context, Key, Shared};
+use super::index::SetId;
+use super::pin::{MANAGED_BY, MANAGER};
+use super::queue::Lane;
+use super::writer;
+use crate::api::{CohortSet, FeatureRollout, FlagSet};
+use crate::clock;
+
+/// Longest wait before a broken watch is tried again: an API server that is back must be noticed soon.
+const LONGEST_RETRY: Duration = Duration::from_secs(3);
+
+/// Starts every watch; each of the returned receivers hears when its first list is complete.
+pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
+    let all = watcher::Config::default();
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    vec![
+        spawn(
+            ctx,
+            Api::<DeserializeGuard<CohortSet>>::all(ctx.client.clone()),
+            all.clone(),
+            |c| &c.cohort_sets,
+            cohort_set,
+        ),
+        spawn(
+            ctx,
+            Api::<DeserializeGuard<FlagSet>>::all(ctx.client.clone()),
+            all.clone(),
+            |c| &c.flag_sets,
+            flag_set,
+        ),
+        spawn(
+            ctx,
+            Api::<DeserializeGuard<ConfigMap>>::all(ctx.client.clone()),
+            ours,
+            |c| &c.config_maps,
+            config_map,
+        ),
+        spawn(
+            ctx,
+            Api::<DeserializeGuard<FeatureRollout>>::all(ctx.client.clone()),
+            all,
+            |c| &c.rollouts,
+            rollout,
+        ),
+    ]
+}
+
+fn spawn<K>(
+    ctx: &Shared,
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    cache: fn(&Context) -> &Cache<K>,
+    changed: fn(&Shared, &ObjectKey),
+) -> oneshot::Receiver<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (listed, heard) = oneshot::channel();
+    let ctx = ctx.clone();
+    tokio::spawn(async move {
+        let mut listed = Some(listed);
+        let mut wait = Duration::from_millis(100);
+        let mut events = std::pin::pin!(watcher::watcher(api, config));
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = ctx.shutdown.cancelled() => return,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    wait = Duration::from_millis(100);
+                    let (keys, done) = cache(&ctx).event(event);
+                    for key in keys {
+                        changed(&ctx, &key);
+                    }
+                    if done && let Some(listed) = listed.take() {
+                        // The receiver is gone only when the controller is.
+                        let _gone = listed.send(());
+                    }
+                }
+                Some(Err(error)) => {
+                    let kind = K::kind(&());
+                    tracing::warn!(%kind, error = crate::error::chain(&error), "a watch broke; it is tried again");
+                    clock::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_RETRY);
+                }
+                None => return,
+            }
+        }
+    });
+    heard
+}
+
+fn rollout(ctx: &Shared, key: &ObjectKey) {
+    if let Some(rollout) = ctx.rollouts.get(key)
+        && let Ok(rollout) = &rollout.0
+    {
+        ctx.index.apply(rollout);
+    }
+    ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+    for dependent in ctx.index.dependents(key) {
+        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+    }
+}
+
+fn cohort_set(ctx: &Shared, key: &ObjectKey) {
+    ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish);
+    for rollout in ctx.rollouts.keys() {
+        if rollout.0 == key.0 {
+            ctx.queue.push(Key::Rollout(rollout), Lane::Decide);
+        }
+    }
+}
+
+fn flag_set(ctx: &Shared, key: &ObjectKey) {
+    ctx.queue.push(Key::FlagSet(key.clone()), Lane::Decide);
+    let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
+    for member in ctx.index.members(&set) {
+        ctx.queue.push(Key::Rollout(member.key), Lane::Decide);
+    }
+}
+
+/// A ConfigMap of ours changed, and not by this process: its cache would have known.
+fn config_map(ctx: &Shared, key: &ObjectKey) {
+    if let Some(set) = ctx.hub.set_of_config_map(key) {
+        writer::poke(ctx, &set);
+    }
+}

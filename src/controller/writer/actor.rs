@@ -1,0 +1,120 @@
+//! The life of one writer: the first write at once, then one every 200 ms for all that has come meanwhile.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::flush::{Flushed, flush};
+use super::{Ack, Mailbox, OfferKind, say};
+use crate::clock;
+use crate::controller::context::{Key, Shared};
+use crate::controller::index::SetId;
+use crate::controller::queue::Lane;
+use crate::error::chain;
+
+/// Least time between the ends of two writes; emergencies do not wait.
+const SPACING: Duration = Duration::from_millis(200);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
+    let mut last_write: Option<Instant> = None;
+    let mut retry: Option<Duration> = None;
+    loop {
+        tokio::select! {
+            () = mailbox.changed.notified() => {}
+            () = wait(retry) => { mailbox.lock().dirty = true; }
+            () = ctx.shutdown.cancelled() => return,
+        }
+        space_out(&mailbox, last_write).await;
+        let offers = {
+            let mut waiting = mailbox.lock();
+            if !std::mem::take(&mut waiting.dirty) {
+                continue;
+            }
+            waiting.urgent = false;
+            waiting.offers.clone()
+        };
+        match flush(&ctx, &set, &offers).await {
+            Ok(flushed) => {
+                retry = None;
+                if flushed.wrote {
+                    last_write = Some(clock::monotonic());
+                }
+                settle(&ctx, &set, &mailbox, &offers, flushed);
+            }
+            Err(fault) => {
+                let wait = retry.map_or(FIRST_RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
+                retry = Some(wait);
+                let message = format!("the file could not be written: {}", chain(&fault));
+                tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
+                for (key, offer) in &offers {
+                    say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() });
+                }
+            }
+        }
+    }
+}
+
+async fn wait(retry: Option<Duration>) {
+    match retry {
+        Some(wait) => clock::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn space_out(mailbox: &Mailbox, last_write: Option<Instant>) {
+    loop {
+        let since = last_write.map_or(SPACING, |last| last.elapsed());
+        if since >= SPACING || mailbox.lock().urgent {
+            return;
+        }
+        tokio::select! {
+            () = clock::sleep(SPACING - since) => {}
+            () = mailbox.changed.notified() => {}
+        }
+    }
+}
+
+/// Passes the answers on and forgets the offers that are settled.
+fn settle(
+    ctx: &Shared,
+    set: &SetId,
+    mailbox: &Mailbox,
+    offers: &std::collections::BTreeMap<crate::controller::cache::ObjectKey, super::Offer>,
+    flushed: Flushed,
+) {
+    {
+        let mut waiting = mailbox.lock();
+        for (key, offer) in offers {
+            let settled = flushed.acks.get(key).is_some_and(|(_, ack)| match (offer.kind, ack) {
+                (OfferKind::Remove, Ack::Removed) => true,
+                (_, Ack::Delivered { revision }) => *revision >= offer.revision,
+                _ => false,
+            });
+            let same = waiting.offers.get(key).is_some_and(|now| {
+                now.revision == offer.revision && now.uid == offer.uid && now.kind == offer.kind
+            });
+            if settled && same {
+                waiting.offers.remove(key);
+            }
+        }
+    }
+    for (key, (uid, ack)) in flushed.acks {
+        say(ctx, &key, &uid, ack);
+    }
+    for key in flushed.outdated {
+        let ctx = ctx.clone();
+        tokio::spawn(async move {
+            if let Err(fault) = crate::controller::persist::refresh(&ctx, &key).await {
+                tracing::warn!(namespace = key.0, name = key.1, %fault, "an outdated rollout could not be read again");
+            }
+            ctx.queue.push(Key::Rollout(key), Lane::Decide);
+        });
+    }
+    if let Some(report) = flushed.report {
+        let news = ctx.hub.lock().reports.insert(set.clone(), report.clone()).as_ref() != Some(&report);
+        if news && set.shared {
+            ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Lane::Publish);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! One turn of a writer: read the file, merge what was handed over, check it, write it if it differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use super::config_map::{self, Found};
+use super::{Ack, FileReport, Offer, OfferKind, rebuild};
+use crate::api::{FlagSet, Reason};
+use crate::clock;
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::Context;
+use crate::controller::index::SetId;
+use crate::error::{Fault, chain};
+use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+use crate::flags::{self};
+
+/// How often a turn begins anew because somebody else wrote the ConfigMap meanwhile.
+const MOST_CONFLICTS: usize = 5;
+
+/// What came of a turn.
+#[derive(Default)]
+pub(super) struct Flushed {
+    /// Whether a ConfigMap was written.
+    pub wrote: bool,
+    /// UID and answer per rollout.
+    pub acks: BTreeMap<ObjectKey, (String, Ack)>,
+    /// Rollouts whose cache lags behind the file.
+    pub outdated: Vec<ObjectKey>,
+    /// What the set's status should say.
+    pub report: Option<FileReport>,
+}
+
+/// Brings every output of a set up to date.
+///
+/// # Errors
+/// When a ConfigMap could not be read or written; nothing is acknowledged then.
+pub(super) async fn flush(
+    ctx: &Context,
+    set: &SetId,
+    offers: &BTreeMap<ObjectKey, Offer>,
+) -> Result<Flushed, Fault> {
+    let key = (set.namespace.clone(), set.name.clone());
+    let flag_set = if set.shared { ctx.flag_sets.readable(&key) } else { None };
+    if set.shared && flag_set.is_none() {
+        // The set is gone: its file stays as it is, and its rollouts say that the set is missing.
+        return Ok(Flushed::default());
+    }
+    if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
+        return Ok(Flushed::default());
+    }
+    let mut all = Flushed::default();
+    for output in config_map::outputs(set, flag_set.as_ref()) {
+        ctx.hub.write_by(&(set.namespace.clone(), output.config_map.clone()), set);
+        let mut tries = 0;
+        let flushed = loop {
+            match flush_output(ctx, set, flag_set.as_ref(), &output, offers).await {
+                Err(Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
+                    if tries < MOST_CONFLICTS =>
+                {
+                    tries += 1;
+                    let key = (set.namespace.clone(), output.config_map.clone());
+                    config_map::refresh(ctx, &key).await?;
+                }
+                other => break other?,
+            }
+        };
+        all.join(flushed);
+    }
+    Ok(all)
+}
+
+impl Flushed {
+    /// With several outputs a rollout is delivered when all of them hold it.
+    fn join(&mut self, other: Flushed) {
+        self.wrote |= other.wrote;
+        self.outdated.extend(other.outdated);
+        self.report = self.report.take().or(other.report);
+        for (key, (uid, ack)) in other.acks {
+            let worse = match (self.acks.get(&key), &ack) {
+                (Some((_, Ack::Delivered { revision: a })), Ack::Delivered { revision: b }) => b < a,
+                (Some((_, Ack::Delivered { .. } | Ack::Removed)) | None, _) => true,
+                (Some(_), _) => false,
+            };
+            if worse {
+                self.acks.insert(key, (uid, ack));
+            }
+        }
+    }
+}
+
+async fn flush_output(
+    ctx: &Context,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    output: &crate::api::flagset::Output,
+    offers: &BTreeMap<ObjectKey, Offer>,
+) -> Result<Flushed, Fault> {
+    let map_key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
+    let found = config_map::read(ctx, set, output).await?;
+    let (live, over, before) = match found {
+        Found::Strangers(owner) => return Ok(conflict(&map_key, owner.as_deref(), offers)),
+        Found::Trusted(stored, file, text) => (Live::Trusted(file), Some(stored), Some(text)),
+        Found::Edited(stored, file) => (Live::Untrusted(file), Some(stored), None),
+        Found::Nothing => (Live::Missing, None, None),
+    };
+    let rebuilt = match live {
+        Live::Trusted(_) => BTreeMap::new(),
+        Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set, flag_set).await?,
+    };
+    let wanted = newest(offers, rebuilt);
+    let mut flushed = Flushed::default();
+    let (asking, candidates) = check(&wanted, &mut flushed);
+    let living: BTreeSet<Living> = ctx
+        .index
+        .members(set)
+        .into_iter()
+        .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
+        .collect();
+    let last_good = ctx.hub.last_good(&map_key);
+    let merged = merge(&Merge {
+        live: &live,
+        last_good: last_good.as_deref(),
+        set: flag_set.map(set_info).as_ref(),
+        candidates: &candidates,
+        living: Some(&living),
+    });
+    if before.as_deref() != Some(merged.text.as_str()) {
+        let started = clock::monotonic();
+        let result = config_map::write(ctx, set, output, over.as_ref(), &merged.text).await;
+        ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
+        match result {
+            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
+                let reason =
+                    if matches!(fault, Fault::Forbidden(_)) { Reason::Forbidden } else { Reason::Conflict };
+                return Ok(refused(reason, &format!("ConfigMap {}: {}", map_key.1, chain(&fault)), offers));
+            }
+            other => other?,
+        }
+        flushed.wrote = true;
+        tracing::debug!(set = set.owner(), config_map = map_key.1, bytes = merged.text.len(), "file written");
+    }
+    answer(&asking, &merged, &mut flushed);
+    flushed.report = Some(report(&merged));
+    ctx.hub.keep_last_good(map_key, merged.file);
+    Ok(flushed)
+}
+
+/// What was handed over and what the statuses say, whichever is newer.
+fn newest(
+    offers: &BTreeMap<ObjectKey, Offer>,
+    mut rebuilt: BTreeMap<ObjectKey, Offer>,
+) -> BTreeMap<ObjectKey, Offer> {
+    for (key, offer) in offers {
+        let newer = rebuilt.get(key).is_none_or(|stored| {
+            stored.uid != offer.uid || stored.revision <= offer.revision || offer.kind == OfferKind::Remove
+        });
+        if newer {
+            rebuilt.insert(key.clone(), offer.clone());
+        }
+    }
+    rebuilt
+}
+
+/// Who asks for what, in the order of the candidates.
+type Asking<'a> = Vec<(&'a ObjectKey, &'a Offer)>;
+
+/// Looks once more at every fragment: it must evaluate to what its status says.
+fn check<'a>(wanted: &'a BTreeMap<ObjectKey, Offer>, flushed: &mut Flushed) -> (Asking<'a>, Vec<Candidate>) {
+    let mut asking = Vec::new();
+    let mut candidates = Vec::new();
+    for (key, offer) in wanted {
+        if offer.kind == OfferKind::Remove {
+            asking.push((key, offer));
+            candidates.push(Candidate::Remove {
+                key: offer.fragment.key.clone(),
+                uid: offer.uid.clone(),
+                revision: offer.revision,
+            });
+            continue;
+        }
+        match flags::self_check(&offer.feature, &offer.status, &offer.audience, &offer.fragment) {
+            Ok(()) => {
+                asking.push((key, offer));
+                candidates.push(Candidate::Put((*offer.fragment).clone()));
+            }
+            Err(error) => {
+                let ack = Ack::Failed {
+                    revision: offer.revision,
+                    reason: Reason::SelfCheckFailed,
+                    message: format!(
+                        "the rendered flag failed its check; the file keeps the last good one: {error}"
+                    ),
+                };
+                flushed.acks.insert(key.clone(), (offer.uid.clone(), ack));
+            }
+        }
+    }
+    (asking, candidates)
+}
+
+fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
+    for ((key, offer), outcome) in asking.iter().zip(&merged.outcomes) {
+        let failed = |reason, message: String| Ack::Failed { revision: offer.revision, reason, message };
+        let ack = match outcome {
+            Outcome::Unchanged | Outcome::Removed if offer.kind == OfferKind::Remove => Ack::Removed,
+            Outcome::Written | Outcome::Unchanged | Outcome::Removed => {
+                Ack::Delivered { revision: offer.revision }
+            }
+            Outcome::Stale { live } => {
+                tracing::warn!(
+                    namespace = key.0,
+                    name = key.1,
+                    live,
+                    offered = offer.revision,
+                    "the file holds a newer revision"
+                );
+                flushed.outdated.push((*key).clone());
+                continue;
+            }
+            Outcome::KeyConflict { rollout, orphan, .. } => {
+                let way_out =
+                    if *orphan { ", which is gone: name the key in the FlagSet's spec.prune" } else { "" };
+                let message = format!(
+                    "the file has {:?} as the flag of rollout {rollout}{way_out}",
+                    offer.fragment.key
+                );
+                failed(Reason::KeyConflict, message)
+            }
+            Outcome::TooLarge { size } => {
+                let message = format!(
+                    "the file would have {size} bytes of {} that a raise may use: split the FlagSet",
+                    flags::RAISE_LIMIT
+                );
+                failed(Reason::PayloadTooLarge, message)
+            }
+        };
+        flushed.acks.insert((*key).clone(), (offer.uid.clone(), ack));
+    }
+}
+
+fn report(merged: &Merged) -> FileReport {
+    let refused: Vec<String> = merged.refused.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+    let failure = match &merged.set {
+        SetOutcome::TooLarge { size } => Some((
+            Reason::PayloadTooLarge,
+            format!("with the set's own flags the file would have {size} bytes"),
+        )),
+        _ if !refused.is_empty() => Some((Reason::InvalidSpec, refused.join("; "))),
+        _ => None,
+    };
+    FileReport {
+        sha256: flags::sha256_hex(merged.text.as_bytes()),
+        size: merged.text.len(),
+        flags: merged.file.len(),
+        orphans: merged.orphans.clone().unwrap_or_default(),
+        failure,
+    }
+}
+
+/// A stranger's ConfigMap is never taken.
+fn conflict(map: &ObjectKey, owner: Option<&str>, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+    let whose = owner.map_or("nobody that Sluice knows".to_owned(), str::to_owned);
+    let message = format!(
+        "ConfigMap {} belongs to {whose}: delete it, or choose another name in the FlagSet's outputs",
+        map.1
+    );
+    refused(Reason::Conflict, &message, offers)
+}
+
+fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+    Flushed {
+        acks: offers
+            .iter()
+            .map(|(key, offer)| {
+                let ack = Ack::Failed { revision: offer.revision, reason, message: message.to_owned() };
+                (key.clone(), (offer.uid.clone(), ack))
+            })
+            .collect(),
+        report: Some(FileReport { failure: Some((reason, message.to_owned())), ..FileReport::default() }),
+        ..Flushed::default()
+    }
+}
+
+fn set_info(set: &FlagSet) -> SetInfo {
+    SetInfo {
+        uid: set.uid().unwrap_or_default(),
+        generation: set.metadata.generation.unwrap_or(0),
+        statics: set.spec.flags.clone(),
+        metadata: set.spec.metadata.clone(),
+        prune: set.spec.prune.iter().cloned().collect(),
+    }
+}

@@ -1,0 +1,280 @@
+//! The writers of the files: one for each FlagSet and for each rollout without one.
+//!
+//! Reconciles hand over what they have persisted and go on; the writer's answer brings them back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use super::cache::ObjectKey;
+use super::context::{Context, Key, Shared};
+use super::index::SetId;
+use super::queue::Lane;
+use crate::api::flagset::Orphan;
+use crate::api::{FeatureRolloutStatus, Reason};
+use crate::flags::{File, Fragment};
+use crate::plan::{Audience, Feature};
+
+mod actor;
+mod config_map;
+mod flush;
+mod rebuild;
+
+pub use config_map::live_flag;
+
+/// What a rollout wants the file to hold: always something that its status already says.
+#[derive(Clone)]
+pub struct Offer {
+    /// UID of the rollout.
+    pub uid: String,
+    /// Revision of the fragment.
+    pub revision: i64,
+    /// Whether the flag is to be in the file.
+    pub kind: OfferKind,
+    /// Whether it may not wait for others to come along.
+    pub urgent: bool,
+    /// The flag, for the self-check.
+    pub feature: Feature,
+    /// The pinned audience, for the self-check.
+    pub audience: Arc<Audience>,
+    /// The rendered flag.
+    pub fragment: Arc<Fragment>,
+    /// What the flag must say.
+    pub status: Arc<FeatureRolloutStatus>,
+}
+
+/// Whether a flag is to be in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferKind {
+    /// It is served.
+    Serve,
+    /// It leaves the file.
+    Remove,
+}
+
+/// What a writer says of an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// The file holds this revision.
+    Delivered {
+        /// The revision.
+        revision: i64,
+    },
+    /// The flag is not in the file any more.
+    Removed,
+    /// The file will not hold this revision until somebody acts.
+    Failed {
+        /// The revision.
+        revision: i64,
+        /// Why, for programs.
+        reason: Reason,
+        /// Why, for people.
+        message: String,
+    },
+    /// The file could not be written; it is tried again.
+    Retrying {
+        /// Why.
+        message: String,
+    },
+}
+
+impl Ack {
+    /// The revision that the file is known to hold, 0 when that is not known.
+    pub fn delivered(&self) -> i64 {
+        match self {
+            Ack::Delivered { revision } => *revision,
+            _ => 0,
+        }
+    }
+}
+
+/// What a FlagSet's status says of its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileReport {
+    /// Digest of the bytes, hexadecimal.
+    pub sha256: String,
+    /// Bytes.
+    pub size: usize,
+    /// Flags.
+    pub flags: usize,
+    /// Flags whose rollout is gone.
+    pub orphans: Vec<Orphan>,
+    /// What is wrong with the set itself or its ConfigMap.
+    pub failure: Option<(Reason, String)>,
+}
+
+/// Every writer, and what they have said.
+#[derive(Default)]
+pub struct Hub(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    sets: HashMap<SetId, Arc<Mailbox>>,
+    /// UID of the rollout, and what was said of it.
+    acks: HashMap<ObjectKey, (String, Ack)>,
+    /// Since when a rollout waits to be delivered.
+    waiting: HashMap<ObjectKey, Timestamp>,
+    reports: HashMap<SetId, FileReport>,
+    /// Which set writes a ConfigMap.
+    config_maps: HashMap<ObjectKey, SetId>,
+    /// What a ConfigMap was last written with.
+    last_good: HashMap<ObjectKey, Arc<File>>,
+    /// The generation that a FlagSet's writer was last told of, and when its status was last written.
+    generations: HashMap<SetId, i64>,
+    status_written: HashMap<SetId, Timestamp>,
+}
+
+/// What waits for one writer.
+#[derive(Default)]
+struct Mailbox {
+    state: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    offers: BTreeMap<ObjectKey, Offer>,
+    dirty: bool,
+    urgent: bool,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was said last of a rollout with this UID.
+    pub fn ack(&self, key: &ObjectKey, uid: &str) -> Option<Ack> {
+        self.lock().acks.get(key).filter(|(of, _)| of == uid).map(|(_, ack)| ack.clone())
+    }
+
+    /// Since when a rollout waits to be delivered; from now on if it has not waited.
+    pub fn waiting_since(&self, key: &ObjectKey, now: Timestamp) -> Timestamp {
+        let mut inner = self.lock();
+        *inner.waiting.entry(key.clone()).or_insert(now)
+    }
+
+    /// Says that nothing of a rollout waits to be delivered.
+    pub fn settled(&self, key: &ObjectKey) {
+        self.lock().waiting.remove(key);
+    }
+
+    /// Forgets a rollout that is gone.
+    pub fn forget(&self, key: &ObjectKey) {
+        let mut inner = self.lock();
+        inner.acks.remove(key);
+        inner.waiting.remove(key);
+        for mailbox in inner.sets.values() {
+            mailbox.lock().offers.remove(key);
+        }
+    }
+
+    /// What a FlagSet's status should say of its file.
+    pub fn report(&self, set: &SetId) -> Option<FileReport> {
+        self.lock().reports.get(set).cloned()
+    }
+
+    /// What a ConfigMap was last seen or written with, by this process.
+    pub fn last_good(&self, config_map: &ObjectKey) -> Option<Arc<File>> {
+        self.lock().last_good.get(config_map).cloned()
+    }
+
+    fn keep_last_good(&self, config_map: ObjectKey, file: File) {
+        self.lock().last_good.insert(config_map, Arc::new(file));
+    }
+
+    fn write_by(&self, config_map: &ObjectKey, set: &SetId) {
+        let mut inner = self.lock();
+        if inner.config_maps.get(config_map) != Some(set) {
+            inner.config_maps.insert(config_map.clone(), set.clone());
+        }
+    }
+
+    /// The generation that a FlagSet's writer was last told of.
+    pub fn generation(&self, set: &SetId) -> Option<i64> {
+        self.lock().generations.get(set).copied()
+    }
+
+    /// Notes that a FlagSet's writer is told of a generation.
+    pub fn set_generation(&self, set: &SetId, generation: i64) {
+        self.lock().generations.insert(set.clone(), generation);
+    }
+
+    /// When a FlagSet's status may be written again, if it was written less than `spacing` ago; else notes that it
+    /// is written now.
+    pub fn too_soon(&self, set: &SetId, spacing: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+        let mut inner = self.lock();
+        let next = inner.status_written.get(set).and_then(|last| last.saturating_add(spacing).ok());
+        if let Some(next) = next.filter(|next| *next > now) {
+            return Some(next);
+        }
+        inner.status_written.insert(set.clone(), now);
+        None
+    }
+
+    /// The set that writes a ConfigMap, if one does.
+    pub fn set_of_config_map(&self, key: &ObjectKey) -> Option<SetId> {
+        self.lock().config_maps.get(key).cloned()
+    }
+}
+
+/// Audiences that flags in the files are rendered from, those of orphans among them.
+pub fn audiences_in_files(ctx: &Context) -> Vec<ObjectKey> {
+    let inner = ctx.hub.lock();
+    let members = inner.last_good.iter().flat_map(|((namespace, _), file)| {
+        file.members.keys().filter_map(|key| file.live(key)).map(|live| (namespace.clone(), live.audience))
+    });
+    members.collect()
+}
+
+/// Hands what was persisted to the file's writer.
+pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
+    // What the writer has confirmed and nobody has touched since needs no look.
+    let known = ctx.hub.ack(key, &offer.uid);
+    if offer.kind == OfferKind::Serve && known.is_some_and(|ack| ack.delivered() == offer.revision) {
+        return;
+    }
+    let mailbox = mailbox(ctx, set);
+    let mut waiting = mailbox.lock();
+    waiting.urgent |= offer.urgent;
+    waiting.dirty = true;
+    waiting.offers.insert(key.clone(), offer);
+    drop(waiting);
+    mailbox.changed.notify_one();
+}
+
+/// Asks a writer to look at its file.
+pub fn poke(ctx: &Shared, set: &SetId) {
+    let mailbox = mailbox(ctx, set);
+    mailbox.lock().dirty = true;
+    mailbox.changed.notify_one();
+}
+
+/// The mailbox of a set's writer, which is started if it is not running.
+fn mailbox(ctx: &Shared, set: &SetId) -> Arc<Mailbox> {
+    let mut inner = ctx.hub.lock();
+    if let Some(mailbox) = inner.sets.get(set) {
+        return mailbox.clone();
+    }
+    let mailbox = Arc::new(Mailbox::default());
+    inner.sets.insert(set.clone(), mailbox.clone());
+    tokio::spawn(actor::run(ctx.clone(), set.clone(), mailbox.clone()));
+    mailbox
+}
+
+/// Notes what was said of a rollout; it is brought back when that is news.
+fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack) {
+    let said = (uid.to_owned(), ack);
+    let before = ctx.hub.lock().acks.insert(key.clone(), said.clone());
+    if before.as_ref() != Some(&said) {
+        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+    }
+}

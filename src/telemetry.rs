@@ -1,0 +1,139 @@
+//! Logs and metrics.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// Starts logging to standard error. The level comes from `RUST_LOG`, by default `default`.
+pub fn start_logging(format: LogFormat, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Json => logs.json().try_init(),
+        LogFormat::Text => logs.try_init(),
+    };
+    if let Err(error) = started {
+        tracing::debug!(%error, "logging had been started before");
+    }
+}
+
+/// How a reconcile or a write of a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// With an error that is retried.
+    Error,
+}
+
+/// Labels by outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByOutcome {
+    outcome: Outcome,
+}
+
+/// Kind of object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByKind {
+    kind: &'static str,
+}
+
+/// Metrics of the controller. Labels are bounded: no object's name is one.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    reconciles: Family<ByOutcome, Counter>,
+    reconcile_seconds: Histogram,
+    status_writes: Counter,
+    file_writes: Family<ByOutcome, Counter>,
+    file_write_seconds: Histogram,
+    step_lateness_seconds: Histogram,
+    objects: Family<ByKind, Gauge<i64, AtomicI64>>,
+    queue_depth: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            reconciles: Family::default(),
+            reconcile_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            status_writes: Counter::default(),
+            file_writes: Family::default(),
+            file_write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
+            objects: Family::default(),
+            queue_depth: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry that shows these metrics.
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("sluice");
+        registry.register("reconciles", "Reconciles by outcome", self.reconciles.clone());
+        registry.register("reconcile_seconds", "Time of a reconcile", self.reconcile_seconds.clone());
+        registry.register("status_writes", "Writes of a FeatureRollout's status", self.status_writes.clone());
+        registry.register("file_writes", "Writes of a file by outcome", self.file_writes.clone());
+        registry.register("file_write_seconds", "Time of a write of a file", self.file_write_seconds.clone());
+        registry.register(
+            "step_lateness_seconds",
+            "Time from when a step was due until it was decided",
+            self.step_lateness_seconds.clone(),
+        );
+        registry.register("objects", "Objects known by kind", self.objects.clone());
+        registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
+        registry
+    }
+
+    /// Counts a reconcile that took this many seconds.
+    pub fn reconciled(&self, ok: bool, seconds: f64) {
+        self.reconciles.get_or_create(&by(ok)).inc();
+        self.reconcile_seconds.observe(seconds);
+    }
+
+    /// Counts a status write.
+    pub fn status_written(&self) {
+        self.status_writes.inc();
+    }
+
+    /// Counts a write of a file that took this many seconds.
+    pub fn file_written(&self, ok: bool, seconds: f64) {
+        self.file_writes.get_or_create(&by(ok)).inc();
+        self.file_write_seconds.observe(seconds);
+    }
+
+    /// Notes how many seconds after its due time a step was decided.
+    pub fn step_entered(&self, seconds: f64) {
+        self.step_lateness_seconds.observe(seconds);
+    }
+
+    /// Sets the number of known objects of a kind.
+    pub fn set_objects(&self, kind: &'static str, count: usize) {
+        self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of waiting objects.
+    pub fn set_queue_depth(&self, depth: usize) {
+        self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+}
+
+fn by(ok: bool) -> ByOutcome {
+    ByOutcome { outcome: if ok { Outcome::Ok } else { Outcome::Error } }
+}
