@@ -1,0 +1,83 @@
+//! JSON in one spelling, whatever features serde_json was built with: keys sorted, nothing between tokens.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// The canonical text of a value.
+pub(super) fn text(value: &Value) -> String {
+    let mut out = String::new();
+    write(value, &mut out);
+    out
+}
+
+/// Appends the canonical text of a value.
+pub(super) fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            out.push('{');
+            for (index, (key, item)) in entries.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                string(key, out);
+                out.push(':');
+                write(item, out);
+            }
+            out.push('}');
+        }
+        Value::String(text) => string(text, out),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+/// Appends a JSON string.
+pub(super) fn string(text: &str, out: &mut String) {
+    let _ = write!(out, "{}", Value::from(text));
+}
+
+/// SHA-256 of some bytes as 64 lower-case hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_are_sorted_at_every_depth() {
+        let value = json!({"b": [{"z": 1.5, "a": "\"\n"}], "a": null});
+        assert_eq!(text(&value), r#"{"a":null,"b":[{"a":"\"\n","z":1.5}]}"#);
+    }
+
+    #[test]
+    fn digests_are_those_of_sha256() {
+        assert_eq!(
+            sha256_hex(b""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Conditions that several flags share, written once as `$evaluators` of the file.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::canonical;
+
+/// Letters and digits only, as some reader may take the name for a word.
+const PREFIX: char = 'c';
+/// Hexadecimal digits of the content's digest in a name.
+const DIGITS: usize = 10;
+
+/// The conditions worth sharing: by their canonical text, the evaluator's name.
+pub(super) struct Evaluators {
+    names: BTreeMap<String, String>,
+    by_name: BTreeMap<String, String>,
+}
+
+impl Evaluators {
+    /// Finds the conditions that take fewer bytes as evaluators.
+    pub(super) fn shared_by<'a>(members: impl Iterator<Item = &'a Value>) -> Evaluators {
+        let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+        for condition in members.flat_map(conditions) {
+            *uses.entry(canonical::text(condition)).or_default() += 1;
+        }
+        let mut by_name = BTreeMap::new();
+        for (text, uses) in &uses {
+            let name = name(text);
+            let shared = uses * reference(&name).len() + name.len() + text.len() + "\"\":,\n".len();
+            // Equal names of different contents are next to impossible; the later one is then written out.
+            if is_plain(text) && shared < uses * text.len() && !by_name.contains_key(&name) {
+                by_name.insert(name, text.clone());
+            }
+        }
+        let names = by_name
+            .iter()
+            .map(|(name, text)| (text.clone(), name.clone()))
+            .collect();
+        Evaluators { names, by_name }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Names and conditions, sorted.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.by_name
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The canonical text of a member, shared conditions replaced by references.
+    pub(super) fn write(&self, body: &Value) -> String {
+        if self.is_empty() {
+            return canonical::text(body);
+        }
+        let mut body = body.clone();
+        if let Some(branches) = body
+            .pointer_mut("/targeting/if")
+            .and_then(Value::as_array_mut)
+        {
+            for [condition, _] in branches.as_chunks_mut::<2>().0 {
+                if condition.is_object()
+                    && let Some(name) = self.names.get(&canonical::text(condition))
+                {
+                    *condition = serde_json::json!({ "$ref": name });
+                }
+            }
+        }
+        canonical::text(&body)
+    }
+}
+
+/// The conditions of a rendered flag that may become evaluators: objects without references.
+fn conditions(body: &Value) -> impl Iterator<Item = &Value> {
+    body.pointer("/targeting/if")
+        .and_then(Value::as_array)
+        .map_or([].as_slice(), Vec::as_slice)
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[condition, _]| condition)
+        .filter(|condition| condition.is_object())
+}
+
+/// Python and Node put evaluators in place as text, by ways in which these characters may mean something else.
+fn is_plain(text: &str) -> bool {
+    !text.contains(['$', '\\'])
+}
+
+fn name(text: &str) -> String {
+    let digest = canonical::sha256_hex(text.as_bytes());
+    std::iter::once(PREFIX)
+        .chain(digest.chars().take(DIGITS))
+        .collect()
+}
+
+fn reference(name: &str) -> String {
+    format!("{{\"$ref\":\"{name}\"}}")
+}
+
+/// The flag with the references in its targeting replaced.
+///
+/// # Errors
+/// The name of an evaluator that does not exist or holds a reference itself.
+pub(super) fn expand(body: &Value, evaluators: &Map<String, Value>) -> Result<Value, String> {
+    let mut body = body.clone();
+    if let Some(targeting) = body.get_mut("targeting") {
+        replace(targeting, evaluators)?;
+    }
+    Ok(body)
+}
+
+/// Whether a flag's targeting holds a reference.
+pub(super) fn has_reference(body: &Value) -> bool {
+    fn within(value: &Value) -> bool {
+        referred(value).is_some()
+            || match value {
+                Value::Array(items) => items.iter().any(within),
+                Value::Object(object) => object.values().any(within),
+                _ => false,
+            }
+    }
+    body.get("targeting").is_some_and(within)
+}
+
+fn replace(value: &mut Value, evaluators: &Map<String, Value>) -> Result<(), String> {
+    if let Some(name) = referred(value) {
+        let rule = evaluators
+            .get(name)
+            .filter(|rule| !has_reference(&serde_json::json!({ "targeting": rule })))
+            .ok_or_else(|| name.to_owned())?;
+        *value = rule.clone();
+        return Ok(());
+    }
+    match value {
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| replace(item, evaluators)),
+        Value::Object(object) => object
+            .values_mut()
+            .try_for_each(|item| replace(item, evaluators)),
+        _ => Ok(()),
+    }
+}
+
+fn referred(value: &Value) -> Option<&str> {
+    let object = value.as_object()?;
+    (object.len() == 1).then(|| object.get("$ref")?.as_str())?
+}

@@ -1,0 +1,230 @@
+//! The file that apps mount: flags by key, written in one spelling and read back without loss.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::canonical;
+use super::evaluators::{self, Evaluators};
+use super::fragment::{LiveFlag, MANAGED_BY, MANAGER, live};
+
+/// What `$schema` says.
+const SCHEMA: &str = "https://flagd.dev/schema/v0/flags.json";
+/// Metadata of the file that says which FlagSet it belongs to.
+const SET_UID: &str = "sluice.dev/uid";
+/// Metadata of the file that says which generation of the FlagSet it holds.
+const SET_GENERATION: &str = "sluice.dev/generation";
+/// Beginning of the metadata keys that a FlagSet cannot use.
+const RESERVED: &str = "sluice.dev/";
+
+/// A file of flags. [`parse`] undoes [`compose`] for every file whose statics and metadata came through
+/// [`File::set_statics`] and [`File::set_metadata`] and whose members are rendered fragments.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct File {
+    /// The rollouts' flags by key, conditions written out.
+    pub members: BTreeMap<String, Value>,
+    /// Flags of the FlagSet itself, by key.
+    pub statics: BTreeMap<String, Value>,
+    /// Metadata of the FlagSet: strings, numbers and booleans.
+    pub metadata: BTreeMap<String, Value>,
+    /// The FlagSet that statics and metadata come from; none for a rollout that is its own set.
+    pub set: Option<SetMark>,
+}
+
+/// Which state of which FlagSet a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetMark {
+    /// UID of the FlagSet.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+/// Why a text is no file of flags.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// Not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object with an object `flags` of objects.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// A `$ref` names an evaluator that does not exist, or an evaluator refers to another one.
+    #[error(
+        "flag {flag:?} refers to evaluator {name:?}, which does not exist or refers to another"
+    )]
+    UnknownEvaluator {
+        /// Key of the flag.
+        flag: String,
+        /// What the `$ref` says.
+        name: String,
+    },
+}
+
+impl File {
+    /// What the metadata of a member says; `None` when there is no such member.
+    pub fn live(&self, key: &str) -> Option<LiveFlag> {
+        self.members.get(key).and_then(live)
+    }
+
+    /// Replaces the static flags. The mark of a member is taken off (a flag copied from a rendered file carries it).
+    pub fn set_statics(&mut self, flags: impl IntoIterator<Item = (String, Value)>) {
+        self.statics = flags
+            .into_iter()
+            .map(|(key, mut body)| {
+                if is_member(&body)
+                    && let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut)
+                {
+                    metadata.remove(MANAGED_BY);
+                }
+                (key, body)
+            })
+            .collect();
+    }
+
+    /// Replaces the metadata of the file. Keys that begin with `sluice.dev/` are left out: they are Sluice's own.
+    pub fn set_metadata(&mut self, metadata: impl IntoIterator<Item = (String, Value)>) {
+        self.metadata = metadata
+            .into_iter()
+            .filter(|(key, _)| !key.starts_with(RESERVED))
+            .collect();
+    }
+
+    /// Number of flags, members and statics.
+    pub fn len(&self) -> usize {
+        self.members.len() + self.statics.len()
+    }
+
+    /// Whether there is no flag at all.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.statics.is_empty()
+    }
+
+    /// Every flag with its key; a member goes before a static flag of the same key.
+    pub fn flags(&self) -> BTreeMap<&str, &Value> {
+        let statics = self.statics.iter();
+        statics
+            .chain(&self.members)
+            .map(|(key, body)| (key.as_str(), body))
+            .collect()
+    }
+}
+
+/// The bytes of the file: keys sorted, a flag a line. Conditions that members share become `$evaluators` where that
+/// makes the file smaller.
+pub fn compose(file: &File) -> String {
+    let shared = Evaluators::shared_by(file.members.values());
+    let mut out = String::from("{\n\"$schema\":");
+    canonical::string(SCHEMA, &mut out);
+    if !shared.is_empty() {
+        out.push_str(",\n\"$evaluators\":");
+        lines(shared.entries(), &mut out);
+    }
+    out.push_str(",\n\"flags\":");
+    let flags: Vec<(&str, String)> = file
+        .flags()
+        .into_iter()
+        .map(|(key, body)| {
+            let text = if file.members.contains_key(key) {
+                shared.write(body)
+            } else {
+                canonical::text(body)
+            };
+            (key, text)
+        })
+        .collect();
+    lines(
+        flags.iter().map(|(key, text)| (*key, text.as_str())),
+        &mut out,
+    );
+    out.push_str(",\n\"metadata\":");
+    canonical::write(&Value::Object(metadata(file)), &mut out);
+    out.push_str("\n}\n");
+    out
+}
+
+/// Reads a file, whoever wrote it. Flags with the mark of a rollout are members, all others static.
+///
+/// # Errors
+/// A [`FileError`] when it is not a file of flags, or a `$ref` in it cannot be replaced.
+pub fn parse(text: &str) -> Result<File, FileError> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| FileError::NotJson(error.to_string()))?;
+    let root = value
+        .as_object()
+        .ok_or(FileError::Malformed("the file is no JSON object"))?;
+    let flags = root
+        .get("flags")
+        .and_then(Value::as_object)
+        .ok_or(FileError::Malformed("the file has no object `flags`"))?;
+    let none = Map::new();
+    let evaluators = match root.get("$evaluators") {
+        None => &none,
+        Some(value) => value
+            .as_object()
+            .ok_or(FileError::Malformed("`$evaluators` is no object"))?,
+    };
+    let mut file = File::default();
+    for (key, body) in flags {
+        if !body.is_object() {
+            return Err(FileError::Malformed("a flag is no object"));
+        }
+        let body =
+            evaluators::expand(body, evaluators).map_err(|name| FileError::UnknownEvaluator {
+                flag: key.clone(),
+                name,
+            })?;
+        let side = if is_member(&body) {
+            &mut file.members
+        } else {
+            &mut file.statics
+        };
+        side.insert(key.clone(), body);
+    }
+    if let Some(metadata) = root.get("metadata").and_then(Value::as_object) {
+        file.set = mark(metadata);
+        file.set_metadata(metadata.clone());
+    }
+    Ok(file)
+}
+
+fn is_member(body: &Value) -> bool {
+    body.get("metadata")
+        .and_then(|metadata| metadata.get(MANAGED_BY))
+        .and_then(Value::as_str)
+        == Some(MANAGER)
+}
+
+fn metadata(file: &File) -> Map<String, Value> {
+    let mut metadata: Map<String, Value> = file.metadata.clone().into_iter().collect();
+    if let Some(set) = &file.set {
+        metadata.insert(SET_UID.to_owned(), set.uid.as_str().into());
+        metadata.insert(SET_GENERATION.to_owned(), set.generation.into());
+    }
+    metadata
+}
+
+fn mark(metadata: &Map<String, Value>) -> Option<SetMark> {
+    Some(SetMark {
+        uid: metadata.get(SET_UID)?.as_str()?.to_owned(),
+        generation: metadata.get(SET_GENERATION)?.as_i64()?,
+    })
+}
+
+/// An object of already written values, a line each.
+fn lines<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>, out: &mut String) {
+    let mut separator = "{\n";
+    let mut empty = true;
+    for (key, text) in entries {
+        out.push_str(separator);
+        canonical::string(key, out);
+        out.push(':');
+        out.push_str(text);
+        separator = ",\n";
+        empty = false;
+    }
+    out.push_str(if empty { "{}" } else { "\n}" });
+}
+
+#[cfg(test)]
+mod tests;

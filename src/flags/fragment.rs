@@ -1,0 +1,227 @@
+//! One rollout's part of the file: a flagd flag that serves what its status says.
+
+use serde_json::{Map, Value, json};
+
+use super::canonical;
+use super::condition::condition;
+use crate::api::{FeatureRolloutStatus, Percent};
+use crate::plan::{Audience, Feature};
+
+/// Metadata key that marks a flag as written by a rollout; a static flag never carries [`MANAGER`] there.
+pub const MANAGED_BY: &str = "managedBy";
+/// Value of [`MANAGED_BY`] in the flags of rollouts.
+pub const MANAGER: &str = "sluice.dev";
+
+/// Which object a fragment speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Namespace of the rollout.
+    pub namespace: String,
+    /// Name of the rollout.
+    pub name: String,
+    /// UID of the rollout.
+    pub uid: String,
+}
+
+/// A rollout's flag as it goes into the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fragment {
+    /// Flag key.
+    pub key: String,
+    /// Namespace of the rollout.
+    pub namespace: String,
+    /// Name of the rollout.
+    pub rollout: String,
+    /// UID of the rollout.
+    pub uid: String,
+    /// `status.revision`: of two fragments of one UID the one with the higher revision is newer.
+    pub revision: i64,
+    /// The flag in flagd's form, its conditions written out.
+    pub body: Value,
+}
+
+/// What the file says of a rollout, read back from a flag's metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveFlag {
+    /// Namespace of the rollout.
+    pub namespace: String,
+    /// Name of the rollout.
+    pub rollout: String,
+    /// UID of the rollout.
+    pub uid: String,
+    /// Revision of the fragment.
+    pub revision: i64,
+    /// Attempt in which it was written.
+    pub attempt: i32,
+    /// Phase of the last entered step; empty before the first.
+    pub phase: String,
+    /// Name or number of the last entered step; empty before the first.
+    pub step: String,
+    /// Percentage of each cohort, in the audience's order.
+    pub served: Vec<(String, Percent)>,
+    /// Name of the ControllerRevision that holds the audience.
+    pub audience: String,
+}
+
+/// Renders what `status` serves to the cohorts of `audience`, the pinned one. A cohort that status does not know gets
+/// control, and so does whoever no cohort takes in.
+///
+/// 0 % and 100 % are literal variants, so they need no targeting key. In between a user without the bucketing attribute
+/// gets control, and the weights total 100 000, so that raising a percentage takes the feature from nobody.
+pub fn fragment(
+    feature: &Feature,
+    identity: &Identity,
+    status: &FeatureRolloutStatus,
+    audience: &Audience,
+) -> Fragment {
+    let mut branches = Vec::with_capacity(2 * audience.cohorts.len() + 1);
+    for cohort in &audience.cohorts {
+        branches.push(condition(&cohort.matches));
+        branches.push(outcome(feature, served(status, &cohort.name)));
+    }
+    branches.push(Value::String(feature.control.clone()));
+    let variants: Map<String, Value> = feature.variants.iter().cloned().collect();
+    Fragment {
+        key: feature.key.clone(),
+        namespace: identity.namespace.clone(),
+        rollout: identity.name.clone(),
+        uid: identity.uid.clone(),
+        revision: status.revision,
+        body: json!({
+            "state": "ENABLED",
+            "variants": variants,
+            "defaultVariant": feature.control,
+            "targeting": {"if": branches},
+            "metadata": metadata(feature, identity, status, audience),
+        }),
+    }
+}
+
+/// 16 hexadecimal digits that change with anything in the fragment but its revision.
+pub fn digest(fragment: &Fragment) -> String {
+    let mut body = fragment.body.clone();
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("revision");
+    }
+    let mut digest = canonical::sha256_hex(canonical::text(&body).as_bytes());
+    digest.truncate(16);
+    digest
+}
+
+/// What the metadata of a flag says of its rollout; `None` for a flag that no rollout wrote, or whose metadata was damaged.
+pub fn live(body: &Value) -> Option<LiveFlag> {
+    let metadata = body.get("metadata")?.as_object()?;
+    let text = |key: &str| metadata.get(key).and_then(Value::as_str);
+    if text(MANAGED_BY) != Some(MANAGER) {
+        return None;
+    }
+    let (namespace, rollout) = text("rollout")?.split_once('/')?;
+    Some(LiveFlag {
+        namespace: namespace.to_owned(),
+        rollout: rollout.to_owned(),
+        uid: text("uid")?.to_owned(),
+        revision: metadata.get("revision")?.as_i64()?,
+        attempt: i32::try_from(metadata.get("attempt")?.as_i64()?).ok()?,
+        phase: text("phase")?.to_owned(),
+        step: text("step")?.to_owned(),
+        served: read_served(text("served")?)?,
+        audience: text("audience")?.to_owned(),
+    })
+}
+
+/// What status serves a cohort: nothing when it does not know it.
+pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
+    status
+        .cohort(cohort)
+        .map_or(Percent::ZERO, |cohort| cohort.served)
+}
+
+fn outcome(feature: &Feature, percent: Percent) -> Value {
+    let (treatment, control) = (&feature.treatment, &feature.control);
+    if percent == Percent::ZERO {
+        return json!(control);
+    }
+    if percent == Percent::FULL {
+        return json!(treatment);
+    }
+    let bucket_by = json!({"var": feature.bucket_by});
+    let weight = percent.thousandths();
+    let rest = Percent::FULL.thousandths() - weight;
+    // Without the guard everyone who lacks the attribute would share one bucket.
+    json!({"if": [
+        {"!!": [bucket_by]},
+        {"fractional": [
+            {"cat": [feature.salt, ":", bucket_by]},
+            [treatment, weight],
+            [control, rest],
+        ]},
+        control,
+    ]})
+}
+
+fn metadata(
+    feature: &Feature,
+    identity: &Identity,
+    status: &FeatureRolloutStatus,
+    audience: &Audience,
+) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    let mut put = |key: &str, value: Value| {
+        metadata.insert(key.to_owned(), value);
+    };
+    put(MANAGED_BY, MANAGER.into());
+    put(
+        "rollout",
+        format!("{}/{}", identity.namespace, identity.name).into(),
+    );
+    put("uid", identity.uid.as_str().into());
+    put("revision", status.revision.into());
+    put("attempt", status.attempt.into());
+    let position = status.position.as_ref();
+    put(
+        "phase",
+        position
+            .map_or("", |position| position.phase.as_str())
+            .into(),
+    );
+    put("step", position.map_or_else(String::new, step).into());
+    put("served", write_served(status, audience).into());
+    put("audience", audience.name.as_str().into());
+    if let Some(title) = &feature.title {
+        put("title", title.as_str().into());
+    }
+    if let Some(owner) = &feature.owner {
+        put("owner", owner.as_str().into());
+    }
+    metadata
+}
+
+fn step(position: &crate::api::status::Position) -> String {
+    match &position.step {
+        Some(name) => name.clone(),
+        None => position.number.to_string(),
+    }
+}
+
+fn write_served(status: &FeatureRolloutStatus, audience: &Audience) -> String {
+    audience
+        .names()
+        .map(|name| format!("{name}={}", served(status, name)))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn read_served(text: &str) -> Option<Vec<(String, Percent)>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split(',')
+        .map(|entry| {
+            let (name, percent) = entry.split_once('=')?;
+            Some((name.to_owned(), percent.parse().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

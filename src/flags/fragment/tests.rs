@@ -1,0 +1,123 @@
+use super::super::fixtures::{everyone, feature, identity, percent, segments, status};
+use super::*;
+use crate::api::MicroTime;
+use crate::api::status::Position;
+
+fn position(step: Option<&str>) -> Position {
+    let at: MicroTime = serde_json::from_value(json!("2025-09-08T09:00:00.000000Z")).unwrap();
+    Position {
+        phase: "ga".into(),
+        number: 2,
+        of: 5,
+        step: step.map(str::to_owned),
+        content: "c".into(),
+        entered_at: at,
+        hold_from: at,
+    }
+}
+
+#[test]
+fn renders_literals_weights_and_the_guard() {
+    let audience = segments(&["early", "regular", "new"]);
+    let status = status(&audience, &[100_000, 500, 0], 7);
+    let fragment = fragment(
+        &feature("dreams"),
+        &identity("dreams", "u1"),
+        &status,
+        &audience,
+    );
+    assert_eq!(
+        fragment.body,
+        json!({
+            "state": "ENABLED",
+            "variants": {"enabled": true, "disabled": false},
+            "defaultVariant": "disabled",
+            "targeting": {"if": [
+                {"===": [{"var": "segment"}, "early"]}, "enabled",
+                {"===": [{"var": "segment"}, "regular"]},
+                {"if": [
+                    {"!!": [{"var": "targetingKey"}]},
+                    {"fractional": [
+                        {"cat": ["dreams", ":", {"var": "targetingKey"}]},
+                        ["enabled", 500], ["disabled", 99_500],
+                    ]},
+                    "disabled",
+                ]},
+                {"===": [{"var": "segment"}, "new"]}, "disabled",
+                "disabled",
+            ]},
+            "metadata": {
+                "managedBy": "sluice.dev", "rollout": "maya/dreams", "uid": "u1", "revision": 7, "attempt": 1,
+                "phase": "", "step": "", "served": "early=100%,regular=0.5%,new=0%",
+                "audience": "maya-users-0123456789",
+            },
+        })
+    );
+}
+
+#[test]
+fn metadata_reads_back() {
+    let audience = segments(&["early", "regular"]);
+    let mut status = status(&audience, &[99_999, 1], 3);
+    status.position = Some(position(None));
+    let fragment = fragment(&feature("dreams"), &identity("d", "u1"), &status, &audience);
+    assert_eq!(
+        live(&fragment.body),
+        Some(LiveFlag {
+            namespace: "maya".into(),
+            rollout: "d".into(),
+            uid: "u1".into(),
+            revision: 3,
+            attempt: 1,
+            phase: "ga".into(),
+            step: "2".into(),
+            served: vec![
+                ("early".into(), percent(99_999)),
+                ("regular".into(), percent(1))
+            ],
+            audience: audience.name,
+        })
+    );
+}
+
+#[test]
+fn a_flag_that_no_rollout_wrote_has_no_live_state() {
+    let audience = everyone();
+    let status = status(&audience, &[0], 1);
+    let body = fragment(&feature("x"), &identity("x", "u"), &status, &audience).body;
+    for key in [MANAGED_BY, "rollout", "uid", "revision", "served"] {
+        let mut damaged = body.clone();
+        damaged["metadata"].as_object_mut().unwrap().remove(key);
+        assert_eq!(live(&damaged), None, "{key}");
+    }
+    assert_eq!(live(&json!({"state": "ENABLED"})), None);
+}
+
+#[test]
+fn the_digest_follows_everything_but_the_revision() {
+    let audience = everyone();
+    let render = |served, revision, step: Option<&str>| {
+        let mut status = status(&audience, &[served], revision);
+        status.position = step.map(|step| position(Some(step)));
+        digest(&fragment(
+            &feature("x"),
+            &identity("x", "u"),
+            &status,
+            &audience,
+        ))
+    };
+    let first = render(5_000, 1, None);
+    assert_eq!(first.len(), 16);
+    assert_eq!(first, render(5_000, 2, None));
+    assert_ne!(first, render(5_001, 1, None));
+    assert_ne!(first, render(5_000, 1, Some("half")));
+}
+
+#[test]
+fn a_cohort_unknown_to_status_gets_control() {
+    let audience = segments(&["early", "late"]);
+    let status = status(&audience, &[100_000], 1);
+    let body = fragment(&feature("x"), &identity("x", "u"), &status, &audience).body;
+    assert_eq!(body["targeting"]["if"][3], json!("disabled"));
+    assert_eq!(body["metadata"]["served"], json!("early=100%,late=0%"));
+}
