@@ -1,0 +1,4 @@
+//! Stub.
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+pub fn run(_: &Args) -> Result<(), super::Failure> { Ok(()) }
