@@ -127,7 +127,7 @@ fn one_of(var: &Value, values: &[String]) -> Value {
 }
 
 /// The boolean or number that is written exactly like this text.
-fn literal(text: &str) -> Option<Value> {
+pub(super) fn literal(text: &str) -> Option<Value> {
     match text {
         "true" => Some(Value::Bool(true)),
         "false" => Some(Value::Bool(false)),

@@ -85,9 +85,10 @@ fn conditions(body: &Value) -> impl Iterator<Item = &Value> {
         .filter(|condition| condition.is_object())
 }
 
-/// Python and Node put evaluators in place as text, by ways in which these characters may mean something else.
+/// Node puts evaluators in place as text with `$` patterns, Python with backslash patterns after escaping whatever is not
+/// ASCII: a condition with any of these would be garbled, or fail the whole file.
 fn is_plain(text: &str) -> bool {
-    !text.contains(['$', '\\'])
+    text.is_ascii() && !text.contains(['$', '\\'])
 }
 
 fn name(text: &str) -> String {

@@ -76,6 +76,7 @@ fn a_condition_used_once_stays_in_its_flag() {
 fn a_condition_that_a_reader_may_garble_is_not_shared() {
     for cohort in [
         "a-cohort-of-$&-and-$1",
+        "one-of-the-früh-adopters",
         "one-with-\\d-and-more",
         "one-with-\"quotes\"-inside",
     ] {
