@@ -22,6 +22,7 @@ mod render;
 mod repair;
 mod schema;
 mod sets;
+mod summary;
 mod table;
 mod typed;
 mod watch;

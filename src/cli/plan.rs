@@ -1,11 +1,12 @@
 //! `sluice plan`: when each step of each rollout would be entered if all goes well.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 
 use super::input::{self, InputArgs};
 use super::table::table;
 use super::{Failure, Output, check};
+use crate::api::Percent;
 use crate::engine::timeline::{Entry, Timeline, timeline};
 use crate::plan::Plan;
 
@@ -34,39 +35,57 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn as_json(plans: &[(&Plan, Timeline)]) -> Value {
-    let rollouts: Vec<Value> = plans
-        .iter()
-        .map(|(plan, timeline)| {
-            let mut rollout = json!({
-                "namespace": plan.namespace,
-                "name": plan.name,
-                "flag": plan.feature.key,
-                "entries": timeline.entries.iter().map(entry_json).collect::<Vec<_>>(),
-            });
-            if let Some(at) = timeline.completed_at {
-                rollout["completedAt"] = json!(at.to_string());
-            }
-            rollout
-        })
-        .collect();
-    json!({ "rollouts": rollouts })
+/// The contract of `-o json`, field by field.
+#[derive(Serialize)]
+struct PlanJson<'a> {
+    rollouts: Vec<RolloutJson<'a>>,
 }
 
-fn entry_json(entry: &Entry) -> Value {
-    let cohorts: Map<String, Value> =
-        entry.cohorts.iter().map(|(name, percent)| (name.clone(), json!(percent.to_string()))).collect();
-    let mut json = json!({
-        "at": entry.at.to_string(),
-        "phase": entry.phase,
-        "step": entry.step,
-        "cause": entry.cause.as_str(),
-        "cohorts": cohorts,
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RolloutJson<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    flag: &'a str,
+    entries: Vec<EntryJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EntryJson<'a> {
+    at: String,
+    phase: &'a str,
+    step: i32,
+    cause: &'static str,
+    #[serde(serialize_with = "in_order")]
+    cohorts: &'a [(String, Percent)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposure: Option<String>,
+}
+
+/// An object whose keys stand in the order of the cohorts, which is the order in which they match.
+fn in_order<S: Serializer>(cohorts: &&[(String, Percent)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(cohorts.iter().map(|(name, percent)| (name, percent.to_string())))
+}
+
+fn as_json<'a>(plans: &'a [(&Plan, Timeline)]) -> PlanJson<'a> {
+    let entry = |entry: &'a Entry| EntryJson {
+        at: entry.at.to_string(),
+        phase: &entry.phase,
+        step: entry.step,
+        cause: entry.cause.as_str(),
+        cohorts: &entry.cohorts,
+        exposure: entry.exposure.map(|exposure| exposure.to_string()),
+    };
+    let rollouts = plans.iter().map(|(plan, timeline)| RolloutJson {
+        namespace: &plan.namespace,
+        name: &plan.name,
+        flag: &plan.feature.key,
+        entries: timeline.entries.iter().map(entry).collect(),
+        completed_at: timeline.completed_at.map(|at| at.to_string()),
     });
-    if let Some(exposure) = entry.exposure {
-        json["exposure"] = json!(exposure.to_string());
-    }
-    json
+    PlanJson { rollouts: rollouts.collect() }
 }
 
 fn as_table(plans: &[(&Plan, Timeline)]) -> String {

@@ -25,6 +25,8 @@ pub struct Finding {
     pub message: String,
     /// True where the field is superfluous rather than wrong: it can be left out.
     pub unknown: bool,
+    /// True for an entry of a map with free keys: its key can be wrong for another reason than its value.
+    pub entry: bool,
 }
 
 impl Schemas {
@@ -186,6 +188,7 @@ fn explain(
             path: key_path(&path, name),
             message,
             unknown,
+            entry: false,
         });
     };
     match error.kind() {
@@ -203,7 +206,11 @@ fn explain(
             let node = schema_at(schema, pointer).unwrap_or(&Value::Null);
             let message = message(object.bare(&path), error.instance(), node, kind);
             let message = message.unwrap_or_else(|| error.to_string());
-            findings.push(Finding { pointer: pointer.to_owned(), path, message, unknown: false });
+            let parent = pointer.rsplit_once('/').and_then(|(parent, _)| schema_at(schema, parent));
+            let entry = parent
+                .and_then(|parent| parent.get("additionalProperties"))
+                .is_some_and(Value::is_object);
+            findings.push(Finding { pointer: pointer.to_owned(), path, message, unknown: false, entry });
         }
     }
 }
@@ -248,7 +255,14 @@ fn message(bare: Option<&str>, value: &Value, schema: &Value, kind: &ValidationE
         return Some(format!("{word} is read as a boolean by kubectl: quote it"));
     }
     if schema.get("x-percent").is_some() {
-        return serde_json::from_value::<Percent>(value.clone()).err().map(|error| error.to_string());
+        return match value {
+            Value::String(_) => serde_json::from_value::<Percent>(value.clone()).err().map(|error| error.to_string()),
+            Value::Number(number) if !number.is_f64() => Some(format!("{value} is not between 0 and 100 per cent")),
+            _ => Some(format!(
+                "{} is no percentage: write a whole number such as 75, or a string such as \"0.5%\"",
+                shown(value)
+            )),
+        };
     }
     Some(match kind {
         ValidationErrorKind::Type { .. } => {
@@ -257,8 +271,11 @@ fn message(bare: Option<&str>, value: &Value, schema: &Value, kind: &ValidationE
                 one => one,
             };
             let want = want.and_then(Value::as_str).unwrap_or("string");
-            let quote = if want == "string" && (value.is_number() || value.is_boolean()) { ": quote it" } else { "" };
-            format!("{} is {} where {} is needed{quote}", shown(value), article(type_of(value)), article(want))
+            let is_duration = schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN);
+            let plain_string = want == "string" && !is_duration;
+            let quote = if plain_string && (value.is_number() || value.is_boolean()) { ": quote it" } else { "" };
+            let want = if is_duration { "a duration such as 24h" } else { article(want) };
+            format!("{} is {} where {want} is needed{quote}", shown(value), article(type_of(value)))
         }
         ValidationErrorKind::Enum { .. } => {
             let options = schema.get("enum").and_then(Value::as_array);
@@ -346,6 +363,7 @@ fn repeated(schema: &Value, value: &Value, pointer: &str, path: &str, findings: 
                             path: item_path(path, i),
                             message: format!("{} stands in the list twice", shown(identity)),
                             unknown: false,
+                            entry: false,
                         });
                     }
                     seen.push(identity);

@@ -40,6 +40,9 @@ impl<K> Item<'_, K> {
             let under = |long: &str, short: &str| {
                 long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
             };
+            if finding.entry && path == finding.path {
+                return false;
+            }
             under(path, &finding.path) || under(&finding.path, path)
         })
     }
