@@ -36,8 +36,7 @@ pub(super) fn holds(
     }
 }
 
-/// The OpenFeature context of a JSON object; a string `targetingKey` is the targeting key. A null or a list at the top
-/// has no place in an OpenFeature context and is left out.
+/// The OpenFeature context of a JSON object; a string `targetingKey` is the targeting key, a null is left out.
 pub(super) fn context(object: &Map<String, Value>) -> EvaluationContext {
     let mut context = EvaluationContext::default();
     for (key, value) in object {
@@ -57,8 +56,9 @@ pub(super) fn context(object: &Map<String, Value>) -> EvaluationContext {
 
 fn field(value: &Value) -> Option<EvaluationContextFieldValue> {
     Some(match value {
-        // The engine reads a structure's fields and nothing else, so a list cannot be handed over as one.
-        Value::Null | Value::Array(_) => return None,
+        Value::Null => return None,
+        // A context has no lists, but the engine reads an OpenFeature value wherever a structure may stand.
+        Value::Array(_) => EvaluationContextFieldValue::Struct(Arc::new(nested(value)?)),
         Value::Bool(value) => EvaluationContextFieldValue::Bool(*value),
         Value::Number(number) => match number.as_i64() {
             Some(integer) => EvaluationContextFieldValue::Int(integer),

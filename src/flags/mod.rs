@@ -1,20 +1,29 @@
 //! From what status says is served to the flagd JSON that apps read. Nothing here knows a client, a runtime or a clock.
 
 mod bucket;
+mod budget;
 mod canonical;
 pub mod check;
 pub mod condition;
 mod engine;
+pub mod evaluate;
 mod evaluators;
 pub mod file;
 #[cfg(test)]
 mod fixtures;
 pub mod fragment;
+pub mod merge;
 mod model;
 pub mod schema;
+#[cfg(test)]
+mod split_tests;
+mod statics;
 
+pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};
 pub use condition::{condition, validate};
+pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
+pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};

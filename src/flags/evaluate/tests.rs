@@ -1,0 +1,89 @@
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::flags::fixtures::{feature, identity, segments, status};
+use crate::flags::fragment::fragment;
+
+fn file() -> (File, Audience) {
+    let audience = segments(&["early", "regular", "late"]);
+    let status = status(&audience, &[100_000, 50_000, 0], 1);
+    let fragment = fragment(&feature("x"), &identity("x", "u"), &status, &audience);
+    let mut file = File::default();
+    file.members.insert(fragment.key, fragment.body);
+    file.set_statics(
+        [
+            ("static", json!({"state": "ENABLED", "variants": {"a": {"n": 1}}, "defaultVariant": "a"})),
+            ("empty", json!({"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a", "targeting": {}})),
+            ("null", json!({"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a", "targeting": {"if": [false, "a", null]}})),
+            ("code", json!({"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": null})),
+            ("off", json!({"state": "DISABLED", "variants": {"a": 1}, "defaultVariant": "a"})),
+            ("bool", json!({"state": "ENABLED", "variants": {"true": 1, "false": 0}, "targeting": {"==": [{"var": "n"}, 1]}})),
+            ("wrong", json!({"state": "ENABLED", "variants": {"a": 1}, "targeting": {"if": [true, "b"]}})),
+            ("broken", json!({"state": "ENABLED", "variants": {"a": 1}, "targeting": {"<": [{"var": "n"}, "x"]}})),
+        ]
+        .map(|(key, body)| (key.to_owned(), body)),
+    );
+    (file, audience)
+}
+
+fn of(key: &str, context: &Value) -> Result<Evaluation, EvaluateError> {
+    let (file, audience) = file();
+    evaluate(&file, key, context.as_object().unwrap(), Some(&audience))
+}
+
+#[rstest]
+#[case("x", json!({"segment": "early"}), json!(true), Some("enabled"), Some("early"), Reason::TargetingMatch)]
+#[case("x", json!({"segment": "late", "targetingKey": "u"}), json!(false), Some("disabled"), Some("late"), Reason::TargetingMatch)]
+#[case("x", json!({"segment": "regular"}), json!(false), Some("disabled"), Some("regular"), Reason::TargetingMatch)]
+#[case("x", json!({}), json!(false), Some("disabled"), None, Reason::TargetingMatch)]
+#[case("static", json!({}), json!({"n": 1}), Some("a"), None, Reason::Static)]
+#[case("empty", json!({}), json!(1), Some("a"), None, Reason::Static)]
+#[case("null", json!({}), json!(1), Some("a"), None, Reason::Default)]
+#[case("code", json!({}), json!(null), None, None, Reason::Default)]
+#[case("off", json!({}), json!(null), None, None, Reason::Disabled)]
+#[case("bool", json!({"n": 1}), json!(1), Some("true"), None, Reason::TargetingMatch)]
+fn says_what_a_user_gets(
+    #[case] key: &str,
+    #[case] context: Value,
+    #[case] value: Value,
+    #[case] variant: Option<&str>,
+    #[case] cohort: Option<&str>,
+    #[case] reason: Reason,
+) {
+    assert_eq!(
+        of(key, &context).unwrap(),
+        Evaluation {
+            flag: key.to_owned(),
+            value,
+            variant: variant.map(str::to_owned),
+            cohort: cohort.map(str::to_owned),
+            reason,
+        }
+    );
+}
+
+#[test]
+fn a_flag_without_value_is_an_error() {
+    assert_eq!(
+        of("y", &json!({})),
+        Err(EvaluateError::FlagNotFound("y".into()))
+    );
+    assert!(matches!(
+        of("wrong", &json!({})),
+        Err(EvaluateError::UnknownVariant { .. })
+    ));
+    assert!(matches!(
+        of("broken", &json!({"n": {}})),
+        Err(EvaluateError::Engine { .. })
+    ));
+}
+
+#[test]
+fn the_answer_is_the_command_line_s_contract() {
+    let answer = of("x", &json!({"segment": "early"})).unwrap();
+    assert_eq!(
+        serde_json::to_value(answer).unwrap(),
+        json!({"flag": "x", "value": true, "variant": "enabled", "cohort": "early", "reason": "TARGETING_MATCH"})
+    );
+}

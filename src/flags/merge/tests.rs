@@ -1,0 +1,420 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::flags::budget::{LIMIT, RAISE_LIMIT};
+use crate::flags::file::{compose, parse};
+use crate::flags::fixtures::member;
+use crate::flags::fragment::fragment;
+
+fn put(fragment: Fragment) -> Candidate {
+    Candidate::Put(fragment)
+}
+
+/// A file that holds these rollouts' flags.
+fn file(fragments: impl IntoIterator<Item = Fragment>) -> File {
+    File {
+        members: fragments.into_iter().map(|f| (f.key, f.body)).collect(),
+        ..File::default()
+    }
+}
+
+fn living(rollouts: &[(&str, &str)]) -> BTreeSet<Living> {
+    let living = rollouts.iter().map(|(key, uid)| Living {
+        name: (*key).to_owned(),
+        uid: (*uid).to_owned(),
+        key: (*key).to_owned(),
+    });
+    living.collect()
+}
+
+fn set(generation: i64) -> SetInfo {
+    SetInfo {
+        uid: "set".to_owned(),
+        generation,
+        ..SetInfo::default()
+    }
+}
+
+fn flag(value: i64) -> Value {
+    json!({"state": "ENABLED", "variants": {"v": value}, "defaultVariant": "v"})
+}
+
+/// Another rollout's fragment for the key.
+fn other(key: &str, rollout: &str, uid: &str, revision: i64) -> Fragment {
+    use crate::flags::fixtures::{everyone, feature, identity, status};
+    let audience = everyone();
+    let status = status(&audience, &[0], revision);
+    fragment(&feature(key), &identity(rollout, uid), &status, &audience)
+}
+
+fn run<'a>(live: &'a Live, candidates: &'a [Candidate]) -> Merge<'a> {
+    Merge {
+        live,
+        last_good: None,
+        set: None,
+        candidates,
+        living: None,
+    }
+}
+
+#[test]
+fn a_first_file_is_written() {
+    let merged = merge(&run(&Live::Missing, &[put(member("a", "u", 1, 0))]));
+    assert_eq!(merged.outcomes, [Outcome::Written]);
+    assert_eq!(merged.file.live("a").unwrap().revision, 1);
+    assert_eq!(merged.text, compose(&merged.file));
+    assert_eq!((merged.set, merged.orphans), (SetOutcome::Absent, None));
+}
+
+#[test]
+fn revisions_go_up_only() {
+    let live = Live::Trusted(file([member("a", "u", 5, 500)]));
+    for (revision, served, outcome) in [
+        (4, 900, Outcome::Stale { live: 5 }),
+        (5, 500, Outcome::Unchanged),
+        (5, 900, Outcome::Written),
+        (6, 0, Outcome::Written),
+    ] {
+        let merged = merge(&run(&live, &[put(member("a", "u", revision, served))]));
+        assert_eq!(merged.outcomes, [outcome], "{revision}");
+        assert_eq!(merged.file.live("a").unwrap().revision, revision.max(5));
+    }
+}
+
+#[test]
+fn revisions_of_an_edited_file_do_not_count() {
+    let edited = file([
+        member("a", "u", 999, 100_000),
+        member("gone", "g", 1, 100_000),
+    ]);
+    let candidates = [put(member("a", "u", 5, 500))];
+    let live = Live::Untrusted(Some(edited));
+    let good = file([member("gone", "g", 1, 500), member("a", "u", 7, 500)]);
+    let input = Merge {
+        last_good: Some(&good),
+        ..run(&live, &candidates)
+    };
+    let merged = merge(&input);
+    assert_eq!(merged.outcomes, [Outcome::Written]);
+    assert_eq!(merged.file.live("a").unwrap().revision, 5);
+    assert_eq!(
+        merged.file.members["gone"], good.members["gone"],
+        "the remembered one, not the edited one"
+    );
+    let merged = merge(&run(&live, &candidates));
+    assert!(
+        merged.file.members.contains_key("gone"),
+        "better edited than gone"
+    );
+    let merged = merge(&run(&Live::Untrusted(None), &candidates));
+    assert_eq!(merged.file.members.len(), 1);
+}
+
+#[test]
+fn a_deleted_file_keeps_its_orphans() {
+    let good = file([member("gone", "g", 3, 500)]);
+    let candidates = [put(member("a", "u", 1, 0))];
+    let living = living(&[("a", "u")]);
+    let merged = merge(&Merge {
+        last_good: Some(&good),
+        living: Some(&living),
+        ..run(&Live::Missing, &candidates)
+    });
+    assert_eq!(merged.file.members.len(), 2);
+    let orphan = Orphan {
+        key: "gone".into(),
+        rollout: "gone".into(),
+        uid: "g".into(),
+    };
+    assert_eq!(merged.orphans, Some(vec![orphan]));
+}
+
+#[test]
+fn neighbours_stay_without_being_candidates() {
+    let live = Live::Trusted(file([member("a", "u", 1, 500), member("b", "v", 9, 500)]));
+    let merged = merge(&run(&live, &[put(member("a", "u", 2, 0))]));
+    assert_eq!(merged.file.live("b").unwrap().revision, 9);
+}
+
+#[test]
+fn a_reborn_rollout_takes_its_orphan_and_nobody_else_does() {
+    let live = Live::Trusted(file([member("a", "old", 5, 500)]));
+    let alive = living(&[("a", "new"), ("b", "b")]);
+    let with = |fragment: Fragment, alive: &BTreeSet<Living>| {
+        let candidates = [put(fragment)];
+        merge(&Merge {
+            living: Some(alive),
+            ..run(&live, &candidates)
+        })
+        .outcomes
+        .remove(0)
+    };
+    assert_eq!(with(member("a", "new", 6, 500), &alive), Outcome::Written);
+    assert_eq!(
+        with(member("a", "new", 5, 500), &alive),
+        Outcome::Stale { live: 5 }
+    );
+    let conflict = |orphan| Outcome::KeyConflict {
+        rollout: "a".into(),
+        uid: "old".into(),
+        orphan,
+    };
+    assert_eq!(with(other("a", "b", "b", 9), &alive), conflict(true));
+    let alive = living(&[("a", "old"), ("b", "b")]);
+    assert_eq!(with(other("a", "b", "b", 9), &alive), conflict(false));
+    assert_eq!(
+        with(member("a", "older", 9, 500), &alive),
+        conflict(false),
+        "its own name, but alive"
+    );
+}
+
+#[test]
+fn of_two_new_ones_with_one_key_the_first_wins() {
+    let candidates = [put(other("k", "a", "ua", 1)), put(other("k", "b", "ub", 1))];
+    let merged = merge(&run(&Live::Missing, &candidates));
+    assert_eq!(
+        merged.outcomes,
+        [
+            Outcome::Written,
+            Outcome::KeyConflict {
+                rollout: "a".into(),
+                uid: "ua".into(),
+                orphan: false
+            }
+        ]
+    );
+}
+
+#[test]
+fn prune_takes_orphans_only_and_frees_their_keys() {
+    let live = Live::Trusted(file([member("a", "old", 5, 500), member("b", "b", 5, 500)]));
+    let alive = living(&[("b", "b"), ("c", "c")]);
+    let set = SetInfo {
+        prune: ["a", "b", "x"].map(str::to_owned).into(),
+        ..set(1)
+    };
+    let candidates = [put(other("a", "c", "c", 1))];
+    let input = Merge {
+        set: Some(&set),
+        living: Some(&alive),
+        ..run(&live, &candidates)
+    };
+    let merged = merge(&input);
+    assert_eq!(merged.pruned, ["a"]);
+    assert_eq!(merged.outcomes, [Outcome::Written]);
+    assert_eq!(merged.orphans, Some(vec![]));
+    assert!(merged.file.members.contains_key("b"));
+    let merged = merge(&Merge {
+        living: None,
+        candidates: &[],
+        ..input
+    });
+    assert_eq!(
+        merged.file.members.len(),
+        2,
+        "not while the living are unknown"
+    );
+}
+
+#[test]
+fn a_rollout_removes_its_own_flag_only() {
+    let live = Live::Trusted(file([member("a", "u", 5, 500)]));
+    for (uid, revision, outcome, left) in [
+        ("u", 5, Outcome::Removed, 0),
+        ("u", 4, Outcome::Stale { live: 5 }, 1),
+        ("x", 9, Outcome::Unchanged, 1),
+    ] {
+        let candidates = [Candidate::Remove {
+            key: "a".into(),
+            uid: uid.into(),
+            revision,
+        }];
+        let merged = merge(&run(&live, &candidates));
+        assert_eq!(
+            (merged.outcomes, merged.file.members.len()),
+            (vec![outcome], left)
+        );
+    }
+}
+
+#[test]
+fn the_set_goes_forward_only() {
+    let mut old = file([]);
+    old.statics.insert("s".to_owned(), flag(1));
+    old.set = Some(SetMark {
+        uid: "set".into(),
+        generation: 5,
+    });
+    let live = Live::Trusted(old);
+    let with = |uid: &str, generation| {
+        let set = SetInfo {
+            uid: uid.into(),
+            statics: [("s".to_owned(), flag(2))].into(),
+            ..set(generation)
+        };
+        let merged = merge(&Merge {
+            set: Some(&set),
+            ..run(&live, &[])
+        });
+        (
+            merged.set,
+            merged.file.statics["s"]["variants"]["v"].clone(),
+        )
+    };
+    assert_eq!(with("set", 4), (SetOutcome::Stale { live: 5 }, json!(1)));
+    assert_eq!(with("set", 5), (SetOutcome::Applied, json!(2)));
+    assert_eq!(with("reborn", 1), (SetOutcome::Applied, json!(2)));
+    let merged = merge(&run(&live, &[]));
+    assert_eq!(
+        merged.file.statics["s"],
+        flag(1),
+        "without a set its part stays"
+    );
+}
+
+#[test]
+fn a_static_flag_that_would_harm_is_refused() {
+    let set = SetInfo {
+        statics: [
+            ("a", flag(1)),
+            ("bad", json!({"state": "ON", "variants": {"v": 1}})),
+            ("default", json!({"state": "ENABLED", "variants": {"v": 1}, "defaultVariant": "w"})),
+            ("good", flag(1)),
+            ("ref", json!({"state": "ENABLED", "variants": {"v": 1}, "targeting": {"if": [{"$ref": "x"}, "v"]}})),
+        ]
+        .map(|(key, body)| (key.to_owned(), body))
+        .into(),
+        metadata: [("list", json!([])), ("sluice.dev/uid", json!("x")), ("team", json!("maya"))]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into(),
+        ..set(1)
+    };
+    let candidates = [put(member("a", "u", 1, 0))];
+    let merged = merge(&Merge {
+        set: Some(&set),
+        ..run(&Live::Missing, &candidates)
+    });
+    let refused: Vec<&str> = merged
+        .refused
+        .iter()
+        .map(|(path, _)| path.as_str())
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            "spec.flags[a]",
+            "spec.flags[bad]",
+            "spec.flags[default]",
+            "spec.flags[ref]",
+            "spec.metadata[list]",
+            "spec.metadata[sluice.dev/uid]"
+        ]
+    );
+    assert_eq!(merged.file.statics.keys().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(merged.file.metadata.keys().collect::<Vec<_>>(), ["team"]);
+}
+
+/// A file with a static flag that leaves this many bytes below `limit` beside the members.
+fn nearly_full(members: File, limit: usize, left: usize) -> File {
+    let mut file = members;
+    let filled =
+        |padding: usize| json!({"state": "ENABLED", "variants": {"v": "x".repeat(padding)}});
+    file.statics.insert("padding".to_owned(), filled(0));
+    let padding = limit - left - compose(&file).len();
+    file.statics.insert("padding".to_owned(), filled(padding));
+    file
+}
+
+#[test]
+fn a_raise_leaves_room_for_lowering() {
+    let live = Live::Trusted(nearly_full(
+        file([
+            member("a", "u", 1, 100_000),
+            member("b", "v", 1, 0),
+            member("c", "w", 1, 500),
+        ]),
+        RAISE_LIMIT,
+        10,
+    ));
+    let candidates = [
+        put(member("b", "v", 2, 50_000)),
+        put(member("new", "n", 1, 0)),
+        put(member("a", "u", 2, 50_000)),
+        put(member("c", "w", 2, 100_000)),
+    ];
+    let merged = merge(&run(&live, &candidates));
+    assert!(matches!(merged.outcomes[0], Outcome::TooLarge { size } if size > RAISE_LIMIT));
+    assert!(matches!(merged.outcomes[1], Outcome::TooLarge { .. }));
+    assert_eq!(
+        merged.outcomes[2],
+        Outcome::Written,
+        "a lowering, though it grows"
+    );
+    assert_eq!(merged.outcomes[3], Outcome::Written, "a raise that shrinks");
+    assert_eq!(merged.file.live("b").unwrap().revision, 1);
+    assert!(merged.text.len() > RAISE_LIMIT - 200 && merged.text.len() <= LIMIT);
+}
+
+#[test]
+fn a_lowering_stops_at_the_limit_too() {
+    let live = Live::Trusted(nearly_full(file([member("a", "u", 1, 100_000)]), LIMIT, 10));
+    let candidates = [put(member("a", "u", 2, 50_000))];
+    let merged = merge(&run(&live, &candidates));
+    assert!(matches!(merged.outcomes[0], Outcome::TooLarge { size } if size > LIMIT));
+    let candidates = [put(member("a", "u", 2, 0))];
+    let merged = merge(&run(&live, &candidates));
+    assert_eq!(merged.outcomes, [Outcome::Written], "to nothing it shrinks");
+}
+
+#[test]
+fn a_set_that_does_not_fit_leaves_the_old_one() {
+    let statics = [(
+        "s".to_owned(),
+        json!({"state": "ENABLED", "variants": {"v": "x".repeat(LIMIT)}}),
+    )];
+    let set = SetInfo {
+        statics: statics.into(),
+        ..set(2)
+    };
+    let candidates = [put(member("a", "u", 1, 500))];
+    let merged = merge(&Merge {
+        set: Some(&set),
+        ..run(&Live::Missing, &candidates)
+    });
+    assert!(matches!(merged.set, SetOutcome::TooLarge { .. }));
+    assert_eq!(merged.outcomes, [Outcome::Written]);
+    assert_eq!(merged.file.set, None);
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_writes_lowers_a_revision_or_loses_a_key(
+        writes in prop::collection::vec(
+            (prop::sample::select(vec!["a", "b", "c"]), prop::sample::select(vec!["u", "v"]), 0i64..6, 0u32..=100_000),
+            1..40,
+        ),
+        known in any::<bool>(),
+    ) {
+        let alive = living(&[("a", "u"), ("b", "v")]);
+        let mut live = Live::Missing;
+        let mut before: BTreeMap<String, LiveFlag> = BTreeMap::new();
+        for batch in writes.chunks(3) {
+            let candidates: Vec<Candidate> = batch
+                .iter()
+                .map(|(key, uid, revision, served)| put(member(key, uid, *revision, *served)))
+                .collect();
+            let merged = merge(&Merge { living: known.then_some(&alive), ..run(&live, &candidates) });
+            for (key, old) in &before {
+                let new = merged.file.live(key);
+                prop_assert!(new.is_some_and(|new| new.revision >= old.revision));
+            }
+            prop_assert_eq!(&parse(&merged.text).unwrap(), &merged.file);
+            before = merged.file.members.keys().map(|key| (key.clone(), merged.file.live(key).unwrap())).collect();
+            let again = merge(&Merge { living: known.then_some(&alive), ..run(&Live::Trusted(merged.file.clone()), &candidates) });
+            prop_assert!(again.outcomes.iter().all(|outcome| *outcome != Outcome::Removed));
+            live = Live::Trusted(merged.file);
+        }
+    }
+}
