@@ -1,6 +1,7 @@
 //! Sluice: a Kubernetes operator for feature rollouts.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod engine;

@@ -1,6 +1,5 @@
-//! The `sluice` command.
+//! The `sluice` command; all of it is in [`sluice::cli`].
 
-fn main() {
-    let crds = sluice::api::all_crds();
-    println!("{}", serde_json::to_string_pretty(&crds).unwrap_or_default());
+fn main() -> std::process::ExitCode {
+    sluice::cli::main()
 }

@@ -15,6 +15,8 @@ pub mod fragment;
 pub mod merge;
 mod model;
 pub mod schema;
+#[cfg(test)]
+mod split_tests;
 mod statics;
 
 pub use budget::{LIMIT, RAISE_LIMIT};

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 /// A control plane with the kinds installed and one controller, shared by the tests of this process.
 pub struct Shared {
     config: Config,
-    pub plane: ControlPlane,
+    /// Kept so that it lives as long as the process.
+    _plane: ControlPlane,
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -39,7 +40,7 @@ async fn start() -> Shared {
     let client = controller::client(config.clone()).unwrap();
     // The process ends without ending the controller: the control plane goes with the process.
     RUNTIME.spawn(controller::run(client, controller::Options::default(), CancellationToken::new()));
-    Shared { config, plane }
+    Shared { config, _plane: plane }
 }
 
 /// A namespace of its own on a control plane.

@@ -1,0 +1,162 @@
+//! Talking to a cluster: which one, and never for longer than somebody at a terminal waits.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Config};
+
+use super::Failure;
+use crate::api::FeatureRollout;
+use crate::error::chain;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(4);
+/// How long a call may take as a whole.
+const CALL: Duration = Duration::from_secs(8);
+
+/// Which cluster and namespace.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// Kubeconfig file; default: those of KUBECONFIG, else ~/.kube/config, else the Pod's service account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; default: its current one
+    #[arg(long, value_name = "NAME")]
+    kube_context: Option<String>,
+    /// Namespace; default: that of the context
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+/// A cluster, and the namespace that is meant.
+pub struct Cluster {
+    client: Client,
+    server: String,
+    /// The namespace that is meant.
+    pub namespace: String,
+}
+
+/// A rollout as the cluster has it; one that cannot be read does not hide the others.
+pub type Guarded = DeserializeGuard<FeatureRollout>;
+
+/// Runs a command that talks to a cluster.
+///
+/// # Errors
+/// Those of the command, and where no cluster is configured.
+pub fn with<F, T>(args: &ClusterArgs, command: impl FnOnce(Cluster) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Cluster(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let cluster = Cluster::connect(args).await?;
+        command(cluster).await
+    })
+}
+
+impl Cluster {
+    async fn connect(args: &ClusterArgs) -> Result<Cluster, Failure> {
+        let mut config = config(args).await?;
+        config.connect_timeout = Some(CONNECT);
+        // Retries would hide for minutes that a server is overloaded.
+        config.default_retry = false;
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config)
+            .map_err(|error| Failure::Cluster(format!("{server}: {}", chain(&error))))?;
+        Ok(Cluster { client, server, namespace })
+    }
+
+    /// The rollouts of the namespace.
+    pub fn rollouts(&self) -> Api<Guarded> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// One rollout.
+    ///
+    /// # Errors
+    /// It does not exist, cannot be read, or the cluster cannot be reached in time.
+    pub async fn rollout(&self, name: &str) -> Result<FeatureRollout, Failure> {
+        let rollouts = self.rollouts();
+        let found = self.call(rollouts.get_opt(name)).await?;
+        let Some(DeserializeGuard(rollout)) = found else {
+            return Err(Failure::Cluster(format!(
+                "there is no FeatureRollout {name} in namespace {} of {}",
+                self.namespace, self.server
+            )));
+        };
+        rollout
+            .map_err(|invalid| Failure::Cluster(format!("FeatureRollout {name} cannot be read: {invalid}")))
+    }
+
+    /// Waits for a call, but not for ever.
+    ///
+    /// # Errors
+    /// What the call says, or that it took too long, with the server's name.
+    pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+        match tokio::time::timeout(CALL, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.failure(&error)),
+            Err(_) => Err(Failure::Cluster(format!(
+                "the API server {} does not answer within {} seconds",
+                self.server,
+                CALL.as_secs()
+            ))),
+        }
+    }
+
+    /// An error of the cluster, with the server's name.
+    pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
+            let missing =
+                status.code == 404 && status.message.contains("could not find the requested resource");
+            let hint = if missing || status.message.starts_with("404 page not found") {
+                ": are the CustomResourceDefinitions installed? See `sluice crds`"
+            } else {
+                ""
+            };
+            return Failure::Cluster(format!(
+                "the API server {} says: {}{hint}",
+                self.server,
+                status.message.trim()
+            ));
+        }
+        Failure::Cluster(format!("cannot reach the API server {}: {}", self.server, chain(error)))
+    }
+}
+
+/// The configuration of a kubeconfig file, else of the environment.
+///
+/// # Errors
+/// When there is none, or it is of no use.
+pub async fn config_from(kubeconfig: Option<&std::path::Path>) -> Result<Config, Failure> {
+    let kubeconfig = kubeconfig.map(std::path::Path::to_path_buf);
+    config(&ClusterArgs { kubeconfig, kube_context: None, namespace: None }).await
+}
+
+async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
+    let options = KubeConfigOptions { context: args.kube_context.clone(), ..KubeConfigOptions::default() };
+    let kubeconfig = match &args.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let kubeconfig = match kubeconfig {
+        Ok(kubeconfig) => kubeconfig,
+        Err(error) => {
+            let chosen = args.kubeconfig.is_some() || args.kube_context.is_some();
+            return match Config::incluster() {
+                Ok(config) if !chosen => Ok(config),
+                _ => Err(Failure::Cluster(format!("no cluster is configured: {}", chain(&error)))),
+            };
+        }
+    };
+    Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|error| Failure::Cluster(format!("the kubeconfig is of no use: {}", chain(&error))))
+}

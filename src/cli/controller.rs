@@ -1,0 +1,86 @@
+//! `sluice controller`: the operator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use super::cluster;
+use crate::clock::Clock;
+use crate::controller::{self, Options};
+use crate::error::chain;
+use crate::telemetry::{LogFormat, start_logging};
+
+/// Arguments of `sluice controller`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Kubeconfig file; default: those of KUBECONFIG, else ~/.kube/config, else the Pod's service account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", env = "SLUICE_ADDRESS")]
+    address: SocketAddr,
+    /// Objects worked on at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// Form of the logs
+    #[arg(long, value_enum, default_value = "json", env = "SLUICE_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+/// Runs the operator until SIGTERM or Ctrl-C.
+pub fn run(args: Args) -> Result<(), Failure> {
+    start_logging(args.log_format, "info");
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let config = cluster::config_from(args.kubeconfig.as_deref()).await?;
+        let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(end_on_signal(shutdown.clone()));
+        let options = Options {
+            concurrency: usize::from(args.concurrency),
+            address: Some(args.address),
+            clock: Clock::system(),
+            instance: instance(),
+        };
+        controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
+    })
+}
+
+/// A runtime for a long-running command.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Cluster(format!("cannot start: {error}")))
+}
+
+/// Cancels `shutdown` on SIGTERM or Ctrl-C.
+pub async fn end_on_signal(shutdown: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be heard; only Ctrl-C ends the process in order");
+            // Where Ctrl-C cannot be heard either, the process ends without order.
+            let _heard = tokio::signal::ctrl_c().await;
+        }
+    }
+    shutdown.cancel();
+}
+
+/// Name of this process in events: the Pod's, else the host's.
+pub fn instance() -> String {
+    std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| "sluice".to_owned())
+        .chars()
+        .take(128)
+        .collect()
+}

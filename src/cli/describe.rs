@@ -1,0 +1,188 @@
+//! `sluice describe`: what is served now, what comes next and when, and what it waits for.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::cluster::{self, ClusterArgs};
+use super::summary::age;
+use super::table::table;
+use super::{Failure, Output, history};
+use crate::api::status::{CohortStatus, Position};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::plan::flag_key;
+
+/// History entries shown; `sluice history` has all that status keeps.
+const RECENT: usize = 5;
+
+/// Arguments of `sluice describe`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Name of the rollout
+    rollout: String,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// Prints the description.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let rollout = cluster::with(&args.cluster, async |cluster| cluster.rollout(&args.rollout).await)?;
+    match args.output {
+        Output::Json => super::print_json(&json!({
+            "namespace": rollout.metadata.namespace,
+            "name": rollout.metadata.name,
+            "flag": flag_key(&rollout),
+            "generation": rollout.metadata.generation,
+            "spec": rollout.spec,
+            "status": rollout.status,
+        })),
+        Output::Table => super::print(&describe(&rollout, super::now())),
+    }
+}
+
+/// The description; ages count to `now`.
+pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
+    let status = rollout.status.clone().unwrap_or_default();
+    let mut out = String::new();
+    let mut field = |label: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            out.push_str(&format!("{:<12} {value}\n", format!("{label}:")));
+        }
+    };
+    let feature = rollout.spec.feature.clone().unwrap_or_default();
+    let namespace = rollout.metadata.namespace.as_deref().unwrap_or_default();
+    field("Rollout", Some(format!("{namespace}/{}", rollout.metadata.name.as_deref().unwrap_or_default())));
+    field("Title", feature.title);
+    field("Owner", feature.owner);
+    field("Flag", Some(format!("{} in {}", flag_key(rollout), file(rollout))));
+    if !status.is_begun() {
+        field("State", Some("not seen by the controller yet".to_owned()));
+        return out;
+    }
+    field("State", status.state.clone());
+    field("Position", Some(position(&status, now)));
+    field("Exposure", status.exposure.clone());
+    field("Next", status.next.clone().or_else(|| Some("nothing is due by itself".to_owned())));
+    field("Waits for", waits(&status));
+    for pause in &status.pauses {
+        let since = age(pause.since.timestamp(), now);
+        field("Paused", Some(format!("{:?} for {since}: {}", pause.cause, pause.message)));
+    }
+    field("Completed", status.completed_at.map(second));
+    field("Attempt", Some(status.attempt.to_string()));
+    field("Audience", audience(&status));
+    field("Revision", Some(revision(&status, rollout.metadata.generation.unwrap_or_default())));
+    out.push_str("\nCohorts:\n");
+    out.push_str(&cohorts(&status.cohorts));
+    if !status.conditions.is_empty() {
+        out.push_str("\nConditions:\n");
+        out.push_str(&conditions(&status, now));
+    }
+    if !status.history.is_empty() {
+        out.push_str("\nHistory:\n");
+        let from = status.history.len().saturating_sub(RECENT);
+        out.push_str(&history::as_table(status.history.get(from..).unwrap_or_default()));
+    }
+    out
+}
+
+fn file(rollout: &FeatureRollout) -> String {
+    match &rollout.spec.flag_set_ref {
+        Some(reference) => format!("the file of FlagSet {}", reference.name),
+        None => "a file of its own".to_owned(),
+    }
+}
+
+fn position(status: &FeatureRolloutStatus, now: Timestamp) -> String {
+    let step = status.step.as_deref().unwrap_or("-");
+    match &status.position {
+        Some(position) => format!(
+            "{} ({step}), entered {} ({} ago)",
+            step_name(position),
+            second(position.entered_at),
+            age(position.entered_at.timestamp(), now)
+        ),
+        None => format!("before the first step ({step})"),
+    }
+}
+
+fn step_name(position: &Position) -> String {
+    match &position.step {
+        Some(name) => format!("{}/{name}", position.phase),
+        None => format!("{}/{}", position.phase, position.number),
+    }
+}
+
+fn waits(status: &FeatureRolloutStatus) -> Option<String> {
+    let waiting = status.waiting_for.as_ref()?;
+    let until = waiting.until.map(|until| format!(" (until {})", second(until))).unwrap_or_default();
+    Some(format!("{:?}: {}{until}", waiting.check, waiting.message))
+}
+
+fn audience(status: &FeatureRolloutStatus) -> Option<String> {
+    let pinned = status.audience.as_ref()?;
+    Some(match &status.pending_audience {
+        Some(pending) => format!("{}; {} waits to replace it", pinned.name, pending.name),
+        None => pinned.name.clone(),
+    })
+}
+
+fn revision(status: &FeatureRolloutStatus, generation: i64) -> String {
+    let delivered = match status.delivered_revision == status.revision {
+        true => "delivered".to_owned(),
+        false => format!("the file has {}", status.delivered_revision),
+    };
+    let observed = match status.observed_generation == generation {
+        true => String::new(),
+        false => format!("; generation {generation} is not taken up yet, {} is", status.observed_generation),
+    };
+    format!("{}, {delivered}{observed}", status.revision)
+}
+
+fn cohorts(cohorts: &[CohortStatus]) -> String {
+    let rows: Vec<Vec<String>> = cohorts
+        .iter()
+        .map(|cohort| {
+            let pending = cohort.pending.as_ref();
+            let why = match pending {
+                Some(pending) => format!("{:?}", pending.check),
+                None if cohort.restore.is_some() => "Emergency".to_owned(),
+                None if cohort.tier_refused => "Tier".to_owned(),
+                None => "-".to_owned(),
+            };
+            let raise = pending.map(|pending| pending.percent).or(cohort.restore);
+            vec![
+                cohort.name.clone(),
+                cohort.served.to_string(),
+                cohort.asked.to_string(),
+                raise.map_or_else(|| "-".to_owned(), |percent| percent.to_string()),
+                why,
+                pending.map_or_else(|| "-".to_owned(), |pending| second(pending.due)),
+            ]
+        })
+        .collect();
+    table(&["COHORT", "SERVED", "ASKED", "PENDING", "WHY", "DUE"], &rows)
+}
+
+fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {
+    let rows: Vec<Vec<String>> = status
+        .conditions
+        .iter()
+        .map(|condition| {
+            vec![
+                condition.type_.clone(),
+                condition.status.clone(),
+                condition.reason.clone(),
+                age(condition.last_transition_time.0, now),
+                condition.message.clone(),
+            ]
+        })
+        .collect();
+    table(&["TYPE", "STATUS", "REASON", "FOR", "MESSAGE"], &rows)
+}
+
+fn second(at: MicroTime) -> String {
+    format!("{:.0}", at.timestamp())
+}

@@ -1,0 +1,96 @@
+//! What `sluice dev` applies: the given files, or the playbook example that is built in.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::input::{Input, InputArgs, Kind, load};
+use crate::api::{GROUP, MicroTime, VERSION};
+use crate::error::{Fault, call, chain};
+
+/// The playbook example, so that an installed binary can show it anywhere.
+const EXAMPLE: [(&str, &str); 6] = [
+    ("10-cohorts.yaml", include_str!("../../examples/playbook/10-cohorts.yaml")),
+    ("20-flagset.yaml", include_str!("../../examples/playbook/20-flagset.yaml")),
+    ("30-dreams.yaml", include_str!("../../examples/playbook/30-dreams.yaml")),
+    ("40-whispers.yaml", include_str!("../../examples/playbook/40-whispers.yaml")),
+    ("50-voice.yaml", include_str!("../../examples/playbook/50-voice.yaml")),
+    ("60-admin.yaml", include_str!("../../examples/playbook/60-admin.yaml")),
+];
+
+/// An object to be applied.
+pub struct Object {
+    kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    name: String,
+    value: Value,
+}
+
+/// Reads the files, or the built-in example where there are none.
+pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
+    let input = if files.is_empty() {
+        let mut input = Input::default();
+        for (name, text) in EXAMPLE {
+            input.add(name, text);
+        }
+        input
+    } else {
+        load(&InputArgs { files: files.to_vec(), namespace: None })?
+    };
+    if !input.problems.is_empty() {
+        let problems: Vec<String> = input.problems.iter().map(ToString::to_string).collect();
+        return Err(Failure::Input(problems.join("\n")));
+    }
+    let mut objects: Vec<Object> = input
+        .objects
+        .into_iter()
+        .map(|object| Object {
+            kind: object.kind,
+            namespace: object.namespace,
+            name: object.name,
+            value: object.value,
+        })
+        .collect();
+    // What is named comes before what names it.
+    objects.sort_by_key(|object| match object.kind {
+        Kind::CohortSet => 0,
+        Kind::FlagSet => 1,
+        Kind::FeatureRollout => 2,
+    });
+    Ok(objects)
+}
+
+impl Object {
+    /// `schedule.startAt` of a rollout.
+    pub fn start_at(&self) -> Option<jiff::Timestamp> {
+        let start = self.value.pointer("/spec/schedule/startAt")?.clone();
+        serde_json::from_value::<MicroTime>(start).ok().map(MicroTime::timestamp)
+    }
+
+    /// Applies it as a GitOps tool would.
+    pub async fn apply(&self, client: &Client) -> Result<(), Failure> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, self.kind.as_str()));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &self.namespace, &resource);
+        let params = PatchParams::apply("sluice-dev").force();
+        call(api.patch(&self.name, &params, &Patch::Apply(&self.value))).await.map(|_| ()).map_err(|fault| {
+            Failure::Cluster(format!("{} {}: {}", self.kind.as_str(), self.name, chain(&fault)))
+        })
+    }
+}
+
+/// Creates a namespace unless it is there.
+pub async fn ensure_namespace(client: &Client, name: &str) -> Result<(), Failure> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let namespace: Namespace =
+        serde_json::from_value(json!({"metadata": {"name": name}})).unwrap_or_default();
+    match call(api.create(&PostParams::default(), &namespace)).await {
+        Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
+        Err(fault) => Err(Failure::Cluster(format!("namespace {name}: {}", chain(&fault)))),
+    }
+}

@@ -1,0 +1,97 @@
+//! `sluice evaluate`: the value of a flag for one user at a time.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::input::{self, InputArgs};
+use super::table::table;
+use super::world::{FlagFile, choose, flag_files};
+use super::{Failure, Output, check};
+use crate::flags::{self, Evaluation};
+
+/// Arguments of `sluice evaluate`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    input: InputArgs,
+    /// The time of the evaluation, RFC 3339; default: now
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// When rollouts without schedule.startAt begin, RFC 3339; default: now
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+    /// Key of the flag
+    #[arg(long, value_name = "KEY")]
+    flag: String,
+    /// The user: a JSON object of attributes, targetingKey among them, or @FILE that holds one
+    #[arg(long, value_name = "JSON")]
+    context: String,
+    /// The FlagSet whose file is meant, or the rollout that has none; needed where several have the flag
+    #[arg(long, value_name = "NAME")]
+    flag_set: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "json")]
+    output: Output,
+}
+
+/// Prints what the user gets.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let context = context(&args.context)?;
+    let input = input::load(&args.input)?;
+    let checked = check::check(&input).or_report()?;
+    let now = args.now.unwrap_or_else(super::now);
+    let files = flag_files(&checked, now, args.at.unwrap_or(now));
+    let file = file_with(files, args)?;
+    let audience = file.members.get(args.flag.as_str()).map(|plan| &plan.audience);
+    let evaluation = flags::evaluate(&file.file, &args.flag, &context, audience)
+        .map_err(|error| Failure::Input(error.to_string()))?;
+    match args.output {
+        Output::Json => super::print_json(&evaluation),
+        Output::Table => super::print(&as_table(&evaluation)),
+    }
+}
+
+/// The file that is meant: of the fitting ones, the one that has the flag.
+fn file_with<'c>(files: Vec<FlagFile<'c>>, args: &Args) -> Result<FlagFile<'c>, Failure> {
+    if args.flag_set.is_some() {
+        choose(&files, args.flag_set.as_deref())?;
+    }
+    let named = |file: &FlagFile<'_>| args.flag_set.as_deref().is_none_or(|name| name == file.name);
+    let files: Vec<FlagFile<'_>> = files.into_iter().filter(named).collect();
+    let known: Vec<String> =
+        files.iter().flat_map(|file| file.file.flags().into_keys().map(str::to_owned)).collect();
+    let mut having: Vec<FlagFile<'_>> =
+        files.into_iter().filter(|file| file.file.flags().contains_key(args.flag.as_str())).collect();
+    if having.len() > 1 {
+        choose(&having, None)?;
+    }
+    having.pop().ok_or_else(|| {
+        Failure::Input(format!("there is no flag {:?}: the flags are {}", args.flag, known.join(", ")))
+    })
+}
+
+fn context(argument: &str) -> Result<Map<String, Value>, Failure> {
+    let text = match argument.strip_prefix('@') {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| Failure::Input(format!("{path}: {error}")))?
+        }
+        None => argument.to_owned(),
+    };
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(context)) => Ok(context),
+        Ok(_) => Err(Failure::Input("--context is no JSON object".to_owned())),
+        Err(error) => Err(Failure::Input(format!("--context is no JSON object: {error}"))),
+    }
+}
+
+fn as_table(evaluation: &Evaluation) -> String {
+    let reason = json!(evaluation.reason);
+    let row = vec![
+        evaluation.flag.clone(),
+        evaluation.value.to_string(),
+        evaluation.variant.clone().unwrap_or_else(|| "-".to_owned()),
+        evaluation.cohort.clone().unwrap_or_else(|| "-".to_owned()),
+        reason.as_str().unwrap_or_default().to_owned(),
+    ];
+    table(&["FLAG", "VALUE", "VARIANT", "COHORT", "REASON"], &[row])
+}

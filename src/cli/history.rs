@@ -1,0 +1,45 @@
+//! `sluice history`: what happened to a rollout, oldest first.
+
+use super::cluster::{self, ClusterArgs};
+use super::table::table;
+use super::{Failure, Output};
+use crate::api::status::HistoryEntry;
+
+/// Arguments of `sluice history`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Name of the rollout
+    rollout: String,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// Prints the entries that the rollout's status keeps.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let rollout = cluster::with(&args.cluster, async |cluster| cluster.rollout(&args.rollout).await)?;
+    let history = rollout.status.unwrap_or_default().history;
+    match args.output {
+        Output::Json => super::print_json(&history),
+        Output::Table => super::print(&as_table(&history)),
+    }
+}
+
+/// The entries as a table.
+pub fn as_table(history: &[HistoryEntry]) -> String {
+    let rows: Vec<Vec<String>> = history
+        .iter()
+        .map(|entry| {
+            vec![
+                entry.seq.to_string(),
+                format!("{:.0}", entry.at.timestamp()),
+                entry.reason.to_string(),
+                entry.who.clone(),
+                entry.message.clone(),
+            ]
+        })
+        .collect();
+    table(&["SEQ", "AT", "REASON", "WHO", "MESSAGE"], &rows)
+}

@@ -1,0 +1,183 @@
+//! The command line: `sluice`, and `kubectl sluice` under the name `kubectl-sluice`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use jiff::Timestamp;
+
+mod check;
+mod cluster;
+mod completion;
+mod controller;
+mod crds;
+mod describe;
+mod dev;
+mod dev_objects;
+mod evaluate;
+mod get;
+mod history;
+pub mod input;
+mod lint;
+mod plan;
+mod problem;
+mod render;
+mod repair;
+mod schema;
+mod sets;
+mod summary;
+mod table;
+mod typed;
+mod watch;
+mod world;
+mod yaml;
+
+/// Feature rollouts on Kubernetes: what is served now, what comes next and when, and what it waits for.
+#[derive(Parser, Debug)]
+#[command(name = "sluice", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:\n  \
+    0  done\n  \
+    1  invalid input: lint errors, files that cannot be read, an unknown flag or file\n  \
+    2  wrong usage\n  \
+    3  the cluster cannot be reached, refuses, or has no such object";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Try Sluice on a control plane of its own, until Ctrl-C
+    Dev(dev::Args),
+    /// Run the operator
+    Controller(controller::Args),
+    /// Print when each step of each rollout would be entered if all goes well
+    Plan(plan::Args),
+    /// Print the file that apps would read at a time
+    Render(render::Args),
+    /// Print the value of a flag for one user at a time
+    Evaluate(evaluate::Args),
+    /// Check files: every error and warning with file, line and field path
+    Lint(lint::Args),
+    /// Print one rollout, or all of a namespace, as a table
+    Get(get::Args),
+    /// Explain one rollout: what is served, what comes next, what it waits for
+    Describe(describe::Args),
+    /// Print what happened to a rollout, oldest first
+    History(history::Args),
+    /// Follow the rollouts of a namespace live
+    Watch(watch::Args),
+    /// Print the CustomResourceDefinitions
+    Crds(crds::Args),
+    /// Print a completion script for a shell
+    Completion(completion::Args),
+}
+
+/// Form of the output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// Aligned columns for people.
+    Table,
+    /// JSON for programs: a stable contract.
+    Json,
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub enum Failure {
+    /// The input is invalid; the message says how.
+    Input(String),
+    /// The input is invalid, and that is already printed.
+    Reported,
+    /// The cluster cannot be reached, refuses, or has no such object.
+    Cluster(String),
+    /// Standard output cannot be written.
+    Output(std::io::Error),
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap knows which stream and which code: 0 for --help, 2 for wrong usage.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads us has seen enough: `sluice plan | head` is no error.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (message, code) = match failure {
+                Failure::Input(message) => (Some(message), 1),
+                Failure::Reported => (None, 1),
+                Failure::Cluster(message) => (Some(message), 3),
+                Failure::Output(error) => (Some(format!("cannot write the output: {error}")), 1),
+            };
+            if let Some(message) = message {
+                complain(&format!("error: {message}"));
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches()?)
+}
+
+/// The command under the name it was called by.
+fn command() -> clap::Command {
+    let called = std::env::args_os().next();
+    let stem = called.as_deref().and_then(|called| std::path::Path::new(called).file_stem());
+    match stem.is_some_and(|stem| stem == "kubectl-sluice") {
+        true => Cli::command().bin_name("kubectl sluice"),
+        false => Cli::command(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(args) => dev::run(args),
+        Command::Controller(args) => controller::run(args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Lint(args) => lint::run(&args),
+        Command::Get(args) => get::run(&args),
+        Command::Describe(args) => describe::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Crds(args) => crds::run(&args),
+        Command::Completion(args) => completion::run(&args),
+    }
+}
+
+/// The time of day, where the command line does not give one.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where commands take the time; all else gets it as a value"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Writes text to standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
+/// Writes a value as indented JSON to standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    print(&format!("{text}\n"))
+}
+
+/// Writes a line to standard error; nothing can be done where that fails.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,34 @@
+//! `sluice render`: the file that apps would read at a time.
+
+use jiff::Timestamp;
+
+use super::input::{self, InputArgs};
+use super::world::{choose, flag_files};
+use super::{Failure, check};
+use crate::flags;
+
+/// Arguments of `sluice render`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    input: InputArgs,
+    /// The time at which the file is read, RFC 3339; default: now
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// When rollouts without schedule.startAt begin, RFC 3339; default: now
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+    /// The FlagSet whose file is meant, or the rollout that has none; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    flag_set: Option<String>,
+}
+
+/// Prints the file.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let input = input::load(&args.input)?;
+    let checked = check::check(&input).or_report()?;
+    let now = args.now.unwrap_or_else(super::now);
+    let files = flag_files(&checked, now, args.at.unwrap_or(now));
+    let file = choose(&files, args.flag_set.as_deref())?;
+    super::print(&flags::compose(&file.file))
+}

@@ -1,0 +1,120 @@
+//! `sluice watch`: the rollouts of a namespace, live.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::pin::pin;
+
+use futures::StreamExt;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::runtime::watcher::{self, Event, watcher};
+
+use super::cluster::{self, Cluster, ClusterArgs};
+use super::get::summary;
+use super::summary::{Summary, as_table};
+use super::{Failure, Output};
+
+/// Arguments of `sluice watch`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Only this rollout
+    rollout: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Form of the output; JSON is one object a line for every change
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// Draws the table anew with every change until Ctrl-C; where nobody looks at a terminal, prints a line for each.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    cluster::with(&args.cluster, |cluster| follow(cluster, args))
+}
+
+async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
+    // The watcher tries for ever; whether there is a server at all is to be said at once.
+    cluster.call(cluster.rollouts().list(&ListParams::default().limit(1))).await?;
+    let live = args.output == Output::Table && std::io::stdout().is_terminal();
+    let config = match &args.rollout {
+        Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
+        None => watcher::Config::default(),
+    };
+    let mut events = pin!(watcher(cluster.rollouts(), config));
+    let mut shown: BTreeMap<String, Summary> = BTreeMap::new();
+    let mut listed: BTreeMap<String, Summary> = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        let changes = match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                listed.insert(object.name_any(), summary(&object));
+                continue;
+            }
+            Ok(Event::InitDone) => changes(&mut shown, std::mem::take(&mut listed)),
+            Ok(Event::Apply(object)) => {
+                let (name, new) = (object.name_any(), summary(&object));
+                let same = shown.get(&name) == Some(&new);
+                shown.insert(name, new.clone());
+                if same { Vec::new() } else { vec![new] }
+            }
+            Ok(Event::Delete(object)) => {
+                let gone = shown.remove(&object.name_any());
+                gone.map(deleted).into_iter().collect()
+            }
+            Err(error) => {
+                // The watcher goes on by itself, with growing pauses.
+                if let Failure::Cluster(message) = cluster.failure(&error) {
+                    super::complain(&format!("{message}; trying again"));
+                }
+                continue;
+            }
+        };
+        if live {
+            let all: Vec<Summary> = shown.values().cloned().collect();
+            // Back to the corner, the screen emptied below: the table is drawn over the last one.
+            super::print(&format!("\u{1b}[H\u{1b}[J{}", as_table(&all, super::now())))?;
+            continue;
+        }
+        for change in &changes {
+            match args.output {
+                Output::Table => super::print(&format!("{:.0} {}\n", super::now(), change.line()))?,
+                Output::Json => super::print(&line(change)?)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn line(change: &Summary) -> Result<String, Failure> {
+    let json = serde_json::to_string(change).map_err(|error| Failure::Output(error.into()))?;
+    Ok(format!("{json}\n"))
+}
+
+/// What a fresh list changes: new and other rows, and those that are gone.
+fn changes(shown: &mut BTreeMap<String, Summary>, listed: BTreeMap<String, Summary>) -> Vec<Summary> {
+    let gone =
+        shown.iter().filter(|(name, _)| !listed.contains_key(*name)).map(|(_, old)| deleted(old.clone()));
+    let other = listed.iter().filter(|(name, new)| shown.get(*name) != Some(new)).map(|(_, new)| new.clone());
+    let changes = gone.chain(other).collect();
+    *shown = listed;
+    changes
+}
+
+fn deleted(gone: Summary) -> Summary {
+    Summary {
+        namespace: gone.namespace,
+        name: gone.name,
+        ready: None,
+        state: Some("Deleted".to_owned()),
+        phase: None,
+        step: None,
+        exposure: None,
+        served: None,
+        next: None,
+        reason: None,
+        message: None,
+        created: gone.created,
+    }
+}

@@ -1,0 +1,88 @@
+//! Percentages as the official engine splits users by them.
+
+use serde_json::{Map, Value, json};
+
+use super::fixtures::{everyone, feature, identity, percent, status};
+use super::fragment::fragment;
+use super::{bucket, canonical, engine};
+use crate::plan::Feature;
+
+const USERS: usize = 20_000;
+
+/// Who has the feature. The engine evaluates the rendered rule for all users in one go, since compiling it costs the most.
+fn with_feature(feature: &Feature, served: u32, users: &Value) -> Vec<bool> {
+    let audience = everyone();
+    let status = status(&audience, &[served], 1);
+    let fragment = fragment(feature, &identity("r", "u"), &status, &audience);
+    let rule =
+        format!("{{\"map\":[{{\"var\":\"users\"}},{}]}}", canonical::text(&fragment.body["targeting"]));
+    let root: Map<String, Value> = [("users".to_owned(), users.clone())].into_iter().collect();
+    let answer = engine::apply(&feature.key, &rule, &engine::context(&root)).unwrap().unwrap();
+    let variants: Vec<String> = serde_json::from_str(&answer).unwrap();
+    variants.iter().map(|variant| *variant == feature.treatment).collect()
+}
+
+fn users(attribute: &str) -> Value {
+    (0..USERS).map(|index| json!({attribute: format!("user-{index}")})).collect()
+}
+
+/// 200 percentages, the finest and the last among them.
+fn percentages() -> impl Iterator<Item = u32> {
+    [0, 1, 10, 100].into_iter().chain((1..=196).map(|n| n * 100_000 / 196))
+}
+
+#[test]
+fn shares_are_right_and_nobody_loses_the_feature_by_a_raise() {
+    let feature = feature("dreams.advanced");
+    let users = users("targetingKey");
+    let mut before = vec![false; USERS];
+    for served in percentages() {
+        let now = with_feature(&feature, served, &users);
+        assert!(before.iter().zip(&now).all(|(before, now)| now >= before), "{served}");
+        let share = now.iter().filter(|has| **has).count() as f64 / USERS as f64 * 100.0;
+        let asked = f64::from(percent(served).thousandths()) / 1_000.0;
+        assert!((share - asked).abs() < 1.0, "{share} instead of {asked}");
+        before = now;
+    }
+    assert!(before.iter().all(|has| *has));
+}
+
+#[test]
+fn lowering_takes_the_last_in_first() {
+    let feature = feature("x");
+    let users = users("targetingKey");
+    let half = with_feature(&feature, 50_000, &users);
+    let quarter = with_feature(&feature, 25_000, &users);
+    assert!(quarter.iter().zip(&half).all(|(quarter, half)| half >= quarter));
+}
+
+#[test]
+fn one_salt_aligns_flags_and_two_do_not() {
+    let users = users("targetingKey");
+    let of = |key: &str, salt: &str| {
+        with_feature(&Feature { salt: salt.to_owned(), ..feature(key) }, 50_000, &users)
+    };
+    let shared = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| a == b).count();
+    assert_eq!(shared(&of("a", "layer"), &of("b", "layer")), USERS);
+    let different = shared(&of("a", "a"), &of("b", "b"));
+    assert!(different.abs_diff(USERS / 2) < USERS / 50, "{different}");
+}
+
+#[test]
+fn the_bucketing_attribute_decides() {
+    let feature = Feature { bucket_by: "org.id".to_owned(), ..feature("x") };
+    let users: Value = (0..100)
+        .map(|user| json!({"targetingKey": format!("user-{user}"), "org": {"id": format!("org-{}", user % 2)}}))
+        .collect();
+    let served = bucket::bucket("x", "org-0").min(bucket::bucket("x", "org-1")) + 1;
+    let has = with_feature(&feature, served, &users);
+    assert_eq!(has.iter().filter(|has| **has).count(), 50);
+    assert!(has.chunks(2).all(|pair| pair == &has[..2]));
+}
+
+#[test]
+fn a_user_without_the_attribute_gets_control() {
+    let users = json!([{}, {"targetingKey": ""}, {"targetingKey": null}]);
+    assert_eq!(with_feature(&feature("x"), 99_999, &users), [false; 3]);
+    assert_eq!(with_feature(&feature("x"), 100_000, &users), [true; 3]);
+}
