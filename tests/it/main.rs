@@ -1,5 +1,13 @@
 //! Integration tests: one binary, one module a promise.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail where it stands, in its helpers too"
+)]
+
+mod apps;
 mod sandbox;
 mod support;
 mod thin_path;
