@@ -8,6 +8,7 @@
 )]
 
 mod apps;
+mod purity;
 mod sandbox;
 mod support;
 mod thin_path;
