@@ -70,7 +70,11 @@ impl Checked<'_> {
     }
 }
 
-fn flag_set<'t>(typed: &'t Typed<'_>, namespace: &'t str, rollout: &'t FeatureRollout) -> Option<&'t FlagSet> {
+fn flag_set<'t>(
+    typed: &'t Typed<'_>,
+    namespace: &'t str,
+    rollout: &'t FeatureRollout,
+) -> Option<&'t FlagSet> {
     let reference = rollout.spec.flag_set_ref.as_ref()?;
     typed.flag_sets.get(&(namespace, reference.name.as_str())).map(|item| &item.typed)
 }
@@ -90,7 +94,10 @@ fn of_plan(
     namespace: &str,
     error: &FieldError,
 ) -> Option<Problem> {
-    if error.path.starts_with("CohortSet ") || error.path.starts_with("FlagSet ") || item.is_known(&error.path) {
+    if error.path.starts_with("CohortSet ")
+        || error.path.starts_with("FlagSet ")
+        || item.is_known(&error.path)
+    {
         return None;
     }
     let value = error.value.as_deref().unwrap_or_default();
@@ -118,7 +125,8 @@ pub fn missing(
     if input.by_name().contains_key(&(kind, namespace, name)) {
         return None;
     }
-    let message = format!("{name:?}: there is no {} of this name in namespace {namespace} of the files", kind.as_str());
+    let message =
+        format!("{name:?}: there is no {} of this name in namespace {namespace} of the files", kind.as_str());
     Some(object.problem(Severity::Error, path, message))
 }
 
@@ -179,14 +187,18 @@ fn check_dependencies(
     for (i, dependency) in item.typed.spec.depends_on.iter().enumerate() {
         let path = format!("spec.dependsOn[{i}]");
         let Some(other) = typed.rollouts.get(&(namespace, dependency.name.as_str())) else {
-            let message = format!("{:?}: there is no such rollout in the files: it must be in the cluster", dependency.name);
+            let message = format!(
+                "{:?}: there is no such rollout in the files: it must be in the cluster",
+                dependency.name
+            );
             problems.push(item.object.problem(Severity::Warning, &format!("{path}.name"), message));
             continue;
         };
         if let Some(phase) = &dependency.phase
             && !other.typed.spec.phases.iter().any(|other| other.name == *phase)
         {
-            let message = format!("{phase:?}: rollout {} has no such phase: this would wait for ever", dependency.name);
+            let message =
+                format!("{phase:?}: rollout {} has no such phase: this would wait for ever", dependency.name);
             problems.push(item.object.problem(Severity::Error, &format!("{path}.phase"), message));
         }
         if let Some(cycle) = &cycle
@@ -202,7 +214,8 @@ fn check_dependencies(
 fn check_words(object: &Object, problems: &mut Vec<Problem>) {
     for path in object.bare_paths() {
         let known = problems.iter().any(|p| p.object == object.title() && p.path == path);
-        let any_value = path.ends_with(".value") || path.starts_with("spec.flags.") || path.starts_with("spec.metadata.");
+        let any_value =
+            path.ends_with(".value") || path.starts_with("spec.flags.") || path.starts_with("spec.metadata.");
         if any_value && !known {
             let word = object.bare(path).unwrap_or_default();
             let message = format!("{word} is read as a boolean by kubectl: quote it, or write true or false");

@@ -90,7 +90,8 @@ impl Cluster {
                 self.namespace, self.server
             )));
         };
-        rollout.map_err(|invalid| Failure::Cluster(format!("FeatureRollout {name} cannot be read: {invalid}")))
+        rollout
+            .map_err(|invalid| Failure::Cluster(format!("FeatureRollout {name} cannot be read: {invalid}")))
     }
 
     /// Waits for a call, but not for ever.
@@ -112,13 +113,18 @@ impl Cluster {
     /// An error of the cluster, with the server's name.
     pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
-            let missing = status.code == 404 && status.message.contains("could not find the requested resource");
+            let missing =
+                status.code == 404 && status.message.contains("could not find the requested resource");
             let hint = if missing || status.message.starts_with("404 page not found") {
                 ": are the CustomResourceDefinitions installed? See `sluice crds`"
             } else {
                 ""
             };
-            return Failure::Cluster(format!("the API server {} says: {}{hint}", self.server, status.message.trim()));
+            return Failure::Cluster(format!(
+                "the API server {} says: {}{hint}",
+                self.server,
+                status.message.trim()
+            ));
         }
         Failure::Cluster(format!("cannot reach the API server {}: {}", self.server, chain(error)))
     }

@@ -296,9 +296,7 @@ impl Input {
     pub fn by_name(&self) -> BTreeMap<(Kind, &str, &str), &Object> {
         let mut found = BTreeMap::new();
         for object in &self.objects {
-            found
-                .entry((object.kind, object.namespace.as_str(), object.name.as_str()))
-                .or_insert(object);
+            found.entry((object.kind, object.namespace.as_str(), object.name.as_str())).or_insert(object);
         }
         found
     }

@@ -148,7 +148,10 @@ fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// The time of day, where the command line does not give one.
-#[allow(clippy::disallowed_methods, reason = "the one place where commands take the time; all else gets it as a value")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where commands take the time; all else gets it as a value"
+)]
 fn now() -> Timestamp {
     Timestamp::now()
 }

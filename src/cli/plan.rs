@@ -28,7 +28,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let input = input::load(&args.input)?;
     let checked = check::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
-    let plans: Vec<(&Plan, Timeline)> = checked.plans.values().map(|plan| (plan, timeline(plan, now))).collect();
+    let plans: Vec<(&Plan, Timeline)> =
+        checked.plans.values().map(|plan| (plan, timeline(plan, now))).collect();
     match args.output {
         Output::Json => super::print_json(&as_json(&plans)),
         Output::Table => super::print(&as_table(&plans)),
@@ -126,7 +127,8 @@ fn as_table(plans: &[(&Plan, Timeline)]) -> String {
 }
 
 fn row(plan: &Plan, entry: &Entry, cohorts: &[&str]) -> Vec<String> {
-    let step = entry.name.as_ref().map_or_else(|| entry.step.to_string(), |name| format!("{} {name}", entry.step));
+    let step =
+        entry.name.as_ref().map_or_else(|| entry.step.to_string(), |name| format!("{} {name}", entry.step));
     let mut row = vec![
         entry.at.to_string(),
         format!("{}/{}", plan.namespace, plan.name),

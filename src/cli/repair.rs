@@ -5,7 +5,12 @@ use serde_json::{Map, Value, json};
 use super::schema::{Finding, schema_at};
 
 /// The object with a value of the right form at every finding.
-pub fn repaired(value: &Value, schema: &Value, findings: &[Finding], bare: impl Fn(&str) -> Option<String>) -> Value {
+pub fn repaired(
+    value: &Value,
+    schema: &Value,
+    findings: &[Finding],
+    bare: impl Fn(&str) -> Option<String>,
+) -> Value {
     let mut value = value.clone();
     for finding in findings {
         let Some(schema) = schema_at(schema, &finding.pointer) else { continue };

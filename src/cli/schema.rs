@@ -207,9 +207,8 @@ fn explain(
             let message = message(object.bare(&path), error.instance(), node, kind);
             let message = message.unwrap_or_else(|| error.to_string());
             let parent = pointer.rsplit_once('/').and_then(|(parent, _)| schema_at(schema, parent));
-            let entry = parent
-                .and_then(|parent| parent.get("additionalProperties"))
-                .is_some_and(Value::is_object);
+            let entry =
+                parent.and_then(|parent| parent.get("additionalProperties")).is_some_and(Value::is_object);
             findings.push(Finding { pointer: pointer.to_owned(), path, message, unknown: false, entry });
         }
     }
@@ -256,8 +255,12 @@ fn message(bare: Option<&str>, value: &Value, schema: &Value, kind: &ValidationE
     }
     if schema.get("x-percent").is_some() {
         return match value {
-            Value::String(_) => serde_json::from_value::<Percent>(value.clone()).err().map(|error| error.to_string()),
-            Value::Number(number) if !number.is_f64() => Some(format!("{value} is not between 0 and 100 per cent")),
+            Value::String(_) => {
+                serde_json::from_value::<Percent>(value.clone()).err().map(|error| error.to_string())
+            }
+            Value::Number(number) if !number.is_f64() => {
+                Some(format!("{value} is not between 0 and 100 per cent"))
+            }
             _ => Some(format!(
                 "{} is no percentage: write a whole number such as 75, or a string such as \"0.5%\"",
                 shown(value)
@@ -271,9 +274,11 @@ fn message(bare: Option<&str>, value: &Value, schema: &Value, kind: &ValidationE
                 one => one,
             };
             let want = want.and_then(Value::as_str).unwrap_or("string");
-            let is_duration = schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN);
+            let is_duration =
+                schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN);
             let plain_string = want == "string" && !is_duration;
-            let quote = if plain_string && (value.is_number() || value.is_boolean()) { ": quote it" } else { "" };
+            let quote =
+                if plain_string && (value.is_number() || value.is_boolean()) { ": quote it" } else { "" };
             let want = if is_duration { "a duration such as 24h" } else { article(want) };
             format!("{} is {} where {want} is needed{quote}", shown(value), article(type_of(value)))
         }
@@ -287,7 +292,9 @@ fn message(bare: Option<&str>, value: &Value, schema: &Value, kind: &ValidationE
         }
         ValidationErrorKind::Pattern { pattern } => match pattern.as_str() {
             NAME => format!("{} may hold lower-case letters, digits and dashes only", shown(value)),
-            OBJECT_NAME => format!("{} may hold lower-case letters, digits, dashes and dots only", shown(value)),
+            OBJECT_NAME => {
+                format!("{} may hold lower-case letters, digits, dashes and dots only", shown(value))
+            }
             _ if schema.get("maxLength") == Some(&json!(5)) => {
                 value.as_str().unwrap_or_default().parse::<crate::api::TimeOfDay>().err()?.to_string()
             }

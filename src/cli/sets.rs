@@ -50,12 +50,14 @@ fn add<K>(item: &Item<'_, K>, errors: Vec<FieldError>, problems: &mut Vec<Proble
 
 /// Cohorts take in no more than everybody.
 pub fn check_shares(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
-    let sum: u64 = cohorts.iter().filter_map(|cohort| cohort.share).map(|share| u64::from(share.thousandths())).sum();
+    let sum: u64 =
+        cohorts.iter().filter_map(|cohort| cohort.share).map(|share| u64::from(share.thousandths())).sum();
     if sum > u64::from(Percent::FULL.thousandths()) {
         let decimals = format!("{:03}", sum % 1000);
         let decimals = decimals.trim_end_matches('0');
         let dot = if decimals.is_empty() { "" } else { "." };
-        let message = format!("the shares add up to {}{dot}{decimals}%: exposures will be too high", sum / 1000);
+        let message =
+            format!("the shares add up to {}{dot}{decimals}%: exposures will be too high", sum / 1000);
         problems.push(object.problem(Severity::Warning, "spec.cohorts", message));
     }
 }
@@ -75,7 +77,8 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     }
     for (key, body) in &spec.flags {
         if let Err(error) = flags::schema::validate_flag(body) {
-            errors.push(FieldError::new(format!("spec.flags.{key}"), format!("is no flag of flagd: {error}")));
+            errors
+                .push(FieldError::new(format!("spec.flags.{key}"), format!("is no flag of flagd: {error}")));
         }
     }
     for (key, value) in &spec.metadata {
@@ -89,13 +92,15 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
         if earlier.into_iter().any(|other| other.config_map == output.config_map) {
             let message = "each output needs a ConfigMap of its own";
             errors.push(
-                FieldError::new(format!("spec.outputs[{i}].configMap"), message).with_value(&output.config_map),
+                FieldError::new(format!("spec.outputs[{i}].configMap"), message)
+                    .with_value(&output.config_map),
             );
         }
     }
     add(item, errors, problems);
     if spec.emergency.is_some() {
-        let message = "takes every rollout of the set to control; plan, render and evaluate assume that it is over";
+        let message =
+            "takes every rollout of the set to control; plan, render and evaluate assume that it is over";
         problems.push(item.object.problem(Severity::Warning, "spec.emergency", message));
     }
 }
@@ -113,7 +118,8 @@ fn check_keys(
             && item.typed.spec.flag_set_ref.as_ref().is_some_and(|reference| reference.name == name)
     };
     let mut members: Vec<&Item<'_, FeatureRollout>> = typed.rollouts.values().filter(member).collect();
-    let created = |item: &Item<'_, FeatureRollout>| item.typed.metadata.creation_timestamp.as_ref().map(|at| at.0);
+    let created =
+        |item: &Item<'_, FeatureRollout>| item.typed.metadata.creation_timestamp.as_ref().map(|at| at.0);
     members.sort_by(|a, b| {
         // An object that the cluster already has is older than one that it has yet to get.
         let missing = |item| created(item).is_none();
@@ -131,11 +137,17 @@ fn check_keys(
         }
         owners.insert(key, &item.object.name);
         if set.typed.spec.flags.contains_key(key) {
-            let message = format!("rollout {} manages this flag: a static one of its key is never served", item.object.name);
+            let message = format!(
+                "rollout {} manages this flag: a static one of its key is never served",
+                item.object.name
+            );
             problems.push(set.object.problem(Severity::Error, &format!("spec.flags.{key}"), message));
         }
         if let Some(i) = set.typed.spec.prune.iter().position(|pruned| pruned == key) {
-            let message = format!("{key:?}: rollout {} manages this flag: it is not pruned while that lives", item.object.name);
+            let message = format!(
+                "{key:?}: rollout {} manages this flag: it is not pruned while that lives",
+                item.object.name
+            );
             problems.push(set.object.problem(Severity::Warning, &format!("spec.prune[{i}]"), message));
         }
     }

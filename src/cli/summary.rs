@@ -96,8 +96,7 @@ impl Summary {
 
 /// The rows as a table; ages count to `now`.
 pub fn as_table(summaries: &[Summary], now: Timestamp) -> String {
-    let headings =
-        ["NAME", "READY", "STATE", "PHASE", "STEP", "EXPOSURE", "SERVED", "NEXT", "REASON", "AGE"];
+    let headings = ["NAME", "READY", "STATE", "PHASE", "STEP", "EXPOSURE", "SERVED", "NEXT", "REASON", "AGE"];
     let cell = |value: &Option<String>| value.clone().unwrap_or_default();
     let rows: Vec<Vec<String>> = summaries
         .iter()

@@ -94,7 +94,8 @@ fn line(change: &Summary) -> Result<String, Failure> {
 
 /// What a fresh list changes: new and other rows, and those that are gone.
 fn changes(shown: &mut BTreeMap<String, Summary>, listed: BTreeMap<String, Summary>) -> Vec<Summary> {
-    let gone = shown.iter().filter(|(name, _)| !listed.contains_key(*name)).map(|(_, old)| deleted(old.clone()));
+    let gone =
+        shown.iter().filter(|(name, _)| !listed.contains_key(*name)).map(|(_, old)| deleted(old.clone()));
     let other = listed.iter().filter(|(name, new)| shown.get(*name) != Some(new)).map(|(_, new)| new.clone());
     let changes = gone.chain(other).collect();
     *shown = listed;

@@ -91,8 +91,9 @@ pub fn choose<'f, 'c>(files: &'f [FlagFile<'c>], name: Option<&str>) -> Result<&
         (several, Some(_)) => {
             Err(Failure::Input(format!("several namespaces have it: choose with -n: {}", names(several))))
         }
-        (several, None) => {
-            Err(Failure::Input(format!("there are several files: choose with --flag-set: {}", names(several))))
-        }
+        (several, None) => Err(Failure::Input(format!(
+            "there are several files: choose with --flag-set: {}",
+            names(several)
+        ))),
     }
 }

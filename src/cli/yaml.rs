@@ -309,8 +309,9 @@ fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Result<Value, String> 
     if let Some(integer) = integer(&digits) {
         return Ok(integer);
     }
-    let float_like = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
-        && digits.bytes().any(|b| b.is_ascii_digit());
+    let float_like =
+        digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
+            && digits.bytes().any(|b| b.is_ascii_digit());
     match digits.parse::<f64>() {
         Ok(number) if float_like => Ok(float(number).unwrap_or(Value::Null)),
         _ => string(),
@@ -402,7 +403,8 @@ mod tests {
     fn notes_bare_words_and_keys_that_stand_twice() {
         let documents = documents("name: on\nflag: true\nname: x\noff: 1\n");
         assert_eq!(documents[0].bare, [("name".to_owned(), "on".to_owned())].into());
-        let problems: Vec<_> = documents[0].problems.iter().map(|(line, path, _)| (*line, path.as_str())).collect();
+        let problems: Vec<_> =
+            documents[0].problems.iter().map(|(line, path, _)| (*line, path.as_str())).collect();
         assert_eq!(problems, [(3, "name"), (4, "off")]);
     }
 
