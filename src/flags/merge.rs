@@ -337,4 +337,6 @@ fn orphans(input: &Merge<'_>, file: &File) -> Option<Vec<Orphan>> {
 }
 
 #[cfg(test)]
+mod room_tests;
+#[cfg(test)]
 mod tests;
