@@ -26,6 +26,7 @@ mod summary;
 mod table;
 mod typed;
 mod watch;
+mod wording;
 mod world;
 mod yaml;
 
