@@ -155,7 +155,7 @@ pub fn load(args: &InputArgs) -> Result<Input, Failure> {
     for path in files(&args.files)? {
         let name = path.display().to_string();
         let text = read(&path).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
-        input.add(&name, &text);
+        input.add(&name, &text, args.files.contains(&path));
     }
     if let Some(namespace) = &args.namespace {
         input.objects.retain(|object| object.namespace == *namespace);
@@ -220,13 +220,19 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 impl Input {
-    /// Adds the documents of a text.
-    pub fn add(&mut self, file: &str, text: &str) {
+    /// Adds the documents of a text; `named` tells a file that was named from one that was found in a folder.
+    pub fn add(&mut self, file: &str, text: &str, named: bool) {
         let file: Rc<str> = file.into();
         let documents = yaml::documents(text.trim_start_matches('\u{feff}'));
         self.files += usize::from(!documents.is_empty());
         for document in documents {
             let document = Rc::new(document);
+            // Folders hold other things too: a package.json is no forgotten manifest.
+            let of_kubernetes = ["apiVersion", "kind", "metadata", "spec"];
+            let manifest = of_kubernetes.iter().any(|key| document.value.get(key).is_some());
+            if !named && !manifest && !document.value.is_null() {
+                continue;
+            }
             let before = self.objects.len();
             self.add_value(&file, &document, String::new(), &document.value);
             let object = match self.objects.get(before) {

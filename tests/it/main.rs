@@ -8,6 +8,8 @@
 )]
 
 mod apps;
+mod crds;
+mod playbook;
 mod purity;
 mod sandbox;
 mod support;
