@@ -1,0 +1,8 @@
+//! Tests of the decision, and of the timeline that is made of decisions.
+
+mod support;
+mod timeline_cohorts;
+mod timeline_missed;
+mod timeline_steps;
+mod timeline_windows;
+mod timeline_zones;
