@@ -1,5 +1,7 @@
 //! Tests of the decision, and of the timeline that is made of decisions.
 
+mod beginnings;
+mod clock;
 mod support;
 mod timeline_cohorts;
 mod timeline_missed;

@@ -6,7 +6,7 @@ use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, FlagSetSpec, MicroTime};
 use crate::engine::timeline::timeline;
 use crate::engine::{Facts, decide};
-use crate::plan::{FieldError, Plan, Refs, compile};
+use crate::plan::{Plan, Refs, compile};
 
 pub const UID: &str = "uid-1";
 
@@ -41,11 +41,6 @@ pub fn plan_of_objects(rollout: &str, cohort_set: &str) -> Plan {
     let rollout: FeatureRollout = serde_saphyr::from_str(rollout).unwrap();
     let set: CohortSet = serde_saphyr::from_str(cohort_set).unwrap();
     compile(&rollout, Refs { flag_set: None, cohort_set: Some(&set) }).unwrap()
-}
-
-/// Everything wrong with a spec, one line an error, `path: message`.
-pub fn errors(spec: &str) -> Vec<FieldError> {
-    compile(&rollout(spec), Refs::default()).unwrap_err()
 }
 
 /// What `sluice plan` says, one line an entry and one for the completion:
