@@ -2,6 +2,8 @@
 
 mod beginnings;
 mod clock;
+mod edits;
+mod outside;
 mod support;
 mod timeline_cohorts;
 mod timeline_missed;
