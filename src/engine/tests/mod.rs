@@ -3,7 +3,10 @@
 mod beginnings;
 mod clock;
 mod edits;
+mod oracle;
 mod outside;
+mod properties;
+mod random;
 mod support;
 mod timeline_cohorts;
 mod timeline_missed;
