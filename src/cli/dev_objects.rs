@@ -37,7 +37,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
     let input = if files.is_empty() {
         let mut input = Input::default();
         for (name, text) in EXAMPLE {
-            input.add(name, text);
+            input.add(name, text, true);
         }
         input
     } else {

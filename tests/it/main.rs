@@ -8,8 +8,6 @@
 )]
 
 mod apps;
-mod crds;
-mod playbook;
 mod purity;
 mod sandbox;
 mod support;
