@@ -96,11 +96,8 @@ impl Run<'_> {
     }
 
     /// Earliest instant at which this cohort may be raised: its delay after first exposure, at least now.
-    ///
-    /// While the rollout clock stands still, now is when it stopped: the end of the pause moves that on.
     pub(super) fn due(&self, name: &str) -> Timestamp {
-        let clock = self.status.paused_since.map_or(self.now, |since| since.timestamp());
-        self.delay_end(name).map_or(clock, |end| end.max(clock))
+        self.delay_end(name).map_or(self.now, |end| end.max(self.now))
     }
 
     /// When the cohort's delay after first exposure is over, on the rollout clock.
@@ -114,7 +111,8 @@ impl Run<'_> {
         for i in 0..self.status.cohorts.len() {
             let Some(cohort) = self.status.cohorts.get(i) else { continue };
             let Some(pending) = &cohort.pending else { continue };
-            // What was due before may wait for something else: it stays due.
+            // What was due before may wait for something else: it stays due. What was asked for in a pause was
+            // moved on by the whole pause: it is due now at the latest.
             let passed = pending.due.timestamp().min(self.due(&cohort.name));
             let due = self.delay_end(&cohort.name).map_or(passed, |end| end.max(passed));
             if let Some(pending) = self.status.cohorts.get_mut(i).and_then(|cohort| cohort.pending.as_mut()) {

@@ -116,6 +116,29 @@ phases: [{{name: ga, steps: [{{cohorts: {{a: 10}}, week: 1}}, {{cohorts: {{a: 20
 }
 
 #[test]
+fn a_lower_ask_that_comes_due_opens_no_shut_window() {
+    // Mondays only. The second step raises and waits; the third, due on Friday, asks for less than is served.
+    let spec = "
+cohorts: [{name: a}]
+schedule:
+  startAt: '2025-09-08T09:00:00Z'
+  windows: [{days: [Mon], from: '09:00', to: '10:00'}]
+  onMissed: Latest
+phases:
+- name: ga
+  steps:
+  - {cohorts: {a: 10}}
+  - {cohorts: {a: 30}, at: '2025-09-10T09:00:00Z'}
+  - {cohorts: {a: 5}, at: '2025-09-12T09:00:00Z'}";
+    let mut life = Life::begin(spec, START);
+    // Friday: whoever looks now must see what nobody would have seen.
+    life.until(after(START, 100));
+    assert_eq!((life.position().as_str(), life.waits().as_str()), ("ga/1", "Window"));
+    life.until(after(START, 168));
+    assert_eq!((life.position().as_str(), life.served().as_str()), ("ga/3", "a=5%"));
+}
+
+#[test]
 fn an_undelivered_decision_blocks_the_next_raise() {
     let mut life = Life::begin(RAMP, START);
     life.fact(|facts| facts.delivered = false).pass(40);
@@ -187,6 +210,18 @@ phases: [{name: ga, steps: [{cohorts: {a: 80}}, {cohorts: {a: 0}}]}]";
     life.until(after(START, 24 * 7));
     assert_eq!(life.served(), "a=0%");
     assert_eq!(life.completed_at(), Some(after(START, 48)));
+}
+
+#[test]
+fn a_cohort_that_its_tier_refuses_comes_back_after_an_emergency_as_it_was() {
+    let spec = "{cohorts: [{name: a, admits: [Stable]}], phases: [{name: ga, ramp: {percents: [10, 20]}}]}";
+    let mut life = Life::begin(spec, START);
+    life.edit(&spec.replacen('{', "{feature: {tier: Core}, ", 1)).fact(|facts| facts.emergency = true);
+    let facts = Facts::favourable(UID);
+    let status = crate::engine::decide(&life.plan, &life.status, &facts, life.now).status;
+    // Served all that is asked: nothing is refused, at the first look as at the second.
+    assert_eq!(status.cohorts[0].served, status.cohorts[0].asked);
+    assert!(!status.cohorts[0].tier_refused);
 }
 
 #[test]

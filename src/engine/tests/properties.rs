@@ -10,7 +10,7 @@ use super::support::UID;
 use crate::api::featurerollout::{Approval as Approved, FeatureRolloutSpec, Step};
 use crate::api::{Duration, FeatureRolloutStatus, Percent, Tier};
 use crate::engine::position::Mark;
-use crate::engine::{Facts, decide};
+use crate::engine::{Facts, Live, decide};
 use crate::plan::{Approval, Plan};
 
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ enum Event {
     Unmet(bool),
     Attempt(i32),
     Edit(Edit),
+    /// The status is emptied, or put on another object of the same name.
+    Lose,
+    Restore,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop::bool::weighted(0.3).prop_map(Event::Unmet),
         1 => (-1i32..=2).prop_map(Event::Attempt),
         5 => edit().prop_map(Event::Edit),
+        1 => prop_oneof![Just(Event::Lose), Just(Event::Restore)],
     ]
 }
 
@@ -265,6 +269,22 @@ impl World {
     }
 }
 
+/// What the file says of a state.
+fn file(status: &FeatureRolloutStatus) -> Live {
+    let position = status.position.as_ref();
+    Live {
+        uid: status.uid.clone().unwrap(),
+        revision: status.revision,
+        attempt: status.attempt,
+        phase: position.map(|position| position.phase.clone()).unwrap_or_default(),
+        step: position
+            .map(|position| position.step.clone().unwrap_or_else(|| position.number.to_string()))
+            .unwrap_or_default(),
+        served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
+        audience: status.audience.clone().unwrap().name,
+    }
+}
+
 fn served(status: &FeatureRolloutStatus) -> Vec<(&str, Percent)> {
     status.cohorts.iter().map(|cohort| (cohort.name.as_str(), cohort.served)).collect()
 }
@@ -303,6 +323,16 @@ fn live_through(spec: FeatureRolloutSpec, plan: Plan, events: &[Event]) -> Resul
             Event::Delivered(is) => world.facts.delivered = *is,
             Event::Unmet(on) => world.facts.unmet = if *on { vec!["x".to_owned()] } else { vec![] },
             Event::Attempt(by) => world.plan.attempt += by,
+            Event::Lose => {
+                world.facts.live = Some(file(&world.status));
+                world.status = FeatureRolloutStatus::default();
+                edited = true;
+            }
+            Event::Restore => {
+                world.facts.live = Some(file(&world.status));
+                world.facts.uid.push('x');
+                edited = true;
+            }
             Event::Edit(edit) => {
                 let mut spec = world.spec.clone();
                 apply(&mut spec, edit);
@@ -313,6 +343,7 @@ fn live_through(spec: FeatureRolloutSpec, plan: Plan, events: &[Event]) -> Resul
             }
         }
         world.decide(edited)?;
+        world.facts.live = None;
     }
     // Deletion freezes it, whatever comes.
     let before = served(&world.status).iter().map(|(_, percent)| *percent).collect::<Vec<_>>();
