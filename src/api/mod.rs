@@ -1,6 +1,9 @@
 //! The kinds of `sluice.dev/v1alpha1`, and the values they are made of.
 
-#![allow(clippy::duplicated_attributes, reason = "each printer column of a kind repeats the names of its parts")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column of a kind repeats the names of its parts"
+)]
 
 use kube::CustomResourceExt;
 use schemars::JsonSchema;

@@ -8,6 +8,9 @@
 )]
 
 mod apps;
+mod beginnings;
+mod crash;
+mod outage;
 mod sandbox;
 mod support;
 mod thin_path;
