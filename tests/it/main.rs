@@ -8,6 +8,9 @@
 )]
 
 mod apps;
+mod beginnings;
+mod crash;
+mod outage;
 mod purity;
 mod sandbox;
 mod support;
