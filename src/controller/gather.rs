@@ -11,14 +11,31 @@ use crate::api::flagset::Emergency;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Reason};
 use crate::engine::{Facts, Live};
 use crate::error::{Fault, call};
-use crate::plan::{self, FieldError, Need, Plan, Refs};
+use crate::plan::{self, Feature, FieldError, Need, Plan, Refs};
 
 /// What was found.
 pub enum Gathered {
     /// The rollout can be decided on.
     Ready(Box<Observed>),
     /// Somebody must act before it can.
-    Stalled(Reason, String),
+    Stalled(Stalled),
+}
+
+/// Why a rollout cannot be decided on.
+pub struct Stalled {
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, for people.
+    pub message: String,
+    /// The flag, where the FlagSet's emergency must reach the rollout all the same.
+    pub emergency: Option<Feature>,
+}
+
+impl Stalled {
+    /// For a reason that no emergency overrides.
+    pub fn new(reason: Reason, message: String) -> Stalled {
+        Stalled { reason, message, emergency: None }
+    }
 }
 
 /// What a decision is made from.
@@ -36,22 +53,39 @@ pub struct Observed {
 /// # Errors
 /// When something could not be read; it is tried again.
 pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
-    let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let (flag_set, cohort_set) = references(ctx, rollout).await?;
+    let emergency = flag_set.as_ref().is_some_and(|set| set.spec.emergency == Some(Emergency::Control));
+    Ok(match observe(ctx, rollout, flag_set, cohort_set, emergency).await? {
+        Ok(observed) => Gathered::Ready(Box::new(observed)),
+        Err(mut stalled) => {
+            stalled.emergency = emergency.then(|| plan::feature_alone(rollout)).flatten();
+            Gathered::Stalled(stalled)
+        }
+    })
+}
+
+async fn observe(
+    ctx: &Context,
+    rollout: &FeatureRollout,
+    flag_set: Option<FlagSet>,
+    cohort_set: Option<CohortSet>,
+    emergency: bool,
+) -> Result<Result<Observed, Stalled>, Fault> {
+    let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let refs = Refs { flag_set: flag_set.as_ref(), cohort_set: cohort_set.as_ref() };
     let mut plan = match plan::compile(rollout, refs) {
         Ok(plan) => plan,
-        Err(errors) => return Ok(invalid(&errors)),
+        Err(errors) => return Ok(Err(invalid(&errors))),
     };
     if let Some(circle) =
         plan::dependency_cycle(&key.1, |name| ctx.index.depends_on(&(key.0.clone(), name.to_owned())))
     {
         let message = format!("spec.dependsOn: rollouts wait for each other: {}", circle.join(" → "));
-        return Ok(Gathered::Stalled(Reason::DependencyCycle, message));
+        return Ok(Err(Stalled::new(Reason::DependencyCycle, message)));
     }
     let set = SetId::of(rollout);
     if let Some(conflict) = key_conflict(ctx, &key, &set, &plan, flag_set.as_ref()) {
-        return Ok(Gathered::Stalled(Reason::KeyConflict, conflict));
+        return Ok(Err(Stalled::new(Reason::KeyConflict, conflict)));
     }
     let uid = rollout.uid().unwrap_or_default();
     let status = rollout.status.clone().unwrap_or_default();
@@ -60,7 +94,7 @@ pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered,
     } else {
         match live(ctx, &key, &uid, &set, &plan, flag_set.as_ref()).await? {
             Ok(live) => live,
-            Err(conflict) => return Ok(Gathered::Stalled(Reason::KeyConflict, conflict)),
+            Err(conflict) => return Ok(Err(Stalled::new(Reason::KeyConflict, conflict))),
         }
     };
     if let Some(live) = &live {
@@ -70,20 +104,20 @@ pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered,
         uid,
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.delivered_revision == status.revision,
-        emergency: flag_set.as_ref().is_some_and(|set| set.spec.emergency == Some(Emergency::Control)),
+        emergency,
         unmet: unmet(ctx, &key.0, &plan),
         live,
     };
-    Ok(Gathered::Ready(Box::new(Observed { plan, facts, set })))
+    Ok(Ok(Observed { plan, facts, set }))
 }
 
-fn invalid(errors: &[FieldError]) -> Gathered {
+fn invalid(errors: &[FieldError]) -> Stalled {
     let reason = if errors.iter().all(|error| error.missing) {
         Reason::ReferenceNotFound
     } else {
         Reason::InvalidSpec
     };
-    Gathered::Stalled(reason, plan::join_errors(errors))
+    Stalled::new(reason, plan::join_errors(errors))
 }
 
 /// The FlagSet and CohortSet that a rollout names, read directly where the cache does not know them yet.

@@ -106,6 +106,21 @@ impl Index {
         self.lock().dependents.get(key).into_iter().flatten().cloned().collect()
     }
 
+    /// The rollouts that wait for this one, for one that waits for it, and so on.
+    pub fn all_dependents(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let inner = self.lock();
+        let mut found = BTreeSet::new();
+        let mut next = vec![key];
+        while let Some(key) = next.pop() {
+            for dependent in inner.dependents.get(key).into_iter().flatten() {
+                if found.insert(dependent.clone()) {
+                    next.push(dependent);
+                }
+            }
+        }
+        found
+    }
+
     /// Names that a rollout depends on.
     pub fn depends_on(&self, key: &ObjectKey) -> Vec<String> {
         let inner = self.lock();

@@ -28,6 +28,7 @@ mod publish;
 mod queue;
 mod rollout;
 mod sets;
+mod stalled;
 mod watch;
 mod writer;
 

@@ -8,11 +8,13 @@ use kube::ResourceExt;
 use super::cache::ObjectKey;
 use super::context::{Key, Shared};
 use super::finalizer;
-use super::gather::{Gathered, Observed, gather};
+use super::gather::{Gathered, Observed, Stalled, gather};
 use super::persist::{persist, persist_raw};
 use super::queue::Lane;
+use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
 use super::{pin, publish};
+use crate::api::conditions::{is_true, types};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Delivery, Report};
@@ -32,6 +34,10 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         if let Some(gone) = ctx.index.remove(key) {
             ctx.hub.forget(key);
             super::writer::poke(ctx, &gone.set);
+            // Who waits for the flag key hears that it is free, or held by an orphan now.
+            for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
+                ctx.queue.push(Key::Rollout(heir.key), Lane::Decide);
+            }
         }
         ctx.queue.push_at(Key::Rollout(key.clone()), None);
         return Ok(());
@@ -49,7 +55,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         return Ok(());
     }
     match gather(ctx, rollout).await? {
-        Gathered::Stalled(reason, message) => stalled(ctx, key, rollout, reason, &message).await,
+        Gathered::Stalled(why) => stalled(ctx, key, rollout, &why).await,
         Gathered::Ready(observed) => advance(ctx, key, rollout, *observed).await,
     }
 }
@@ -78,7 +84,8 @@ async fn advance(
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!("the pinned audience {name} is gone; the file keeps what it has");
-        return stalled(ctx, key, rollout, Reason::ReferenceNotFound, &message).await;
+        let why = Stalled::new(Reason::ReferenceNotFound, message);
+        return stalled(ctx, key, rollout, &why).await;
     };
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience);
@@ -96,8 +103,10 @@ async fn advance(
     let report = Report { plan: &plan, delivery, next: decision.wake_at, generation, now };
     engine::report(&mut status, &report);
 
+    engine::report::fit(&mut status);
     if status != prior {
         persist(ctx, rollout, &status).await?;
+        wake_dependents(ctx, key, &prior, &status);
     }
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
@@ -118,8 +127,25 @@ async fn advance(
     Ok(())
 }
 
+/// Brings back the rollouts that wait for this one. Our own status writes are no news to the watch.
+fn wake_dependents(
+    ctx: &Shared,
+    key: &ObjectKey,
+    prior: &FeatureRolloutStatus,
+    status: &FeatureRolloutStatus,
+) {
+    let phase = |status: &FeatureRolloutStatus| status.position.as_ref().map(|at| at.phase.clone());
+    let completed = |status: &FeatureRolloutStatus| is_true(&status.conditions, types::COMPLETED);
+    if phase(prior) == phase(status) && completed(prior) == completed(status) {
+        return;
+    }
+    for dependent in ctx.index.dependents(key) {
+        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+    }
+}
+
 /// Gives the fragment its revision: the next one if it says something else than the last.
-fn stamp(
+pub(super) fn stamp(
     feature: &crate::plan::Feature,
     identity: &Identity,
     status: &mut FeatureRolloutStatus,
@@ -216,6 +242,11 @@ async fn finish_deletion(
     removing: bool,
 ) -> Result<(), Fault> {
     let done = match (removing, ack) {
+        // The file is not ours, or never took the flag: there is nothing to wait for. RBAC may yet be put right.
+        (_, Some(Ack::Failed { revision, reason, message })) if *reason != Reason::Forbidden => {
+            tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
+            *revision >= status.revision
+        }
         (true, ack) => matches!(ack, Some(Ack::Removed)),
         (false, _) => status.delivered_revision == status.revision,
     };
@@ -223,35 +254,6 @@ async fn finish_deletion(
         finalizer::release(ctx, rollout).await?;
         ctx.hub.forget(key);
     }
-    Ok(())
-}
-
-/// Says that somebody must act. What is served stays served; the neighbours go on.
-async fn stalled(
-    ctx: &Shared,
-    key: &ObjectKey,
-    rollout: &FeatureRollout,
-    reason: Reason,
-    message: &str,
-) -> Result<(), Fault> {
-    if rollout.metadata.deletion_timestamp.is_some() {
-        // What cannot be understood cannot be taken to control; deletion must not hang on it.
-        tracing::warn!(
-            namespace = key.0,
-            name = key.1,
-            message,
-            "deleted while invalid: its flag stays as it is"
-        );
-        return finalizer::release(ctx, rollout).await;
-    }
-    let prior = rollout.status.clone().unwrap_or_default();
-    let mut status = prior.clone();
-    let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, reason, message, generation, ctx.clock.now());
-    if status != prior {
-        persist(ctx, rollout, &status).await?;
-    }
-    ctx.queue.push_at(Key::Rollout(key.clone()), None);
     Ok(())
 }
 

@@ -55,9 +55,8 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let generation = set.metadata.generation.unwrap_or(0);
     let prior = set.status.clone().unwrap_or_default();
     let report = ctx.hub.report(&id);
-    let written_for = ctx.hub.generation(&id);
-    if written_for != Some(generation) {
-        ctx.hub.set_generation(&id, generation);
+    // A set that was deleted and created again counts from 1 again.
+    if ctx.hub.tell_generation(&id, set.uid().unwrap_or_default(), generation) {
         writer::poke(ctx, &id);
     }
     let mut errors = Vec::new();

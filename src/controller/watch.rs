@@ -112,7 +112,8 @@ fn rollout(ctx: &Shared, key: &ObjectKey) {
         ctx.index.apply(rollout);
     }
     ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
-    for dependent in ctx.index.dependents(key) {
+    // All the way back: an edit here may close or open a circle that any of them is part of.
+    for dependent in ctx.index.all_dependents(key) {
         ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
     }
 }

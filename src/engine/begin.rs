@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Live, Run};
 use crate::api::status::{AudienceRef, CohortStatus, Pause, PauseCause, Position};
-use crate::api::{MicroTime, Percent, Reason};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
 
 impl Run<'_> {
     /// Gives a state without one its first content, and a state of another object a safe one.
@@ -155,15 +155,7 @@ impl Run<'_> {
         let is = self.status.pause(cause).is_some();
         match (cause, is, on) {
             (_, true, true) | (_, false, false) => {}
-            (PauseCause::Emergency, false, true) => {
-                for cohort in self.status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
-                    cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.served));
-                    cohort.served = Percent::ZERO;
-                }
-                let message = "the FlagSet's emergency takes every cohort to control";
-                self.add_pause(cause, format!("{message}; take spec.emergency away to go on"));
-                self.record(Reason::EmergencyControl, "git", message.to_owned());
-            }
+            (PauseCause::Emergency, false, true) => take_to_control(&mut self.status, self.now),
             (PauseCause::Emergency, true, false) => {
                 self.end_pause(cause);
                 let message = "the FlagSet's emergency is over; what was served comes back through the door";
@@ -214,6 +206,26 @@ impl Run<'_> {
             (None, false) | (Some(_), true) => {}
         }
     }
+}
+
+/// Takes every cohort to control and pauses, as a FlagSet's `emergency` asks; once. What was served waits to come back.
+///
+/// It needs no plan: an emergency reaches a rollout whose spec is invalid, too.
+pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
+    if status.pause(PauseCause::Emergency).is_some() {
+        return;
+    }
+    let now = MicroTime::from(now);
+    for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
+        cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.served));
+        cohort.served = Percent::ZERO;
+    }
+    let message = "the FlagSet's emergency takes every cohort to control";
+    let cause = PauseCause::Emergency;
+    let pause = format!("{message}; take spec.emergency away to go on");
+    status.pauses.push(Pause { cause, since: now, message: pause });
+    status.paused_since.get_or_insert(now);
+    super::record(status, now.timestamp(), Reason::EmergencyControl, "git", message.to_owned());
 }
 
 /// What every cohort is served, in one line.

@@ -31,7 +31,8 @@ pub(super) struct Refusal {
 
 impl From<Refusal> for WaitingFor {
     fn from(refusal: Refusal) -> WaitingFor {
-        WaitingFor { check: refusal.check, message: refusal.message, until: refusal.until.map(Into::into) }
+        let message = super::report::short(&refusal.message);
+        WaitingFor { check: refusal.check, message, until: refusal.until.map(Into::into) }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod report;
 pub mod timeline;
 mod wake;
 
+pub use begin::take_to_control;
 pub use report::{Delivery, Report, report};
 
 /// What is true outside of the plan and the state.
@@ -121,16 +122,7 @@ impl<'a> Run<'a> {
     }
 
     fn record(&mut self, reason: Reason, who: &str, message: String) {
-        let seq = self.status.last_seq() + 1;
-        self.status.history.push(HistoryEntry {
-            seq,
-            at: self.now.into(),
-            reason,
-            message,
-            who: who.to_owned(),
-        });
-        let excess = self.status.history.len().saturating_sub(HISTORY);
-        self.status.history.drain(..excess);
+        record(&mut self.status, self.now, reason, who, message);
     }
 
     /// A deleted rollout is frozen, or goes to control where its policy says so.
@@ -145,6 +137,13 @@ impl<'a> Run<'a> {
         }
         self.record(Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
     }
+}
+
+fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who: &str, message: String) {
+    let seq = status.last_seq() + 1;
+    status.history.push(HistoryEntry { seq, at: now.into(), reason, message, who: who.to_owned() });
+    let excess = status.history.len().saturating_sub(HISTORY);
+    status.history.drain(..excess);
 }
 
 #[cfg(test)]

@@ -179,11 +179,38 @@ pub fn exposure(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Percent> {
     Percent::from_thousandths(thousandths)
 }
 
-/// A message that fits: the status as a whole stays below 16 KiB.
-fn short(message: &str) -> String {
-    const MOST: usize = 1024;
-    if message.chars().count() <= MOST {
+/// Most bytes of a status as JSON.
+const MOST_STATUS: usize = 16 * 1024;
+/// Most bytes of one message.
+const MOST_MESSAGE: usize = 512;
+/// Most bytes of a history entry's message where space is short.
+const MOST_OLD_MESSAGE: usize = 160;
+
+/// Keeps a status below 16 KiB: history gives way, first its words and then its oldest entries.
+///
+/// The report itself is bounded field by field, so that deciding again on what was kept changes nothing.
+pub fn fit(status: &mut FeatureRolloutStatus) {
+    let size = |status: &FeatureRolloutStatus| serde_json::to_vec(status).map_or(0, |json| json.len());
+    if size(status) <= MOST_STATUS {
+        return;
+    }
+    for entry in &mut status.history {
+        entry.message = cut(&entry.message, MOST_OLD_MESSAGE);
+    }
+    while status.history.len() > 1 && size(status) > MOST_STATUS {
+        status.history.remove(0);
+    }
+}
+
+/// A message that fits.
+pub(super) fn short(message: &str) -> String {
+    cut(message, MOST_MESSAGE)
+}
+
+fn cut(message: &str, most: usize) -> String {
+    if message.len() <= most {
         return message.to_owned();
     }
-    message.chars().take(MOST - 1).chain(['…']).collect()
+    let end = (0..=most - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", message.get(..end).unwrap_or_default())
 }

@@ -5,6 +5,13 @@ use serde_json::{Value, json};
 use super::{Feature, FieldError};
 use crate::api::FeatureRollout;
 
+/// The flag of a rollout, whatever else its spec says; `None` when the flag itself is invalid.
+pub fn feature_alone(rollout: &FeatureRollout) -> Option<Feature> {
+    let mut errors = Vec::new();
+    let feature = feature(rollout, &mut errors);
+    errors.is_empty().then_some(feature)
+}
+
 /// The flag of a rollout. Errors are added to `errors`; what is returned then is good for further checks only.
 pub(super) fn feature(rollout: &FeatureRollout, errors: &mut Vec<FieldError>) -> Feature {
     let declared = rollout.spec.feature.clone().unwrap_or_default();

@@ -23,6 +23,7 @@ pub use compile::{check_cohort_set, check_flag_set, compile};
 pub(crate) use compile::{check_cohorts, check_times, zone};
 pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
+pub use feature::feature_alone;
 pub use time_gate::TimeGate;
 
 /// The objects that a rollout names, as far as they exist.

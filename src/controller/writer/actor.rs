@@ -19,6 +19,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
     let mut last_write: Option<Instant> = None;
     let mut retry: Option<Duration> = None;
+    let mut failing: Option<Duration> = None;
     loop {
         tokio::select! {
             () = mailbox.changed.notified() => {}
@@ -36,15 +37,18 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         };
         match flush(&ctx, &set, &offers).await {
             Ok(flushed) => {
-                retry = None;
+                failing = None;
+                // A stranger's ConfigMap and missing rights come and go unseen: look again now and then.
+                retry = flushed.refused.then_some(LONGEST_RETRY);
                 if flushed.wrote {
                     last_write = Some(clock::monotonic());
                 }
                 settle(&ctx, &set, &mailbox, &offers, flushed);
             }
             Err(fault) => {
-                let wait = retry.map_or(FIRST_RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
-                retry = Some(wait);
+                let wait = failing.map_or(FIRST_RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
+                failing = Some(wait);
+                retry = failing;
                 let message = format!("the file could not be written: {}", chain(&fault));
                 tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
                 for (key, offer) in &offers {

@@ -40,27 +40,63 @@ pub(super) fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
 }
 
 /// The ConfigMap of an output, from the cache or, where the cache knows none, from the API server.
-pub(super) async fn read(ctx: &Context, set: &SetId, output: &Output) -> Result<Found, Fault> {
+pub(super) async fn read(
+    ctx: &Context,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    output: &Output,
+) -> Result<Found, Fault> {
     let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
     if ctx.config_maps.get(&key).is_none() {
         refresh(ctx, &key).await?;
     }
     let Some(stored) = ctx.config_maps.get(&key) else { return Ok(Found::Nothing) };
-    Ok(judge(set, output, stored))
+    let found = judge(set, flag_set, output, stored);
+    if matches!(found, Found::Strangers(_)) {
+        // The watch follows our own ConfigMaps only: what a stranger does with theirs must be read anew each time.
+        ctx.config_maps.forget(&key);
+    }
+    Ok(found)
 }
 
-fn judge(set: &SetId, output: &Output, stored: Stored<ConfigMap>) -> Found {
-    let owner = stored.annotations().get(OWNER);
-    if owner != Some(&set.owner()) {
-        return Found::Strangers(owner.cloned());
-    }
+/// Whether a ConfigMap carries the marks by which the watch and other writers know it as this set's.
+pub(super) fn is_marked(set: &SetId, stored: &Stored<ConfigMap>) -> bool {
+    stored.annotations().get(OWNER) == Some(&set.owner())
+        && stored.labels().get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+}
+
+fn judge(set: &SetId, flag_set: Option<&FlagSet>, output: &Output, stored: Stored<ConfigMap>) -> Found {
+    let owner = stored.annotations().get(OWNER).cloned();
     let text = stored.0.as_ref().ok().and_then(|map| map.data.as_ref()?.get(&output.key).cloned());
+    let file = text.as_ref().and_then(|text| flags::parse(text).ok());
+    let unedited = text
+        .as_ref()
+        .is_some_and(|text| stored.annotations().get(SHA256) == Some(&flags::sha256_hex(text.as_bytes())));
+    // Taking the owner's annotation away gives nothing to anybody: a file that says itself whose it is stays theirs.
+    let lost_mark =
+        owner.is_none() && unedited && file.as_ref().is_some_and(|file| says(file, set, flag_set));
+    if owner.as_ref() != Some(&set.owner()) && !lost_mark {
+        return Found::Strangers(owner);
+    }
     let Some(text) = text else { return Found::Edited(stored, None) };
-    let file = flags::parse(&text).ok();
-    let unedited = stored.annotations().get(SHA256) == Some(&flags::sha256_hex(text.as_bytes()));
     match file {
         Some(file) if unedited => Found::Trusted(stored, file, text),
         file => Found::Edited(stored, file),
+    }
+}
+
+/// Whether a file says of itself that it is this set's.
+fn says(file: &File, set: &SetId, flag_set: Option<&FlagSet>) -> bool {
+    match (&file.set, flag_set) {
+        (Some(mark), Some(flag_set)) => Some(&mark.uid) == flag_set.metadata.uid.as_ref(),
+        (None, None) => {
+            let mut members = file.members.keys().map(|key| file.live(key)).peekable();
+            members.peek().is_some()
+                && members.all(|live| {
+                    live.is_some_and(|live| live.namespace == set.namespace && live.rollout == set.name)
+                })
+        }
+        _ => false,
     }
 }
 
@@ -120,7 +156,7 @@ pub async fn live_flag(
 ) -> Result<Option<LiveFlag>, Fault> {
     for output in outputs(set, flag_set) {
         let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
-        let file = match read(ctx, set, &output).await? {
+        let file = match read(ctx, set, flag_set, &output).await? {
             Found::Trusted(_, file, _) => Some(Arc::new(file)),
             // Edited by hand: better what this process remembers, if it does.
             Found::Edited(_, file) => ctx.hub.last_good(&key).or(file.map(Arc::new)),

@@ -29,6 +29,8 @@ pub(super) struct Flushed {
     pub outdated: Vec<ObjectKey>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
+    /// Whether only somebody else can put things right, which no watch would tell.
+    pub refused: bool,
 }
 
 /// Brings every output of a set up to date.
@@ -75,7 +77,15 @@ impl Flushed {
     fn join(&mut self, other: Flushed) {
         self.wrote |= other.wrote;
         self.outdated.extend(other.outdated);
-        self.report = self.report.take().or(other.report);
+        self.refused |= other.refused;
+        self.report = match (self.report.take(), other.report) {
+            // What is wrong with any output is wrong with the set.
+            (Some(mut report), Some(other)) => {
+                report.failure = report.failure.or(other.failure);
+                Some(report)
+            }
+            (report, other) => report.or(other),
+        };
         for (key, (uid, ack)) in other.acks {
             let worse = match (self.acks.get(&key), &ack) {
                 (Some((_, Ack::Delivered { revision: a })), Ack::Delivered { revision: b }) => b < a,
@@ -97,7 +107,7 @@ async fn flush_output(
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
     let map_key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
-    let found = config_map::read(ctx, set, output).await?;
+    let found = config_map::read(ctx, set, flag_set, output).await?;
     let (live, over, before) = match found {
         Found::Strangers(owner) => return Ok(conflict(&map_key, owner.as_deref(), offers)),
         Found::Trusted(stored, file, text) => (Live::Trusted(file), Some(stored), Some(text)),
@@ -106,7 +116,7 @@ async fn flush_output(
     };
     let rebuilt = match live {
         Live::Trusted(_) => BTreeMap::new(),
-        Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set, flag_set).await?,
+        Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
     let wanted = newest(offers, rebuilt);
     let mut flushed = Flushed::default();
@@ -125,7 +135,8 @@ async fn flush_output(
         candidates: &candidates,
         living: Some(&living),
     });
-    if before.as_deref() != Some(merged.text.as_str()) {
+    let marked = over.as_ref().is_some_and(|stored| config_map::is_marked(set, stored));
+    if before.as_deref() != Some(merged.text.as_str()) || !marked {
         let started = clock::monotonic();
         let result = config_map::write(ctx, set, output, over.as_ref(), &merged.text).await;
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
@@ -278,6 +289,7 @@ fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -
             })
             .collect(),
         report: Some(FileReport { failure: Some((reason, message.to_owned())), ..FileReport::default() }),
+        refused: true,
         ..Flushed::default()
     }
 }

@@ -121,8 +121,8 @@ struct Inner {
     config_maps: HashMap<ObjectKey, SetId>,
     /// What a ConfigMap was last written with.
     last_good: HashMap<ObjectKey, Arc<File>>,
-    /// The generation that a FlagSet's writer was last told of, and when its status was last written.
-    generations: HashMap<SetId, i64>,
+    /// UID and generation that a FlagSet's writer was last told of, and when its status was last written.
+    generations: HashMap<SetId, (String, i64)>,
     status_written: HashMap<SetId, Timestamp>,
 }
 
@@ -198,14 +198,10 @@ impl Hub {
         }
     }
 
-    /// The generation that a FlagSet's writer was last told of.
-    pub fn generation(&self, set: &SetId) -> Option<i64> {
-        self.lock().generations.get(set).copied()
-    }
-
-    /// Notes that a FlagSet's writer is told of a generation.
-    pub fn set_generation(&self, set: &SetId, generation: i64) {
-        self.lock().generations.insert(set.clone(), generation);
+    /// Notes that a FlagSet's writer is told of a generation; says whether that is news.
+    pub fn tell_generation(&self, set: &SetId, uid: String, generation: i64) -> bool {
+        let told = (uid, generation);
+        self.lock().generations.insert(set.clone(), told.clone()) != Some(told)
     }
 
     /// When a FlagSet's status may be written again, if it was written less than `spacing` ago; else notes that it
