@@ -8,4 +8,5 @@
 )]
 
 mod apps;
+mod cli;
 mod sandbox;
