@@ -32,7 +32,7 @@ pub struct InputArgs {
 pub struct Input {
     /// The objects of `sluice.dev` in the order of files and documents.
     pub objects: Vec<Object>,
-    /// Files that hold documents.
+    /// Files that hold manifests, of whatever group.
     pub files: usize,
     /// What is wrong with the texts, and with documents that are no object at all.
     pub problems: Vec<Problem>,
@@ -224,7 +224,7 @@ impl Input {
     pub fn add(&mut self, file: &str, text: &str, named: bool) {
         let file: Rc<str> = file.into();
         let documents = yaml::documents(text.trim_start_matches('\u{feff}'));
-        self.files += usize::from(!documents.is_empty());
+        let mut counted = false;
         for document in documents {
             let document = Rc::new(document);
             // Folders hold other things too: a package.json is no forgotten manifest.
@@ -233,6 +233,7 @@ impl Input {
             if !named && !manifest && !document.value.is_null() {
                 continue;
             }
+            self.files += usize::from(!std::mem::replace(&mut counted, true));
             let before = self.objects.len();
             self.add_value(&file, &document, String::new(), &document.value);
             let object = match self.objects.get(before) {

@@ -9,6 +9,7 @@
 
 mod apps;
 mod beginnings;
+mod cli;
 mod crash;
 mod outage;
 mod purity;

@@ -56,8 +56,8 @@ fn notes_bare_words_and_keys_that_stand_twice() {
 
 #[test]
 fn merges_and_refuses_a_bomb() {
-    let merged = documents("base: &b {x: 1, y: 2}\nmore: {<<: *b, x: 3}\n");
-    assert_eq!(merged[0].value["more"], json!({"x": 3, "y": 2}));
+    let merged = documents("base: &b {x: 1, z: 2}\nmore: {<<: *b, x: 3}\n");
+    assert_eq!(merged[0].value["more"], json!({"x": 3, "z": 2}));
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for i in 1..9 {
         bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
