@@ -10,7 +10,11 @@
 mod apps;
 mod beginnings;
 mod crash;
+mod dead_ends;
 mod outage;
+mod quiet;
 mod sandbox;
+mod stored_invalid;
 mod support;
 mod thin_path;
+mod two_controllers;
