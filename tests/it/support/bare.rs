@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::runtime::watcher;
-use kube::{Client, Config, ResourceExt};
+use kube::{Config, ResourceExt};
 use serde_json::Value;
 use sluice::controller;
 use sluice::sandbox::{ControlPlane, Options, install_crds};
@@ -158,9 +158,4 @@ pub fn audited_writes(plane: &ControlPlane, namespace: &str) -> Vec<(String, Str
             (text(&event["verb"]), text(&object["resource"]) + &sub, text(&object["name"]), code)
         })
         .collect()
-}
-
-/// A client of its own, with the administrator's rights.
-pub fn admin() -> Client {
-    bare().client().unwrap()
 }

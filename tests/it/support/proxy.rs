@@ -1,7 +1,7 @@
 //! A reverse proxy in front of an API server: it shows a controller one namespace only, counts its writes, and can
 //! kill, hang or delay at a chosen moment.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,10 +37,9 @@ struct Inner {
     log: Mutex<Vec<String>>,
     plan: Mutex<Option<Plan>>,
     watch_delay: Duration,
-    /// Writes whose path contains this are never answered.
-    hangs_on: Mutex<Option<String>>,
+    /// Writes whose path contains one of these are never answered.
+    hangs_on: Mutex<Vec<String>>,
     hung: AtomicUsize,
-    deaf: AtomicBool,
 }
 
 /// A running proxy. It ends with the runtime of its test.
@@ -66,7 +65,6 @@ impl Proxy {
             watch_delay,
             hangs_on: Mutex::default(),
             hung: AtomicUsize::new(0),
-            deaf: AtomicBool::new(false),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -101,32 +99,28 @@ impl Proxy {
         self.inner.log.lock().unwrap().clone()
     }
 
-    /// From now on writes whose path contains `part` are never answered.
-    pub fn hang_on(&self, part: &str) {
-        *self.inner.hangs_on.lock().unwrap() = Some(part.to_owned());
+    /// From now on writes whose path contains one of `parts` are never answered.
+    pub fn hang_on(&self, parts: &[&str]) {
+        *self.inner.hangs_on.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
     }
 
-    /// Answers again; returns how many writes were left without an answer.
-    pub fn stop_hanging(&self) -> usize {
-        *self.inner.hangs_on.lock().unwrap() = None;
+    /// How many writes have been left without an answer.
+    pub fn hung(&self) -> usize {
         self.inner.hung.load(Ordering::SeqCst)
     }
 
-    /// Whether nothing passes any more.
-    pub fn set_deaf(&self, deaf: bool) {
-        self.inner.deaf.store(deaf, Ordering::SeqCst);
+    /// Answers new writes again.
+    pub fn stop_hanging(&self) {
+        self.inner.hangs_on.lock().unwrap().clear();
     }
 }
 
 async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let is_write = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
     let mut moment = None;
-    if inner.deaf.load(Ordering::SeqCst) {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
     if is_write {
         let path = request.uri().path().to_owned();
-        let hangs = inner.hangs_on.lock().unwrap().as_ref().is_some_and(|part| path.contains(part));
+        let hangs = inner.hangs_on.lock().unwrap().iter().any(|part| path.contains(part.as_str()));
         if hangs {
             inner.hung.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
