@@ -46,7 +46,8 @@ pub const MAX_STEPS: usize = 32;
     validation = Rule::new("(has(self.spec.feature) && has(self.spec.feature.bucketBy) ? self.spec.feature.bucketBy : 'targetingKey') == (has(oldSelf.spec.feature) && has(oldSelf.spec.feature.bucketBy) ? oldSelf.spec.feature.bucketBy : 'targetingKey')").message("spec.feature.bucketBy is immutable: another split is another rollout"),
     validation = Rule::new("(has(self.spec.feature) && has(self.spec.feature.salt) ? self.spec.feature.salt : (has(self.spec.feature) && has(self.spec.feature.key) ? self.spec.feature.key : self.metadata.name)) == (has(oldSelf.spec.feature) && has(oldSelf.spec.feature.salt) ? oldSelf.spec.feature.salt : (has(oldSelf.spec.feature) && has(oldSelf.spec.feature.key) ? oldSelf.spec.feature.key : oldSelf.metadata.name))").message("spec.feature.salt is immutable: another split is another rollout"),
     validation = Rule::new("(has(self.spec.flagSetRef) ? self.spec.flagSetRef.name : '') == (has(oldSelf.spec.flagSetRef) ? oldSelf.spec.flagSetRef.name : '')").message("spec.flagSetRef is immutable: another file is another rollout"),
-    validation = Rule::new("(has(self.spec.feature) && has(self.spec.feature.variants)) == (has(oldSelf.spec.feature) && has(oldSelf.spec.feature.variants)) && (!has(self.spec.feature) || !has(self.spec.feature.variants) || self.spec.feature.variants == oldSelf.spec.feature.variants)").message("spec.feature.variants is immutable: other variants are another rollout")
+    validation = Rule::new("(has(self.spec.feature) && has(self.spec.feature.variants)) ? ((has(oldSelf.spec.feature) && has(oldSelf.spec.feature.variants)) ? self.spec.feature.variants == oldSelf.spec.feature.variants : dyn(self.spec.feature.variants) == dyn([{'name': dyn('enabled'), 'value': dyn(true)}, {'name': dyn('disabled'), 'value': dyn(false)}])) : (!(has(oldSelf.spec.feature) && has(oldSelf.spec.feature.variants)) || dyn(oldSelf.spec.feature.variants) == dyn([{'name': dyn('enabled'), 'value': dyn(true)}, {'name': dyn('disabled'), 'value': dyn(false)}]))").message("spec.feature.variants is immutable: other variants are another rollout"),
+    validation = Rule::new("!has(self.spec.dependsOn) || self.spec.dependsOn.all(d, d.name != self.metadata.name)").message("spec.dependsOn names the rollout itself")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.cohorts) && has(self.cohortSetRef))").message("give cohorts or cohortSetRef, not both"))]
@@ -277,6 +278,7 @@ pub struct Phase {
     /// Sets of percentages, in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(s, !has(s.name) || self.exists_one(t, has(t.name) && t.name == s.name))").message("step names must be unique in their phase"))]
     pub steps: Option<Vec<Step>>,
     /// Shorthand for steps named by their percentages.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,11 +7,15 @@
     reason = "a test may fail where it stands, in its helpers too"
 )]
 
+mod admission;
 mod apps;
 mod beginnings;
+mod bounds;
 mod cli;
 mod crash;
 mod dead_ends;
+mod flag_sets;
+mod orphans;
 mod outage;
 mod purity;
 mod quiet;

@@ -20,11 +20,13 @@ use sluice::sandbox::{ControlPlane, Options, install_crds};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+pub mod raw;
+
 /// A control plane with the kinds installed and one controller, shared by the tests of this process.
 pub struct Shared {
     config: Config,
     /// Kept so that it lives as long as the process.
-    _plane: ControlPlane,
+    pub plane: ControlPlane,
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -44,7 +46,7 @@ async fn start() -> Shared {
     let client = controller::client(config.clone()).unwrap();
     // The process ends without ending the controller: the control plane goes with the process.
     RUNTIME.spawn(controller::run(client, controller::Options::default(), CancellationToken::new()));
-    Shared { config, _plane: plane }
+    Shared { config, plane }
 }
 
 /// A namespace of its own on a control plane.
@@ -151,4 +153,18 @@ pub fn ready_reason(status: &FeatureRolloutStatus) -> &str {
 pub fn is_ready(status: &FeatureRolloutStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
         && status.delivered_revision == status.revision
+}
+
+/// A condition's status, reason and message, if it is there.
+pub fn condition<'a>(status: &'a FeatureRolloutStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+        .map(|c| (c.status.as_str(), c.reason.as_str(), c.message.as_str()))
+}
+
+/// Whether a rollout is Stalled for a reason, with a message that says something.
+pub fn is_stalled(status: &FeatureRolloutStatus, reason: &str, says: &str) -> bool {
+    condition(status, "Stalled").is_some_and(|(_, r, message)| r == reason && message.contains(says))
 }

@@ -1,0 +1,87 @@
+//! Objects at every bound of their size: accepted, worked on, and with a status that stays small.
+
+use serde_json::{Value, json};
+use sluice::api::{FeatureRolloutStatus, FlagSet};
+
+use crate::support::{Space, eventually, is_ready, ready_reason};
+
+fn size(status: &FeatureRolloutStatus) -> usize {
+    serde_json::to_vec(status).unwrap().len()
+}
+
+/// Everything at its bound, names at their longest.
+fn largest(name: &str) -> Value {
+    let long = |prefix: &str, i: usize| format!("{prefix}{i:02}{}", "x".repeat(63 - prefix.len() - 2));
+    let cohorts: Vec<Value> = (0..16)
+        .map(|c| {
+            let expressions: Vec<Value> = (0..4)
+                .map(|e| json!({"key": format!("k{e}"), "operator": "In", "values": [format!("v{c}")]}))
+                .collect();
+            json!({"name": long("c", c), "share": 6, "delay": "1h", "match": {"expressions": expressions}})
+        })
+        .collect();
+    let asks = |percent: usize| -> Value {
+        (0..16).map(|c| (long("c", c), json!(percent))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let phases: Vec<Value> = (0..16)
+        .map(|p| {
+            let steps: Vec<Value> = (0..32)
+                .map(|s| json!({"name": long("s", s), "cohorts": asks(1 + (p * 32 + s) * 99 / 511), "hold": "0s", "week": 1}))
+                .collect();
+            json!({"name": long("p", p), "goal": "g".repeat(256), "steps": steps})
+        })
+        .collect();
+    let windows: Vec<Value> =
+        (0..16).map(|w| json!({"days": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], "from": format!("{w:02}:00"), "to": "24:00"})).collect();
+    let freezes: Vec<Value> = (0..32)
+        .map(|f| json!({"name": long("f", f), "from": format!("20{f:02}-01-01T00:00:00Z").replace("2000", "1999"), "to": format!("20{f:02}-01-02T00:00:00Z").replace("2026", "2027")}))
+        .collect();
+    let approvals: Vec<Value> =
+        (0..64).map(|a| json!({"phase": long("p", a % 16), "step": long("s", a / 16)})).collect();
+    let depends: Vec<Value> =
+        (0..16).map(|d| json!({"name": long("d", d), "condition": "Completed"})).collect();
+    let variants: Vec<Value> = (0..16).map(|v| json!({"name": long("v", v), "value": {"n": v}})).collect();
+    json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout", "metadata": {"name": name},
+        "spec": {
+            "feature": {"variants": variants, "control": long("v", 0), "treatment": long("v", 15)},
+            "cohorts": cohorts, "baseline": asks(0), "phases": phases, "approvals": approvals, "dependsOn": depends,
+            "schedule": {"startAt": "2025-01-06T00:00:00Z", "windows": windows, "freezes": freezes, "timeZone": "UTC"},
+        },
+    })
+}
+
+#[tokio::test]
+async fn an_object_at_the_size_bounds_is_accepted_and_so_is_a_patch_to_it() {
+    let space = Space::shared("admission-bounds").await;
+    let answer = space.create(&largest("largest")).await;
+    assert_eq!(answer.code, 201, "{}", answer.message());
+    let status = space.until("largest", "ready", is_ready).await;
+    assert!(status.waiting_for.clone().unwrap().message.contains("which does not exist"));
+    assert!(size(&status) <= 16 * 1024, "{} bytes", size(&status));
+    let answer = space.merge("FeatureRollout", "largest", &json!({"spec": {"dependsOn": null}})).await;
+    assert_eq!(answer.code, 200, "{}", answer.message());
+    // Every cohort has a raise pending for its delay, and history fills with steps that say so.
+    let long_run = |status: &FeatureRolloutStatus| status.last_seq() > 24;
+    space.until("largest", "far on", long_run).await;
+    let answer = space.merge("FeatureRollout", "largest", &json!({"spec": {"suspend": true}})).await;
+    assert_eq!(answer.code, 200, "{}", answer.message());
+    let status = space.until("largest", "suspended", |s| is_ready(s) && ready_reason(s) == "Paused").await;
+    assert!(size(&status) <= 16 * 1024, "{} bytes", size(&status));
+    assert!(size(&status) > 12 * 1024 && status.history.len() > 5, "it is the large case: {}", size(&status));
+    let cohorts: Vec<Value> = (0..16).map(|c| json!({"name": format!("c{c}")})).collect();
+    let steps: Vec<Value> = (0..64).map(|s| json!(s)).collect();
+    let set = json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "CohortSet", "metadata": {"name": "s"}, "spec": {"cohorts": cohorts}});
+    assert_eq!(space.create(&set).await.code, 201);
+    let flags: serde_json::Map<String, Value> = (0..256)
+        .map(|f| {
+            (format!("f{f}"), json!({"state": "ENABLED", "variants": {"a": true}, "defaultVariant": "a"}))
+        })
+        .collect();
+    let set = json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "FlagSet", "metadata": {"name": "s"}, "spec": {"flags": flags, "metadata": {"steps": steps.len()}}});
+    assert_eq!(space.create(&set).await.code, 201);
+    eventually("the set is written", async || {
+        space.api::<FlagSet>().get("s").await.unwrap().status.is_some_and(|status| status.flags == 256)
+    })
+    .await;
+}

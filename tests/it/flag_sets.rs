@@ -1,0 +1,286 @@
+//! One file for several rollouts: what is in it, who may touch it, and an emergency that reaches everyone.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use sluice::api::status::PauseCause;
+use sluice::api::{CohortSet, FeatureRollout, FlagSet, FlagSetStatus};
+use tokio::time::Instant;
+
+use crate::support::raw::object;
+use crate::support::{Space, condition, eventually, is_ready, is_stalled};
+
+pub async fn set_status(space: &Space, name: &str) -> FlagSetStatus {
+    space.api::<FlagSet>().get(name).await.unwrap().status.unwrap_or_default()
+}
+
+pub fn set_condition(status: &FlagSetStatus, type_: &str) -> String {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_);
+    found.map(|c| format!("{} {} {}", c.status, c.reason, c.message)).unwrap_or_default()
+}
+
+/// A member of FlagSet `app`, at 50 % for an hour.
+pub fn member(name: &str, more: &str) -> Value {
+    let cohorts = if more.contains("cohort") { "" } else { "cohorts: [{name: all, share: 100}]\n" };
+    let phases = "phases: [{name: ga, ramp: {percents: [50, 100], every: 1h}}]";
+    object("FeatureRollout", name, &format!("flagSetRef: {{name: app}}\n{cohorts}{phases}\n{more}\n"))
+}
+
+pub async fn create(space: &Space, objects: &[Value]) {
+    for object in objects {
+        let answer = space.create(object).await;
+        assert_eq!(answer.code, 201, "{}", answer.message());
+    }
+}
+
+pub async fn map(space: &Space, name: &str) -> ConfigMap {
+    space.api::<ConfigMap>().get(name).await.unwrap()
+}
+
+pub async fn edit_map(space: &Space, name: &str, patch: Value) -> ConfigMap {
+    space.api::<ConfigMap>().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap()
+}
+
+pub fn served(file: &Value, flag: &str) -> String {
+    file["flags"][flag]["metadata"]["served"].as_str().unwrap_or("no such flag").to_owned()
+}
+
+#[tokio::test]
+async fn one_file_holds_the_rollouts_the_static_flags_and_the_metadata() {
+    let space = Space::shared("sets-one-file").await;
+    space.apply::<CohortSet>("metadata: {name: users}\nspec: {cohorts: [{name: staff, match: {attributes: {role: staff}}}, {name: rest}]}").await.unwrap();
+    let set = object(
+        "FlagSet",
+        "app",
+        "{outputs: [{configMap: app-flags, key: my.flags.json}, {configMap: app-copy}], cohortSetRef: {name: users}, metadata: {team: web}, flags: {banner: {state: ENABLED, variants: {a: x, b: y}, defaultVariant: a}}}",
+    );
+    create(
+        &space,
+        &[
+            set,
+            member("one", "cohortSetRef: {name: users}"),
+            member("two", "feature: {key: two.flag}\ncohortPolicy: Ignore"),
+        ],
+    )
+    .await;
+    for name in ["one", "two"] {
+        let status = space.until(name, "ready", is_ready).await;
+        assert_eq!(status.served.as_deref(), Some("staff=50%,rest=50%"), "the set's default CohortSet");
+    }
+    let first = map(&space, "app-flags").await.data.unwrap()["my.flags.json"].clone();
+    let copy = map(&space, "app-copy").await.data.unwrap()["flags.json"].clone();
+    assert_eq!(first, copy, "both outputs hold the same bytes");
+    let file: Value = serde_json::from_str(&first).unwrap();
+    let keys: Vec<&String> = file["flags"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["banner", "one", "two.flag"]);
+    assert_eq!(file["metadata"]["team"], "web");
+    let digest = map(&space, "app-flags").await.metadata.annotations.unwrap()["sluice.dev/sha256"].clone();
+    eventually("the set's status says what the file holds", async || {
+        let status = set_status(&space, "app").await;
+        status.sha256.as_ref() == Some(&digest)
+            && status.flags == 3
+            && usize::try_from(status.size) == Ok(first.len())
+            && status.revision > 0
+            && status.orphans.is_empty()
+            && status.observed_generation == 1
+            && set_condition(&status, "Ready").starts_with("True Written 3 flags")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn shared_windows_and_freezes_hold_every_member() {
+    let space = Space::shared("sets-times").await;
+    let set = object(
+        "FlagSet",
+        "app",
+        "{timeZone: Europe/Berlin, freezes: [{name: holidays, from: '2020-01-01T00:00:00Z', to: '2100-01-01T00:00:00Z'}]}",
+    );
+    create(&space, &[set, member("one", "")]).await;
+    let status = space.until("one", "ready", is_ready).await;
+    assert_eq!(status.served.as_deref(), Some("all=0%"));
+    let waiting = status.waiting_for.unwrap();
+    assert!(waiting.message.contains("freeze holidays"), "{}", waiting.message);
+    assert_eq!(waiting.until.unwrap().to_string(), "2100-01-01T00:00:00.000000Z");
+    assert_eq!(status.next.as_deref(), Some("2100-01-01T00:00:00Z"));
+    assert_eq!(space.merge("FlagSet", "app", &json!({"spec": {"freezes": null}})).await.code, 200);
+    space.until("one", "thawed", |status| status.served.as_deref() == Some("all=50%")).await;
+    // A zone that does not exist is the set's fault, said on both.
+    assert_eq!(space.merge("FlagSet", "app", &json!({"spec": {"timeZone": "Mars/Olympus"}})).await.code, 200);
+    space.until("one", "stalled", |status| is_stalled(status, "InvalidSpec", "FlagSet spec.timeZone")).await;
+    eventually("the set says so too", async || {
+        set_condition(&set_status(&space, "app").await, "Stalled").contains("spec.timeZone")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_edited_by_hand_is_put_right_and_what_is_others_stays() {
+    let space = Space::shared("sets-hand").await;
+    create(&space, &[object("FlagSet", "app", "{}"), member("one", ""), member("two", "")]).await;
+    for name in ["one", "two"] {
+        space.until(name, "ready", is_ready).await;
+    }
+    let good = map(&space, "app").await;
+    let bytes = good.data.clone().unwrap()["flags.json"].clone();
+    edit_map(&space, "app", json!({"data": {"notes": "ours"}, "metadata": {"labels": {"team": "web"}, "annotations": {"x": "y"}}})).await;
+    let edits = [
+        json!({"data": {"flags.json": bytes.replace("50000", "99999")}}),
+        json!({"data": {"flags.json": "{}"}}),
+        json!({"data": {"flags.json": null}}),
+        json!({"metadata": {"annotations": {"sluice.dev/sha256": "0000"}}}),
+        json!({"metadata": {"annotations": {"sluice.dev/owner": null}}}),
+        json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}}),
+        json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}}),
+    ];
+    for edit in edits {
+        let started = Instant::now();
+        edit_map(&space, "app", edit.clone()).await;
+        let marks = |map: &ConfigMap| {
+            let annotations = map.metadata.annotations.clone().unwrap_or_default();
+            let manager =
+                map.metadata.labels.clone().unwrap_or_default().remove("app.kubernetes.io/managed-by");
+            (
+                annotations.get("sluice.dev/sha256").cloned(),
+                annotations.get("sluice.dev/owner").cloned(),
+                manager,
+            )
+        };
+        eventually(&format!("put right after {edit}"), async || {
+            let now = map(&space, "app").await;
+            now.data.clone().unwrap_or_default().get("flags.json") == Some(&bytes)
+                && marks(&now) == marks(&good)
+        })
+        .await;
+        assert!(started.elapsed().as_millis() <= 2000, "{edit}: {:?}", started.elapsed());
+    }
+    let now = map(&space, "app").await;
+    assert_eq!(now.data.unwrap()["notes"], "ours");
+    assert_eq!(now.metadata.labels.unwrap()["team"], "web");
+    assert_eq!(now.metadata.annotations.unwrap()["x"], "y");
+}
+
+#[tokio::test]
+async fn a_strangers_config_map_is_never_taken_and_its_going_is_noticed() {
+    let space = Space::shared("sets-stranger").await;
+    let strangers: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "app"}, "data": {"flags.json": "theirs"}}))
+            .unwrap();
+    let theirs = space.api::<ConfigMap>().create(&PostParams::default(), &strangers).await.unwrap();
+    create(
+        &space,
+        &[object("FlagSet", "app", "{}"), member("one", ""), member("going", "deletionPolicy: Control")],
+    )
+    .await;
+    let conflict = "ConfigMap app belongs to nobody that Sluice knows";
+    space.until("one", "in conflict", |status| is_stalled(status, "Conflict", conflict)).await;
+    eventually("the set says so", async || {
+        set_condition(&set_status(&space, "app").await, "Stalled").contains(conflict)
+    })
+    .await;
+    // Deletion does not wait for a file that will not come.
+    space.until("going", "in conflict", |status| is_stalled(status, "Conflict", conflict)).await;
+    space.delete("FeatureRollout", "going").await;
+    eventually("going is gone", async || {
+        space.api::<FeatureRollout>().get_opt("going").await.unwrap().is_none()
+    })
+    .await;
+    let now = map(&space, "app").await;
+    assert_eq!(now.metadata.resource_version, theirs.metadata.resource_version, "untouched");
+
+    space.api::<ConfigMap>().delete("app", &DeleteParams::default()).await.unwrap();
+    space.until("one", "delivered", is_ready).await;
+    eventually("the set is well", async || {
+        set_condition(&set_status(&space, "app").await, "Ready").starts_with("True Written")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_emergency_takes_everyone_to_control_and_its_end_is_a_raise() {
+    let space = Space::shared("sets-emergency").await;
+    let cycle = "dependsOn: [{name: one, condition: Completed}]";
+    let set =
+        object("FlagSet", "app", "{flags: {banner: {state: ENABLED, variants: {a: x}, defaultVariant: a}}}");
+    create(&space, &[set, member("one", ""), member("two", ""), member("invalid", ""), member("looped", "")])
+        .await;
+    for name in ["one", "two", "invalid", "looped"] {
+        space.until(name, "at 50 %", |s| is_ready(s) && s.served.as_deref() == Some("all=50%")).await;
+    }
+    // One is broken by an edit, one is in a circle: an emergency has to reach both.
+    let broken = json!({"spec": {"baseline": {"nobody": 5}}});
+    assert_eq!(space.merge("FeatureRollout", "invalid", &broken).await.code, 200);
+    space.until("invalid", "stalled", |s| is_stalled(s, "InvalidSpec", "spec.baseline.nobody")).await;
+    let depends: Value = serde_saphyr::from_str(cycle).unwrap();
+    assert_eq!(space.merge("FeatureRollout", "looped", &json!({"spec": depends})).await.code, 200);
+    let back = json!({"spec": {"dependsOn": [{"name": "looped", "condition": "Completed"}]}});
+    assert_eq!(space.merge("FeatureRollout", "one", &back).await.code, 200);
+    space.until("looped", "stalled", |s| is_stalled(s, "DependencyCycle", "looped → one → looped")).await;
+
+    assert_eq!(space.merge("FlagSet", "app", &json!({"spec": {"emergency": "Control"}})).await.code, 200);
+    eventually("every member is at control in the file", async || {
+        let file = space.file("app").await.unwrap();
+        ["one", "two", "invalid", "looped"].iter().all(|flag| served(&file, flag) == "all=0%")
+    })
+    .await;
+    let file = space.file("app").await.unwrap();
+    assert!(!file["flags"]["two"]["targeting"].to_string().contains("enabled"), "{file:#}");
+    assert_eq!(file["flags"]["banner"]["defaultVariant"], "a", "static flags stay");
+    let two = space.until("two", "paused", |s| is_ready(s) && s.pause(PauseCause::Emergency).is_some()).await;
+    assert_eq!(two.cohorts[0].restore.unwrap().to_string(), "50%");
+    assert_eq!(condition(&two, "Paused").unwrap().1, "Emergency");
+    let invalid = space.until("invalid", "lowered", |s| s.delivered_revision == s.revision).await;
+    assert!(is_stalled(&invalid, "InvalidSpec", "nobody"), "{invalid:#?}");
+    assert_eq!(invalid.cohorts[0].restore.unwrap().to_string(), "50%");
+
+    // Lifted in a freeze: it stays at control until the freeze goes.
+    let lifted = json!({"spec": {"emergency": null, "freezes": [{"name": "calm", "from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}]}});
+    assert_eq!(space.merge("FlagSet", "app", &lifted).await.code, 200);
+    let two = space.until("two", "lifted", |s| is_ready(s) && s.pauses.is_empty()).await;
+    assert_eq!(
+        (two.served.as_deref(), two.cohorts[0].restore.map(|r| r.to_string()).as_deref()),
+        (Some("all=0%"), Some("50%"))
+    );
+    assert!(two.waiting_for.unwrap().message.contains("freeze calm"));
+    assert_eq!(space.merge("FlagSet", "app", &json!({"spec": {"freezes": null}})).await.code, 200);
+    space.until("two", "back", |s| is_ready(s) && s.served.as_deref() == Some("all=50%")).await;
+    // The broken one comes back when it is mended, not before.
+    assert_eq!(space.status("invalid").await.cohorts[0].served.to_string(), "0%");
+    assert_eq!(
+        space.merge("FeatureRollout", "invalid", &json!({"spec": {"baseline": null}})).await.code,
+        200
+    );
+    space.until("invalid", "back", |s| is_ready(s) && s.served.as_deref() == Some("all=50%")).await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_stays_out_and_lowering_still_works() {
+    let space = Space::shared("sets-large").await;
+    create(&space, &[object("FlagSet", "app", "{}")]).await;
+    let large = |name: &str| {
+        let mut rollout = member(name, "");
+        let value = |c: &str| json!({"text": c.repeat(100_000)});
+        rollout["spec"]["feature"] = json!({"variants": [
+            {"name": "enabled", "value": value("e")}, {"name": "disabled", "value": value("d")},
+        ]});
+        rollout
+    };
+    for name in ["a", "b", "c", "d"] {
+        create(&space, &[large(name)]).await;
+        space.until(name, "ready", is_ready).await;
+    }
+    create(&space, &[large("much"), member("small", "")]).await;
+    space.until("much", "too large", |s| is_stalled(s, "PayloadTooLarge", "split the FlagSet")).await;
+    space.until("small", "ready", is_ready).await;
+    let lower = json!({"spec": {"phases": [{"name": "ga", "ramp": {"percents": [50], "every": "1h"}}], "feature": {"title": "t"}}});
+    assert_eq!(space.merge("FeatureRollout", "a", &lower).await.code, 200);
+    assert_eq!(space.merge("FlagSet", "app", &json!({"spec": {"emergency": "Control"}})).await.code, 200);
+    for name in ["a", "b", "c", "d", "small"] {
+        space.until(name, "lowered", |s| is_ready(s) && s.served.as_deref() == Some("all=0%")).await;
+    }
+    // A neighbour that goes makes room, and the one that waited gets in by itself.
+    space.delete("FeatureRollout", "a").await;
+    let patch = json!({"spec": {"emergency": null, "prune": ["a"]}});
+    assert_eq!(space.merge("FlagSet", "app", &patch).await.code, 200);
+    space.until("much", "in", |s| is_ready(s) && s.served.as_deref() == Some("all=50%")).await;
+}
