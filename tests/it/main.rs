@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test may fail where it stands, in its helpers too"
+    clippy::disallowed_methods,
+    reason = "a test may fail where it stands and look at the clock, in its helpers too"
 )]
 
 mod admission;
