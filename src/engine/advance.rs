@@ -13,6 +13,14 @@ use crate::plan::{Approval, Step};
 impl Run<'_> {
     /// Lets through everything that may pass now, then says what the next raise waits for.
     pub(super) fn advance(&mut self) {
+        self.pass_all();
+        if self.status.pending_audience.is_some() && self.is_idle() {
+            // A step that has just lowered everybody leaves an edited audience nothing to wait for.
+            self.pass_all();
+        }
+    }
+
+    fn pass_all(&mut self) {
         let audience = self.pass_audience();
         let edits = self.pass_restores().or(audience);
         let raised = self.pass_pending();
@@ -32,9 +40,7 @@ impl Run<'_> {
             self.status.pending_audience = None;
             return None;
         }
-        let idle =
-            !self.status.exposed() && self.status.cohorts.iter().all(|cohort| cohort.restore.is_none());
-        let refused = if idle { None } else { self.door(Raise::Edit) };
+        let refused = if self.is_idle() { None } else { self.door(Raise::Edit) };
         if let Some(refusal) = refused {
             self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
             return Some(refusal);
@@ -44,6 +50,11 @@ impl Run<'_> {
         self.follow_tiers();
         self.follow_edits();
         None
+    }
+
+    /// Whether nobody is served the treatment, or will be again after an emergency.
+    fn is_idle(&self) -> bool {
+        !self.status.exposed() && self.status.cohorts.iter().all(|cohort| cohort.restore.is_none())
     }
 
     /// Gives back what an emergency took away.

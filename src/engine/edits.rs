@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::Run;
 use super::position::{Mark, asked_by};
-use crate::api::status::{AskedBy, Check, CohortStatus, Pending, RaiseCause};
-use crate::api::{Percent, Reason};
+use crate::api::status::{AskedBy, Check, CohortStatus, Exposure, Pending, RaiseCause};
+use crate::api::{MicroTime, Percent, Reason};
 
 impl Run<'_> {
     /// Cohorts that no longer admit the rollout's tier are raised no more; those that do again become pending.
@@ -17,15 +17,19 @@ impl Run<'_> {
             let Some(cohort) = self.status.cohorts.get(i) else { continue };
             let Some(declared) = plan.cohort(&cohort.name) else { continue };
             let admitted = plan.admits(declared);
-            let due = self.due(&cohort.name);
+            let raised = admitted && cohort.tier_refused && cohort.asked > cohort.served;
+            let name = cohort.name.clone();
+            if raised {
+                self.expose();
+            }
+            let due = self.due(&name);
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             if !admitted {
                 cohort.pending = None;
                 cohort.tier_refused = cohort.asked > cohort.served;
             } else if cohort.tier_refused {
                 cohort.tier_refused = false;
-                let raise = cohort.asked > cohort.served;
-                cohort.pending = raise.then(|| pending(cohort.asked, due, RaiseCause::Edit));
+                cohort.pending = raised.then(|| pending(cohort.asked, due, RaiseCause::Edit));
             }
         }
     }
@@ -54,7 +58,7 @@ impl Run<'_> {
         }
     }
 
-    fn edited(&self, cohort: &CohortStatus, ask: Percent, by: AskedBy) -> CohortStatus {
+    fn edited(&mut self, cohort: &CohortStatus, ask: Percent, by: AskedBy) -> CohortStatus {
         let mut edited = CohortStatus { asked: ask, asked_by: Some(by), ..cohort.clone() };
         if ask < cohort.asked {
             edited.served = cohort.served.min(ask);
@@ -69,11 +73,23 @@ impl Run<'_> {
             let admitted = self.plan.cohort(&cohort.name).is_some_and(|declared| self.plan.admits(declared));
             let raise = ask > cohort.served;
             edited.tier_refused = raise && !admitted;
+            if raise && admitted {
+                self.expose();
+            }
             edited.pending =
                 (raise && admitted).then(|| pending(ask, self.due(&cohort.name), RaiseCause::Edit));
         }
         edited.tier_refused = edited.tier_refused && edited.asked > edited.served;
         edited
+    }
+
+    /// An edit that makes an entered step raise is the attempt's first exposure, if there was none: the cohorts' delays
+    /// count from then on.
+    fn expose(&mut self) {
+        let now = MicroTime::from(self.now);
+        // The clock has stood since a pause began, and moves on by the whole pause when that ends.
+        let delay_from = self.status.paused_since.unwrap_or(now);
+        self.status.first_exposure.get_or_insert(Exposure { at: now, delay_from });
     }
 
     /// What the last step at or before the position that names the cohort asks for it.
