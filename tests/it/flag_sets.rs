@@ -52,7 +52,7 @@ async fn one_file_holds_the_rollouts_the_static_flags_and_the_metadata() {
     let set = object(
         "FlagSet",
         "app",
-        "{outputs: [{configMap: app-flags, key: my.flags.json}, {configMap: app-copy}], cohortSetRef: {name: users}, metadata: {team: web}, flags: {banner: {state: ENABLED, variants: {a: x, b: y}, defaultVariant: a}}}",
+        "{outputs: [{configMap: app-flags, key: my.flags.json}, {configMap: app-copy}], cohortSetRef: {name: users}, metadata: {team: web}, flags: {banner: {state: ENABLED, variants: {a: blue, b: red}, defaultVariant: a}}}",
     );
     create(
         &space,

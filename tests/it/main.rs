@@ -10,6 +10,7 @@
 
 mod admission;
 mod apps;
+mod audiences;
 mod beginnings;
 mod bounds;
 mod cli;
@@ -21,6 +22,8 @@ mod outage;
 mod purity;
 mod quiet;
 mod sandbox;
+mod status;
+mod steps_together;
 mod stored_invalid;
 mod support;
 mod thin_path;
