@@ -32,7 +32,7 @@ pub fn check(input: &Input, typed: &Typed<'_>, problems: &mut Vec<Problem>) {
 
 fn check_cohort_set(item: &Item<'_, CohortSet>, problems: &mut Vec<Problem>) {
     let mut errors = Vec::new();
-    plan::check_cohorts("spec.cohorts", &item.typed.spec.cohorts, &mut errors);
+    plan::check_cohort_set(&item.typed.spec, &mut errors);
     add(item, errors, problems);
     check_shares(item.object, &item.typed.spec.cohorts, problems);
 }
@@ -64,8 +64,8 @@ pub fn check_shares(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Prob
 fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     let spec = &item.typed.spec;
     let mut errors = Vec::new();
-    let zone = spec.time_zone.as_deref().and_then(|name| plan::zone(name, "spec.timeZone", &mut errors));
-    plan::check_times("spec", &spec.windows, &spec.freezes, &mut errors);
+    plan::check_flag_set(spec, &mut errors);
+    let zone = spec.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
     let gate = TimeGate {
         lists: vec![WindowList { zone: zone.unwrap_or(TimeZone::UTC), windows: spec.windows.clone() }],
         freezes: Vec::new(),

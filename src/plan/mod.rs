@@ -20,7 +20,6 @@ pub mod time_gate;
 
 pub use audience::{Audience, AudienceCohort};
 pub use compile::{check_cohort_set, check_flag_set, compile};
-pub(crate) use compile::{check_cohorts, check_times, zone};
 pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
 pub use feature::feature_alone;

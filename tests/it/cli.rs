@@ -288,16 +288,14 @@ fn crds_are_the_ones_in_the_repository() {
     for name in names {
         let file = format!("sluice.dev_{name}.yaml");
         let kept = std::fs::read_to_string(format!("crds/{file}")).unwrap();
-        assert_eq!(
-            std::fs::read_to_string(into.join(&file)).unwrap(),
-            kept,
-            "crds/{file} is out of date: run `sluice crds --dir crds`"
-        );
+        // No assert_eq: thousands of lines say less than this.
+        let new = std::fs::read_to_string(into.join(&file)).unwrap();
+        assert!(new == kept, "crds/{file} is out of date: run `sluice crds --dir crds`");
         stream.push_str(&format!("---\n{kept}"));
     }
     assert_eq!(std::fs::read_dir("crds").unwrap().count(), names.len());
     assert_eq!(std::fs::read_dir(&into).unwrap().count(), names.len());
-    assert_eq!(sluice(&["crds"]).out, stream);
+    assert!(sluice(&["crds"]).out == stream, "the stream differs from the files");
 }
 
 #[test]
