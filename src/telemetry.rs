@@ -62,6 +62,7 @@ pub struct Metrics {
     status_writes: Counter,
     file_writes: Family<ByOutcome, Counter>,
     file_write_seconds: Histogram,
+    deliveries: Counter,
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
@@ -75,6 +76,7 @@ impl Default for Metrics {
             status_writes: Counter::default(),
             file_writes: Family::default(),
             file_write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            deliveries: Counter::default(),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
@@ -91,6 +93,11 @@ impl Metrics {
         registry.register("status_writes", "Writes of a FeatureRollout's status", self.status_writes.clone());
         registry.register("file_writes", "Writes of a file by outcome", self.file_writes.clone());
         registry.register("file_write_seconds", "Time of a write of a file", self.file_write_seconds.clone());
+        registry.register(
+            "deliveries",
+            "Revisions of rollouts that a file was written with or, after a start, found to hold",
+            self.deliveries.clone(),
+        );
         registry.register(
             "step_lateness_seconds",
             "Time from when a step was due until it was decided",
@@ -116,6 +123,11 @@ impl Metrics {
     pub fn file_written(&self, ok: bool, seconds: f64) {
         self.file_writes.get_or_create(&by(ok)).inc();
         self.file_write_seconds.observe(seconds);
+    }
+
+    /// Counts a revision that a file is now known to hold.
+    pub fn delivered(&self) {
+        self.deliveries.inc();
     }
 
     /// Notes how many seconds after its due time a step was decided.

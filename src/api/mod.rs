@@ -1,5 +1,10 @@
 //! The kinds of `sluice.dev/v1alpha1`, and the values they are made of.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column of a kind repeats the names of its parts"
+)]
+
 use kube::CustomResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -39,3 +39,37 @@ fn files() -> Result<Vec<(String, String)>, Failure> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::files;
+    use crate::cli::yaml::documents;
+
+    /// Whole floats as integers: `100.0` and `100` are one number in JSON.
+    fn whole(value: Value) -> Value {
+        match value {
+            Value::Number(number) => match number.as_f64().filter(|f| f.fract() == 0.0) {
+                Some(float) => Value::from(float as i64),
+                None => Value::Number(number),
+            },
+            Value::Array(items) => items.into_iter().map(whole).collect(),
+            Value::Object(map) => map.into_iter().map(|(key, value)| (key, whole(value))).collect(),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn kubectl_reads_back_what_was_meant_and_can_keep_a_copy_in_an_annotation() {
+        let crds = crate::api::all_crds();
+        for ((name, text), crd) in files().unwrap().iter().zip(&crds) {
+            let documents = documents(text);
+            assert_eq!(documents.len(), 1, "{name}");
+            assert!(documents[0].problems.is_empty(), "{name}: {:?}", documents[0].problems);
+            assert_eq!(documents[0].value, whole(serde_json::to_value(crd).unwrap()), "{name}");
+            // kubectl's client-side apply keeps a copy in an annotation, which holds 256 KiB.
+            assert!(text.len() < 200_000, "{name} has {} bytes", text.len());
+        }
+    }
+}

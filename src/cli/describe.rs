@@ -186,3 +186,6 @@ fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {
 fn second(at: MicroTime) -> String {
     format!("{:.0}", at.timestamp())
 }
+
+#[cfg(test)]
+mod tests;

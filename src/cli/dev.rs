@@ -39,7 +39,7 @@ pub struct Args {
 
 /// Runs until Ctrl-C.
 pub fn run(args: Args) -> Result<(), Failure> {
-    start_logging(args.log_format, "warn,sluice=info");
+    start_logging(args.log_format, "warn,sluice=info,kube_client=off");
     runtime()?.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(end_on_signal(shutdown.clone()));
@@ -92,15 +92,16 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     }
 }
 
-/// The clock of the demo begins just before its first rollout does; otherwise now.
+/// The clock of the demo begins a few seconds before something happens; otherwise now.
 fn clock(speed: u32, demo: bool, objects: &[dev_objects::Object]) -> Clock {
-    let start = objects.iter().filter_map(dev_objects::Object::start_at).min().filter(|_| demo);
-    match (start, speed) {
+    let now = super::now();
+    let first = if demo { dev_objects::first_change(objects, now) } else { None };
+    match (first, speed) {
         (None, 1) => Clock::system(),
-        (None, speed) => Clock::accelerated(super::now(), speed),
-        (Some(start), speed) => {
-            let lead = jiff::SignedDuration::from_secs(5 * i64::from(speed));
-            Clock::accelerated(start.saturating_sub(lead).unwrap_or(Timestamp::MIN), speed)
+        (None, speed) => Clock::accelerated(now, speed),
+        (Some(first), speed) => {
+            let lead = jiff::SignedDuration::from_secs(10 * i64::from(speed));
+            Clock::accelerated(first.saturating_sub(lead).unwrap_or(Timestamp::MIN), speed)
         }
     }
 }

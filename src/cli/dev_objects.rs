@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::input::{Input, InputArgs, Kind, load};
-use crate::api::{GROUP, MicroTime, VERSION};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, VERSION};
+use crate::engine::timeline::timeline;
 use crate::error::{Fault, call, chain};
+use crate::plan::{self, Refs};
 
 /// The playbook example, so that an installed binary can show it anywhere.
 const EXAMPLE: [(&str, &str); 6] = [
@@ -37,7 +41,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
     let input = if files.is_empty() {
         let mut input = Input::default();
         for (name, text) in EXAMPLE {
-            input.add(name, text);
+            input.add(name, text, true);
         }
         input
     } else {
@@ -67,10 +71,8 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
 }
 
 impl Object {
-    /// `schedule.startAt` of a rollout.
-    pub fn start_at(&self) -> Option<jiff::Timestamp> {
-        let start = self.value.pointer("/spec/schedule/startAt")?.clone();
-        serde_json::from_value::<MicroTime>(start).ok().map(MicroTime::timestamp)
+    fn typed<K: DeserializeOwned>(&self, kind: Kind) -> Option<K> {
+        (self.kind == kind).then(|| serde_json::from_value(self.value.clone()).ok()).flatten()
     }
 
     /// Applies it as a GitOps tool would.
@@ -82,6 +84,27 @@ impl Object {
             Failure::Cluster(format!("{} {}: {}", self.kind.as_str(), self.name, chain(&fault)))
         })
     }
+}
+
+/// When the first of the rollouts first changes what is served, if all goes well.
+pub fn first_change(objects: &[Object], now: Timestamp) -> Option<Timestamp> {
+    let find = |kind, namespace: &str, name: &str| {
+        objects
+            .iter()
+            .find(|object| object.kind == kind && object.namespace == namespace && object.name == name)
+    };
+    let first = |object: &Object| {
+        let rollout: FeatureRollout = object.typed(Kind::FeatureRollout)?;
+        let flag_set: Option<FlagSet> = rollout.spec.flag_set_ref.as_ref().and_then(|reference| {
+            find(Kind::FlagSet, &object.namespace, &reference.name)?.typed(Kind::FlagSet)
+        });
+        let cohort_set: Option<CohortSet> = plan::cohort_set_name(&rollout, flag_set.as_ref())
+            .and_then(|name| find(Kind::CohortSet, &object.namespace, name)?.typed(Kind::CohortSet));
+        let refs = Refs { flag_set: flag_set.as_ref(), cohort_set: cohort_set.as_ref() };
+        let plan = plan::compile(&rollout, refs).ok()?;
+        timeline(&plan, now).entries.first().map(|entry| entry.at)
+    };
+    objects.iter().filter_map(first).min()
 }
 
 /// Creates a namespace unless it is there.

@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let input = input::load(&args.input)?;
     let checked = check::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
-    let files = flag_files(&checked, now, args.at.unwrap_or(now));
+    let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = file_with(files, args)?;
     let audience = file.members.get(args.flag.as_str()).map(|plan| &plan.audience);
     let evaluation = flags::evaluate(&file.file, &args.flag, &context, audience)

@@ -32,7 +32,7 @@ pub struct InputArgs {
 pub struct Input {
     /// The objects of `sluice.dev` in the order of files and documents.
     pub objects: Vec<Object>,
-    /// Files that hold documents.
+    /// Files that hold manifests, of whatever group.
     pub files: usize,
     /// What is wrong with the texts, and with documents that are no object at all.
     pub problems: Vec<Problem>,
@@ -155,7 +155,7 @@ pub fn load(args: &InputArgs) -> Result<Input, Failure> {
     for path in files(&args.files)? {
         let name = path.display().to_string();
         let text = read(&path).map_err(|error| Failure::Input(format!("{name}: {error}")))?;
-        input.add(&name, &text);
+        input.add(&name, &text, args.files.contains(&path));
     }
     if let Some(namespace) = &args.namespace {
         input.objects.retain(|object| object.namespace == *namespace);
@@ -220,13 +220,20 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 impl Input {
-    /// Adds the documents of a text.
-    pub fn add(&mut self, file: &str, text: &str) {
+    /// Adds the documents of a text; `named` tells a file that was named from one that was found in a folder.
+    pub fn add(&mut self, file: &str, text: &str, named: bool) {
         let file: Rc<str> = file.into();
         let documents = yaml::documents(text.trim_start_matches('\u{feff}'));
-        self.files += usize::from(!documents.is_empty());
+        let mut counted = false;
         for document in documents {
             let document = Rc::new(document);
+            // Folders hold other things too: a package.json is no forgotten manifest.
+            let of_kubernetes = ["apiVersion", "kind", "metadata", "spec"];
+            let manifest = of_kubernetes.iter().any(|key| document.value.get(key).is_some());
+            if !named && !manifest && !document.value.is_null() {
+                continue;
+            }
+            self.files += usize::from(!std::mem::replace(&mut counted, true));
             let before = self.objects.len();
             self.add_value(&file, &document, String::new(), &document.value);
             let object = match self.objects.get(before) {

@@ -29,6 +29,7 @@ mod summary;
 mod table;
 mod typed;
 mod watch;
+mod wording;
 mod world;
 mod yaml;
 

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use super::input::{self, InputArgs};
 use super::world::{choose, flag_files};
 use super::{Failure, check};
-use crate::flags;
 
 /// Arguments of `sluice render`.
 #[derive(clap::Args, Debug)]
@@ -28,7 +27,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let input = input::load(&args.input)?;
     let checked = check::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
-    let files = flag_files(&checked, now, args.at.unwrap_or(now));
+    let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = choose(&files, args.flag_set.as_deref())?;
-    super::print(&flags::compose(&file.file))
+    super::print(&file.text)
 }

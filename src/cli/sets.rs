@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use super::check::missing;
 use super::input::{Input, Kind, Object};
@@ -75,17 +74,21 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     if errors.is_empty() && !opens {
         errors.push(FieldError::new("spec.windows", "never open"));
     }
-    for (key, body) in &spec.flags {
-        if let Err(error) = flags::schema::validate_flag(body) {
-            errors
-                .push(FieldError::new(format!("spec.flags.{key}"), format!("is no flag of flagd: {error}")));
-        }
-    }
-    for (key, value) in &spec.metadata {
-        if !matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)) {
-            let message = "metadata are strings, numbers and booleans";
-            errors.push(FieldError::new(format!("spec.metadata.{key}"), message));
-        }
+    // The writer itself says what it would leave out.
+    let info = flags::SetInfo {
+        statics: spec.flags.clone(),
+        metadata: spec.metadata.clone(),
+        ..flags::SetInfo::default()
+    };
+    let merge = flags::Merge {
+        live: &flags::Live::Missing,
+        last_good: None,
+        set: Some(&info),
+        candidates: &[],
+        living: None,
+    };
+    for (path, why) in flags::merge(&merge).refused {
+        errors.push(FieldError::new(path.replace('[', ".").replace(']', ""), why));
     }
     for (i, output) in spec.outputs.iter().flatten().enumerate() {
         let earlier = spec.outputs.iter().flatten().take(i);

@@ -18,36 +18,78 @@ pub struct FlagFile<'c> {
     pub namespace: &'c str,
     /// The file.
     pub file: flags::File,
+    /// Its bytes.
+    pub text: String,
     /// The plans of the rollouts in it, by flag key.
     pub members: BTreeMap<&'c str, &'c Plan>,
 }
 
+/// What goes into a file.
+#[derive(Default)]
+struct Parts<'c> {
+    set: Option<flags::SetInfo>,
+    plans: Vec<&'c Plan>,
+}
+
 /// The files at `at`, by namespace and name; rollouts without a start begin at `now`.
-pub fn flag_files<'c>(checked: &'c Checked<'_>, now: Timestamp, at: Timestamp) -> Vec<FlagFile<'c>> {
-    let mut files: BTreeMap<(&str, &str, bool), FlagFile<'c>> = BTreeMap::new();
+///
+/// # Errors
+/// A file that does not take all of its flags: it would be too large.
+pub fn flag_files<'c>(
+    checked: &'c Checked<'_>,
+    now: Timestamp,
+    at: Timestamp,
+) -> Result<Vec<FlagFile<'c>>, Failure> {
+    let mut parts: BTreeMap<(&str, &str), Parts<'c>> = BTreeMap::new();
     for ((namespace, name), item) in &checked.typed.flag_sets {
-        let mut file = flags::File::default();
-        file.set_statics(item.typed.spec.flags.clone());
-        file.set_metadata(item.typed.spec.metadata.clone());
-        files.insert((namespace, name, true), FlagFile { name, namespace, file, members: BTreeMap::new() });
+        let set = flags::SetInfo {
+            uid: stable_uid(namespace, name),
+            generation: 1,
+            statics: item.typed.spec.flags.clone(),
+            metadata: item.typed.spec.metadata.clone(),
+            prune: item.typed.spec.prune.iter().cloned().collect(),
+        };
+        parts.entry((namespace, name)).or_default().set = Some(set);
     }
     for ((namespace, name), plan) in &checked.plans {
         let Some(item) = checked.typed.rollouts.get(&(*namespace, *name)) else { continue };
-        let (file_name, of_set) = match &item.typed.spec.flag_set_ref {
-            Some(reference) => (reference.name.as_str(), true),
-            None => (*name, false),
-        };
-        let file = files.entry((namespace, file_name, of_set)).or_insert_with(|| FlagFile {
-            name: file_name,
-            namespace,
-            file: flags::File::default(),
-            members: BTreeMap::new(),
-        });
-        let fragment = fragment(plan, now, at);
-        file.file.members.insert(fragment.key.clone(), fragment.body);
-        file.members.insert(&plan.feature.key, plan);
+        let reference = item.typed.spec.flag_set_ref.as_ref();
+        let file = reference.map_or(*name, |reference| reference.name.as_str());
+        parts.entry((namespace, file)).or_default().plans.push(plan);
     }
-    files.into_values().collect()
+    parts.into_iter().map(|((namespace, name), parts)| flag_file(namespace, name, &parts, now, at)).collect()
+}
+
+/// The file as its writer would make it.
+fn flag_file<'c>(
+    namespace: &'c str,
+    name: &'c str,
+    parts: &Parts<'c>,
+    now: Timestamp,
+    at: Timestamp,
+) -> Result<FlagFile<'c>, Failure> {
+    let candidates: Vec<flags::Candidate> =
+        parts.plans.iter().map(|plan| flags::Candidate::Put(fragment(plan, now, at))).collect();
+    let merged = flags::merge(&flags::Merge {
+        live: &flags::Live::Missing,
+        last_good: None,
+        set: parts.set.as_ref(),
+        candidates: &candidates,
+        living: None,
+    });
+    let too_large = |size: usize| {
+        Failure::Input(format!("file {namespace}/{name} would have {size} bytes, which is too many"))
+    };
+    for outcome in &merged.outcomes {
+        if let flags::Outcome::TooLarge { size } = outcome {
+            return Err(too_large(*size));
+        }
+    }
+    if let flags::SetOutcome::TooLarge { size } = merged.set {
+        return Err(too_large(size));
+    }
+    let members = parts.plans.iter().map(|plan| (plan.feature.key.as_str(), *plan)).collect();
+    Ok(FlagFile { name, namespace, file: merged.file, text: merged.text, members })
 }
 
 /// The flag of a rollout at a time. There is no cluster to number revisions and name UIDs: the number of history

@@ -42,6 +42,16 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
+    /// Name and UID of the objects of a namespace that cannot be read: they live all the same.
+    pub fn unreadable(&self, namespace: &str) -> Vec<(String, String)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects
+            .iter()
+            .filter(|((of, _), stored)| of == namespace && stored.0.is_err())
+            .map(|((_, name), stored)| (name.clone(), stored.uid().unwrap_or_default()))
+            .collect()
+    }
+
     /// How many objects are known.
     pub fn len(&self) -> usize {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -18,7 +18,7 @@ pub enum Gathered {
     /// The rollout can be decided on.
     Ready(Box<Observed>),
     /// Somebody must act before it can.
-    Stalled(Stalled),
+    Stalled(Box<Stalled>),
 }
 
 /// Why a rollout cannot be decided on.
@@ -59,7 +59,7 @@ pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered,
         Ok(observed) => Gathered::Ready(Box::new(observed)),
         Err(mut stalled) => {
             stalled.emergency = emergency.then(|| plan::feature_alone(rollout)).flatten();
-            Gathered::Stalled(stalled)
+            Gathered::Stalled(Box::new(stalled))
         }
     })
 }

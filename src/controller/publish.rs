@@ -53,7 +53,8 @@ fn event(ctx: &Context, rollout: &FeatureRollout, entry: &HistoryEntry) -> Event
     let at = if ctx.clock.is_real() { entry.at.timestamp() } else { clock::real_now() };
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{name}.{short}.{}", entry.seq)),
+            // The instant keeps it apart from an entry of the same number before the status was lost.
+            name: Some(format!("{name}.{short}.{}.{:x}", entry.seq, entry.at.timestamp().as_microsecond())),
             namespace: rollout.namespace(),
             ..ObjectMeta::default()
         },

@@ -61,6 +61,7 @@ impl Run<'_> {
             {
                 raised.push(format!("{} {} → {restore}", cohort.name, cohort.served));
                 cohort.served = restore;
+                cohort.tier_refused &= cohort.asked > cohort.served;
             }
         }
         if !raised.is_empty() {
@@ -112,7 +113,12 @@ impl Run<'_> {
             let last = self.last_missed(next);
             let asks = self.combined_asks(next, last);
             let raises = self.raises(&asks);
-            let raise = if raises { Raise::Step(step) } else { Raise::StillStep(step) };
+            // Judged by each step of the range: what a later one asks must not open the door for an earlier one.
+            let raise = if raises || (next..=last).any(|i| self.raises(&self.combined_asks(i, i))) {
+                Raise::Step(step)
+            } else {
+                Raise::StillStep(step)
+            };
             if let Some(refusal) = self.door(raise) {
                 return Some(refusal);
             }
@@ -199,6 +205,9 @@ impl Run<'_> {
         }
         if ask < before {
             cohort.served = cohort.served.min(ask);
+            // What an emergency took away comes back no higher than this either.
+            cohort.restore =
+                cohort.restore.map(|restore| restore.min(ask)).filter(|restore| !restore.is_zero());
         }
         if ask > cohort.served {
             cohort.pending = Some(pending(ask, due, RaiseCause::Step));

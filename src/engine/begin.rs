@@ -1,6 +1,6 @@
 //! Beginnings: fresh, rebuilt, restored, adopted; and new attempts.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Live, Run};
 use crate::api::status::{AudienceRef, CohortStatus, Pause, PauseCause, Position};
@@ -111,7 +111,10 @@ impl Run<'_> {
     fn position_of(&self, live: &Live) -> Option<Position> {
         let step = self.plan.steps.iter().find(|step| {
             step.phase == live.phase
-                && (step.name.as_deref() == Some(live.step.as_str()) || step.number.to_string() == live.step)
+                && match &step.name {
+                    Some(name) => *name == live.step,
+                    None => step.number.to_string() == live.step,
+                }
         })?;
         Some(Position {
             phase: step.phase.clone(),
@@ -184,7 +187,8 @@ impl Run<'_> {
         match (self.status.paused_since, paused) {
             (None, true) => self.status.paused_since = Some(self.now.into()),
             (Some(since), false) => {
-                let paused_for = self.now.duration_since(since.timestamp());
+                // Another leader's clock may run behind: nothing is due earlier for that.
+                let paused_for = self.now.duration_since(since.timestamp()).max(SignedDuration::ZERO);
                 let moved = |time: MicroTime| -> MicroTime {
                     time.timestamp().saturating_add(paused_for).unwrap_or(Timestamp::MAX).into()
                 };

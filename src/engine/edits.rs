@@ -58,7 +58,8 @@ impl Run<'_> {
         let mut edited = CohortStatus { asked: ask, asked_by: Some(by), ..cohort.clone() };
         if ask < cohort.asked {
             edited.served = cohort.served.min(ask);
-            edited.restore = cohort.restore.map(|restore| restore.min(ask));
+            edited.restore =
+                cohort.restore.map(|restore| restore.min(ask)).filter(|restore| !restore.is_zero());
             edited.pending = cohort
                 .pending
                 .as_ref()
@@ -96,10 +97,28 @@ impl Run<'_> {
 
     /// Earliest instant at which this cohort may be raised: its delay after first exposure, at least now.
     pub(super) fn due(&self, name: &str) -> Timestamp {
+        self.delay_end(name).map_or(self.now, |end| end.max(self.now))
+    }
+
+    /// When the cohort's delay after first exposure is over, on the rollout clock.
+    fn delay_end(&self, name: &str) -> Option<Timestamp> {
         let delay = self.plan.cohort(name).map(|cohort| self.plan.delay(cohort)).unwrap_or_default();
-        let from = self.status.first_exposure.map(|exposure| exposure.delay_from.timestamp());
-        let due = from.and_then(|from| from.saturating_add(delay).ok()).unwrap_or(self.now);
-        due.max(self.now)
+        self.status.first_exposure?.delay_from.timestamp().saturating_add(delay).ok()
+    }
+
+    /// Delays apply at once when they are edited: what is pending is due when the delay of now is over.
+    pub(super) fn follow_delays(&mut self) {
+        for i in 0..self.status.cohorts.len() {
+            let Some(cohort) = self.status.cohorts.get(i) else { continue };
+            let Some(pending) = &cohort.pending else { continue };
+            // What was due before may wait for something else: it stays due. What was asked for in a pause was
+            // moved on by the whole pause: it is due now at the latest.
+            let passed = pending.due.timestamp().min(self.due(&cohort.name));
+            let due = self.delay_end(&cohort.name).map_or(passed, |end| end.max(passed));
+            if let Some(pending) = self.status.cohorts.get_mut(i).and_then(|cohort| cohort.pending.as_mut()) {
+                pending.due = due.into();
+            }
+        }
     }
 
     /// Moves to the edited audience. What is served stays with each cohort's name.

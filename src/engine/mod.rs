@@ -95,6 +95,7 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
     run.relocate();
     run.keep_the_clock();
     run.follow_tiers();
+    run.follow_delays();
     run.follow_edits();
     run.advance();
     let wake_at = run.wake_at();

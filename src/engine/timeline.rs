@@ -1,12 +1,9 @@
 //! The whole course of a rollout if all goes well, by the same decisions that the controller takes.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
-use super::position::{Mark, asked_by};
+use super::position::{self, Mark};
 use super::{Facts, decide};
-use crate::api::status::AskedBy;
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::plan::{Approval, Plan};
 
@@ -99,25 +96,16 @@ fn walk(
     let mut status = FeatureRolloutStatus::default();
     for _ in 0..MOST_DECISIONS {
         let before = status.clone();
-        let mut entered = BTreeSet::new();
         let wake_at = loop {
             let decision = decide(&plan, &status, &facts, at);
             let stable = decision.status == status;
             status = decision.status;
-            if let Some(position) = &status.position {
-                entered.insert((position.phase.clone(), position.number));
-            }
             if stable {
                 break decision.wake_at;
             }
         };
-        if let Some(before_position) = &before.position
-            && status.position.as_ref().is_some_and(|now| now.entered_at == before_position.entered_at)
-        {
-            entered.remove(&(before_position.phase.clone(), before_position.number));
-        }
         if before.is_begun() || at >= start {
-            each_change(&plan, &before, &status, &entered, at, &mut each);
+            each_change(&plan, &before, &status, at, &mut each);
         }
         match wake_at {
             Some(next) if until.is_none_or(|until| next <= until) => at = next,
@@ -131,7 +119,6 @@ fn each_change(
     plan: &Plan,
     before: &FeatureRolloutStatus,
     after: &FeatureRolloutStatus,
-    entered: &BTreeSet<(String, i32)>,
     at: Timestamp,
     each: &mut impl FnMut(Entry),
 ) {
@@ -142,19 +129,21 @@ fn each_change(
             plan.baseline.get(name).copied().unwrap_or_default()
         }
     };
-    let changed: Vec<&AskedBy> = after
+    let asked_by_steps: Vec<usize> = after
         .cohorts
         .iter()
         .filter(|cohort| cohort.served != served_before(&cohort.name))
-        .filter_map(|cohort| cohort.asked_by.as_ref())
+        .filter_map(|cohort| Mark::from(cohort.asked_by.as_ref()?).find(plan))
         .collect();
-    let last = changed.iter().filter_map(|by| Mark::from(*by).find(plan)).max();
-    let Some(step) = last.and_then(|i| plan.steps.get(i)) else { return };
-    let by_step = changed.iter().any(|by| entered.contains(&(by.phase.clone(), by.number)));
+    let last = asked_by_steps.iter().max();
+    let Some(step) = last.and_then(|i| plan.steps.get(*i)) else { return };
+    // Every step beyond the one stood at before has been entered now, missed ones in between too.
+    let stood_at = before.position.as_ref().and_then(|position| Mark::from(position).find_position(plan));
+    let by_step = asked_by_steps.iter().any(|i| stood_at.is_none_or(|stood_at| *i > stood_at));
     each(Entry {
         at,
         phase: step.phase.clone(),
-        step: asked_by(step).number,
+        step: position::asked_by(step).number,
         name: step.name.clone(),
         cause: if by_step { Cause::Step } else { Cause::CohortDelay },
         cohorts: after.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),

@@ -38,7 +38,7 @@ pub(super) fn bucket(salt: &str, user: &str) -> u32 {
         hash ^= scramble(last);
     }
     let hash = finish(hash ^ length(&bytes));
-    let bucket = u64::from(hash) * u64::from(Percent::FULL.thousandths()) >> 32;
+    let bucket = (u64::from(hash) * u64::from(Percent::FULL.thousandths())) >> 32;
     u32::try_from(bucket).unwrap_or(u32::MAX)
 }
 

@@ -76,7 +76,7 @@ fn expression(expression: &Expression) -> Value {
         Operator::Lt => compare(&var, "<", values),
         Operator::Lte => compare(&var, "<=", values),
         Operator::SemVer => match values.first().map(|value| version(value)) {
-            Some(Ok((operator, version))) => json!({"sem_ver": [var, operator, version]}),
+            Some(Ok((operator, version))) => string_and(&var, json!({"sem_ver": [var, operator, version]})),
             _ => Value::Bool(false),
         },
     }
@@ -151,6 +151,13 @@ fn compare(var: &Value, operator: &str, values: &[String]) -> Value {
         json!({"in": [{"substr": [text, 0, 1]}, "-0123456789"]}),
         json!({operator: [var, bound]}),
     ])
+}
+
+/// A condition that is asked for strings only. Python makes a version of the number 5, and logs a stack trace for every
+/// user whose attribute is absent.
+fn string_and(var: &Value, condition: Value) -> Value {
+    // Only a string is its own text.
+    all(vec![json!({"===": [{"cat": [var]}, var]}), condition])
 }
 
 fn version(value: &str) -> Result<(&str, &str), String> {

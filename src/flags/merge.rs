@@ -316,4 +316,6 @@ fn orphans(input: &Merge<'_>, file: &File) -> Option<Vec<Orphan>> {
 }
 
 #[cfg(test)]
+mod room_tests;
+#[cfg(test)]
 mod tests;

@@ -58,6 +58,9 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         }
     }
     check_times("spec.schedule", &schedule.windows, &schedule.freezes, &mut errors);
+    if let Some(set) = refs.flag_set {
+        check_times("FlagSet spec", &set.spec.windows, &set.spec.freezes, &mut errors);
+    }
     let time_gate = time_gate(refs, (own_zone, &schedule.windows), set_zone, &schedule.freezes);
     check_opens(&time_gate, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);

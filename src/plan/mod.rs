@@ -204,3 +204,6 @@ pub enum Need {
     /// This phase entered.
     Phase(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,30 @@
 //! Integration tests: one binary, one module a promise.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail where it stands and look at the clock, in its helpers too"
+)]
+
 mod admission;
+mod apps;
 mod audiences;
+mod beginnings;
 mod bounds;
+mod cli;
+mod crash;
+mod dead_ends;
 mod flag_sets;
 mod orphans;
+mod outage;
+mod purity;
+mod quiet;
 mod sandbox;
 mod status;
 mod steps_together;
+mod stored_invalid;
 mod support;
 mod thin_path;
+mod two_controllers;

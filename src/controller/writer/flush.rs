@@ -121,11 +121,18 @@ async fn flush_output(
     let wanted = newest(offers, rebuilt);
     let mut flushed = Flushed::default();
     let (asking, candidates) = check(&wanted, &mut flushed);
+    // Which flag they have, nobody can tell; that they are no orphans' rollouts, their UIDs do.
+    let unreadable = ctx.rollouts.unreadable(&set.namespace).into_iter().map(|(name, uid)| Living {
+        name,
+        uid,
+        key: String::new(),
+    });
     let living: BTreeSet<Living> = ctx
         .index
         .members(set)
         .into_iter()
         .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
+        .chain(unreadable)
         .collect();
     let last_good = ctx.hub.last_good(&map_key);
     let merged = merge(&Merge {

@@ -271,6 +271,9 @@ fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack) {
     let said = (uid.to_owned(), ack);
     let before = ctx.hub.lock().acks.insert(key.clone(), said.clone());
     if before.as_ref() != Some(&said) {
+        if let Ack::Delivered { .. } = said.1 {
+            ctx.metrics.delivered();
+        }
         ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
     }
 }

@@ -1,5 +1,9 @@
 //! What the tests share: one control plane with a controller for those that can share, waiting, and objects.
 
+pub mod bare;
+pub mod process;
+pub mod proxy;
+
 use std::fmt::Debug;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;

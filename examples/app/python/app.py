@@ -1,0 +1,52 @@
+"""Says what users get of a boolean flag, by the official flagd provider.
+
+usage: python app.py FLAG [--watch] < users.jsonl
+"""
+
+import json
+import os
+import queue
+import sys
+
+from openfeature import api
+from openfeature.contrib.provider.flagd import FlagdProvider
+from openfeature.contrib.provider.flagd.config import ResolverType
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEvent
+
+
+def report(client, flag, users):
+    for user in users:
+        attributes = {key: value for key, value in user.items() if key != "targetingKey"}
+        key = user.get("targetingKey")
+        details = client.get_boolean_details(flag, False, EvaluationContext(key, attributes))
+        line = {
+            "targetingKey": key,
+            "value": details.value,
+            "variant": details.variant,
+            "reason": details.reason,
+        }
+        print(json.dumps(line))
+    sys.stdout.flush()
+
+
+def main():
+    arguments = [argument for argument in sys.argv[1:] if argument != "--watch"]
+    path = os.environ.get("FLAGD_OFFLINE_FLAG_SOURCE_PATH")
+    if len(arguments) != 1 or not path:
+        sys.exit(__doc__ + "\nFLAGD_OFFLINE_FLAG_SOURCE_PATH names the mounted file.")
+    users = [json.loads(line) for line in sys.stdin if line.strip()]
+    changes = queue.Queue()
+    api.set_provider_and_wait(
+        FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=path)
+    )
+    client = api.get_client()
+    client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, changes.put)
+    report(client, arguments[0], users)
+    while "--watch" in sys.argv:
+        changes.get()
+        report(client, arguments[0], users)
+    api.shutdown()
+
+
+main()

@@ -1,0 +1,105 @@
+//! What people read of a rollout, by the states that the engine makes.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::describe;
+use crate::api::FeatureRollout;
+use crate::cli::summary::{Summary, as_table};
+use crate::engine::{Delivery, Facts, Report, decide, report};
+use crate::plan::{Refs, compile};
+
+fn t(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A rollout in the middle of its second step: regular users wait for their delay, casual ones are kept out.
+fn rollout(now: Timestamp) -> FeatureRollout {
+    let mut rollout: FeatureRollout = serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout",
+        "metadata": {"name": "dreams", "namespace": "maya", "generation": 1, "creationTimestamp": "2025-09-01T00:00:00Z"},
+        "spec": {
+            "feature": {"title": "Dreams", "owner": "team-dreams"},
+            "cohorts": [
+                {"name": "early", "share": 10, "match": {"attributes": {"segment": "A"}}},
+                {"name": "regular", "share": 60, "delay": "168h", "match": {"attributes": {"segment": "B"}}},
+                {"name": "casual", "share": 30, "admits": ["Core"]}
+            ],
+            "schedule": {"startAt": "2025-09-08T09:00:00Z"},
+            "phases": [{"name": "ga", "steps": [
+                {"name": "some", "cohorts": {"early": 50}},
+                {"cohorts": {"early": 100, "regular": 25, "casual": 25}, "hold": "48h"},
+                {"name": "all", "week": 3, "cohorts": {"regular": 100}}
+            ]}]
+        }
+    }))
+    .unwrap();
+    let plan = compile(&rollout, Refs::default()).unwrap();
+    let mut status = crate::engine::timeline::state_at(&plan, now, now);
+    let next = decide(&plan, &status, &Facts::favourable("dreams"), now).wake_at;
+    let of = Report { plan: &plan, delivery: Delivery::Done, next, generation: 1, now };
+    report(&mut status, &of);
+    rollout.status = Some(status);
+    rollout
+}
+
+#[test]
+fn says_what_is_served_what_comes_next_and_what_it_waits_for() {
+    let now = t("2025-09-10T09:00:00Z");
+    let text = describe(&rollout(now), now);
+    let expected = "\
+Rollout:     maya/dreams
+Title:       Dreams
+Owner:       team-dreams
+Flag:        dreams in a file of its own
+State:       Holding
+Position:    ga/2 (2/3), entered 2025-09-09T09:00:00Z (24h ago)
+Exposure:    10%
+Next:        2025-09-15T09:00:00Z
+Waits for:   Date: ga/all is due at 2025-09-22T09:00:00Z (until 2025-09-22T09:00:00Z)
+Attempt:     1
+Audience:    AUDIENCE
+Revision:    0, delivered
+
+Cohorts:
+COHORT    SERVED   ASKED   PENDING   WHY           DUE
+early     100%     100%    -         -             -
+regular   0%       25%     25%       CohortDelay   2025-09-15T09:00:00Z
+casual    0%       25%     -         Tier          -
+
+Conditions:
+";
+    let audience = rollout(now).status.unwrap().audience.unwrap().name;
+    let (head, tail) = text.split_at(text.find("TYPE").unwrap());
+    assert_eq!(head, expected.replace("AUDIENCE", &audience));
+    assert!(tail.contains("Ready       True     Holding"), "{tail}");
+    let history = tail.split("History:\n").nth(1).unwrap();
+    let seqs: Vec<&str> = history.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(seqs, ["1", "2", "3"]);
+    assert!(history.contains("entered ga/2 (2/3): early 50% → 100%"), "{history}");
+}
+
+#[test]
+fn an_object_that_nobody_has_seen_is_told_apart() {
+    let mut fresh = rollout(t("2025-09-10T09:00:00Z"));
+    fresh.status = None;
+    assert!(
+        describe(&fresh, t("2025-09-10T09:00:00Z")).contains("State:       not seen by the controller yet\n")
+    );
+}
+
+#[test]
+fn the_summary_has_kubectls_columns_and_what_is_served() {
+    let now = t("2025-09-10T09:00:00Z");
+    let summary = Summary::of(&rollout(now));
+    let expected = "\
+NAME     READY   STATE     PHASE   STEP   EXPOSURE   SERVED                           NEXT                   REASON    AGE
+dreams   True    Holding   ga      2/3    10%        early=100%,regular=0%,casual=0%   2025-09-15T09:00:00Z   Holding   9d
+";
+    let spaces = |text: &str| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    assert_eq!(spaces(&as_table(std::slice::from_ref(&summary), now)), spaces(expected));
+    assert_eq!(
+        summary.line(),
+        "maya/dreams Holding, phase ga, step 2/3, exposure 10%, served early=100%,regular=0%,casual=0%, next 2025-09-15T09:00:00Z"
+    );
+}

@@ -1,0 +1,206 @@
+//! Random rollouts: steps, ramps, dates, holds, windows, freezes, delays, tiers, baselines.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::support::t;
+use crate::api::featurerollout::{
+    ApprovalPolicy, CohortPolicy, Feature, FeatureRolloutSpec, OnMissed, Phase, Ramp, Schedule, Step,
+};
+use crate::api::{Cohort, Duration, FeatureRollout, Freeze, Percent, Tier, Window};
+use crate::plan::{Plan, Refs, compile};
+
+/// Monday; all dates are near it.
+pub const EPOCH: &str = "2025-10-20T00:00:00Z";
+
+/// Some hours after [`EPOCH`].
+pub fn hours(hours: i64) -> Timestamp {
+    t(EPOCH) + SignedDuration::from_hours(hours)
+}
+
+/// The plan of a spec, unless an edit has left it invalid.
+pub fn plan_of(spec: &FeatureRolloutSpec) -> Option<Plan> {
+    compile(&FeatureRollout::new("r", spec.clone()), Refs::default()).ok()
+}
+
+/// Percentages, few enough for equal ones to be frequent.
+pub fn percent() -> impl Strategy<Value = Percent> {
+    select(vec![0, 1, 500, 10_000, 25_000, 50_000, 99_999, 100_000])
+        .prop_map(|thousandths| Percent::from_thousandths(thousandths).unwrap())
+}
+
+/// One of the three names that cohorts have here.
+pub fn cohort_name() -> impl Strategy<Value = String> {
+    select(vec!["a", "b", "c"]).prop_map(str::to_owned)
+}
+
+/// Delays of up to four days, often none.
+pub fn delay() -> impl Strategy<Value = Option<Duration>> {
+    option::of((0..=8i64).prop_map(|half_days| Duration::from_hours(half_days * 12)))
+}
+
+fn cohorts() -> impl Strategy<Value = Vec<Cohort>> {
+    let admits = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some(vec![Tier::Preview])),
+        1 => Just(Some(vec![Tier::Stable, Tier::Core])),
+    ];
+    vec((delay(), admits), 3).prop_map(|drafts| {
+        ["a", "b", "c"]
+            .iter()
+            .zip(drafts)
+            .map(|(name, (delay, admits))| Cohort {
+                name: (*name).to_owned(),
+                share: Percent::from_whole(30),
+                delay,
+                admits,
+                ..Cohort::default()
+            })
+            .collect()
+    })
+}
+
+/// A step; a fifth of them with a name that may not be unique.
+pub fn step() -> impl Strategy<Value = Step> {
+    (
+        btree_map(cohort_name(), percent(), 1..=3),
+        prop_oneof![3 => Just(None), 2 => select(vec![1i64, 6, 24, 30, 72]).prop_map(|h| Some(Duration::from_hours(h)))],
+        prop_oneof![
+            4 => Just((None, None)),
+            2 => (-48i64..400).prop_map(|h| (Some(hours(h).into()), None)),
+            1 => (1i32..=3).prop_map(|week| (None, Some(week))),
+        ],
+        option::weighted(0.2, select(vec!["x", "y", "z"])),
+        any::<prop::sample::Index>(),
+    )
+        .prop_map(|(cohorts, hold, (at, week), name, approve)| Step {
+            name: name.map(str::to_owned),
+            at,
+            week,
+            cohorts,
+            hold,
+            approval: (name.is_some() && approve.index(4) == 0).then_some(ApprovalPolicy::Required),
+        })
+}
+
+fn phase() -> impl Strategy<Value = (Option<Vec<Step>>, Option<Ramp>)> {
+    let ramp = (
+        option::of(Just(vec!["b".to_owned()])),
+        vec(1u32..=20, 1..=4),
+        option::of(select(vec![6i64, 24, 36])),
+    )
+        .prop_map(|(cohorts, rises, every)| {
+            let mut reached = 0;
+            let percents = rises
+                .into_iter()
+                .map(|rise| {
+                    reached += rise;
+                    Percent::from_whole(reached).unwrap()
+                })
+                .collect();
+            Ramp { cohorts, percents, every: every.map(Duration::from_hours) }
+        });
+    prop_oneof![
+        3 => vec(step(), 1..=4).prop_map(|steps| (Some(steps), None)),
+        1 => ramp.prop_map(|ramp| (None, Some(ramp))),
+    ]
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    use crate::api::Day::{Fri, Mon, Sun, Thu, Tue, Wed};
+    let days = select(vec![None, Some(vec![Mon, Tue, Wed, Thu]), Some(vec![Sun]), Some(vec![Wed, Fri])]);
+    (days, 0u16..=23, 1u16..=24).prop_map(|(days, from, long)| Window {
+        days,
+        from: format!("{from:02}:30").parse().unwrap(),
+        to: if from + long >= 24 {
+            "24:00".parse().unwrap()
+        } else {
+            format!("{:02}:45", from + long).parse().unwrap()
+        },
+    })
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    (
+        -24i64..96,
+        select(vec![
+            "UTC",
+            "America/Los_Angeles",
+            "Europe/Berlin",
+            "Australia/Lord_Howe",
+            "Pacific/Auckland",
+            "Asia/Kolkata",
+        ]),
+        prop_oneof![2 => Just(vec![]), 1 => vec(window(), 1..=2)],
+        prop_oneof![2 => Just(vec![]), 1 => vec((0i64..300, 1i64..80), 1..=2)],
+        select(vec![OnMissed::OneAtATime, OnMissed::OneAtATime, OnMissed::Latest]),
+    )
+        .prop_map(|(start, zone, windows, freezes, on_missed)| Schedule {
+            start_at: Some(hours(start).into()),
+            time_zone: Some(zone.to_owned()),
+            windows,
+            freezes: freezes
+                .into_iter()
+                .enumerate()
+                .map(|(i, (from, long))| Freeze {
+                    name: format!("f{i}"),
+                    from: hours(from).into(),
+                    to: hours(from + long).into(),
+                })
+                .collect(),
+            on_missed,
+        })
+}
+
+/// A rollout that compiles. Shown as its spec, which YAML readers read.
+#[derive(Clone)]
+pub struct Random {
+    pub spec: FeatureRolloutSpec,
+    pub plan: Plan,
+}
+
+impl std::fmt::Debug for Random {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(&self.spec).unwrap())
+    }
+}
+
+/// A rollout that compiles.
+pub fn rollout() -> impl Strategy<Value = Random> {
+    (
+        cohorts(),
+        vec(phase(), 1..=2),
+        schedule(),
+        prop_oneof![3 => Just(BTreeMap::new()), 1 => btree_map(cohort_name(), percent(), 1..=2)],
+        select(vec![Tier::Stable, Tier::Stable, Tier::Preview]),
+        prop::bool::weighted(0.1),
+    )
+        .prop_filter_map("has a name twice", |(cohorts, phases, schedule, baseline, tier, ignore)| {
+            let spec = FeatureRolloutSpec {
+                feature: Some(Feature { tier, ..Feature::default() }),
+                cohorts: Some(cohorts),
+                cohort_policy: if ignore { CohortPolicy::Ignore } else { CohortPolicy::Apply },
+                baseline,
+                attempt: 1,
+                schedule: Some(schedule),
+                phases: phases
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, (steps, ramp))| Phase { name: format!("p{i}"), steps, ramp, goal: None })
+                    .collect(),
+                ..FeatureRolloutSpec::default()
+            };
+            plan_of(&spec).map(|plan| Random { spec, plan })
+        })
+}
+
+/// How many cases a property runs: `PROPTEST_CASES`, else this many.
+pub fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
+}

@@ -1,0 +1,70 @@
+//! Benchmarks of the controller on a real API server: `cargo bench --bench rollouts -- [SCENARIO]...`.
+//!
+//! Figures, not verdicts: the exit code is 0 whatever they are. What is measured and why: `docs/performance.md`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audit;
+mod controller;
+mod edit;
+mod figures;
+mod machine;
+mod recorder;
+mod steps;
+mod thousand;
+mod world;
+
+use clap::{Parser, ValueEnum};
+
+use figures::{Figures, Output};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// From the PUT of a spec to the ConfigMap's watch event
+    Edit,
+    /// How late single steps are
+    Step,
+    /// A hundred rollouts of one FlagSet that step at once
+    Together,
+    /// A thousand rollouts in twenty FlagSets
+    Thousand,
+}
+
+/// Measures the controller on a control plane of its own.
+#[derive(Parser)]
+struct Args {
+    /// What to measure; default: everything
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    /// Objects that the controller works on at once; default: its own
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u16>,
+    /// Said by `cargo bench` to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let args = Args::parse();
+    let scenarios = if args.scenarios.is_empty() { Scenario::value_variants() } else { &args.scenarios };
+    let before = machine::Machine::read();
+    let mut figures = Figures::default();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        for scenario in scenarios {
+            eprintln!("{scenario:?} ...");
+            let world = world::World::start(args.concurrency).await;
+            match scenario {
+                Scenario::Edit => edit::run(&world, &mut figures).await,
+                Scenario::Step => steps::single(&world, &mut figures).await,
+                Scenario::Together => steps::together(&world, &mut figures).await,
+                Scenario::Thousand => thousand::run(&world, &mut figures).await,
+            }
+            world.stop().await;
+        }
+    });
+    figures.print(args.output, &before, &machine::Machine::read());
+}

@@ -1,0 +1,122 @@
+//! A thousand rollouts in twenty FlagSets: created, verified after a restart, stepping at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::api::ListParams;
+use serde_json::json;
+use sluice::clock;
+
+use crate::audit::{Writes, count};
+use crate::controller::Controller;
+use crate::figures::{Figures, quantile};
+use crate::steps::{lateness, number, step, wait_past};
+use crate::world::{World, rollout};
+
+const ROLLOUTS: usize = 1000;
+const SETS: usize = 20;
+/// From the first create to the steps: enough for the creation, the restart and two times of quiet.
+const LEAD: SignedDuration = SignedDuration::from_secs(90);
+const QUIET: Duration = Duration::from_secs(20);
+/// Revisions that a file was written with, or found to hold.
+const DELIVERIES: &str = "sluice_deliveries_total";
+
+/// Creates, restarts, steps.
+pub async fn run(world: &World, figures: &mut Figures) {
+    let mut controller = world.controller().await;
+    figures.add("thousand", "memory, no objects", None, controller.resident_mib(), "MiB");
+    let sets: Vec<String> = (0..SETS).map(|index| format!("set-{index:02}")).collect();
+    for set in &sets {
+        world.create_flag_set(set).await;
+    }
+    let names: Vec<String> = (0..ROLLOUTS).map(|index| format!("rollout-{index:04}")).collect();
+    let due = clock::real_now() + LEAD;
+    let first = json!({"cohorts": {"everyone": 10}, "hold": "1ms"});
+    let rollouts = names.iter().enumerate().map(|(index, name)| {
+        // Neighbours by name are in different files, as they would be.
+        rollout(name, Some(&sets[index % SETS]), &[first.clone(), step(due, 50)])
+    });
+
+    let audit = world.audit();
+    let begun = clock::monotonic();
+    world.create(rollouts).await;
+    figures.add("thousand", "all created", None, begun.elapsed().as_secs_f64(), "s");
+    until_ready(world).await;
+    figures.add("thousand", "all Ready", Some("< 15"), begun.elapsed().as_secs_f64(), "s");
+    clock::sleep(QUIET).await;
+    print(figures, "creation", &audit.writes());
+    memory(figures, &controller, "after the creation", Some("< 60"));
+
+    let audit = world.audit();
+    controller.kill().await;
+    let mut controller = world.unready_controller();
+    let verified = controller.until(DELIVERIES, number(ROLLOUTS)).await;
+    figures.add("thousand", "restart to all verified", Some("< 2"), verified.as_secs_f64(), "s");
+    clock::sleep(QUIET).await;
+    let writes = audit.writes();
+    figures.add("thousand", "writes of the restart", Some("0"), number(writes.values().sum()), "");
+    print(figures, "restart", &writes);
+    memory(figures, &controller, "after the restart", Some("< 60"));
+
+    steps(world, figures, &names, due).await;
+    memory(figures, &controller, "after the steps", Some("< 60"));
+    controller.kill().await;
+}
+
+async fn steps(world: &World, figures: &mut Figures, names: &[String], due: jiff::Timestamp) {
+    let recorder = world.recorder().await;
+    let audit = world.audit();
+    let spare = due.duration_since(clock::real_now()).as_secs_f64();
+    assert!(
+        spare > 0.0,
+        "everything before the steps took {} s too long: the figures would be wrong",
+        -spare
+    );
+    wait_past(due, QUIET).await;
+    let wanted: BTreeMap<_, _> = names.iter().map(|name| ((name.clone(), 50_000), due)).collect();
+    let found = lateness(&recorder.since(0), &wanted);
+    let missing = found.iter().filter(|late| late.is_none()).count();
+    let mut late: Vec<f64> = found.into_iter().flatten().map(|late| late / 1000.0).collect();
+    let early = late.iter().filter(|late| **late < 0.0).count();
+    figures.add("thousand", "steps never seen", Some("0"), number(missing), "");
+    figures.add("thousand", "steps early", Some("0"), number(early), "");
+    figures.add("thousand", "step lateness, median", Some("< 0.7"), quantile(&mut late, 0.5), "s");
+    figures.add("thousand", "step lateness, p99", Some("< 1.5"), quantile(&mut late, 0.99), "s");
+    figures.add("thousand", "step lateness, most", None, quantile(&mut late, 1.0), "s");
+    let writes = audit.writes();
+    let a_step = number(count(&writes, "featurerollouts/status")) / number(ROLLOUTS);
+    figures.add("thousand", "status writes a step", Some("<= 2"), a_step, "");
+    print(figures, "steps", &writes);
+}
+
+/// Waits until every rollout says that it is delivered.
+async fn until_ready(world: &World) {
+    let begun = clock::monotonic();
+    loop {
+        // From the API server's cache and in one answer, so that looking does not slow down what is looked at.
+        let params = ListParams::default().match_any();
+        let listed = world.rollouts().list(&params).await.unwrap();
+        let ready = |status: &sluice::api::FeatureRolloutStatus| {
+            status.delivered_revision == status.revision
+                && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+        };
+        let count = listed.items.iter().filter(|rollout| rollout.status.as_ref().is_some_and(ready)).count();
+        if count == ROLLOUTS {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "only {count} rollouts became Ready");
+        clock::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn print(figures: &mut Figures, phase: &str, writes: &Writes) {
+    for (what, count) in writes {
+        figures.add("thousand", format!("  {phase}: {what}"), None, number(*count), "");
+    }
+}
+
+fn memory(figures: &mut Figures, controller: &Controller, when: &str, bar: Option<&'static str>) {
+    let what = format!("memory {when} and 20 s");
+    figures.add("thousand", what, bar, controller.resident_mib(), "MiB");
+}

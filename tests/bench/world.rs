@@ -1,0 +1,125 @@
+//! A control plane with the kinds installed, and objects on it.
+
+use std::path::PathBuf;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use sluice::api::{FeatureRollout, FlagSet};
+use sluice::sandbox::{ControlPlane, Options, install_crds};
+
+use crate::audit::Audit;
+use crate::controller::Controller;
+use crate::recorder::Recorder;
+
+/// Name of the user that the controller is, so that the audit log tells its requests from ours.
+pub const CONTROLLER: &str = "bench-controller";
+/// Namespace of all objects.
+pub const NAMESPACE: &str = "bench";
+/// How many clients create objects at the same time.
+const CLIENTS: usize = 16;
+
+/// A control plane of one scenario.
+pub struct World {
+    plane: ControlPlane,
+    pub client: Client,
+    kubeconfig: PathBuf,
+    concurrency: Option<u16>,
+}
+
+impl World {
+    /// Starts a control plane with the kinds and a namespace.
+    pub async fn start(concurrency: Option<u16>) -> World {
+        let options = Options { audit_log: true, ..Options::default() };
+        let plane = ControlPlane::start(options).await.expect("the control plane starts");
+        let client = plane.client().unwrap();
+        install_crds(&client).await.unwrap();
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();
+        Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        let kubeconfig = plane.data_dir().join("controller.kubeconfig");
+        let user = plane.user_kubeconfig(CONTROLLER, &["system:masters"]).unwrap();
+        std::fs::write(&kubeconfig, serde_json::to_vec(&user).unwrap()).unwrap();
+        World { plane, client, kubeconfig, concurrency }
+    }
+
+    /// Ends the control plane.
+    pub async fn stop(self) {
+        self.plane.stop().await.unwrap();
+    }
+
+    /// Starts a controller and waits until it has listed everything.
+    pub async fn controller(&self) -> Controller {
+        let controller = self.unready_controller();
+        controller.until_ready().await;
+        controller
+    }
+
+    /// Starts a controller.
+    pub fn unready_controller(&self) -> Controller {
+        let log = std::env::temp_dir().join("sluice-bench-controller.log");
+        Controller::start(&self.kubeconfig, &log, self.concurrency)
+    }
+
+    /// Records every ConfigMap of the controller from now on.
+    pub async fn recorder(&self) -> Recorder {
+        Recorder::start(self.client.clone()).await
+    }
+
+    /// Counts writes from now on.
+    pub fn audit(&self) -> Audit {
+        Audit::from_here(self.plane.audit_log_path().unwrap().to_path_buf())
+    }
+
+    pub fn rollouts(&self) -> Api<FeatureRollout> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Creates a FlagSet.
+    pub async fn create_flag_set(&self, name: &str) {
+        let object = json!({
+            "apiVersion": "sluice.dev/v1alpha1",
+            "kind": "FlagSet",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {},
+        });
+        let set: FlagSet = serde_json::from_value(object).unwrap();
+        Api::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &set).await.unwrap();
+    }
+
+    /// Creates rollouts, several at the same time.
+    pub async fn create(&self, rollouts: impl IntoIterator<Item = FeatureRollout>) {
+        let clients: Vec<Api<FeatureRollout>> =
+            (0..CLIENTS).map(|_| Api::namespaced(self.plane.client().unwrap(), NAMESPACE)).collect();
+        futures::stream::iter(rollouts.into_iter().enumerate())
+            .for_each_concurrent(CLIENTS, |(index, rollout)| {
+                let api = clients[index % CLIENTS].clone();
+                async move {
+                    api.create(&PostParams::default(), &rollout).await.unwrap();
+                }
+            })
+            .await;
+    }
+}
+
+/// A rollout to one cohort, in a FlagSet or with a file of its own.
+pub fn rollout(name: &str, set: Option<&str>, steps: &[Value]) -> FeatureRollout {
+    let mut object = json!({
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "FeatureRollout",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "feature": {"title": format!("Feature {name}"), "owner": "team-bench"},
+            "cohorts": [
+                {"name": "staff", "share": 5, "match": {"attributes": {"group": "staff"}}},
+                {"name": "everyone", "share": 95},
+            ],
+            "phases": [{"name": "ga", "steps": steps}],
+        },
+    });
+    if let Some(set) = set {
+        object["spec"]["flagSetRef"] = json!({"name": set});
+    }
+    serde_json::from_value(object).unwrap()
+}

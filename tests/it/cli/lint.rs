@@ -1,0 +1,239 @@
+//! Whatever is wrong with a file is said at once, with file, line and field path.
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::{sluice, sluice_with, write};
+
+const HEAD: &str = "apiVersion: sluice.dev/v1alpha1\nkind: FeatureRollout\nmetadata: {name: a}\nspec:\n";
+
+/// The output without its summary, for a rollout with this spec, which begins at line 5.
+fn lint(spec: &str) -> (i32, Vec<String>) {
+    let ran = sluice_with(&["lint", "-f", "-"], &format!("{HEAD}{spec}"));
+    assert_eq!(ran.err, "");
+    let mut lines: Vec<String> = ran.out.lines().map(str::to_owned).collect();
+    lines.pop();
+    (ran.code, lines)
+}
+
+const COHORTS: &str = "  cohorts: [{name: all}]\n";
+const PHASES: &str = "  phases: [{name: ga, ramp: {percents: [100]}}]\n";
+
+#[rstest]
+#[case::unknown_field("  cohort: [{name: all}]\n  cohorts: [{name: all}]\n", PHASES, &["5: error: spec.cohort: there is no such field: did you mean cohorts?"])]
+#[case::deep_unknown_field(COHORTS, "  phases:\n  - name: ga\n    steps:\n    - cohorts: {all: 5}\n      Hold: 1h\n", &["10: error: spec.phases[0].steps[0].Hold: there is no such field: did you mean hold?"])]
+#[case::wrong_type(COHORTS, "  attempt: two\n  phases: {}\n", &[
+    "6: error: spec.attempt: \"two\" is a string where a whole number is needed",
+    "7: error: spec.phases: {} is a map where a list is needed",
+])]
+#[case::missing(COHORTS, "", &["4: error: spec.phases: is missing"])]
+#[case::empty_phases(COHORTS, "  phases: []\n", &["6: error: spec.phases: is empty: at least one is needed"])]
+#[case::empty_steps(COHORTS, "  phases: [{name: ga, steps: []}, {name: b, ramp: {percents: []}}]\n", &[
+    "6: error: spec.phases[0].steps: is empty: at least one is needed",
+    "6: error: spec.phases[1].ramp.percents: is empty: at least one is needed",
+])]
+#[case::neither_steps_nor_ramp(COHORTS, "  phases: [{name: ga}]\n", &["6: error: spec.phases[0]: has neither steps nor a ramp: give exactly one"])]
+#[case::duplicate_names("  cohorts: [{name: all}, {name: all}]\n", "  phases:\n  - {name: ga, ramp: {percents: [5]}}\n  - {name: ga, ramp: {percents: [6]}}\n", &[
+    "5: error: spec.cohorts[1].name: \"all\": is the name of another cohort too",
+    "8: error: spec.phases[1].name: \"ga\": is the name of another phase too",
+])]
+#[case::unknown_cohort(COHORTS, "  phases: [{name: ga, ramp: {cohorts: [some], percents: [100]}}]\n", &["6: error: spec.phases[0].ramp.cohorts[0]: there is no cohort \"some\": the cohorts are all"])]
+#[case::percentages(COHORTS, "  baseline: {all: \"100.001%\"}\n  phases: [{name: ga, ramp: {percents: [101, \"0.0001%\", 0.5, \"75\", -1]}}]\n", &[
+    "6: error: spec.baseline.all: 100.001% is not between 0 and 100 per cent",
+    "7: error: spec.phases[0].ramp.percents[0]: 101 is not between 0 and 100 per cent",
+    "7: error: spec.phases[0].ramp.percents[1]: \"0.0001%\" is finer than 0.001%",
+    "7: error: spec.phases[0].ramp.percents[2]: 0.5 is no percentage: write a whole number such as 75, or a string such as \"0.5%\"",
+    "7: error: spec.phases[0].ramp.percents[3]: \"75\" is no percentage: write a whole number such as 75, or a string such as \"0.5%\"",
+    "7: error: spec.phases[0].ramp.percents[4]: -1 is not between 0 and 100 per cent",
+])]
+#[case::zone(COHORTS, "  schedule: {timeZone: Mars/Base}\n  phases: [{name: ga, ramp: {percents: [100]}}]\n", &["6: error: spec.schedule.timeZone: \"Mars/Base\": is no time zone of the IANA database, such as America/Los_Angeles"])]
+#[case::windows(COHORTS, "  schedule:\n    windows:\n    - {from: \"09:00\", to: \"09:00\"}\n    - {from: \"16:00\", to: \"9:00\"}\n    - {from: \"16:00\", to: \"09:00\"}\n  phases: [{name: ga, ramp: {percents: [100]}}]\n", &[
+    "8: error: spec.schedule.windows[0]: \"09:00 to 09:00\": from must come before to; a window does not cross midnight: write two",
+    "9: error: spec.schedule.windows[1].to: \"9:00\" is no time of day: write one from \"00:00\" to \"24:00\"",
+    "10: error: spec.schedule.windows[2]: \"16:00 to 09:00\": from must come before to; a window does not cross midnight: write two",
+])]
+#[case::week_without_a_start(COHORTS, "  phases: [{name: ga, steps: [{week: 2, cohorts: {all: 5}}]}]\n", &["6: error: spec.phases[0].steps[0].week: \"2\": needs a start: set spec.schedule.startAt"])]
+#[case::times(COHORTS, "  schedule: {startAt: \"2025-09-08T09:00\"}\n  phases: [{name: ga, steps: [{week: 2, hold: 7d, cohorts: {all: 5}}]}]\n", &[
+    "6: error: spec.schedule.startAt: \"2025-09-08T09:00\" is no instant: write one such as 2025-09-08T09:00:00Z",
+    "7: error: spec.phases[0].steps[0].hold: \"7d\" is no duration: write one such as 90s, 10m, 168h or 1h30m",
+])]
+#[case::mixed_variants("  cohorts: [{name: all}]\n  feature: {variants: [{name: enabled, value: true}, {name: disabled, value: blue}]}\n", PHASES, &["6: error: spec.feature.variants[1].value: \"\\\"blue\\\"\": is a string where the first variant is a boolean: all variants are of one type"])]
+#[case::treatment_no_variant("  cohorts: [{name: all}]\n  feature: {treatment: blue}\n", PHASES, &["6: error: spec.feature.treatment: \"blue\": is no variant: name one of enabled, disabled"])]
+#[case::bare_words("  cohorts: [{name: all}]\n  feature:\n    control: off\n    treatment: on\n    variants: [{name: on, value: yes}, {name: off, value: false}]\n", PHASES, &[
+    "7: error: spec.feature.control: off is read as a boolean by kubectl: quote it",
+    "8: error: spec.feature.treatment: on is read as a boolean by kubectl: quote it",
+    "9: error: spec.feature.variants[0].name: on is read as a boolean by kubectl: quote it",
+    "9: error: spec.feature.variants[1].name: off is read as a boolean by kubectl: quote it",
+    "9: warning: spec.feature.variants[0].value: yes is read as a boolean by kubectl: quote it, or write true or false",
+])]
+#[case::no_cohorts("", PHASES, &["4: error: spec.cohorts: there are no cohorts: give cohorts or cohortSetRef, or a FlagSet that names a CohortSet"])]
+#[case::references("  flagSetRef: {name: x}\n  cohortSetRef: {name: z}\n", PHASES, &[
+    "5: error: spec.flagSetRef.name: \"x\": there is no FlagSet of this name in namespace default of the files",
+    "6: error: spec.cohortSetRef.name: \"z\": there is no CohortSet of this name in namespace default of the files",
+])]
+#[case::approvals("  cohorts: [{name: all}]\n  approvals: [{phase: ga, step: 100%}, {phase: ga, step: full}]\n", PHASES, &["6: warning: spec.approvals[1]: there is no step ga/full to approve"])]
+#[case::shares("  cohorts: [{name: a, share: 100}, {name: b, share: \"0.5%\"}]\n", PHASES, &["5: warning: spec.cohorts: the shares add up to 100.5%: exposures will be too high"])]
+#[case::tiers("  cohorts:\n  - {name: a}\n  - {name: b, admits: [Core]}\n", PHASES, &["8: warning: spec.phases[0].ramp: cohort b does not admit tier Stable: it stays at 0%"])]
+#[case::itself("  cohorts: [{name: all}]\n  dependsOn: [{name: a, condition: Completed}, {name: gone, phase: ga}]\n", PHASES, &[
+    "6: error: spec.dependsOn[0].name: \"a\": is the rollout itself",
+    "6: warning: spec.dependsOn[1].name: \"gone\": there is no such rollout in the files: it must be in the cluster",
+])]
+fn says_what_is_wrong_and_where(#[case] before: &str, #[case] after: &str, #[case] expected: &[&str]) {
+    let (code, lines) = lint(&format!("{before}{after}"));
+    let expected: Vec<String> = expected.iter().map(|line| format!("-:{line}")).collect();
+    assert_eq!(lines, expected);
+    assert_eq!(code, i32::from(expected.iter().any(|line| line.contains(": error: "))));
+}
+
+const SETS: &str = r#"apiVersion: sluice.dev/v1alpha1
+kind: FlagSet
+metadata: {name: app, namespace: x}
+spec:
+  cohortSetRef: {name: users}
+  timeZone: Mars/Base
+  windows: [{from: "09:00", to: "10:00"}]
+  metadata: {sluice.dev/mine: 1, list: [1]}
+  flags:
+    banner: {state: ENABLED, variants: {a: true}, defaultVariant: b}
+    search: {state: ENABLED, variants: {a: true}, defaultVariant: a}
+  prune: [other]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: CohortSet
+metadata: {name: users, namespace: x}
+spec:
+  cohorts:
+  - {name: all, share: 60, match: {expressions: [{key: age, operator: Gt, values: [ten]}]}}
+  - {name: all, share: 60}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: search, namespace: x}
+spec:
+  flagSetRef: {name: app}
+  dependsOn: [{name: second, phase: beta}]
+  phases: [{name: ga, ramp: {percents: [100]}}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: second, namespace: x}
+spec:
+  feature: {key: search}
+  flagSetRef: {name: app}
+  dependsOn: [{name: search, condition: Completed}]
+  phases: [{name: ga, ramp: {percents: [100]}}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: second, namespace: x}
+spec: {cohorts: [{name: all}], phases: [{name: ga, ramp: {percents: [100]}}]}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: app, namespace: x}
+spec:
+  cohorts: [{name: all}]
+  schedule:
+    windows: [{days: [Mon], from: "09:00", to: "10:00"}]
+    freezes: [{name: f, from: "2025-01-02T00:00:00Z", to: "2025-01-01T00:00:00Z"}]
+  phases: [{name: ga, ramp: {percents: [100]}}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: Sluice
+metadata: {name: unknown}
+---
+apiVersion: example.com/v1
+kind: Anything
+spec: {on: off}
+---
+spec: {}
+---
+a: [
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: sluice.dev/v1alpha1
+  kind: CohortSet
+  metadata: {name: Upper, namespace: x}
+  spec:
+    cohorts:
+    - name: on
+"#;
+
+/// Severity by file, line and path; the messages are tested where they are made.
+const EXPECTED: &[(usize, &str, &str)] = &[
+    (6, "error", "spec.timeZone"),
+    (8, "error", "spec.metadata.list"),
+    (8, "error", "spec.metadata.sluice.dev/mine"),
+    (10, "error", "spec.flags.banner"),
+    (11, "error", "spec.flags.search"),
+    (18, "warning", "spec.cohorts"),
+    (19, "error", "spec.cohorts[0].match.expressions[0]"),
+    (20, "error", "spec.cohorts[1].name"),
+    (27, "error", "spec.dependsOn[0]"),
+    (27, "error", "spec.dependsOn[0].phase"),
+    (34, "error", "spec.feature.key"),
+    (36, "error", "spec.dependsOn[0]"),
+    (41, "error", "metadata.name"),
+    (46, "error", "metadata.name"),
+    (51, "error", "spec.schedule.freezes[0]"),
+    (54, "error", ""),
+    (62, "error", ""),
+    (64, "error", ""),
+    (71, "error", "metadata.name"),
+    (74, "error", "spec.cohorts[0].name"),
+];
+
+#[test]
+fn objects_are_checked_against_each_other_all_in_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "sets.yaml", SETS);
+    let ran = sluice(&["lint", "-f", &file, "-o", "json"]);
+    assert_eq!(ran.code, 1);
+    let problems = ran.json();
+    let found: Vec<(usize, &str, &str)> = problems
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            assert_eq!(p["file"], json!(file));
+            assert!(p["object"].is_string() && !p["message"].as_str().unwrap().is_empty());
+            (
+                p["line"].as_u64().unwrap() as usize,
+                p["severity"].as_str().unwrap(),
+                p["path"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(found, EXPECTED, "{}", ran.out);
+    let cycle = problems.as_array().unwrap().iter().find(|p| p["line"] == json!(36)).unwrap();
+    assert_eq!(cycle["object"], json!("FeatureRollout x/second"));
+    assert_eq!(
+        cycle["message"],
+        json!("the rollouts wait for each other in a circle: second → search → second")
+    );
+
+    let text = sluice(&["lint", "-f", &file]);
+    assert_eq!(text.out.lines().count(), EXPECTED.len() + 1);
+    assert!(text.out.ends_with("19 errors and 1 warning in 7 objects of 1 file\n"), "{}", text.out);
+}
+
+#[test]
+fn windows_that_never_open_are_found() {
+    let set = "apiVersion: sluice.dev/v1alpha1\nkind: FlagSet\nmetadata: {name: s}\nspec:\n  windows: [{days: [Tue], from: \"09:00\", to: \"10:00\"}]\n---\n";
+    let spec = "  flagSetRef: {name: s}\n  cohorts: [{name: all}]\n  schedule: {windows: [{days: [Mon], from: \"09:00\", to: \"10:00\"}]}\n";
+    let ran = sluice_with(&["lint", "-f", "-"], &format!("{set}{HEAD}{spec}{PHASES}"));
+    let first = ran.out.lines().next().unwrap();
+    assert!(first.starts_with("-:13: error: spec.schedule.windows: never open"), "{}", ran.out);
+    assert_eq!(ran.code, 1);
+}
+
+#[test]
+fn a_clean_file_says_so_and_a_key_may_not_stand_twice() {
+    let (code, lines) = lint(&format!("{COHORTS}{PHASES}"));
+    assert_eq!((code, lines), (0, vec![]));
+    let (code, lines) = lint(&format!("{COHORTS}{PHASES}  suspend: yes\n  suspend: no\n"));
+    assert_eq!(code, 1);
+    assert_eq!(lines, ["-:8: error: spec.suspend: stands twice: the last one would win unseen"]);
+}

@@ -1,0 +1,175 @@
+//! Where the API server says no, or nothing: it is said, the others go on, and it ends by itself.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{DeleteParams, PostParams};
+use kube::config::KubeConfigOptions;
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use sluice::api::{FeatureRollout, FeatureRolloutStatus};
+
+use crate::support::bare::{Recorded, Running, assert_never_fell, bare, bare_space, events};
+use crate::support::proxy::Proxy;
+use crate::support::{Space, eventually, is_ready, pause, ready_reason};
+
+fn ramp(name: &str, every: &str) -> String {
+    format!(
+        "{{metadata: {{name: {name}}}, spec: {{cohorts: [{{name: everyone}}],
+          phases: [{{name: ga, ramp: {{percents: [5, 50, 100], every: {every}}}}}]}}}}"
+    )
+}
+
+fn completed(status: &FeatureRolloutStatus) -> bool {
+    status.completed_at.is_some() && is_ready(status)
+}
+
+fn stalled(status: &FeatureRolloutStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == "Stalled" && condition.status == "True")
+}
+
+fn ready_message(status: &FeatureRolloutStatus) -> String {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.map(|condition| condition.message.clone()).unwrap_or_default()
+}
+
+/// A client of a user who may do what the controller needs in a namespace, but for what is left out.
+async fn limited(space: &Space) -> Client {
+    let kubeconfig = bare().user_kubeconfig(&space.name, &[]).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+async fn grant(space: &Space, map_verbs: &[&str], event_verbs: &[&str]) {
+    let all = json!(["get", "list", "watch", "create", "update", "patch", "delete"]);
+    let rule = |group: &str, resource: &str, verbs: Value| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+    let mut rules = vec![rule("sluice.dev", "*", all.clone()), rule("apps", "controllerrevisions", all)];
+    if !map_verbs.is_empty() {
+        rules.push(rule("", "configmaps", json!(map_verbs)));
+    }
+    if !event_verbs.is_empty() {
+        rules.push(rule("events.k8s.io", "events", json!(event_verbs)));
+    }
+    let role: Role =
+        serde_json::from_value(json!({"metadata": {"name": "controller"}, "rules": rules})).unwrap();
+    let roles = space.api::<Role>();
+    if roles.get_opt("controller").await.unwrap().is_some() {
+        roles.replace("controller", &PostParams::default(), &role).await.unwrap();
+        return;
+    }
+    roles.create(&PostParams::default(), &role).await.unwrap();
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "controller"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "controller"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": space.name}],
+    }))
+    .unwrap();
+    space.api::<RoleBinding>().create(&PostParams::default(), &binding).await.unwrap();
+}
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+const READ_WRITE: [&str; 5] = ["get", "list", "watch", "create", "update"];
+
+#[tokio::test]
+async fn a_forbidden_file_stalls_its_rollout_until_it_is_allowed_again() {
+    let space = bare_space("dead-forbidden").await;
+    grant(&space, &READ_WRITE, &["create"]).await;
+    let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);
+    let recorded = Recorded::start(&space, "gone-on");
+    space.apply::<FeatureRollout>(&ramp("gone-on", "2s")).await.unwrap();
+    space.until("gone-on", "ready", is_ready).await;
+
+    grant(&space, &READ, &["create"]).await;
+    let said = space.until("gone-on", "stalled", stalled).await;
+    assert_eq!(ready_reason(&said), "Forbidden");
+    assert!(ready_message(&said).contains("configmaps"), "{}", ready_message(&said));
+    // A rollout that is new has not even a ConfigMap to be written over.
+    space.apply::<FeatureRollout>(&ramp("new", "1s")).await.unwrap();
+    let new = space.until("new", "stalled", stalled).await;
+    assert_eq!(ready_reason(&new), "Forbidden");
+    // Longer than anything that goes on by itself for a while.
+    pause(11_000).await;
+    let said = space.status("gone-on").await;
+    assert_eq!(said.step.as_deref(), Some("2/3"), "one step ahead of the file at most: {said:#?}");
+
+    grant(&space, &READ_WRITE, &["create"]).await;
+    space.until("gone-on", "completed", completed).await;
+    space.until("new", "completed", completed).await;
+    assert_never_fell(&recorded.of("gone-on"));
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn an_unreadable_file_stalls_its_rollout_until_it_can_be_read() {
+    let space = bare_space("dead-unreadable").await;
+    // Listing is what the controller needs to begin at all.
+    grant(&space, &["list", "watch"], &["create"]).await;
+    let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);
+    space.apply::<FeatureRollout>(&ramp("hidden", "1s")).await.unwrap();
+    let said = space.until("hidden", "stalled", stalled).await;
+    assert_eq!(ready_reason(&said), "Forbidden");
+    grant(&space, &READ_WRITE, &["create"]).await;
+    space.until("hidden", "completed", completed).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn forbidden_events_do_not_hold_the_steps() {
+    let space = bare_space("dead-events").await;
+    grant(&space, &READ_WRITE, &[]).await;
+    let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);
+    space.apply::<FeatureRollout>(&ramp("mute", "1s")).await.unwrap();
+    let done = space.until("mute", "completed", completed).await;
+    assert_eq!(done.history.len(), 5);
+    assert_eq!(events(&space, "mute").await, Vec::<String>::new());
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_strangers_config_map_is_never_taken_and_its_end_is_noticed() {
+    let space = bare_space("dead-stranger").await;
+    let map: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "taken"}, "data": {"flags.json": "mine"}}))
+            .unwrap();
+    let maps = space.api::<ConfigMap>();
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(&ramp("taken", "1s")).await.unwrap();
+    let said = space.until("taken", "stalled", stalled).await;
+    assert_eq!(ready_reason(&said), "Conflict");
+    pause(11_000).await;
+    assert_eq!(maps.get("taken").await.unwrap().data.unwrap()["flags.json"], "mine");
+    maps.delete("taken", &DeleteParams::default()).await.unwrap();
+    space.until("taken", "completed", completed).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_that_is_never_answered_is_given_up_and_holds_nobody_else() {
+    let space = bare_space("dead-silent").await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let controller = Running::over(&proxy);
+    for name in ["file", "status", "event"] {
+        space.apply::<FeatureRollout>(&ramp(name, "4s")).await.unwrap();
+    }
+    for name in ["file", "status", "event"] {
+        space.until(name, "ready", |status| is_ready(status) && status.published_seq > 0).await;
+    }
+    proxy.hang_on(&["/configmaps/file", "/featurerollouts/status/status"]);
+    eventually("both writes hang", async || proxy.hung() >= 2).await;
+    let hung = sluice::clock::monotonic();
+    // Meanwhile another one runs from its beginning to its end.
+    space.apply::<FeatureRollout>(&ramp("other", "500ms")).await.unwrap();
+    space.until("other", "completed", completed).await;
+    assert!(hung.elapsed().as_secs() < 9, "the others do not wait for it");
+    let late = space.until("file", "said to be late", |status| ready_reason(status) == "Retrying").await;
+    assert!(!is_ready(&late));
+    eventually("each is given up and tried again", async || proxy.hung() >= 4).await;
+    assert!(hung.elapsed().as_secs() <= 20, "given up within 10 s, tried again within 5 s");
+    proxy.stop_hanging();
+    for name in ["file", "status", "event"] {
+        let done = space.until(name, "completed", completed).await;
+        let seqs: Vec<i64> = done.history.iter().map(|entry| entry.seq).collect();
+        assert_eq!(seqs, [1, 2, 3, 4, 5], "{name}");
+    }
+    controller.stop().await;
+}

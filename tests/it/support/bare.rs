@@ -1,0 +1,161 @@
+//! A control plane with the kinds installed and no controller: each test runs its own, through a proxy that shows it
+//! nothing but the test's namespace.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::runtime::watcher;
+use kube::{Config, ResourceExt};
+use serde_json::Value;
+use sluice::controller;
+use sluice::sandbox::{ControlPlane, Options, install_crds};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::Space;
+use super::proxy::Proxy;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static PLANE: OnceLock<ControlPlane> = OnceLock::new();
+
+/// The control plane that these tests share; started by the first that asks. It writes an audit log.
+pub fn bare() -> &'static ControlPlane {
+    PLANE.get_or_init(|| {
+        std::thread::spawn(|| RUNTIME.block_on(start())).join().expect("the bare control plane starts")
+    })
+}
+
+async fn start() -> ControlPlane {
+    let plane = ControlPlane::start(Options { audit_log: true, ..Options::default() }).await.unwrap();
+    install_crds(&plane.client().unwrap()).await.unwrap();
+    plane
+}
+
+/// A fresh namespace on the control plane without a controller.
+pub async fn bare_space(name: &str) -> Space {
+    Space::on(bare().client().unwrap(), name).await
+}
+
+/// A controller in this process that ends when dropped.
+pub struct Running {
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// A controller that sees one namespace.
+    pub async fn in_space(space: &Space) -> Running {
+        Running::over(&Proxy::start(space.client.clone(), &space.name).await)
+    }
+
+    /// A controller that uses a proxy.
+    pub fn over(proxy: &Proxy) -> Running {
+        Running::with(proxy.config())
+    }
+
+    /// A controller with a configuration of its own.
+    pub fn with(config: Config) -> Running {
+        let client = controller::client(config).unwrap();
+        let shutdown = CancellationToken::new();
+        let ended = shutdown.clone();
+        let task = tokio::spawn(async move {
+            controller::run(client, controller::Options::default(), ended).await.unwrap();
+        });
+        Running { shutdown, task }
+    }
+
+    /// Ends it in order and waits for that.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Everything that a ConfigMap has held, in order.
+#[derive(Clone, Default)]
+pub struct Recorded(Arc<Mutex<Vec<Value>>>);
+
+impl Recorded {
+    /// Begins to record; the ConfigMap need not exist yet.
+    pub fn start(space: &Space, config_map: &str) -> Recorded {
+        let recorded = Recorded::default();
+        let config = watcher::Config::default().fields(&format!("metadata.name={config_map}"));
+        let api = space.api::<ConfigMap>();
+        let versions = recorded.clone();
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(watcher::watcher(api, config));
+            while let Some(event) = events.next().await {
+                if let Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) = event {
+                    let text = map.data.unwrap_or_default().remove("flags.json").unwrap_or_default();
+                    versions.0.lock().unwrap().push(serde_json::from_str(&text).unwrap());
+                }
+            }
+        });
+        recorded
+    }
+
+    /// Revision and served percentages of a flag, version by version.
+    pub fn of(&self, flag: &str) -> Vec<(i64, BTreeMap<String, f64>)> {
+        let versions = self.0.lock().unwrap();
+        versions.iter().filter_map(|file| served(file, flag)).collect()
+    }
+}
+
+/// Revision and served percentages of a flag, by the metadata that the file carries.
+pub fn served(file: &Value, flag: &str) -> Option<(i64, BTreeMap<String, f64>)> {
+    let live = sluice::flags::parse(&file.to_string()).ok()?.live(flag)?;
+    let percent = |percent: sluice::api::Percent| f64::from(percent.thousandths()) / 1000.0;
+    Some((live.revision, live.served.into_iter().map(|(name, value)| (name, percent(value))).collect()))
+}
+
+/// Asserts that no version of a flag is older than one before, and that nothing served ever fell.
+pub fn assert_never_fell(versions: &[(i64, BTreeMap<String, f64>)]) {
+    for pair in versions.windows(2) {
+        let ((before, served), (after, now)) = (&pair[0], &pair[1]);
+        assert!(after >= before, "revision {after} after {before}: {versions:?}");
+        for (cohort, percent) in served {
+            assert!(now[cohort] >= *percent, "{cohort} fell: {versions:?}");
+        }
+    }
+}
+
+/// The events of a rollout as `reason: note`, in the order of their history entries.
+pub async fn events(space: &Space, rollout: &str) -> Vec<String> {
+    let mut events = space.api::<Event>().list(&ListParams::default()).await.unwrap().items;
+    events.retain(|event| event.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(rollout));
+    events.sort_by_key(|event| (event.event_time.as_ref().map(|time| time.0), event.name_any()));
+    events
+        .into_iter()
+        .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.note.unwrap_or_default()))
+        .collect()
+}
+
+/// Writes of sluice in a namespace by the audit log: verb, resource with subresource, name, HTTP code.
+pub fn audited_writes(plane: &ControlPlane, namespace: &str) -> Vec<(String, String, String, i64)> {
+    let log = std::fs::read_to_string(plane.audit_log_path().unwrap()).unwrap();
+    let needle = format!("\"namespace\":\"{namespace}\"");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    log.lines()
+        .filter(|line| line.contains(&needle))
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|event| {
+            ["create", "update", "patch", "delete"].contains(&event["verb"].as_str().unwrap_or_default())
+        })
+        .map(|event| {
+            let object = &event["objectRef"];
+            let sub = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+            let code = event["responseStatus"]["code"].as_i64().unwrap_or(0);
+            (text(&event["verb"]), text(&object["resource"]) + &sub, text(&object["name"]), code)
+        })
+        .collect()
+}

@@ -1,0 +1,57 @@
+//! The controller as a process of its own, which can be killed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A controller process. Killed when dropped.
+#[derive(Clone)]
+pub struct ControllerProcess {
+    child: Arc<Mutex<Child>>,
+    log: PathBuf,
+}
+
+impl ControllerProcess {
+    /// Starts the controller of this build; its log is appended to `log`.
+    pub fn start(kubeconfig: &Path, log: &Path) -> ControllerProcess {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["controller", "--address", "127.0.0.1:0", "--kubeconfig"])
+            .arg(kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        ControllerProcess { child: Arc::new(Mutex::new(child)), log: log.to_owned() }
+    }
+
+    /// kill -9, and it is gone when this returns.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        // It may have ended by itself: that is noticed by what it no longer does.
+        let _ended = child.kill();
+        let _status = child.wait();
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_none()
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for ControllerProcess {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.child) == 1 {
+            self.kill();
+        }
+    }
+}

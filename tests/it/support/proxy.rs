@@ -1,0 +1,200 @@
+//! A reverse proxy in front of an API server: it shows a controller one namespace only, counts its writes, and can
+//! kill, hang or delay at a chosen moment.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use kube::{Client, Config};
+
+use super::pause;
+
+/// When, in the life of a write, something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The API server never hears of the write.
+    Before,
+    /// The API server has done it, and the controller never hears of that.
+    After,
+}
+
+type Act = Box<dyn FnOnce() + Send>;
+
+struct Plan {
+    write: usize,
+    moment: Moment,
+    act: Act,
+}
+
+struct Inner {
+    upstream: Client,
+    namespace: String,
+    log: Mutex<Vec<String>>,
+    plan: Mutex<Option<Plan>>,
+    watch_delay: Duration,
+    /// Writes whose path contains one of these are never answered.
+    hangs_on: Mutex<Vec<String>>,
+    hung: AtomicUsize,
+}
+
+/// A running proxy. It ends with the runtime of its test.
+#[derive(Clone)]
+pub struct Proxy {
+    url: String,
+    inner: Arc<Inner>,
+}
+
+impl Proxy {
+    /// A proxy that shows one namespace of an API server.
+    pub async fn start(upstream: Client, namespace: &str) -> Proxy {
+        Proxy::with_watch_delay(upstream, namespace, Duration::ZERO).await
+    }
+
+    /// The same, with everything that a watch tells coming later by `watch_delay`.
+    pub async fn with_watch_delay(upstream: Client, namespace: &str, watch_delay: Duration) -> Proxy {
+        let inner = Arc::new(Inner {
+            upstream,
+            namespace: namespace.to_owned(),
+            log: Mutex::default(),
+            plan: Mutex::default(),
+            watch_delay,
+            hangs_on: Mutex::default(),
+            hung: AtomicUsize::new(0),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = axum::Router::new().fallback(handle).with_state(inner.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Proxy { url, inner }
+    }
+
+    /// The configuration of a client of this proxy.
+    pub fn config(&self) -> Config {
+        Config::new(self.url.parse().unwrap())
+    }
+
+    /// A kubeconfig for a process that is to use this proxy.
+    pub fn kubeconfig(&self) -> String {
+        let url = &self.url;
+        format!(
+            r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "p",
+                "clusters": [{{"name": "p", "cluster": {{"server": "{url}"}}}}],
+                "users": [{{"name": "p", "user": {{}}}}],
+                "contexts": [{{"name": "p", "context": {{"cluster": "p", "user": "p"}}}}]}}"#
+        )
+    }
+
+    /// Has something done at the n-th write from the first one on.
+    pub fn at_write(&self, write: usize, moment: Moment, act: impl FnOnce() + Send + 'static) {
+        *self.inner.plan.lock().unwrap() = Some(Plan { write, moment, act: Box::new(act) });
+    }
+
+    /// The writes so far: method and path.
+    pub fn writes(&self) -> Vec<String> {
+        self.inner.log.lock().unwrap().clone()
+    }
+
+    /// From now on writes whose path contains one of `parts` are never answered.
+    pub fn hang_on(&self, parts: &[&str]) {
+        *self.inner.hangs_on.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
+    }
+
+    /// How many writes have been left without an answer.
+    pub fn hung(&self) -> usize {
+        self.inner.hung.load(Ordering::SeqCst)
+    }
+
+    /// Answers new writes again.
+    pub fn stop_hanging(&self) {
+        self.inner.hangs_on.lock().unwrap().clear();
+    }
+}
+
+async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
+    let is_write = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
+    let mut moment = None;
+    if is_write {
+        let path = request.uri().path().to_owned();
+        let hangs = inner.hangs_on.lock().unwrap().iter().any(|part| path.contains(part.as_str()));
+        if hangs {
+            inner.hung.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
+        let number = {
+            let mut log = inner.log.lock().unwrap();
+            log.push(format!("{} {path}", request.method()));
+            log.len()
+        };
+        let mut plan = inner.plan.lock().unwrap();
+        if plan.as_ref().is_some_and(|plan| plan.write == number) {
+            moment = plan.take();
+        }
+    }
+    if let Some(plan) = moment.take_if(|plan| plan.moment == Moment::Before) {
+        (plan.act)();
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    let response = forward(&inner, request).await;
+    if let Some(plan) = moment {
+        (plan.act)();
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    response
+}
+
+async fn forward(inner: &Inner, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let path = narrowed(parts.uri.path(), &inner.namespace);
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let watches = query.contains("watch=true");
+    parts.uri = format!("{path}{query}").parse().unwrap();
+    parts.headers.remove("host");
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    match inner.upstream.send(Request::from_parts(parts, body.into())).await {
+        Ok(response) => {
+            let (parts, body) = response.into_parts();
+            let body = Body::new(body);
+            let slow = watches && !inner.watch_delay.is_zero();
+            let body = if slow { delayed(body, inner.watch_delay) } else { body };
+            Response::from_parts(parts, body)
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+/// Turns a path over all namespaces into that of one, so that several controllers can share a control plane.
+fn narrowed(path: &str, namespace: &str) -> String {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match parts[..] {
+        ["api", version, plural] => format!("/api/{version}/namespaces/{namespace}/{plural}"),
+        ["apis", group, version, plural] => {
+            format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}")
+        }
+        _ => path.to_owned(),
+    }
+}
+
+/// Every piece of a body as late as the others: the order and the distances stay.
+fn delayed(body: Body, delay: Duration) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let mut pieces = body.into_data_stream();
+    tokio::spawn(async move {
+        while let Some(Ok(piece)) = pieces.next().await {
+            if sender.send((sluice::clock::monotonic() + delay, piece)).is_err() {
+                return;
+            }
+        }
+    });
+    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+        let (due, piece): (_, Bytes) = receiver.recv().await?;
+        let left = due.saturating_duration_since(sluice::clock::monotonic());
+        pause(u64::try_from(left.as_millis()).unwrap()).await;
+        Some((Ok::<_, std::io::Error>(piece), receiver))
+    });
+    Body::from_stream(stream)
+}
