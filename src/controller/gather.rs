@@ -27,14 +27,16 @@ pub struct Stalled {
     pub reason: Reason,
     /// Why, for people.
     pub message: String,
-    /// The flag, where the FlagSet's emergency must reach the rollout all the same.
-    pub emergency: Option<Feature>,
+    /// The flag, where it is valid and its file exists: what lowers it must reach it all the same.
+    pub feature: Option<Feature>,
+    /// Whether the FlagSet's emergency asks for control.
+    pub emergency: bool,
 }
 
 impl Stalled {
-    /// For a reason that no emergency overrides.
+    /// Without anything that could be lowered.
     pub fn new(reason: Reason, message: String) -> Stalled {
-        Stalled { reason, message, emergency: None }
+        Stalled { reason, message, feature: None, emergency: false }
     }
 }
 
@@ -55,10 +57,12 @@ pub struct Observed {
 pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
     let (flag_set, cohort_set) = references(ctx, rollout).await?;
     let emergency = flag_set.as_ref().is_some_and(|set| set.spec.emergency == Some(Emergency::Control));
+    let has_file = rollout.spec.flag_set_ref.is_none() || flag_set.is_some();
     Ok(match observe(ctx, rollout, flag_set, cohort_set, emergency).await? {
         Ok(observed) => Gathered::Ready(Box::new(observed)),
         Err(mut stalled) => {
-            stalled.emergency = emergency.then(|| plan::feature_alone(rollout)).flatten();
+            stalled.feature = has_file.then(|| plan::feature_alone(rollout)).flatten();
+            stalled.emergency = emergency;
             Gathered::Stalled(Box::new(stalled))
         }
     })

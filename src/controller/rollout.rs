@@ -233,7 +233,7 @@ fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRol
     }
 }
 
-async fn finish_deletion(
+pub(super) async fn finish_deletion(
     ctx: &Shared,
     key: &ObjectKey,
     rollout: &FeatureRollout,

@@ -1,4 +1,4 @@
-//! Rollouts that cannot be decided on until somebody acts: what is served stays served, and only an emergency lowers it.
+//! Rollouts that cannot be decided on until somebody acts: what is served stays served, and what lowers it still does.
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
-use super::rollout::{has_begun, retry_in, stamp};
+use super::rollout::{finish_deletion, has_begun, retry_in, stamp};
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{finalizer, pin, publish};
+use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
 use crate::error::Fault;
@@ -28,65 +29,90 @@ pub async fn stalled(
     rollout: &FeatureRollout,
     why: &Stalled,
 ) -> Result<(), Fault> {
-    if rollout.metadata.deletion_timestamp.is_some() {
-        // What cannot be understood cannot be taken to control; deletion must not hang on it.
-        let message = &why.message;
-        tracing::warn!(
-            namespace = key.0,
-            name = key.1,
-            message,
-            "deleted while invalid: its flag stays as it is"
-        );
-        return finalizer::release(ctx, rollout).await;
-    }
+    let deleting = rollout.metadata.deletion_timestamp.is_some();
+    let Some(feature) = why.feature.as_ref().filter(|_| has_begun(rollout)) else {
+        if deleting {
+            let message = &why.message;
+            tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
+            return finalizer::release(ctx, rollout).await;
+        }
+        return say_so(ctx, key, rollout, why, rollout.status.clone().unwrap_or_default()).await.map(drop);
+    };
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();
-    let mut offer = None;
-    if has_begun(rollout) {
-        let acked = ctx.hub.ack(key, &rollout.uid().unwrap_or_default()).as_ref().map_or(0, Ack::delivered);
-        status.delivered_revision = prior.delivered_revision.max(acked.min(prior.revision));
-        status.published_seq = publish::publish(ctx, rollout, prior.published_seq, &prior.history).await;
-        if let Some(feature) = &why.emergency {
-            offer = lower(ctx, key, rollout, feature, &mut status).await?;
-        }
-    }
-    let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
-    engine::report::fit(&mut status);
-    let unpublished = status.published_seq < prior.last_seq();
-    if status != prior {
-        persist(ctx, rollout, &status).await?;
-    }
-    ctx.queue.push_at(Key::Rollout(key.clone()), None);
-    if let Some(offer) = offer {
-        writer::offer(ctx, &SetId::of(rollout), key, Offer { status: Arc::new(status), ..offer });
-    }
-    if unpublished {
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    let acked = ack.as_ref().map_or(0, Ack::delivered);
+    status.delivered_revision = prior.delivered_revision.max(acked.min(prior.revision));
+    status.published_seq = publish::publish(ctx, rollout, prior.published_seq, &prior.history).await;
+    if status.published_seq < prior.last_seq() {
         let wait = ctx.backoff.failed(&Key::Rollout(key.clone()));
         retry_in(ctx, key, wait);
+    }
+    let now = ctx.clock.now();
+    if why.emergency {
+        engine::take_to_control(&mut status, now);
+    }
+    if deleting && rollout.spec.deletion_policy == DeletionPolicy::Control {
+        engine::leave_at_control(&mut status, now);
+    }
+    let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
+    let Some(offer) = offer(ctx, key, rollout, feature, &mut status, removing).await? else {
+        // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
+        if deleting {
+            return finalizer::release(ctx, rollout).await;
+        }
+        return say_so(ctx, key, rollout, why, status).await.map(drop);
+    };
+    let urgent = why.emergency || deleting;
+    let status = say_so(ctx, key, rollout, why, status).await?;
+    // A lowering that was persisted before the spec became invalid goes on its way, too.
+    if urgent || status.delivered_revision != status.revision {
+        let offer = Offer { status: Arc::new(status.clone()), urgent, ..offer };
+        writer::offer(ctx, &SetId::of(rollout), key, offer);
+    }
+    if deleting {
+        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
     }
     Ok(())
 }
 
-/// Takes a rollout to control from its status and the immutable part of its spec alone.
-async fn lower(
+/// Persists the state with the report that somebody must act.
+async fn say_so(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    why: &Stalled,
+    mut status: FeatureRolloutStatus,
+) -> Result<FeatureRolloutStatus, Fault> {
+    let generation = rollout.metadata.generation.unwrap_or(0);
+    engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
+    engine::report::fit(&mut status);
+    if rollout.status.as_ref() != Some(&status) {
+        persist(ctx, rollout, &status).await?;
+    }
+    ctx.queue.push_at(Key::Rollout(key.clone()), None);
+    Ok(status)
+}
+
+/// What the status serves, rendered from it and from the immutable part of the spec alone.
+async fn offer(
     ctx: &Shared,
     key: &ObjectKey,
     rollout: &FeatureRollout,
     feature: &Feature,
     status: &mut FeatureRolloutStatus,
+    removing: bool,
 ) -> Result<Option<Offer>, Fault> {
     let Some(pinned) = status.audience.clone() else { return Ok(None) };
     let Some(audience) = pin::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
-    engine::take_to_control(status, ctx.clock.now());
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
     let fragment = stamp(feature, &identity, status, &audience);
     Ok(Some(Offer {
         uid,
         revision: status.revision,
-        kind: OfferKind::Serve,
-        urgent: true,
+        kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
+        urgent: false,
         feature: feature.clone(),
         audience,
         fragment: Arc::new(fragment),

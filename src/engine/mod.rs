@@ -127,16 +127,23 @@ impl<'a> Run<'a> {
 
     /// A deleted rollout is frozen, or goes to control where its policy says so.
     fn delete(&mut self) {
-        if self.plan.deletion_policy != DeletionPolicy::Control || !self.status.exposed() {
-            return;
+        if self.plan.deletion_policy == DeletionPolicy::Control {
+            leave_at_control(&mut self.status, self.now);
         }
-        for cohort in &mut self.status.cohorts {
-            cohort.served = Percent::ZERO;
-            cohort.pending = None;
-            cohort.restore = None;
-        }
-        self.record(Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
     }
+}
+
+/// Takes every cohort of a deleted rollout to control for good. It needs no plan: an invalid spec stops raises only.
+pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
+    if !status.exposed() {
+        return;
+    }
+    for cohort in &mut status.cohorts {
+        cohort.served = Percent::ZERO;
+        cohort.pending = None;
+        cohort.restore = None;
+    }
+    record(status, now, Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
 }
 
 fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who: &str, message: String) {

@@ -146,6 +146,12 @@ async fn deletion_policies_do_what_they_say_and_never_hang() {
         let object = space.api::<FeatureRollout>().get(name).await.unwrap();
         assert_eq!(object.finalizers().len(), usize::from(name != "retain"), "{name}");
     }
+    // An invalid edit stops raises only: what deletion lowers, it lowers all the same.
+    for name in ["control", "remove"] {
+        let broken = json!({"spec": {"baseline": {"nobody": 1}}});
+        assert_eq!(space.merge("FeatureRollout", name, &broken).await.code, 200);
+        space.until(name, "stalled", |s| is_stalled(s, "InvalidSpec", "nobody")).await;
+    }
     for name in ["control", "remove", "retain"] {
         gone(&space, name).await;
     }
