@@ -248,11 +248,14 @@ async fn stalled(
     let mut status = prior.clone();
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, reason, message, generation, ctx.clock.now());
-    if status != prior {
-        persist(ctx, rollout, &status).await?;
-    }
     ctx.queue.push_at(Key::Rollout(key.clone()), None);
-    Ok(())
+    if status == prior {
+        return Ok(());
+    }
+    match persist(ctx, rollout, &status).await {
+        Err(Fault::Invalid(_)) => publish::complain(ctx, &rollout.metadata, reason, message).await,
+        other => other,
+    }
 }
 
 /// An object that was stored before the schema was tightened, or by somebody who knows more fields.

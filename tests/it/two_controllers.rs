@@ -12,8 +12,8 @@ use crate::support::{Space, eventually, is_ready, pause};
 /// How far one of the two is behind.
 const BEHIND: Duration = Duration::from_secs(10);
 
-const SET: &str = "{metadata: {name: app}, spec: {}}";
-const STOPPED: &str = "{metadata: {name: app}, spec: {emergency: Control}}";
+const SET: &str = "{metadata: {name: app}, spec: {timeZone: UTC}}";
+const STOPPED: &str = "{metadata: {name: app}, spec: {timeZone: UTC, emergency: Control}}";
 const HELD: &str = r#"
 metadata: {name: held}
 spec:
