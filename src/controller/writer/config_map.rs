@@ -42,11 +42,15 @@ pub(super) fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
 /// The ConfigMap of an output, from the cache or, where the cache knows none, from the API server.
 pub(super) async fn read(ctx: &Context, set: &SetId, output: &Output) -> Result<Found, Fault> {
     let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
-    if ctx.config_maps.get(&key).is_none() {
-        refresh(ctx, &key).await?;
+    if let Some(stored) = ctx.config_maps.get(&key) {
+        let found = judge(set, output, stored);
+        // The watch sees our own only: what becomes of a stranger's is to be asked.
+        if !matches!(found, Found::Strangers(_)) {
+            return Ok(found);
+        }
     }
-    let Some(stored) = ctx.config_maps.get(&key) else { return Ok(Found::Nothing) };
-    Ok(judge(set, output, stored))
+    refresh(ctx, &key).await?;
+    Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, |stored| judge(set, output, stored)))
 }
 
 fn judge(set: &SetId, output: &Output, stored: Stored<ConfigMap>) -> Found {
