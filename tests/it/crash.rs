@@ -72,7 +72,7 @@ async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>) {
             start(folder.path())
         }
     };
-    let done = space.until("seven", "completed", |status| is_done(status)).await;
+    let done = space.until("seven", "completed", is_done).await;
     assert!(process.runs(), "{}", process.log());
     let count = done.history.len();
     eventually("one event per history entry", async || events(&space, "seven").await.len() >= count).await;
