@@ -88,7 +88,12 @@ async fn say_so(
     engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
     engine::report::fit(&mut status);
     if rollout.status.as_ref() != Some(&status) {
-        persist(ctx, rollout, &status).await?;
+        match persist(ctx, rollout, &status).await {
+            Err(Fault::Invalid(_)) => {
+                publish::complain(ctx, &rollout.metadata, why.reason, &why.message).await?;
+            }
+            other => other?,
+        }
     }
     ctx.queue.push_at(Key::Rollout(key.clone()), None);
     Ok(status)
