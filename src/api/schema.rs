@@ -4,23 +4,29 @@ use jsonschema::Validator;
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// The schema of a FeatureRollout's spec; `None` would mean that the derived schema is itself no schema.
-static SPEC: LazyLock<Option<Validator>> = LazyLock::new(|| {
+/// The schemas of a FeatureRollout's parts; `None` would mean that the derived schema is itself no schema.
+static PARTS: LazyLock<Option<[(&str, Validator); 2]>> = LazyLock::new(|| {
     let crd = super::crds::finish(<super::FeatureRollout as kube::CustomResourceExt>::crd());
     let crd = serde_json::to_value(crd).ok()?;
-    let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")?;
-    jsonschema::draft7::new(spec).ok()
+    let part = |name: &str| {
+        let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/{name}");
+        jsonschema::draft7::new(crd.pointer(&path)?).ok()
+    };
+    Some([("spec", part("spec")?), ("status", part("status")?)])
 });
 
-/// What is wrong with the spec of a stored object, each with its path.
+/// What is wrong with the spec and the status of a stored object, each with its path.
 pub fn problems(object: &Value) -> Vec<String> {
-    let (Some(validator), Some(spec)) = (SPEC.as_ref(), object.get("spec")) else { return Vec::new() };
-    validator
-        .iter_errors(spec)
-        .take(16)
-        .map(|error| {
-            let path = error.instance_path().to_string().replace('/', ".");
-            format!("spec{path}: {error}")
+    let parts = PARTS.iter().flatten();
+    parts
+        .filter_map(|(name, validator)| Some((name, validator, object.get(name)?)))
+        .flat_map(|(name, validator, part)| {
+            validator.iter_errors(part).map(move |error| {
+                let path = error.instance_path().to_string().replace('/', ".");
+                let what: String = error.to_string().chars().take(300).collect();
+                format!("{name}{path}: {what}")
+            })
         })
+        .take(16)
         .collect()
 }

@@ -1,13 +1,16 @@
 //! The first step of the pipeline: everything that a decision depends on, read once.
 
+use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
 use super::cache::{Cache, ObjectKey};
-use super::context::Context;
+use super::context::{Context, Shared};
 use super::index::SetId;
+use super::watch;
 use crate::api::conditions::{is_true, types};
 use crate::api::featurerollout::DependencyCondition;
 use crate::api::flagset::Emergency;
+use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Reason};
 use crate::engine::{Facts, Live};
 use crate::error::{Fault, call};
@@ -54,11 +57,20 @@ pub struct Observed {
 ///
 /// # Errors
 /// When something could not be read; it is tried again.
-pub async fn gather(ctx: &Context, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
-    let (flag_set, cohort_set) = references(ctx, rollout).await?;
-    let emergency = flag_set.as_ref().is_some_and(|set| set.spec.emergency == Some(Emergency::Control));
+pub async fn gather(ctx: &Shared, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
+    let (mut flag_set, cohort_set) = references(ctx, rollout).await?;
+    let mut compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
+    if let Ok(plan) = &compiled
+        && undoes(rollout, flag_set.as_ref(), plan)
+        && confirm(ctx, rollout).await?
+    {
+        let cohort_set;
+        (flag_set, cohort_set) = references(ctx, rollout).await?;
+        compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
+    }
+    let emergency = is_emergency(flag_set.as_ref());
     let has_file = rollout.spec.flag_set_ref.is_none() || flag_set.is_some();
-    Ok(match observe(ctx, rollout, flag_set, cohort_set, emergency).await? {
+    Ok(match observe(ctx, rollout, flag_set, compiled).await? {
         Ok(observed) => Gathered::Ready(Box::new(observed)),
         Err(mut stalled) => {
             stalled.feature = has_file.then(|| plan::feature_alone(rollout)).flatten();
@@ -72,12 +84,10 @@ async fn observe(
     ctx: &Context,
     rollout: &FeatureRollout,
     flag_set: Option<FlagSet>,
-    cohort_set: Option<CohortSet>,
-    emergency: bool,
+    compiled: Result<Plan, Vec<FieldError>>,
 ) -> Result<Result<Observed, Stalled>, Fault> {
     let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    let refs = Refs { flag_set: flag_set.as_ref(), cohort_set: cohort_set.as_ref() };
-    let mut plan = match plan::compile(rollout, refs) {
+    let mut plan = match compiled {
         Ok(plan) => plan,
         Err(errors) => return Ok(Err(invalid(&errors))),
     };
@@ -108,11 +118,72 @@ async fn observe(
         uid,
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.delivered_revision == status.revision,
-        emergency,
+        emergency: is_emergency(flag_set.as_ref()),
         unmet: unmet(ctx, &key.0, &plan),
         live,
     };
     Ok(Ok(Observed { plan, facts, set }))
+}
+
+fn compile(
+    rollout: &FeatureRollout,
+    flag_set: Option<&FlagSet>,
+    cohort_set: Option<&CohortSet>,
+) -> Result<Plan, Vec<FieldError>> {
+    plan::compile(rollout, Refs { flag_set, cohort_set })
+}
+
+fn is_emergency(flag_set: Option<&FlagSet>) -> bool {
+    flag_set.is_some_and(|set| set.spec.emergency == Some(Emergency::Control))
+}
+
+/// Whether the sets, as they are known here, would end an emergency or move the audience of a rollout.
+///
+/// Its status may have been decided with newer sets by a controller that has just handed over.
+fn undoes(rollout: &FeatureRollout, flag_set: Option<&FlagSet>, plan: &Plan) -> bool {
+    let Some(status) = &rollout.status else { return false };
+    let lifts = status.pause(PauseCause::Emergency).is_some() && !is_emergency(flag_set);
+    let moves = rollout.spec.cohorts.is_none()
+        && status.audience.as_ref().is_some_and(|pinned| pinned.name != plan.audience.name);
+    lifts || moves
+}
+
+/// Reads the sets of a rollout past the cache; says whether one was news.
+async fn confirm(ctx: &Shared, rollout: &FeatureRollout) -> Result<bool, Fault> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let mut news = false;
+    if let Some(reference) = &rollout.spec.flag_set_ref {
+        let key = (namespace.clone(), reference.name.clone());
+        if update(ctx, &ctx.flag_sets, &key).await? {
+            // The watch will not tell the others: what is in the cache by then is no news to it.
+            watch::flag_set(ctx, &key);
+            news = true;
+        }
+    }
+    let (flag_set, _) = references(ctx, rollout).await?;
+    if let Some(name) = plan::cohort_set_name(rollout, flag_set.as_ref()) {
+        let key = (namespace, name.to_owned());
+        if update(ctx, &ctx.cohort_sets, &key).await? {
+            watch::cohort_set(ctx, &key);
+            news = true;
+        }
+    }
+    Ok(news)
+}
+
+async fn update<K>(ctx: &Context, cache: &Cache<K>, key: &ObjectKey) -> Result<bool, Fault>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &key.0);
+    match call(api.get_opt(&key.1)).await? {
+        Some(found) => Ok(cache.apply(found)),
+        // Its deletion comes by the watch.
+        None => Ok(false),
+    }
 }
 
 fn invalid(errors: &[FieldError]) -> Stalled {

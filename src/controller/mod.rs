@@ -34,6 +34,8 @@ mod writer;
 
 /// How often unpinned audiences are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
+/// How long a write that the API server found invalid is not repeated.
+const INVALID_RETRY: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for work under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -175,7 +177,11 @@ async fn work(ctx: Shared) {
 
 /// Tries an object again: at once where somebody else wrote first, else after a growing wait of its own.
 async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
-    let wait = ctx.backoff.failed(key);
+    let mut wait = ctx.backoff.failed(key);
+    if matches!(fault, Fault::Invalid(_)) {
+        // Only an edit helps, and the watch tells of that.
+        wait = wait.max(INVALID_RETRY);
+    }
     let again = matches!(fault, Fault::Conflict(_) | Fault::NotFound(_));
     if again {
         tracing::debug!(?key, fault = chain(&fault), "written by somebody else meanwhile; trying again");

@@ -4,10 +4,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cache::ObjectKey;
-use super::context::Context;
+use super::context::{Context, Key};
+use super::publish;
+use super::queue::Lane;
+use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::report;
 use crate::error::{Fault, call};
@@ -44,6 +47,11 @@ pub async fn persist(
         Ok(written) => {
             ctx.metrics.status_written();
             ctx.rollouts.apply(written);
+            let key = (namespace, name);
+            let prior = rollout.status.as_ref();
+            if reached(prior) != reached(Some(status)) {
+                wake_dependents(ctx, &key);
+            }
             Ok(())
         }
         Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {
@@ -51,6 +59,21 @@ pub async fn persist(
             Err(fault)
         }
         Err(fault) => Err(fault),
+    }
+}
+
+/// What rollouts that depend on this one look at.
+fn reached(status: Option<&FeatureRolloutStatus>) -> Option<(Option<&str>, bool)> {
+    status.map(|status| {
+        let phase = status.position.as_ref().map(|position| position.phase.as_str());
+        (phase, is_true(&status.conditions, types::COMPLETED))
+    })
+}
+
+/// The watch will not: what is in the cache by then is no news to it.
+fn wake_dependents(ctx: &Context, key: &ObjectKey) {
+    for dependent in ctx.index.dependents(key) {
+        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
     }
 }
 
@@ -65,11 +88,26 @@ pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
             if let Ok(rollout) = &rollout.0 {
                 ctx.index.apply(rollout);
             }
-            ctx.rollouts.apply(rollout);
+            if ctx.rollouts.apply(rollout) {
+                wake_dependents(ctx, key);
+            }
         }
         None => ctx.rollouts.forget(key),
     }
     Ok(())
+}
+
+/// As much of a status as can be read; of a newer version's at least what was said of it last, so that saying it again
+/// is no write.
+fn readable(status: Value) -> FeatureRolloutStatus {
+    let said = |field: &str| status.get(field).cloned().unwrap_or_default();
+    let report = FeatureRolloutStatus {
+        observed_generation: said("observedGeneration").as_i64().unwrap_or_else(crate::api::unobserved),
+        state: said("state").as_str().map(str::to_owned),
+        conditions: serde_json::from_value(said("conditions")).unwrap_or_default(),
+        ..FeatureRolloutStatus::default()
+    };
+    serde_json::from_value(status).unwrap_or(report)
 }
 
 /// Says on an object that cannot be read as a whole that it is stalled, once.
@@ -86,7 +124,7 @@ pub async fn persist_raw(
     let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &key.0, &resource);
     let Some(object) = call(api.get_opt(&key.1)).await? else { return Ok(()) };
     let prior = object.data.get("status").cloned().unwrap_or_default();
-    let mut status: FeatureRolloutStatus = serde_json::from_value(prior).unwrap_or_default();
+    let mut status = readable(prior);
     let before = status.clone();
     let problems = crate::api::schema::problems(&object.data);
     let message =
@@ -105,6 +143,9 @@ pub async fn persist_raw(
             "conditions": status.conditions,
         },
     });
-    call(api.patch_status(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await?;
-    Ok(())
+    match call(api.patch_status(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(()),
+        Err(Fault::Invalid(_)) => publish::complain(ctx, metadata, Reason::InvalidSpec, &message).await,
+        Err(fault) => Err(fault),
+    }
 }

@@ -1,5 +1,6 @@
 //! History entries as events: one each, named by UID and seq, so that a repeat is a 409 and not a second event.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -7,8 +8,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
 
 use super::context::Context;
-use crate::api::FeatureRollout;
 use crate::api::status::HistoryEntry;
+use crate::api::{FeatureRollout, Reason};
 use crate::clock;
 use crate::error::{Fault, call};
 
@@ -28,7 +29,10 @@ pub async fn publish(
     let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
     let mut last = published;
     for entry in entries.iter().filter(|entry| entry.seq > published) {
-        let event = event(ctx, rollout, entry);
+        let at = entry.at.timestamp();
+        // The instant keeps it apart from an entry of the same number before the status was lost.
+        let number = format!("{}.{:x}", entry.seq, at.as_microsecond());
+        let event = event(ctx, &rollout.metadata, &number, entry.reason, &entry.message, at);
         match call(api.create(&PostParams::default(), &event)).await {
             Ok(_) | Err(Fault::AlreadyExists(_)) => {}
             Err(fault) if fault.is_transient() => {
@@ -44,33 +48,61 @@ pub async fn publish(
     last
 }
 
-fn event(ctx: &Context, rollout: &FeatureRollout, entry: &HistoryEntry) -> Event {
-    let reason = entry.reason.as_str().to_owned();
-    let uid = rollout.uid().unwrap_or_default();
+/// Says by an event what cannot be said in status: the API server refuses any write to an object whose spec breaks
+/// its present rules. Once for each generation: a repeat is a 409.
+///
+/// # Errors
+/// When it may work in a moment.
+pub async fn complain(
+    ctx: &Context,
+    metadata: &ObjectMeta,
+    reason: Reason,
+    message: &str,
+) -> Result<(), Fault> {
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let number = format!("stalled.{}", metadata.generation.unwrap_or(0));
+    let event = event(ctx, metadata, &number, reason, message, ctx.clock.now());
+    tracing::warn!(%namespace, name = metadata.name, message, "stalled, which its status cannot say");
+    let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
+    match call(api.create(&PostParams::default(), &event)).await {
+        Err(fault) if fault.is_transient() => Err(fault),
+        // Where even events are forbidden, the log has it.
+        _ => Ok(()),
+    }
+}
+
+fn event(
+    ctx: &Context,
+    metadata: &ObjectMeta,
+    number: &str,
+    reason: Reason,
+    message: &str,
+    at: Timestamp,
+) -> Event {
+    let uid = metadata.uid.clone().unwrap_or_default();
     let short: String = uid.chars().filter(|c| *c != '-').take(12).collect();
-    let name: String = rollout.name_any().chars().take(200).collect();
+    let name: String = metadata.name.iter().flat_map(|name| name.chars()).take(200).collect();
     // kubectl shows ages against its own clock, so a schedule that runs faster must not stamp its events with it.
-    let at = if ctx.clock.is_real() { entry.at.timestamp() } else { clock::real_now() };
+    let at = if ctx.clock.is_real() { at } else { clock::real_now() };
     Event {
         metadata: ObjectMeta {
-            // The instant keeps it apart from an entry of the same number before the status was lost.
-            name: Some(format!("{name}.{short}.{}.{:x}", entry.seq, entry.at.timestamp().as_microsecond())),
-            namespace: rollout.namespace(),
+            name: Some(format!("{name}.{short}.{number}")),
+            namespace: metadata.namespace.clone(),
             ..ObjectMeta::default()
         },
-        action: Some(reason.clone()),
-        reason: Some(reason),
-        note: Some(entry.message.chars().take(1024).collect()),
-        type_: Some(if entry.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
+        action: Some(reason.as_str().to_owned()),
+        reason: Some(reason.as_str().to_owned()),
+        note: Some(message.chars().take(1024).collect()),
+        type_: Some(if reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
         event_time: Some(MicroTime(at)),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(ctx.instance.clone()),
         regarding: Some(ObjectReference {
             api_version: Some(FeatureRollout::api_version(&()).into_owned()),
             kind: Some(FeatureRollout::kind(&()).into_owned()),
-            name: rollout.metadata.name.clone(),
-            namespace: rollout.metadata.namespace.clone(),
-            uid: rollout.metadata.uid.clone(),
+            name: metadata.name.clone(),
+            namespace: metadata.namespace.clone(),
+            uid: metadata.uid.clone(),
             ..ObjectReference::default()
         }),
         ..Event::default()

@@ -87,10 +87,15 @@ async fn say_so(
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
     engine::report::fit(&mut status);
-    if rollout.status.as_ref() != Some(&status) {
-        persist(ctx, rollout, &status).await?;
-    }
     ctx.queue.push_at(Key::Rollout(key.clone()), None);
+    if rollout.status.as_ref() != Some(&status) {
+        match persist(ctx, rollout, &status).await {
+            Err(Fault::Invalid(_)) => {
+                publish::complain(ctx, &rollout.metadata, why.reason, &why.message).await?;
+            }
+            other => other?,
+        }
+    }
     Ok(status)
 }
 

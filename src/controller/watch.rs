@@ -118,7 +118,8 @@ fn rollout(ctx: &Shared, key: &ObjectKey) {
     }
 }
 
-fn cohort_set(ctx: &Shared, key: &ObjectKey) {
+/// A CohortSet changed: it and everything that may be divided by it is looked at again.
+pub fn cohort_set(ctx: &Shared, key: &ObjectKey) {
     ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish);
     for rollout in ctx.rollouts.keys() {
         if rollout.0 == key.0 {
@@ -127,7 +128,8 @@ fn cohort_set(ctx: &Shared, key: &ObjectKey) {
     }
 }
 
-fn flag_set(ctx: &Shared, key: &ObjectKey) {
+/// A FlagSet changed: it and its rollouts are looked at again.
+pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
     ctx.queue.push(Key::FlagSet(key.clone()), Lane::Decide);
     let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     for member in ctx.index.members(&set) {

@@ -173,3 +173,18 @@ async fn a_write_that_is_never_answered_is_given_up_and_holds_nobody_else() {
     }
     controller.stop().await;
 }
+
+#[tokio::test]
+async fn a_dependent_goes_on_when_what_it_waits_for_is_completed() {
+    let space = bare_space("dead-dependent").await;
+    // With watches that lag, the controller's own writes are never news to it.
+    let lag = std::time::Duration::from_secs(1);
+    let controller = Running::over(&Proxy::with_watch_delay(space.client.clone(), &space.name, lag).await);
+    let waits =
+        ramp("second", "1s").replace("spec: {", "spec: {dependsOn: [{name: first, condition: Completed}], ");
+    space.apply::<FeatureRollout>(&waits).await.unwrap();
+    space.until("second", "waiting", |status| ready_reason(status) == "Waiting").await;
+    space.apply::<FeatureRollout>(&ramp("first", "1s")).await.unwrap();
+    space.until("second", "completed", completed).await;
+    controller.stop().await;
+}

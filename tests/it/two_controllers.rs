@@ -12,8 +12,8 @@ use crate::support::{Space, eventually, is_ready, pause};
 /// How far one of the two is behind.
 const BEHIND: Duration = Duration::from_secs(10);
 
-const SET: &str = "{metadata: {name: app}, spec: {}}";
-const STOPPED: &str = "{metadata: {name: app}, spec: {emergency: Control}}";
+const SET: &str = "{metadata: {name: app}, spec: {timeZone: UTC}}";
+const STOPPED: &str = "{metadata: {name: app}, spec: {timeZone: UTC, emergency: Control}}";
 const HELD: &str = r#"
 metadata: {name: held}
 spec:
@@ -33,9 +33,10 @@ spec:
 async fn nothing_is_done_twice_and_nothing_lowered_comes_back() {
     let space = bare_space("two-controllers").await;
     let recorded = Recorded::start(&space, "app");
+    // Both know the set from the beginning, so that one of them goes on knowing it as it was.
+    space.apply::<FlagSet>(SET).await.unwrap();
     let prompt = Running::over(&Proxy::start(space.client.clone(), &space.name).await);
     let late = Running::over(&Proxy::with_watch_delay(space.client.clone(), &space.name, BEHIND).await);
-    space.apply::<FlagSet>(SET).await.unwrap();
     space.apply::<FeatureRollout>(HELD).await.unwrap();
     space.apply::<FeatureRollout>(CLIMBING).await.unwrap();
     space.until("held", "served", |status| served(status, "60%") && is_ready(status)).await;

@@ -47,16 +47,15 @@ pub(super) async fn read(
     output: &Output,
 ) -> Result<Found, Fault> {
     let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
-    if ctx.config_maps.get(&key).is_none() {
-        refresh(ctx, &key).await?;
+    if let Some(stored) = ctx.config_maps.get(&key) {
+        let found = judge(set, flag_set, output, stored);
+        // The watch sees our own only: what becomes of a stranger's is to be asked.
+        if !matches!(found, Found::Strangers(_)) {
+            return Ok(found);
+        }
     }
-    let Some(stored) = ctx.config_maps.get(&key) else { return Ok(Found::Nothing) };
-    let found = judge(set, flag_set, output, stored);
-    if matches!(found, Found::Strangers(_)) {
-        // The watch follows our own ConfigMaps only: what a stranger does with theirs must be read anew each time.
-        ctx.config_maps.forget(&key);
-    }
-    Ok(found)
+    refresh(ctx, &key).await?;
+    Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, |stored| judge(set, flag_set, output, stored)))
 }
 
 /// Whether a ConfigMap carries the marks by which the watch and other writers know it as this set's.

@@ -29,7 +29,7 @@ pub(super) struct Flushed {
     pub outdated: Vec<ObjectKey>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
-    /// Whether only somebody else can put things right, which no watch would tell.
+    /// Whether somebody has to act before the file can be written. Nobody tells when they have: look again.
     pub refused: bool,
 }
 
@@ -64,6 +64,15 @@ pub(super) async fn flush(
                     let key = (set.namespace.clone(), output.config_map.clone());
                     config_map::refresh(ctx, &key).await?;
                 }
+                Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
+                    let reason = if matches!(fault, Fault::Forbidden(_)) {
+                        Reason::Forbidden
+                    } else {
+                        Reason::Conflict
+                    };
+                    let message = format!("ConfigMap {}: {}", output.config_map, chain(&fault));
+                    break refused(reason, &message, offers);
+                }
                 other => break other?,
             }
         };
@@ -76,8 +85,8 @@ impl Flushed {
     /// With several outputs a rollout is delivered when all of them hold it.
     fn join(&mut self, other: Flushed) {
         self.wrote |= other.wrote;
-        self.outdated.extend(other.outdated);
         self.refused |= other.refused;
+        self.outdated.extend(other.outdated);
         self.report = match (self.report.take(), other.report) {
             // What is wrong with any output is wrong with the set.
             (Some(mut report), Some(other)) => {
@@ -147,14 +156,7 @@ async fn flush_output(
         let started = clock::monotonic();
         let result = config_map::write(ctx, set, output, over.as_ref(), &merged.text).await;
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
-        match result {
-            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
-                let reason =
-                    if matches!(fault, Fault::Forbidden(_)) { Reason::Forbidden } else { Reason::Conflict };
-                return Ok(refused(reason, &format!("ConfigMap {}: {}", map_key.1, chain(&fault)), offers));
-            }
-            other => other?,
-        }
+        result?;
         flushed.wrote = true;
         tracing::debug!(set = set.owner(), config_map = map_key.1, bytes = merged.text.len(), "file written");
     }
