@@ -58,16 +58,19 @@ pub struct Observed {
 /// # Errors
 /// When something could not be read; it is tried again.
 pub async fn gather(ctx: &Shared, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
-    let (mut flag_set, mut cohort_set) = references(ctx, rollout).await?;
-    if let Ok(plan) = compile(rollout, flag_set.as_ref(), cohort_set.as_ref())
-        && undoes(rollout, flag_set.as_ref(), &plan)
+    let (mut flag_set, cohort_set) = references(ctx, rollout).await?;
+    let mut compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
+    if let Ok(plan) = &compiled
+        && undoes(rollout, flag_set.as_ref(), plan)
         && confirm(ctx, rollout).await?
     {
+        let cohort_set;
         (flag_set, cohort_set) = references(ctx, rollout).await?;
+        compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
     }
     let emergency = is_emergency(flag_set.as_ref());
     let has_file = rollout.spec.flag_set_ref.is_none() || flag_set.is_some();
-    Ok(match observe(ctx, rollout, flag_set, cohort_set, emergency).await? {
+    Ok(match observe(ctx, rollout, flag_set, compiled).await? {
         Ok(observed) => Gathered::Ready(Box::new(observed)),
         Err(mut stalled) => {
             stalled.feature = has_file.then(|| plan::feature_alone(rollout)).flatten();
@@ -81,11 +84,10 @@ async fn observe(
     ctx: &Context,
     rollout: &FeatureRollout,
     flag_set: Option<FlagSet>,
-    cohort_set: Option<CohortSet>,
-    emergency: bool,
+    compiled: Result<Plan, Vec<FieldError>>,
 ) -> Result<Result<Observed, Stalled>, Fault> {
     let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    let mut plan = match compile(rollout, flag_set.as_ref(), cohort_set.as_ref()) {
+    let mut plan = match compiled {
         Ok(plan) => plan,
         Err(errors) => return Ok(Err(invalid(&errors))),
     };
@@ -116,7 +118,7 @@ async fn observe(
         uid,
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.delivered_revision == status.revision,
-        emergency,
+        emergency: is_emergency(flag_set.as_ref()),
         unmet: unmet(ctx, &key.0, &plan),
         live,
     };

@@ -14,7 +14,6 @@ use super::queue::Lane;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
 use super::{pin, publish};
-use crate::api::conditions::{is_true, types};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Delivery, Report};
@@ -106,7 +105,6 @@ async fn advance(
     engine::report::fit(&mut status);
     if status != prior {
         persist(ctx, rollout, &status).await?;
-        wake_dependents(ctx, key, &prior, &status);
     }
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
@@ -125,23 +123,6 @@ async fn advance(
     }
     arm(ctx, key, &status, decision.wake_at, now);
     Ok(())
-}
-
-/// Brings back the rollouts that wait for this one. Our own status writes are no news to the watch.
-fn wake_dependents(
-    ctx: &Shared,
-    key: &ObjectKey,
-    prior: &FeatureRolloutStatus,
-    status: &FeatureRolloutStatus,
-) {
-    let phase = |status: &FeatureRolloutStatus| status.position.as_ref().map(|at| at.phase.clone());
-    let completed = |status: &FeatureRolloutStatus| is_true(&status.conditions, types::COMPLETED);
-    if phase(prior) == phase(status) && completed(prior) == completed(status) {
-        return;
-    }
-    for dependent in ctx.index.dependents(key) {
-        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
-    }
 }
 
 /// Gives the fragment its revision: the next one if it says something else than the last.

@@ -87,6 +87,7 @@ async fn say_so(
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
     engine::report::fit(&mut status);
+    ctx.queue.push_at(Key::Rollout(key.clone()), None);
     if rollout.status.as_ref() != Some(&status) {
         match persist(ctx, rollout, &status).await {
             Err(Fault::Invalid(_)) => {
@@ -95,7 +96,6 @@ async fn say_so(
             other => other?,
         }
     }
-    ctx.queue.push_at(Key::Rollout(key.clone()), None);
     Ok(status)
 }
 

@@ -15,11 +15,12 @@ use crate::error::chain;
 const SPACING: Duration = Duration::from_millis(200);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// Longest wait before a file that somebody has to act on is tried again.
+const LONGEST_REFUSED: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
     let mut last_write: Option<Instant> = None;
     let mut retry: Option<Duration> = None;
-    let mut failing: Option<Duration> = None;
     loop {
         tokio::select! {
             () = mailbox.changed.notified() => {}
@@ -37,18 +38,16 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         };
         match flush(&ctx, &set, &offers).await {
             Ok(flushed) => {
-                failing = None;
-                // A stranger's ConfigMap and missing rights come and go unseen: look again now and then.
-                retry = flushed.refused.then_some(LONGEST_RETRY);
+                // A stranger's ConfigMap that goes and a permission that comes are in no watch.
+                retry = flushed.refused.then(|| next_wait(retry, LONGEST_REFUSED));
                 if flushed.wrote {
                     last_write = Some(clock::monotonic());
                 }
                 settle(&ctx, &set, &mailbox, &offers, flushed);
             }
             Err(fault) => {
-                let wait = failing.map_or(FIRST_RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
-                failing = Some(wait);
-                retry = failing;
+                let wait = next_wait(retry, LONGEST_RETRY);
+                retry = Some(wait);
                 let message = format!("the file could not be written: {}", chain(&fault));
                 tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
                 for (key, offer) in &offers {
@@ -57,6 +56,10 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             }
         }
     }
+}
+
+fn next_wait(before: Option<Duration>, longest: Duration) -> Duration {
+    before.map_or(FIRST_RETRY, |wait| (wait * 2).min(longest))
 }
 
 async fn wait(retry: Option<Duration>) {

@@ -55,8 +55,7 @@ pub(super) async fn read(
         }
     }
     refresh(ctx, &key).await?;
-    let stored = ctx.config_maps.get(&key);
-    Ok(stored.map_or(Found::Nothing, |stored| judge(set, flag_set, output, stored)))
+    Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, |stored| judge(set, flag_set, output, stored)))
 }
 
 /// Whether a ConfigMap carries the marks by which the watch and other writers know it as this set's.

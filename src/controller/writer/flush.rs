@@ -29,7 +29,7 @@ pub(super) struct Flushed {
     pub outdated: Vec<ObjectKey>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
-    /// Whether only somebody else can put things right, which no watch would tell.
+    /// Whether somebody has to act before the file can be written. Nobody tells when they have: look again.
     pub refused: bool,
 }
 
@@ -87,7 +87,6 @@ impl Flushed {
         self.wrote |= other.wrote;
         self.refused |= other.refused;
         self.outdated.extend(other.outdated);
-        self.refused |= other.refused;
         self.report = match (self.report.take(), other.report) {
             // What is wrong with any output is wrong with the set.
             (Some(mut report), Some(other)) => {
