@@ -137,15 +137,21 @@ fn is_emergency(flag_set: Option<&FlagSet>) -> bool {
     flag_set.is_some_and(|set| set.spec.emergency == Some(Emergency::Control))
 }
 
-/// Whether the sets, as they are known here, would end an emergency or move the audience of a rollout.
+/// Whether the sets, as they are known here, would end an emergency, begin one again that was ended, or move the
+/// audience of a rollout.
 ///
 /// Its status may have been decided with newer sets by a controller that has just handed over.
 fn undoes(rollout: &FeatureRollout, flag_set: Option<&FlagSet>, plan: &Plan) -> bool {
     let Some(status) = &rollout.status else { return false };
-    let lifts = status.pause(PauseCause::Emergency).is_some() && !is_emergency(flag_set);
+    let held = status.pause(PauseCause::Emergency).is_some();
+    let lifts = held && !is_emergency(flag_set);
+    // A first emergency is believed at once: it must not wait for a read.
+    let ends = [Reason::EmergencyControl, Reason::EmergencyLifted];
+    let last = status.history.iter().rev().map(|entry| entry.reason).find(|reason| ends.contains(reason));
+    let repeats = !held && is_emergency(flag_set) && last == Some(Reason::EmergencyLifted);
     let moves = rollout.spec.cohorts.is_none()
         && status.audience.as_ref().is_some_and(|pinned| pinned.name != plan.audience.name);
-    lifts || moves
+    lifts || repeats || moves
 }
 
 /// Reads the sets of a rollout past the cache; says whether one was news.
