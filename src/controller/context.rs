@@ -9,7 +9,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cache, ObjectKey};
-use super::index::Index;
+use super::index::{Index, SetId};
 use super::pin::Audiences;
 use super::queue::Queue;
 use super::writer::Hub;
@@ -43,11 +43,11 @@ pub struct Context {
     /// Our ConfigMaps as known.
     pub config_maps: Cache<ConfigMap>,
     /// Who concerns whom.
-    pub index: Index,
+    pub index: Arc<Index>,
     /// Pinned audiences.
     pub audiences: Audiences,
-    /// What is to be done.
-    pub queue: Queue<Key>,
+    /// What is to be done, grouped by the files that it may change.
+    pub queue: Queue<Key, SetId>,
     /// How long to wait after an error, per key.
     pub backoff: Backoff,
     /// The writers of the files.

@@ -94,6 +94,11 @@ impl Index {
         self.lock().remove(key)
     }
 
+    /// The file of a rollout.
+    pub fn set_of(&self, key: &ObjectKey) -> Option<SetId> {
+        self.lock().rollouts.get(key).map(|neighbour| neighbour.set.clone())
+    }
+
     /// The living rollouts of a file.
     pub fn members(&self, set: &SetId) -> Vec<Neighbour> {
         let inner = self.lock();

@@ -101,16 +101,24 @@ pub async fn run(
             .map_err(|source| ControllerError::Listen { address, source })?;
         tracing::info!(address = %bound, "serving probes and metrics");
     }
+    let index = Arc::new(index::Index::default());
+    let queue = {
+        let index = index.clone();
+        Queue::new(options.clock.clone(), move |key| match key {
+            Key::Rollout(rollout) => index.set_of(rollout),
+            Key::FlagSet(_) | Key::CohortSet(_) => None,
+        })
+    };
     let ctx: Shared = Arc::new(Context {
         client,
-        clock: options.clock.clone(),
+        clock: options.clock,
         rollouts: Cache::default(),
         cohort_sets: Cache::default(),
         flag_sets: Cache::default(),
         config_maps: Cache::default(),
-        index: index::Index::default(),
+        index,
         audiences: pin::Audiences::default(),
-        queue: Queue::new(options.clock),
+        queue,
         backoff: Backoff::default(),
         hub: writer::Hub::default(),
         metrics,

@@ -2,8 +2,11 @@
 //!
 //! kube's own scheduler keeps one lane and no per-key state; here deciding goes before publishing, and a key that is
 //! asked for while it is being worked on is done once more afterwards.
+//!
+//! Keys belong to groups, the rollouts of one file. Those that are due together are worked on group by group, so that
+//! the first files are complete early instead of all of them late.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,30 +24,37 @@ pub enum Lane {
     Decide,
 }
 
-/// A queue of keys.
-pub struct Queue<K> {
-    inner: Mutex<Inner<K>>,
+/// Tells the group of a key, if it has one.
+type GroupOf<K, G> = Box<dyn Fn(&K) -> Option<G> + Send + Sync>;
+
+/// A queue of keys of type `K` in groups of type `G`.
+pub struct Queue<K, G> {
+    inner: Mutex<Inner<K, G>>,
     changed: Notify,
     clock: Clock,
 }
 
-struct Inner<K> {
+struct Inner<K, G> {
     decide: VecDeque<K>,
     publish: VecDeque<K>,
-    entries: HashMap<K, Entry>,
+    entries: HashMap<K, Entry<G>>,
     timers: BTreeSet<(Timestamp, K)>,
     due: HashMap<K, Timestamp>,
+    group_of: GroupOf<K, G>,
+    /// Keys that wait to be decided on, or are being decided on.
+    deciding: HashMap<G, HashSet<K>>,
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
+struct Entry<G> {
     queued: Option<Lane>,
     running: bool,
+    /// The group that counts the key as one that is being decided on.
+    group: Option<G>,
 }
 
-impl<K: Clone + Eq + Hash + Ord> Queue<K> {
-    /// An empty queue whose due times are of `clock`.
-    pub fn new(clock: Clock) -> Queue<K> {
+impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
+    /// An empty queue whose due times are of `clock`. `group_of` must not ask the queue anything.
+    pub fn new(clock: Clock, group_of: impl Fn(&K) -> Option<G> + Send + Sync + 'static) -> Queue<K, G> {
         Queue {
             inner: Mutex::new(Inner {
                 decide: VecDeque::new(),
@@ -52,6 +62,8 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 entries: HashMap::new(),
                 timers: BTreeSet::new(),
                 due: HashMap::new(),
+                group_of: Box::new(group_of),
+                deciding: HashMap::new(),
             }),
             changed: Notify::new(),
             clock,
@@ -118,6 +130,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             }
             None => None,
         };
+        if idle != Some(Lane::Decide) {
+            inner.decided(key);
+        }
         match idle {
             Some(lane) => inner.enqueue(key.clone(), lane),
             None => {
@@ -134,20 +149,43 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         inner.entries.values().filter(|entry| entry.queued.is_some()).count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<K>> {
+    /// Whether a key of the group that `counts` waits to be decided on, or is being decided on.
+    pub fn is_deciding(&self, group: &G, counts: impl Fn(&K) -> bool) -> bool {
+        self.lock().deciding.get(group).is_some_and(|keys| keys.iter().any(counts))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<K, G>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> Inner<K> {
+impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
     fn push(&mut self, key: K, lane: Lane) {
-        let entry = self.entries.entry(key.clone()).or_insert(Entry { queued: None, running: false });
+        let new = Entry { queued: None, running: false, group: None };
+        let entry = self.entries.entry(key.clone()).or_insert(new);
         if entry.queued >= Some(lane) {
             return;
         }
         entry.queued = Some(lane);
+        if lane == Lane::Decide && entry.group.is_none() {
+            entry.group = (self.group_of)(&key);
+            if let Some(group) = entry.group.clone() {
+                self.deciding.entry(group).or_default().insert(key.clone());
+            }
+        }
         if !entry.running {
             self.enqueue(key, lane);
+        }
+    }
+
+    /// Forgets that a key is being decided on.
+    fn decided(&mut self, key: &K) {
+        let Some(group) = self.entries.get_mut(key).and_then(|entry| entry.group.take()) else { return };
+        if let Some(keys) = self.deciding.get_mut(&group) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.deciding.remove(&group);
+            }
         }
     }
 
@@ -158,14 +196,20 @@ impl<K: Clone + Eq + Hash + Ord> Inner<K> {
         }
     }
 
-    /// Moves the keys whose time has come into their lane.
+    /// Moves the keys whose time has come into their lane, group by group.
     fn ring(&mut self, now: Timestamp) {
+        let mut ringing = Vec::new();
         while let Some((at, key)) = self.timers.first().cloned() {
             if at > now {
                 break;
             }
             self.timers.pop_first();
             self.due.remove(&key);
+            ringing.push(((self.group_of)(&key), key));
+        }
+        // Within a group the order stays that of the due times.
+        ringing.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (_, key) in ringing {
             self.push(key, Lane::Decide);
         }
     }
@@ -183,7 +227,8 @@ impl<K: Clone + Eq + Hash + Ord> Inner<K> {
                     && !entry.running
                     && entry.queued == Some(lane)
                 {
-                    *entry = Entry { queued: None, running: true };
+                    entry.queued = None;
+                    entry.running = true;
                     return Some(key);
                 }
             }
@@ -197,13 +242,17 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    async fn next(queue: &Queue<&'static str>) -> Option<&'static str> {
+    fn queue(clock: Clock) -> Queue<&'static str, char> {
+        Queue::new(clock, |key: &&'static str| key.chars().next())
+    }
+
+    async fn next(queue: &Queue<&'static str, char>) -> Option<&'static str> {
         tokio::time::timeout(Duration::from_millis(20), queue.next()).await.ok()
     }
 
     #[tokio::test]
     async fn deciding_goes_before_publishing() {
-        let queue = Queue::new(Clock::system());
+        let queue = queue(Clock::system());
         queue.push("report", Lane::Publish);
         queue.push("step", Lane::Decide);
         queue.push("report", Lane::Publish);
@@ -214,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_is_never_worked_on_twice_at_once_and_never_forgotten() {
-        let queue = Queue::new(Clock::system());
+        let queue = queue(Clock::system());
         queue.push("a", Lane::Decide);
         assert_eq!(next(&queue).await, Some("a"));
         queue.push("a", Lane::Decide);
@@ -227,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_asked_for_in_both_lanes_is_done_once() {
-        let queue = Queue::new(Clock::system());
+        let queue = queue(Clock::system());
         queue.push("a", Lane::Publish);
         queue.push("a", Lane::Decide);
         assert_eq!(next(&queue).await, Some("a"));
@@ -238,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_due_time_counts() {
         let clock = Clock::system();
-        let queue = Queue::new(clock.clone());
+        let queue = queue(clock.clone());
         let soon = clock.now().saturating_add(jiff::SignedDuration::from_millis(5)).unwrap();
         let late = clock.now().saturating_add(jiff::SignedDuration::from_hours(1)).unwrap();
         queue.push_at("a", Some(soon));
@@ -246,5 +295,39 @@ mod tests {
         assert_eq!(next(&queue).await, None);
         queue.push_at("a", Some(soon));
         assert_eq!(next(&queue).await, Some("a"));
+    }
+
+    #[tokio::test]
+    async fn what_is_due_together_is_done_group_by_group() {
+        let clock = Clock::system();
+        let queue = queue(clock.clone());
+        let before = clock.now().saturating_sub(jiff::SignedDuration::from_secs(1)).unwrap();
+        for key in ["a2", "b1", "a1", "c1", "b2"] {
+            queue.push_at(key, Some(before));
+        }
+        for expected in ["a1", "a2", "b1", "b2", "c1"] {
+            assert_eq!(next(&queue).await, Some(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_being_decided_on_from_when_it_waits_until_it_is_done() {
+        let queue = queue(Clock::system());
+        let deciding = || queue.is_deciding(&'a', |_| true);
+        queue.push("a", Lane::Publish);
+        assert!(!deciding());
+        queue.push("a", Lane::Decide);
+        assert!(
+            deciding() && !queue.is_deciding(&'a', |key| *key != "a") && !queue.is_deciding(&'b', |_| true)
+        );
+        assert_eq!(next(&queue).await, Some("a"));
+        assert!(deciding());
+        queue.push("a", Lane::Decide);
+        queue.done(&"a");
+        assert!(deciding());
+        assert_eq!(next(&queue).await, Some("a"));
+        queue.push("a", Lane::Publish);
+        queue.done(&"a");
+        assert!(!deciding());
     }
 }

@@ -19,8 +19,8 @@ const STEPS: u32 = 20;
 const APART: i64 = 237;
 
 /// A step with a date.
-pub fn step(at: Timestamp, percent: u32) -> Value {
-    json!({"at": at.to_string(), "cohorts": {"everyone": percent}, "hold": "1ms"})
+pub fn step(at: Timestamp, percent: u32, hold: &str) -> Value {
+    json!({"at": at.to_string(), "cohorts": {"everyone": percent}, "hold": hold})
 }
 
 /// Lateness in milliseconds of each (flag, thousandths of a percent) that was due; `None` where it was never seen.
@@ -54,7 +54,7 @@ pub async fn single(world: &World, figures: &mut Figures) {
                     let at =
                         begin + SignedDuration::from_millis(i64::from(number * ROLLOUTS + index) * APART);
                     due.insert((name.clone(), (number + 1) * 1000), at);
-                    step(at, number + 1)
+                    step(at, number + 1, "1ms")
                 })
                 .collect();
             rollout(&name, None, &steps)
@@ -85,7 +85,9 @@ pub async fn together(world: &World, figures: &mut Figures) {
     let names: BTreeSet<String> = (0..100).map(|index| format!("together-{index:03}")).collect();
     let first = json!({"cohorts": {"everyone": 10}, "hold": "1ms"});
     world
-        .create(names.iter().map(|name| rollout(name, Some("together"), &[first.clone(), step(at, 50)])))
+        .create(
+            names.iter().map(|name| rollout(name, Some("together"), &[first.clone(), step(at, 50, "1000h")])),
+        )
         .await;
     wait_past(at, Duration::from_millis(0)).await;
     // The first step of each has long been delivered by now.

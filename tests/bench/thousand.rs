@@ -17,7 +17,7 @@ use crate::world::{World, rollout};
 const ROLLOUTS: usize = 1000;
 const SETS: usize = 20;
 /// From the first create to the steps: enough for the creation, the restart and two times of quiet.
-const LEAD: SignedDuration = SignedDuration::from_secs(90);
+const LEAD: SignedDuration = SignedDuration::from_secs(65);
 const QUIET: Duration = Duration::from_secs(20);
 /// Revisions that a file was written with, or found to hold.
 const DELIVERIES: &str = "sluice_deliveries_total";
@@ -35,7 +35,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
     let first = json!({"cohorts": {"everyone": 10}, "hold": "1ms"});
     let rollouts = names.iter().enumerate().map(|(index, name)| {
         // Neighbours by name are in different files, as they would be.
-        rollout(name, Some(&sets[index % SETS]), &[first.clone(), step(due, 50)])
+        rollout(name, Some(&sets[index % SETS]), &[first.clone(), step(due, 50, "1000h")])
     });
 
     let audit = world.audit();

@@ -1,4 +1,7 @@
 //! The life of one writer: the first write at once, then one every 200 ms for all that has come meanwhile.
+//!
+//! "At once" leaves room for members of the file that are being decided on at this moment: when fifty step together,
+//! one write of all of them is there sooner than a write of the first and, 200 ms later, one of the rest.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +16,10 @@ use crate::error::chain;
 
 /// Least time between the ends of two writes; emergencies do not wait.
 const SPACING: Duration = Duration::from_millis(200);
+/// Longest time that a write waits for members that are being decided on: none is later than the spacing would make it.
+const GATHERING: Duration = SPACING;
+/// How often those are looked for. Polled, as a member may turn out to offer nothing, of which no writer hears.
+const GATHERING_POLL: Duration = Duration::from_millis(2);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// Longest wait before a file that somebody has to act on is tried again.
@@ -28,6 +35,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             () = ctx.shutdown.cancelled() => return,
         }
         space_out(&mailbox, last_write).await;
+        gather(&ctx, &set, &mailbox).await;
         let offers = {
             let mut waiting = mailbox.lock();
             if !std::mem::take(&mut waiting.dirty) {
@@ -82,6 +90,21 @@ async fn space_out(mailbox: &Mailbox, last_write: Option<Instant>) {
     }
 }
 
+/// Lets the members that are being decided on come along, for a while.
+async fn gather(ctx: &Shared, set: &SetId, mailbox: &Mailbox) {
+    let begun = clock::monotonic();
+    while begun.elapsed() < GATHERING {
+        {
+            let waiting = mailbox.lock();
+            let missing = |key: &Key| matches!(key, Key::Rollout(key) if !waiting.offers.contains_key(key));
+            if waiting.urgent || !waiting.dirty || !ctx.queue.is_deciding(set, missing) {
+                return;
+            }
+        }
+        clock::sleep(GATHERING_POLL).await;
+    }
+}
+
 /// Passes the answers on and forgets the offers that are settled.
 fn settle(
     ctx: &Shared,
@@ -98,9 +121,7 @@ fn settle(
                 (_, Ack::Delivered { revision }) => *revision >= offer.revision,
                 _ => false,
             });
-            let same = waiting.offers.get(key).is_some_and(|now| {
-                now.revision == offer.revision && now.uid == offer.uid && now.kind == offer.kind
-            });
+            let same = waiting.offers.get(key).is_some_and(|now| now.is_same(offer));
             if settled && same {
                 waiting.offers.remove(key);
             }

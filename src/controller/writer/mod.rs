@@ -45,6 +45,13 @@ pub struct Offer {
     pub status: Arc<FeatureRolloutStatus>,
 }
 
+impl Offer {
+    /// Whether both ask for the same.
+    fn is_same(&self, other: &Offer) -> bool {
+        self.revision == other.revision && self.uid == other.uid && self.kind == other.kind
+    }
+}
+
 /// Whether a flag is to be in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferKind {
@@ -235,11 +242,17 @@ pub fn audiences_in_files(ctx: &Context) -> Vec<ObjectKey> {
 pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
     // What the writer has confirmed and nobody has touched since needs no look.
     let known = ctx.hub.ack(key, &offer.uid);
-    if offer.kind == OfferKind::Serve && known.is_some_and(|ack| ack.delivered() == offer.revision) {
+    if offer.kind == OfferKind::Serve && known.as_ref().is_some_and(|ack| ack.delivered() == offer.revision) {
         return;
     }
     let mailbox = mailbox(ctx, set);
     let mut waiting = mailbox.lock();
+    let taken =
+        waiting.offers.get(key).is_some_and(|waits| waits.is_same(&offer) && waits.urgent == offer.urgent);
+    if taken && !matches!(known, Some(Ack::Failed { .. })) {
+        // It waits already, or is being written: a second look at the file would find nothing to do.
+        return;
+    }
     waiting.urgent |= offer.urgent;
     waiting.dirty = true;
     waiting.offers.insert(key.clone(), offer);
