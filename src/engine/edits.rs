@@ -107,8 +107,18 @@ impl Run<'_> {
     fn still_asks(&self, by: &AskedBy, name: &str) -> bool {
         Mark::from(by)
             .find(self.plan)
+            .or_else(|| self.end_of_lowered_ramp(by))
             .and_then(|i| self.plan.steps.get(i))
             .is_some_and(|step| step.asks.contains_key(name))
+    }
+
+    /// The last step of a ramp that now ends below the percentage that was reached in it. That is an edit of what the
+    /// ramp asks; one that still goes higher only takes another way there.
+    fn end_of_lowered_ramp(&self, by: &AskedBy) -> Option<usize> {
+        let reached: Percent = by.step.as_ref()?.parse().ok()?;
+        let of_phase = self.plan.steps.iter().enumerate().filter(|(_, step)| step.phase == by.phase);
+        let (last, step) = of_phase.last()?;
+        step.ramp.is_some_and(|percent| percent < reached).then_some(last)
     }
 
     /// Earliest instant at which this cohort may be raised: its delay after first exposure, at least now.

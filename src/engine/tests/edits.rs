@@ -214,6 +214,20 @@ fn a_ramp_edited(#[case] percents: &str, #[case] position: &str, #[case] served:
 }
 
 #[test]
+fn a_ramp_cut_below_what_was_reached_lowers_at_once_even_while_suspended() {
+    let ramp = |percents: &str, more: &str| {
+        format!("{more}\ncohorts: [{{name: a}}]\nphases: [{{name: ga, ramp: {{percents: {percents}}}}}]")
+    };
+    let mut life = Life::begin(&ramp("[5, 10, 25, 50, 100]", ""), START);
+    life.pass(50);
+    assert_eq!(life.served(), "a=25%");
+    life.edit(&ramp("[5, 10, 20]", "suspend: true"));
+    assert_eq!(life.served(), "a=20%");
+    life.edit(&ramp("[5]", "suspend: true"));
+    assert_eq!(life.served(), "a=5%");
+}
+
+#[test]
 fn a_ramp_with_no_percentage_so_low_loses_the_position() {
     let ramp = |percents: &str| {
         format!("cohorts: [{{name: a}}]\nphases: [{{name: ga, ramp: {{percents: {percents}}}}}]")
