@@ -116,8 +116,8 @@ impl Run<'_> {
     /// ramp asks; one that still goes higher only takes another way there.
     fn end_of_lowered_ramp(&self, by: &AskedBy) -> Option<usize> {
         let reached: Percent = by.step.as_ref()?.parse().ok()?;
-        let of_phase = self.plan.steps.iter().enumerate().filter(|(_, step)| step.phase == by.phase);
-        let (last, step) = of_phase.last()?;
+        let mut of_phase = self.plan.steps.iter().enumerate().filter(|(_, step)| step.phase == by.phase);
+        let (last, step) = of_phase.next_back()?;
         step.ramp.is_some_and(|percent| percent < reached).then_some(last)
     }
 
