@@ -3,15 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 
 /// Namespace and name of an object.
 pub type ObjectKey = (String, String);
 
 /// An object as stored: readable, or why it is not.
 pub type Stored<K> = Arc<DeserializeGuard<K>>;
+
+/// What an event tells that was not known before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing: this version or a newer one is known, mostly from our own write's answer.
+    Nothing,
+    /// The same spec with another status or other metadata.
+    Status,
+    /// A spec, or the object's coming or going.
+    Spec,
+}
 
 /// Objects of one kind by namespace and name.
 pub struct Cache<K> {
@@ -58,17 +70,23 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     }
 
     /// Takes in an object, unless a newer version of it is known. Says whether it was news.
-    pub fn apply(&self, mut object: DeserializeGuard<K>) -> bool {
+    pub fn apply(&self, object: DeserializeGuard<K>) -> bool {
+        self.take_in(object) != News::Nothing
+    }
+
+    fn take_in(&self, mut object: DeserializeGuard<K>) -> News {
         object.managed_fields_mut().clear();
         let key = key_of(&object);
         if let Some(seen) = self.listing.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
             seen.insert(key.clone());
         }
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let news = objects.get(&key).is_none_or(|known| version(&**known) < version(&object));
-        if news {
-            objects.insert(key, Arc::new(object));
-        }
+        let news = match objects.get(&key) {
+            Some(known) if version(&**known) >= version(&object) => return News::Nothing,
+            Some(known) if is_same_spec(known.meta(), object.meta()) => News::Status,
+            _ => News::Spec,
+        };
+        objects.insert(key, Arc::new(object));
         news
     }
 
@@ -87,16 +105,19 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     }
 
     /// Takes in an event of the watch; returns the keys it concerns and whether a list has just been completed.
-    pub fn event(&self, event: Event<DeserializeGuard<K>>) -> (Vec<ObjectKey>, bool) {
+    pub fn event(&self, event: Event<DeserializeGuard<K>>) -> (Vec<(ObjectKey, News)>, bool) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let key = key_of(&object);
-                (if self.apply(object) { vec![key] } else { Vec::new() }, false)
+                match self.take_in(object) {
+                    News::Nothing => (Vec::new(), false),
+                    news => (vec![(key, news)], false),
+                }
             }
             Event::Delete(object) => {
                 let key = key_of(&object);
                 self.delete(&object);
-                (vec![key], false)
+                (vec![(key, News::Spec)], false)
             }
             Event::Init => {
                 *self.listing.write().unwrap_or_else(PoisonError::into_inner) = Some(HashSet::new());
@@ -111,10 +132,18 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
                 for key in &gone {
                     objects.remove(key);
                 }
-                (gone, true)
+                (gone.into_iter().map(|key| (key, News::Spec)).collect(), true)
             }
         }
     }
+}
+
+/// Whether two versions of an object have the same spec. The generation counts the spec's changes.
+fn is_same_spec(known: &ObjectMeta, new: &ObjectMeta) -> bool {
+    new.generation.is_some()
+        && known.generation == new.generation
+        && known.uid == new.uid
+        && known.deletion_timestamp == new.deletion_timestamp
 }
 
 /// Namespace and name of an object.

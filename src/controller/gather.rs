@@ -12,8 +12,9 @@ use crate::api::featurerollout::DependencyCondition;
 use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Reason};
-use crate::engine::{Facts, Live};
+use crate::engine::Facts;
 use crate::error::{Fault, call};
+use crate::flags::LiveFlag;
 use crate::plan::{self, Feature, FieldError, Need, Plan, Refs};
 
 /// What was found.
@@ -266,7 +267,7 @@ async fn live(
     set: &SetId,
     plan: &Plan,
     flag_set: Option<&FlagSet>,
-) -> Result<Result<Option<Live>, String>, Fault> {
+) -> Result<Result<Option<LiveFlag>, String>, Fault> {
     let flag = &plan.feature.key;
     let Some(found) = super::writer::live_flag(ctx, set, flag_set, flag).await? else {
         return Ok(Ok(None));
@@ -282,15 +283,7 @@ async fn live(
             found.rollout, set.name
         )));
     }
-    Ok(Ok(Some(Live {
-        uid: found.uid,
-        revision: found.revision,
-        attempt: found.attempt,
-        phase: found.phase,
-        step: found.step,
-        served: found.served,
-        audience: found.audience,
-    })))
+    Ok(Ok(Some(found)))
 }
 
 /// A beginning from the file serves that file's audience. Where its definition is gone, nothing can be rendered from
@@ -298,7 +291,7 @@ async fn live(
 async fn keep_known_audience(
     ctx: &Context,
     namespace: &str,
-    live: &Live,
+    live: &LiveFlag,
     plan: &mut Plan,
 ) -> Result<(), Fault> {
     if live.audience != plan.audience.name

@@ -11,7 +11,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::cache::{Cache, ObjectKey};
+use super::cache::{Cache, News, ObjectKey};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::pin::{MANAGED_BY, MANAGER};
@@ -33,14 +33,14 @@ pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
             Api::<DeserializeGuard<CohortSet>>::all(ctx.client.clone()),
             all.clone(),
             |c| &c.cohort_sets,
-            cohort_set,
+            cohort_set_event,
         ),
         spawn(
             ctx,
             Api::<DeserializeGuard<FlagSet>>::all(ctx.client.clone()),
             all.clone(),
             |c| &c.flag_sets,
-            flag_set,
+            flag_set_event,
         ),
         spawn(
             ctx,
@@ -64,7 +64,7 @@ fn spawn<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     cache: fn(&Context) -> &Cache<K>,
-    changed: fn(&Shared, &ObjectKey),
+    changed: fn(&Shared, &ObjectKey, News),
 ) -> oneshot::Receiver<()>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -84,8 +84,8 @@ where
                 Some(Ok(event)) => {
                     wait = Duration::from_millis(100);
                     let (keys, done) = cache(&ctx).event(event);
-                    for key in keys {
-                        changed(&ctx, &key);
+                    for (key, news) in keys {
+                        changed(&ctx, &key, news);
                     }
                     if done && let Some(listed) = listed.take() {
                         // The receiver is gone only when the controller is.
@@ -105,16 +105,32 @@ where
     heard
 }
 
-fn rollout(ctx: &Shared, key: &ObjectKey) {
+fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
     if let Some(rollout) = ctx.rollouts.get(key)
         && let Ok(rollout) = &rollout.0
     {
         ctx.index.apply(rollout);
     }
-    ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+    // A status is mostly our own, heard of before our write was answered: others' decisions go first.
+    let lane = if news == News::Status { Lane::Publish } else { Lane::Decide };
+    ctx.queue.push(Key::Rollout(key.clone()), lane);
     // All the way back: an edit here may close or open a circle that any of them is part of.
     for dependent in ctx.index.all_dependents(key) {
         ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+    }
+}
+
+fn cohort_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
+    match news {
+        News::Spec => cohort_set(ctx, key),
+        News::Status | News::Nothing => ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish),
+    }
+}
+
+fn flag_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
+    match news {
+        News::Spec => flag_set(ctx, key),
+        News::Status | News::Nothing => ctx.queue.push(Key::FlagSet(key.clone()), Lane::Publish),
     }
 }
 
@@ -138,7 +154,7 @@ pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
 }
 
 /// A ConfigMap of ours changed, and not by this process: its cache would have known.
-fn config_map(ctx: &Shared, key: &ObjectKey) {
+fn config_map(ctx: &Shared, key: &ObjectKey, _: News) {
     if let Some(set) = ctx.hub.set_of_config_map(key) {
         writer::poke(ctx, &set);
     }

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Live, Run};
+use super::Run;
 use crate::api::status::{AudienceRef, CohortStatus, Pause, PauseCause, Position};
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
+use crate::flags::LiveFlag;
 
 impl Run<'_> {
     /// Gives a state without one its first content, and a state of another object a safe one.
@@ -43,7 +44,7 @@ impl Run<'_> {
     }
 
     /// The file knows what was served when status does not: serve that, and wait for a person.
-    fn rebuild(&mut self, live: &Live, cause: PauseCause) {
+    fn rebuild(&mut self, live: &LiveFlag, cause: PauseCause) {
         self.take_over();
         self.status.revision = live.revision;
         self.status.audience = Some(AudienceRef { name: live.audience.clone() });
@@ -72,7 +73,7 @@ impl Run<'_> {
     }
 
     /// A status of another object came from a backup: serve no more than it and the file agree on.
-    fn restore(&mut self, live: Option<&Live>) {
+    fn restore(&mut self, live: Option<&LiveFlag>) {
         let served = |name: &str| {
             live.and_then(|live| live.served.iter().find(|(cohort, _)| cohort == name))
                 .map_or(Percent::ZERO, |(_, percent)| *percent)
@@ -108,7 +109,7 @@ impl Run<'_> {
         self.record(reason, "recovery", message.to_owned());
     }
 
-    fn position_of(&self, live: &Live) -> Option<Position> {
+    fn position_of(&self, live: &LiveFlag) -> Option<Position> {
         let step = self.plan.steps.iter().find(|step| {
             step.phase == live.phase
                 && match &step.name {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::status::{HISTORY, HistoryEntry, PauseCause};
 use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::flags::LiveFlag;
 use crate::plan::Plan;
 
 mod advance;
@@ -33,7 +34,7 @@ pub struct Facts {
     /// The dependencies that are not met, in words.
     pub unmet: Vec<String>,
     /// What the file says of the flag, where a beginning has to know.
-    pub live: Option<Live>,
+    pub live: Option<LiveFlag>,
 }
 
 impl Facts {
@@ -48,25 +49,6 @@ impl Facts {
             live: None,
         }
     }
-}
-
-/// What the file's metadata say of a flag.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Live {
-    /// UID of the rollout that wrote it.
-    pub uid: String,
-    /// Revision it wrote.
-    pub revision: i64,
-    /// Its attempt.
-    pub attempt: i32,
-    /// Phase of its position; empty before the first step.
-    pub phase: String,
-    /// Name or number of its step.
-    pub step: String,
-    /// What it serves, in the order of its audience.
-    pub served: Vec<(String, Percent)>,
-    /// Name of its audience.
-    pub audience: String,
 }
 
 /// What follows from the plan, the state, the facts and the time.

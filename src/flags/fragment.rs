@@ -41,7 +41,7 @@ pub struct Fragment {
 }
 
 /// What the file says of a rollout, read back from a flag's metadata.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LiveFlag {
     /// Namespace of the rollout.
     pub namespace: String,

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use sluice::api::{FeatureRollout, FlagSet};
+use sluice::api::{CohortSet, FeatureRollout, FlagSet};
 use sluice::sandbox::{ControlPlane, Options, install_crds};
 
 use crate::audit::Audit;
@@ -17,6 +17,8 @@ use crate::recorder::Recorder;
 /// Name of the user that the controller is, so that the audit log tells its requests from ours.
 pub const CONTROLLER: &str = "bench-controller";
 /// Namespace of all objects.
+/// The CohortSet of every FlagSet.
+const COHORT_SET: &str = "users";
 pub const NAMESPACE: &str = "bench";
 /// How many clients create objects at the same time.
 const CLIENTS: usize = 16;
@@ -38,6 +40,14 @@ impl World {
         install_crds(&client).await.unwrap();
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        let cohort_set: CohortSet = serde_json::from_value(json!({
+            "apiVersion": "sluice.dev/v1alpha1",
+            "kind": "CohortSet",
+            "metadata": {"name": COHORT_SET, "namespace": NAMESPACE},
+            "spec": {"cohorts": cohorts()},
+        }))
+        .unwrap();
+        Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &cohort_set).await.unwrap();
         let kubeconfig = plane.data_dir().join("controller.kubeconfig");
         let user = plane.user_kubeconfig(CONTROLLER, &["system:masters"]).unwrap();
         std::fs::write(&kubeconfig, serde_json::to_vec(&user).unwrap()).unwrap();
@@ -82,7 +92,7 @@ impl World {
             "apiVersion": "sluice.dev/v1alpha1",
             "kind": "FlagSet",
             "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {},
+            "spec": {"cohortSetRef": {"name": COHORT_SET}},
         });
         let set: FlagSet = serde_json::from_value(object).unwrap();
         Api::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &set).await.unwrap();
@@ -103,6 +113,13 @@ impl World {
     }
 }
 
+fn cohorts() -> Value {
+    json!([
+        {"name": "staff", "share": 5, "match": {"attributes": {"group": "staff"}}},
+        {"name": "everyone", "share": 95},
+    ])
+}
+
 /// A rollout to one cohort, in a FlagSet or with a file of its own.
 pub fn rollout(name: &str, set: Option<&str>, steps: &[Value]) -> FeatureRollout {
     let mut object = json!({
@@ -111,15 +128,12 @@ pub fn rollout(name: &str, set: Option<&str>, steps: &[Value]) -> FeatureRollout
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "feature": {"title": format!("Feature {name}"), "owner": "team-bench"},
-            "cohorts": [
-                {"name": "staff", "share": 5, "match": {"attributes": {"group": "staff"}}},
-                {"name": "everyone", "share": 95},
-            ],
             "phases": [{"name": "ga", "steps": steps}],
         },
     });
-    if let Some(set) = set {
-        object["spec"]["flagSetRef"] = json!({"name": set});
+    match set {
+        Some(set) => object["spec"]["flagSetRef"] = json!({"name": set}),
+        None => object["spec"]["cohorts"] = cohorts(),
     }
     serde_json::from_value(object).unwrap()
 }

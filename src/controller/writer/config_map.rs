@@ -1,7 +1,6 @@
 //! The ConfigMap that a file lives in: read, told apart from strangers', written with a precondition.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
@@ -156,9 +155,9 @@ pub async fn live_flag(
     for output in outputs(set, flag_set) {
         let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
         let file = match read(ctx, set, flag_set, &output).await? {
-            Found::Trusted(_, file, _) => Some(Arc::new(file)),
+            Found::Trusted(_, file, _) => Some(file),
             // Edited by hand: better what this process remembers, if it does.
-            Found::Edited(_, file) => ctx.hub.last_good(&key).or(file.map(Arc::new)),
+            Found::Edited(_, file) => ctx.hub.last_good(&key).or(file),
             Found::Nothing => ctx.hub.last_good(&key),
             Found::Strangers(_) => None,
         };

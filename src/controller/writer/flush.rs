@@ -51,7 +51,7 @@ pub(super) async fn flush(
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Ok(Flushed::default());
     }
-    let mut all = Flushed::default();
+    let mut all: Option<Flushed> = None;
     for output in config_map::outputs(set, flag_set.as_ref()) {
         ctx.hub.write_by(&(set.namespace.clone(), output.config_map.clone()), set);
         let mut tries = 0;
@@ -76,14 +76,17 @@ pub(super) async fn flush(
                 other => break other?,
             }
         };
-        all.join(flushed);
+        all = Some(match all {
+            Some(before) => before.and(flushed),
+            None => flushed,
+        });
     }
-    Ok(all)
+    Ok(all.unwrap_or_default())
 }
 
 impl Flushed {
-    /// With several outputs a rollout is delivered when all of them hold it.
-    fn join(&mut self, other: Flushed) {
+    /// With several outputs a rollout is delivered when all of them hold it: one that says nothing of it does not.
+    fn and(mut self, other: Flushed) -> Flushed {
         self.wrote |= other.wrote;
         self.refused |= other.refused;
         self.outdated.extend(other.outdated);
@@ -95,16 +98,19 @@ impl Flushed {
             }
             (report, other) => report.or(other),
         };
-        for (key, (uid, ack)) in other.acks {
-            let worse = match (self.acks.get(&key), &ack) {
-                (Some((_, Ack::Delivered { revision: a })), Ack::Delivered { revision: b }) => b < a,
-                (Some((_, Ack::Delivered { .. } | Ack::Removed)) | None, _) => true,
-                (Some(_), _) => false,
+        let failed = |ack: &Ack| matches!(ack, Ack::Failed { .. } | Ack::Retrying { .. });
+        self.acks.retain(|key, (_, ack)| failed(ack) || other.acks.contains_key(key));
+        for (key, said) in other.acks {
+            let replaces = match (self.acks.get(&key).map(|(_, ack)| ack), &said.1) {
+                (Some(Ack::Delivered { revision: a }), Ack::Delivered { revision: b }) => b < a,
+                (Some(before), ack) => !failed(before) && failed(ack),
+                (None, ack) => failed(ack),
             };
-            if worse {
-                self.acks.insert(key, (uid, ack));
+            if replaces {
+                self.acks.insert(key, said);
             }
         }
+        self
     }
 }
 
@@ -143,10 +149,13 @@ async fn flush_output(
         .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
         .chain(unreadable)
         .collect();
-    let last_good = ctx.hub.last_good(&map_key);
+    let last_good = match live {
+        Live::Trusted(_) => None,
+        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&map_key),
+    };
     let merged = merge(&Merge {
         live: &live,
-        last_good: last_good.as_deref(),
+        last_good: last_good.as_ref(),
         set: flag_set.map(set_info).as_ref(),
         candidates: &candidates,
         living: Some(&living),
@@ -162,7 +171,7 @@ async fn flush_output(
     }
     answer(&asking, &merged, &mut flushed);
     flushed.report = Some(report(&merged));
-    ctx.hub.keep_last_good(map_key, merged.file);
+    ctx.hub.keep_last_good(map_key, &merged.text);
     Ok(flushed)
 }
 
@@ -310,5 +319,47 @@ fn set_info(set: &FlagSet) -> SetInfo {
         statics: set.spec.flags.clone(),
         metadata: set.spec.metadata.clone(),
         prune: set.spec.prune.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(acks: &[(&str, Ack)]) -> Flushed {
+        let acks = acks
+            .iter()
+            .map(|(name, ack)| (("ns".to_owned(), (*name).to_owned()), ("uid".to_owned(), ack.clone())));
+        Flushed { acks: acks.collect(), ..Flushed::default() }
+    }
+
+    fn failed() -> Ack {
+        Ack::Failed { revision: 3, reason: Reason::Conflict, message: String::new() }
+    }
+
+    #[test]
+    fn a_rollout_is_delivered_when_every_output_says_so() {
+        let delivered = |revision| Ack::Delivered { revision };
+        let first = said(&[
+            ("both", delivered(3)),
+            ("first", delivered(3)),
+            ("no", delivered(3)),
+            ("lag", delivered(2)),
+        ]);
+        let second = said(&[
+            ("both", delivered(3)),
+            ("second", delivered(3)),
+            ("no", failed()),
+            ("lag", delivered(3)),
+        ]);
+        for (a, b) in [(0, 1), (1, 0)] {
+            let both = [&first, &second];
+            let joined = Flushed { acks: both[a].acks.clone(), ..Flushed::default() }
+                .and(Flushed { acks: both[b].acks.clone(), ..Flushed::default() });
+            let acks: Vec<(String, Ack)> =
+                joined.acks.into_iter().map(|((_, name), (_, ack))| (name, ack)).collect();
+            let expected = [("both", delivered(3)), ("lag", delivered(2)), ("no", failed())];
+            assert_eq!(acks, expected.map(|(name, ack)| (name.to_owned(), ack)));
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::index::SetId;
 use super::queue::Lane;
 use crate::api::flagset::Orphan;
 use crate::api::{FeatureRolloutStatus, Reason};
-use crate::flags::{File, Fragment};
+use crate::flags::{self, File, Fragment};
 use crate::plan::{Audience, Feature};
 
 mod actor;
@@ -127,7 +127,7 @@ struct Inner {
     /// Which set writes a ConfigMap.
     config_maps: HashMap<ObjectKey, SetId>,
     /// What a ConfigMap was last written with.
-    last_good: HashMap<ObjectKey, Arc<File>>,
+    last_good: HashMap<ObjectKey, Arc<str>>,
     /// UID and generation that a FlagSet's writer was last told of, and when its status was last written.
     generations: HashMap<SetId, (String, i64)>,
     status_written: HashMap<SetId, Timestamp>,
@@ -190,12 +190,14 @@ impl Hub {
     }
 
     /// What a ConfigMap was last seen or written with, by this process.
-    pub fn last_good(&self, config_map: &ObjectKey) -> Option<Arc<File>> {
-        self.lock().last_good.get(config_map).cloned()
+    pub fn last_good(&self, config_map: &ObjectKey) -> Option<File> {
+        let text = self.lock().last_good.get(config_map).cloned()?;
+        flags::parse(&text).ok()
     }
 
-    fn keep_last_good(&self, config_map: ObjectKey, file: File) {
-        self.lock().last_good.insert(config_map, Arc::new(file));
+    /// As text: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
+    fn keep_last_good(&self, config_map: ObjectKey, text: &str) {
+        self.lock().last_good.insert(config_map, text.into());
     }
 
     fn write_by(&self, config_map: &ObjectKey, set: &SetId) {
@@ -231,11 +233,19 @@ impl Hub {
 
 /// Audiences that flags in the files are rendered from, those of orphans among them.
 pub fn audiences_in_files(ctx: &Context) -> Vec<ObjectKey> {
-    let inner = ctx.hub.lock();
-    let members = inner.last_good.iter().flat_map(|((namespace, _), file)| {
-        file.members.keys().filter_map(|key| file.live(key)).map(|live| (namespace.clone(), live.audience))
-    });
-    members.collect()
+    let config_maps: Vec<ObjectKey> = ctx.hub.lock().last_good.keys().cloned().collect();
+    let files = config_maps.iter().filter_map(|key| Some((&key.0, ctx.hub.last_good(key)?)));
+    files
+        .flat_map(|(namespace, file)| {
+            let live: Vec<ObjectKey> = file
+                .members
+                .keys()
+                .filter_map(|key| file.live(key))
+                .map(|live| (namespace.clone(), live.audience))
+                .collect();
+            live
+        })
+        .collect()
 }
 
 /// Hands what was persisted to the file's writer.

@@ -3,7 +3,8 @@
 use super::support::{Life, UID, after, plan, t};
 use crate::api::status::PauseCause;
 use crate::api::{FeatureRolloutStatus, Percent};
-use crate::engine::{Facts, Live};
+use crate::engine::Facts;
+use crate::flags::LiveFlag;
 
 const START: &str = "2025-09-08T09:00:00Z";
 const RAMP: &str = "
@@ -16,8 +17,8 @@ fn percent(whole: u32) -> Percent {
     Percent::from_whole(whole).unwrap()
 }
 
-fn live(uid: &str) -> Live {
-    Live {
+fn live(uid: &str) -> LiveFlag {
+    LiveFlag {
         uid: uid.to_owned(),
         revision: 41,
         attempt: 1,
@@ -25,10 +26,11 @@ fn live(uid: &str) -> Live {
         step: "20%".to_owned(),
         served: vec![("a".to_owned(), percent(20)), ("b".to_owned(), percent(15))],
         audience: plan(RAMP).audience.name,
+        ..LiveFlag::default()
     }
 }
 
-fn facts(uid: &str, live: Option<Live>) -> Facts {
+fn facts(uid: &str, live: Option<LiveFlag>) -> Facts {
     Facts { live, ..Facts::favourable(uid) }
 }
 

@@ -10,7 +10,8 @@ use super::support::UID;
 use crate::api::featurerollout::{Approval as Approved, FeatureRolloutSpec, Step};
 use crate::api::{Duration, FeatureRolloutStatus, Percent, Tier};
 use crate::engine::position::Mark;
-use crate::engine::{Facts, Live, decide};
+use crate::engine::{Facts, decide};
+use crate::flags::LiveFlag;
 use crate::plan::{Approval, Plan};
 
 #[derive(Clone, Debug)]
@@ -272,9 +273,9 @@ impl World {
 }
 
 /// What the file says of a state.
-fn file(status: &FeatureRolloutStatus) -> Live {
+fn file(status: &FeatureRolloutStatus) -> LiveFlag {
     let position = status.position.as_ref();
-    Live {
+    LiveFlag {
         uid: status.uid.clone().unwrap(),
         revision: status.revision,
         attempt: status.attempt,
@@ -284,6 +285,7 @@ fn file(status: &FeatureRolloutStatus) -> Live {
             .unwrap_or_default(),
         served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
         audience: status.audience.clone().unwrap().name,
+        ..LiveFlag::default()
     }
 }
 
