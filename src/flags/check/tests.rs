@@ -158,30 +158,3 @@ proptest! {
         prop_assert_eq!(found.as_deref(), Some(expected));
     }
 }
-
-/// Prints what a check costs; run it with `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a promise"]
-#[allow(clippy::disallowed_methods)]
-fn cost() {
-    let feature = feature("x");
-    for cohorts in [1, 4, 16] {
-        let names: Vec<String> = (0..cohorts).map(|index| format!("cohort-{index}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let audience = segments(&names);
-        let (status, fragment) = render(&feature, &audience, &vec![25_000; names.len()]);
-        self_check(&feature, &status, &audience, &fragment).unwrap();
-        let rounds = 1_000;
-        let time = |f: &dyn Fn()| {
-            let start = std::time::Instant::now();
-            (0..rounds).for_each(|_| f());
-            start.elapsed() / rounds
-        };
-        println!(
-            "{cohorts} cohorts: schema {:?}, samples {:?}, whole check {:?}",
-            time(&|| schema::validate_flag(&fragment.body).unwrap()),
-            time(&|| drop(samples(&feature, &status, &audience))),
-            time(&|| self_check(&feature, &status, &audience, &fragment).unwrap()),
-        );
-    }
-}
