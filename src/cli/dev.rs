@@ -21,7 +21,7 @@ const DEMO_SPEED: u32 = 10_080;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// File or folder to apply, or `-` for standard input; default: the playbook example at a week a minute
-    #[arg(short, long = "file", value_name = "PATH")]
+    #[arg(short, long = "filename", value_name = "PATH")]
     file: Vec<PathBuf>,
     /// How many times as fast as real time schedules run; default: 1, for the playbook example 10080
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -16,6 +16,7 @@ mod bounds;
 mod cli;
 mod crash;
 mod dead_ends;
+mod dev;
 mod flag_sets;
 mod orphans;
 mod outage;
