@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::cache::{Cache, ObjectKey};
 use super::index::{Index, SetId};
 use super::pin::Audiences;
-use super::queue::Queue;
+use super::queue::{Lane, Queue};
 use super::writer::Hub;
 use crate::api::{CohortSet, FeatureRollout, FlagSet};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::telemetry::Metrics;
 
 /// What is worked on.
@@ -86,3 +86,12 @@ impl Backoff {
 
 /// The shared parts, shared.
 pub type Shared = Arc<Context>;
+
+/// Works on a key again after a while of real time.
+pub fn push_later(ctx: &Shared, key: Key, wait: Duration) {
+    let ctx = ctx.clone();
+    tokio::spawn(async move {
+        clock::sleep(wait).await;
+        ctx.queue.push(key, Lane::Decide);
+    });
+}

@@ -14,7 +14,7 @@ use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
 use cache::{Cache, ObjectKey};
-use context::{Backoff, Context, Key, Shared};
+use context::{Backoff, Context, Key, Shared, push_later};
 use queue::Queue;
 
 mod cache;
@@ -199,13 +199,7 @@ async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
     if let Key::Rollout(rollout) = key {
         rollout::note_failure(ctx, rollout, &fault).await;
     }
-    let wait = if again { wait / 10 } else { wait };
-    let ctx = ctx.clone();
-    let key = key.clone();
-    tokio::spawn(async move {
-        clock::sleep(wait).await;
-        ctx.queue.push(key, queue::Lane::Decide);
-    });
+    push_later(ctx, key.clone(), if again { wait / 10 } else { wait });
 }
 
 /// Counts, and deletes audiences that nobody pins.

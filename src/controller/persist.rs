@@ -3,10 +3,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::cache::ObjectKey;
+use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key};
 use super::publish;
 use super::queue::Lane;
@@ -24,42 +26,60 @@ pub async fn persist(
     rollout: &FeatureRollout,
     status: &FeatureRolloutStatus,
 ) -> Result<(), Fault> {
-    let namespace = rollout.namespace().unwrap_or_default();
-    let name = rollout.name_any();
-    // The status subresource takes nothing but the status from what is sent: the spec may stay at home.
-    let body = json!({
-        "apiVersion": FeatureRollout::api_version(&()),
-        "kind": FeatureRollout::kind(&()),
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "uid": rollout.metadata.uid,
-            "resourceVersion": rollout.metadata.resource_version,
-        },
-        "status": status,
-    });
-    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &namespace);
-    let body = serde_json::to_vec(&body).unwrap_or_default();
-    let request = kube::core::Request::new(api.resource_url())
-        .replace_subresource("status", &name, &PostParams::default(), body)
-        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
-    match call(ctx.client.request::<DeserializeGuard<FeatureRollout>>(request)).await {
-        Ok(written) => {
+    let key = key_of(rollout);
+    match put_status(ctx, &ctx.rollouts, rollout, status).await {
+        Ok(()) => {
             ctx.metrics.status_written();
-            ctx.rollouts.apply(written);
-            let key = (namespace, name);
-            let prior = rollout.status.as_ref();
-            if reached(prior) != reached(Some(status)) {
+            if reached(rollout.status.as_ref()) != reached(Some(status)) {
                 wake_dependents(ctx, &key);
             }
             Ok(())
         }
         Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {
-            refresh(ctx, &(namespace, name)).await?;
+            refresh(ctx, &key).await?;
             Err(fault)
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// Puts a status over the version of an object that was read, and takes the answer into the cache.
+///
+/// # Errors
+/// [`Fault::Conflict`] when the object has been written since; the cache is then as it was.
+pub(super) async fn put_status<K>(
+    ctx: &Context,
+    cache: &Cache<K>,
+    object: &K,
+    status: &impl Serialize,
+) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let (namespace, name) = key_of(object);
+    // The status subresource takes nothing but the status from what is sent: the spec may stay at home.
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": object.meta().uid,
+            "resourceVersion": object.meta().resource_version,
+        },
+        "status": status,
+    });
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let request = kube::core::Request::new(api.resource_url())
+        .replace_subresource("status", &name, &PostParams::default(), body)
+        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
+    let written = call(ctx.client.request::<DeserializeGuard<K>>(request)).await?;
+    cache.apply(written);
+    Ok(())
 }
 
 /// What rollouts that depend on this one look at.

@@ -7,13 +7,31 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
 
-use super::context::Context;
+use super::cache::ObjectKey;
+use super::context::{Context, Key, Shared, push_later};
 use crate::api::status::HistoryEntry;
-use crate::api::{FeatureRollout, Reason};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::error::{Fault, call};
 
 const CONTROLLER: &str = "sluice.dev/controller";
+
+/// Publishes the persisted entries that have no event yet, and sees to it that what cannot be published now is tried
+/// again; returns the last entry that needs no further try.
+pub async fn catch_up(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    persisted: &FeatureRolloutStatus,
+) -> i64 {
+    let published = publish(ctx, rollout, persisted.published_seq, &persisted.history).await;
+    if published < persisted.last_seq() {
+        let key = Key::Rollout(key.clone());
+        let wait = ctx.backoff.failed(&key);
+        push_later(ctx, key, wait);
+    }
+    published
+}
 
 /// Publishes the entries after `published`; returns the last one that needs no further try.
 ///

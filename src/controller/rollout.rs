@@ -91,12 +91,7 @@ async fn advance(
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
     if delivery != Delivery::UnderWay && begun_here {
-        let published = publish::publish(ctx, rollout, prior.published_seq, &prior.history).await;
-        if published < prior.last_seq() {
-            let wait = ctx.backoff.failed(&Key::Rollout(key.clone()));
-            retry_in(ctx, key, wait);
-        }
-        status.published_seq = published;
+        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
     }
     let generation = rollout.metadata.generation.unwrap_or(0);
     let report = Report { plan: &plan, delivery, next: decision.wake_at, generation, now };
@@ -246,16 +241,6 @@ async fn unreadable(
 ) -> Result<(), Fault> {
     let message = format!("the stored object cannot be read: {}", invalid.error);
     persist_raw(ctx, key, &invalid.metadata, &message).await
-}
-
-/// Tries a rollout again after a while of real time.
-pub fn retry_in(ctx: &Shared, key: &ObjectKey, wait: std::time::Duration) {
-    let ctx = ctx.clone();
-    let key = key.clone();
-    tokio::spawn(async move {
-        crate::clock::sleep(wait).await;
-        ctx.queue.push(Key::Rollout(key), Lane::Decide);
-    });
 }
 
 /// Notes an error of a rollout in its status, where that is news and can be written.

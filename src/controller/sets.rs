@@ -1,15 +1,15 @@
 //! FlagSets and CohortSets: their own validity, and what their files hold.
 
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
-use super::cache::{Cache, ObjectKey};
+use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
+use super::persist::put_status;
 use super::writer::{self, FileReport};
 use crate::api::conditions::{Condition, Want, merge, types};
 use crate::api::{CohortSetStatus, FlagSetStatus, Reason};
@@ -126,6 +126,7 @@ fn conditions(
     merge(prior, &wants, generation, ctx.clock.now())
 }
 
+/// Writes a set's status; where somebody else has written since, the cache holds their version afterwards.
 async fn write_status<K>(
     ctx: &Context,
     cache: &Cache<K>,
@@ -136,45 +137,18 @@ where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
         + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
+        + DeserializeOwned,
 {
-    let namespace = object.namespace().unwrap_or_default();
-    let name = object.name_any();
-    let body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "resourceVersion": object.resource_version(),
-        },
-        "status": status,
-    });
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &namespace);
-    let request = kube::core::Request::new(api.resource_url())
-        .replace_subresource(
-            "status",
-            &name,
-            &PostParams::default(),
-            serde_json::to_vec(&body).unwrap_or_default(),
-        )
-        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
-    match call(ctx.client.request::<DeserializeGuard<K>>(request)).await {
-        Ok(written) => {
-            cache.apply(written);
-            Ok(())
-        }
-        Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {
-            let key = (namespace, name);
-            match call(api.get_opt(&key.1)).await? {
-                Some(found) => {
-                    cache.apply(found);
-                }
-                None => cache.forget(&key),
+    let written = put_status(ctx, cache, object, status).await;
+    if let Err(Fault::Conflict(_) | Fault::NotFound(_)) = &written {
+        let key = key_of(object);
+        let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &key.0);
+        match call(api.get_opt(&key.1)).await? {
+            Some(found) => {
+                cache.apply(found);
             }
-            Err(fault)
+            None => cache.forget(&key),
         }
-        Err(fault) => Err(fault),
     }
+    written
 }

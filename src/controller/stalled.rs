@@ -9,7 +9,7 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
-use super::rollout::{finish_deletion, has_begun, retry_in, stamp};
+use super::rollout::{finish_deletion, has_begun, stamp};
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
@@ -43,11 +43,7 @@ pub async fn stalled(
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let acked = ack.as_ref().map_or(0, Ack::delivered);
     status.delivered_revision = prior.delivered_revision.max(acked.min(prior.revision));
-    status.published_seq = publish::publish(ctx, rollout, prior.published_seq, &prior.history).await;
-    if status.published_seq < prior.last_seq() {
-        let wait = ctx.backoff.failed(&Key::Rollout(key.clone()));
-        retry_in(ctx, key, wait);
-    }
+    status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
     let now = ctx.clock.now();
     if why.emergency {
         engine::take_to_control(&mut status, now);
