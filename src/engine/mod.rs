@@ -13,11 +13,13 @@ mod begin;
 mod door;
 mod edits;
 mod position;
+pub mod reading;
 pub mod report;
 pub mod timeline;
 mod wake;
 
 pub use begin::take_to_control;
+pub use reading::{Finite, Reading};
 pub use report::{Delivery, Report, report};
 
 /// What is true outside of the plan and the state.
