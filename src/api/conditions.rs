@@ -17,6 +17,10 @@ pub mod types {
     pub const PAUSED: &str = "Paused";
     /// The last hold is over and nothing is pending.
     pub const COMPLETED: &str = "Completed";
+    /// Present and true while a rollback is in force.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// Whether every criterion with a bound passes; absent where there is none.
+    pub const CRITERIA_MET: &str = "CriteriaMet";
 }
 
 /// A condition as it should be, before the clock and the past have their say.

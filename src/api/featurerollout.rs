@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rollback::Rollback;
 use super::status::FeatureRolloutStatus;
+use super::trigger::{Criterion, MonitoringPeriod, Trigger};
 use super::{Cohort, Duration, Freeze, LocalRef, MicroTime, Percent, Tier, Window};
 
 /// Highest number of phases in a rollout.
@@ -99,6 +101,23 @@ pub struct FeatureRolloutSpec {
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.name == p.name))").message("phase names must be unique"))]
     pub phases: Vec<Phase>,
+    /// Metric rules that notify, pause or roll back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(t, self.exists_one(u, u.name == t.name))").message("trigger names must be unique"))]
+    pub triggers: Vec<Trigger>,
+    /// How gradual and partial rollbacks go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+    /// Metric targets that say whether the feature succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.name == c.name))").message("criterion names must be unique"))]
+    pub criteria: Vec<Criterion>,
+    /// How closely the rollout is watched after its completion, in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub monitoring: Vec<MonitoringPeriod>,
 }
 
 fn one() -> i32 {
@@ -225,6 +244,8 @@ pub enum OnMissed {
     OneAtATime,
     /// Entering a step also enters every later one through the last whose own date has come.
     Latest,
+    /// A step first considered 15 minutes or more after its time and windows allowed it waits for a Promote.
+    Hold,
 }
 
 /// How far another rollout must have come. Exactly one of `condition` and `phase`.
@@ -275,6 +296,10 @@ pub struct Phase {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub goal: Option<String>,
+    /// Names of criteria that must pass before any raise of this phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
+    pub gates: Vec<String>,
     /// Sets of percentages, in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]

@@ -15,27 +15,37 @@ pub mod cohort;
 pub mod cohortset;
 pub mod conditions;
 pub mod crds;
+pub mod decimal;
 pub mod duration;
 pub mod featurerollout;
 pub mod flagset;
 pub mod percent;
 pub mod reason;
+pub mod rollback;
+pub mod rolloutaction;
 pub mod schedule;
 pub mod schema;
 pub mod status;
 pub mod time;
+pub mod trigger;
+pub mod verdict;
 
 pub use cohort::{Cohort, Expression, Match, Operator, Tier};
 pub use cohortset::{CohortSet, CohortSetSpec, CohortSetStatus};
 pub use conditions::Condition;
+pub use decimal::Decimal;
 pub use duration::Duration;
 pub use featurerollout::{FeatureRollout, FeatureRolloutSpec};
 pub use flagset::{FlagSet, FlagSetSpec, FlagSetStatus};
 pub use percent::Percent;
 pub use reason::Reason;
+pub use rollback::{RollbackMode, RollbackStatus};
+pub use rolloutaction::{RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use schedule::{Day, Freeze, TimeOfDay, Window};
 pub use status::FeatureRolloutStatus;
 pub use time::MicroTime;
+pub use trigger::Severity;
+pub use verdict::Verdict;
 
 /// API group of every kind.
 pub const GROUP: &str = "sluice.dev";
@@ -58,5 +68,10 @@ pub(crate) fn unobserved() -> i64 {
 
 /// The CustomResourceDefinitions, in the order of their names.
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![crds::finish(CohortSet::crd()), crds::finish(FeatureRollout::crd()), crds::finish(FlagSet::crd())]
+    vec![
+        crds::finish(CohortSet::crd()),
+        crds::finish(FeatureRollout::crd()),
+        crds::finish(FlagSet::crd()),
+        crds::finish(RolloutAction::crd()),
+    ]
 }

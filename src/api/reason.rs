@@ -40,6 +40,42 @@ pub enum Reason {
     PositionLost,
     /// The rollout is being deleted and serves control.
     Deleting,
+    /// A level of a trigger was in breach for its time.
+    TriggerFired,
+    /// A rollback began.
+    RolledBack,
+    /// A rollback became stronger or took in more cohorts.
+    RollbackEscalated,
+    /// A gradual rollback went down a rung.
+    RungEntered,
+    /// Every cohort of a rollback is at control.
+    RollbackEnded,
+    /// The triggers that caused a rollback have passed again.
+    RollbackVerified,
+    /// Somebody started again after a rollback or a recovery pause.
+    Retried,
+    /// Somebody approved a step.
+    Approved,
+    /// Somebody had the next step entered.
+    Promoted,
+    /// Somebody set percentages by hand.
+    PercentSet,
+    /// Somebody has seen it.
+    Acknowledged,
+    /// A gate does not pass.
+    AwaitingGates,
+    /// A trigger is in breach, or its data is missing.
+    TriggersNotQuiet,
+    /// Every criterion with a bound passes.
+    CriteriaMet,
+    /// A criterion does not pass.
+    CriteriaNotMet,
+    /// The action was carried out.
+    Applied,
+    /// The action was not carried out.
+    Rejected,
+    /// The action was first read too late.
+    Expired,
     /// Kept for at least its hold.
     Holding,
     /// Nothing has been entered yet.
@@ -92,6 +128,24 @@ impl Reason {
             Reason::Adopted => "Adopted",
             Reason::PositionLost => "PositionLost",
             Reason::Deleting => "Deleting",
+            Reason::TriggerFired => "TriggerFired",
+            Reason::RolledBack => "RolledBack",
+            Reason::RollbackEscalated => "RollbackEscalated",
+            Reason::RungEntered => "RungEntered",
+            Reason::RollbackEnded => "RollbackEnded",
+            Reason::RollbackVerified => "RollbackVerified",
+            Reason::Retried => "Retried",
+            Reason::Approved => "Approved",
+            Reason::Promoted => "Promoted",
+            Reason::PercentSet => "PercentSet",
+            Reason::Acknowledged => "Acknowledged",
+            Reason::AwaitingGates => "AwaitingGates",
+            Reason::TriggersNotQuiet => "TriggersNotQuiet",
+            Reason::CriteriaMet => "CriteriaMet",
+            Reason::CriteriaNotMet => "CriteriaNotMet",
+            Reason::Applied => "Applied",
+            Reason::Rejected => "Rejected",
+            Reason::Expired => "Expired",
             Reason::Holding => "Holding",
             Reason::Waiting => "Waiting",
             Reason::AwaitingApproval => "AwaitingApproval",
@@ -115,6 +169,9 @@ impl Reason {
         matches!(
             self,
             Reason::EmergencyControl
+                | Reason::TriggerFired
+                | Reason::RolledBack
+                | Reason::RollbackEscalated
                 | Reason::StatusLost
                 | Reason::Restored
                 | Reason::Adopted

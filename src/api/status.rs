@@ -4,6 +4,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rollback::{Descent, RollbackStatus};
+use super::rolloutaction::{Answer, Override};
+use super::trigger::Severity;
+use super::verdict::{CriterionStatus, TriggerStatus};
 use super::{Condition, MicroTime, Percent, Reason};
 
 /// Entries of the history that status keeps.
@@ -69,6 +73,34 @@ pub struct FeatureRolloutStatus {
     /// The last history entry published as an event.
     #[serde(default)]
     pub published_seq: i64,
+    /// Approvals given by actions in this attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub approvals: Vec<ApprovalStatus>,
+    /// The rollback in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackStatus>,
+    /// A retry whose first step has not been entered yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryStatus>,
+    /// With `onMissed: Hold`, the step that was considered in time, or missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub considered: Option<Considered>,
+    /// The ControllerRevision that keeps the last valid triggers and rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
+    /// What the triggers said last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
+    pub triggers: Vec<TriggerStatus>,
+    /// What the criteria said last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub criteria: Vec<CriterionStatus>,
+    /// Actions that were carried out and could still be read as new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
+    pub actions: Vec<ActionRecord>,
     /// What the next raise waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
@@ -121,6 +153,14 @@ impl Default for FeatureRolloutStatus {
             fragment: None,
             delivered_revision: 0,
             published_seq: 0,
+            approvals: Vec::new(),
+            rollback: None,
+            retry: None,
+            considered: None,
+            guard: None,
+            triggers: Vec::new(),
+            criteria: Vec::new(),
+            actions: Vec::new(),
             waiting_for: None,
             history: Vec::new(),
             state: None,
@@ -221,6 +261,9 @@ pub struct CohortStatus {
     /// Served before an emergency took it away; comes back, through the door, when the emergency is lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Percent>,
+    /// Where the cohort stands on the ladder of a gradual rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descent: Option<Descent>,
     /// True where the cohort does not admit the rollout's tier: no step raises it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tier_refused: bool,
@@ -283,6 +326,8 @@ pub enum Check {
     Hold,
     /// The step's own date has come.
     Date,
+    /// The step was not missed by 15 minutes or more, with `onMissed: Hold`.
+    Missed,
     /// The cohort's delay after first exposure is over.
     CohortDelay,
     /// The step is approved.
@@ -293,6 +338,10 @@ pub enum Check {
     Freeze,
     /// The file holds the previous decision.
     Delivered,
+    /// No pausing or rollback level is in breach, and no data is missing under Hold.
+    Triggers,
+    /// The gates of the phase pass.
+    Gates,
 }
 
 /// The pinned definition of an audience.
@@ -330,6 +379,12 @@ pub enum PauseCause {
     Adopted,
     /// After an edit the current step could not be found again.
     PositionLost,
+    /// Somebody paused it.
+    Person,
+    /// Somebody set percentages by hand.
+    SetPercent,
+    /// A trigger paused it.
+    Trigger,
 }
 
 impl PauseCause {
@@ -367,6 +422,69 @@ pub struct HistoryEntry {
     pub reason: Reason,
     /// What happened, in words.
     pub message: String,
-    /// Who did it: `schedule`, `git` or `recovery`.
+    /// Who did it: `schedule`, `git`, `recovery`, `trigger/NAME`, or the actor of an action.
     pub who: String,
+    /// The trigger it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// How bad that trigger's breach is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+}
+
+/// An approval given by an action.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalStatus {
+    /// Phase of the step.
+    pub phase: String,
+    /// Name of the step.
+    pub step: String,
+    /// Who approved it.
+    pub by: String,
+    /// When.
+    pub at: MicroTime,
+}
+
+/// A retry whose first step has not been entered yet.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryStatus {
+    /// When it was asked for.
+    pub at: MicroTime,
+    /// The phase to start from; absent: from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Checks that the entry passes over.
+    #[serde(rename = "override", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "atomic"))]
+    pub overrides: Vec<Override>,
+}
+
+/// A step that the door was asked about.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Considered {
+    /// Phase of the step.
+    pub phase: String,
+    /// Number of the step in its phase, from 1.
+    #[schemars(range(min = 1))]
+    pub number: i32,
+    /// Whether it was too late by then.
+    pub missed: bool,
+}
+
+/// An action that was carried out.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionRecord {
+    /// UID of the RolloutAction.
+    pub uid: String,
+    /// When the action expires: from then on it cannot be taken for a new one.
+    pub until: MicroTime,
+    /// What became of it.
+    pub answer: Answer,
+    /// The answer in words, until it is known to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

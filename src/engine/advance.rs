@@ -142,7 +142,7 @@ impl Run<'_> {
     /// It goes through the last one whose own date has come, but never past a missing approval or a date to come.
     fn last_missed(&self, next: usize) -> usize {
         use crate::api::featurerollout::OnMissed;
-        if self.plan.on_missed == OnMissed::OneAtATime {
+        if self.plan.on_missed != OnMissed::Latest {
             return next;
         }
         let mut last = next;

@@ -132,7 +132,15 @@ pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
 
 fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who: &str, message: String) {
     let seq = status.last_seq() + 1;
-    status.history.push(HistoryEntry { seq, at: now.into(), reason, message, who: who.to_owned() });
+    status.history.push(HistoryEntry {
+        seq,
+        at: now.into(),
+        reason,
+        message,
+        who: who.to_owned(),
+        trigger: None,
+        severity: None,
+    });
     let excess = status.history.len().saturating_sub(HISTORY);
     status.history.drain(..excess);
 }

@@ -139,6 +139,9 @@ const fn pause_reason(cause: PauseCause) -> &'static str {
         PauseCause::Restored => "Restored",
         PauseCause::Adopted => "Adopted",
         PauseCause::PositionLost => "PositionLost",
+        PauseCause::Person => "Person",
+        PauseCause::SetPercent => "SetPercent",
+        PauseCause::Trigger => "Trigger",
     }
 }
 

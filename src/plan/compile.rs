@@ -64,6 +64,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     let time_gate = time_gate(refs, (own_zone, &schedule.windows), set_zone, &schedule.freezes);
     check_opens(&time_gate, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);
+    let guard = super::guard(&super::GuardSpec::of(spec), &names, &mut errors);
     if spec.attempt < 1 {
         errors.push(FieldError::new("spec.attempt", "counts from 1").with_value(spec.attempt));
     }
@@ -94,6 +95,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         on_missed: schedule.on_missed,
         depends_on,
         steps,
+        guard,
     })
 }
 

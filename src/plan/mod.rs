@@ -15,6 +15,7 @@ mod compile;
 mod cycles;
 mod error;
 mod feature;
+pub mod guard;
 mod steps;
 pub mod time_gate;
 
@@ -23,6 +24,7 @@ pub use compile::{check_cohort_set, check_flag_set, compile};
 pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
 pub use feature::feature_alone;
+pub use guard::{Guard, GuardSpec, guard};
 pub use time_gate::TimeGate;
 
 /// The objects that a rollout names, as far as they exist.
@@ -91,6 +93,8 @@ pub struct Plan {
     pub depends_on: Vec<Dependency>,
     /// Every step of every phase, in order; never empty.
     pub steps: Vec<Step>,
+    /// What watches over the rollout.
+    pub guard: Guard,
 }
 
 impl Plan {
@@ -173,6 +177,8 @@ pub struct Step {
     pub hold: SignedDuration,
     /// Whether it needs an approval that git has not given.
     pub approval: Approval,
+    /// Criteria that must pass before any raise of its phase.
+    pub gates: Vec<String>,
 }
 
 /// How a step stands with approval.

@@ -39,6 +39,25 @@ pub(super) fn steps(
                     .with_value(&phase.name),
             );
         }
+        for (g, gate) in phase.gates.iter().enumerate() {
+            match spec.criteria.iter().find(|criterion| criterion.name == *gate) {
+                None => errors.push(
+                    FieldError::new(
+                        format!("{path}.gates[{g}]"),
+                        "there is no criterion of this name in spec.criteria",
+                    )
+                    .with_value(gate),
+                ),
+                Some(criterion) if !criterion.has_bound() => errors.push(
+                    FieldError::new(
+                        format!("{path}.gates[{g}]"),
+                        "is a criterion without a bound, which never passes",
+                    )
+                    .with_value(gate),
+                ),
+                Some(_) => {}
+            }
+        }
         match (&phase.steps, &phase.ramp) {
             (Some(steps), None) => drafts.extend(plain(spec, phase, steps, &path, context, errors)),
             (None, Some(ramp)) => drafts.extend(unrolled(spec, phase, ramp, &path, context, errors)),
@@ -190,6 +209,7 @@ fn bare(
         asks,
         hold: DEFAULT_HOLD,
         approval: Approval::NotRequired,
+        gates: phase.gates.clone(),
     }
 }
 

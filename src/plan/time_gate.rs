@@ -46,6 +46,14 @@ impl TimeGate {
         (!self.lists.iter().all(|list| list.is_open(t))).then_some(Closed::Window)
     }
 
+    /// The gate without its windows, without its freezes, or without both.
+    pub fn without(&self, windows: bool, freezes: bool) -> TimeGate {
+        TimeGate {
+            lists: if windows { Vec::new() } else { self.lists.clone() },
+            freezes: if freezes { Vec::new() } else { self.freezes.clone() },
+        }
+    }
+
     /// The first instant from `t` on at which the gate is open; `None` when there is none within 400 days of
     /// the last freeze.
     pub fn next_open(&self, t: Timestamp) -> Option<Timestamp> {
