@@ -36,6 +36,11 @@ impl Duration {
         Duration(SignedDuration::from_secs(seconds))
     }
 
+    /// The same length from jiff's, to the millisecond.
+    pub const fn from_signed(length: SignedDuration) -> Duration {
+        Duration(SignedDuration::from_millis(length.as_millis() as i64))
+    }
+
     /// The same length as jiff has it.
     pub const fn signed(self) -> SignedDuration {
         self.0

@@ -89,6 +89,9 @@ pub struct FeatureRolloutStatus {
     /// The ControllerRevision that keeps the last valid triggers and rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<String>,
+    /// Measurements up to then do not count any more: a retry or a resume began then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_from: Option<MicroTime>,
     /// What the triggers said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
@@ -158,6 +161,7 @@ impl Default for FeatureRolloutStatus {
             retry: None,
             considered: None,
             guard: None,
+            metrics_from: None,
             triggers: Vec::new(),
             criteria: Vec::new(),
             actions: Vec::new(),

@@ -122,6 +122,7 @@ async fn observe(
         emergency: is_emergency(flag_set.as_ref()),
         unmet: unmet(ctx, &key.0, &plan),
         live,
+        metrics: crate::engine::Metrics::Measured(Vec::new()),
     };
     Ok(Ok(Observed { plan, facts, set }))
 }

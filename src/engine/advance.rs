@@ -2,15 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::Run;
+use super::criteria::gate_shut;
 use super::door::{Raise, Refusal, second};
 use super::edits::pending;
 use super::position::{asked_by, describe_step, position_at};
-use crate::api::status::{AskedBy, AudienceRef, Check, Exposure, RaiseCause};
+use crate::api::status::{AskedBy, AudienceRef, Check, Considered, Exposure, Pending, RaiseCause};
 use crate::api::{Percent, Reason};
-use crate::plan::{Approval, Step};
+use crate::plan::{Plan, Step};
 
-impl Run<'_> {
+/// How late a step counts as missed with `onMissed: Hold`.
+const MISSED_AFTER: SignedDuration = SignedDuration::from_mins(15);
+
+/// What entering a step would do.
+pub(super) struct Entry<'a> {
+    /// Index of the first step entered.
+    pub first: usize,
+    /// Index of the last one; with `onMissed: Latest` there may be others between.
+    pub last: usize,
+    /// The first one.
+    pub step: &'a Step,
+    /// What is asked, by cohort, and by which step.
+    pub asks: BTreeMap<String, (Percent, AskedBy)>,
+    /// Whether that raises anybody.
+    pub raises: bool,
+    /// Whether any of the steps would by itself: what a later one asks must not open the door for an earlier one.
+    pub rises: bool,
+}
+
+impl<'a> Run<'a> {
     /// Lets through everything that may pass now, then says what the next raise waits for.
     pub(super) fn advance(&mut self) {
         self.pass_all();
@@ -40,7 +62,7 @@ impl Run<'_> {
             self.status.pending_audience = None;
             return None;
         }
-        let refused = if self.is_idle() { None } else { self.door(Raise::Edit) };
+        let refused = if self.is_idle() { None } else { self.door(Raise::Edit(None)) };
         if let Some(refusal) = refused {
             self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
             return Some(refusal);
@@ -62,7 +84,7 @@ impl Run<'_> {
         if self.status.cohorts.iter().all(|cohort| cohort.restore.is_none()) {
             return None;
         }
-        if let Some(refusal) = self.door(Raise::Edit) {
+        if let Some(refusal) = self.door(Raise::Edit(None)) {
             return Some(refusal);
         }
         let mut raised = Vec::new();
@@ -83,20 +105,23 @@ impl Run<'_> {
     }
 
     /// Applies the pending raises that are due and pass; returns them in words.
+    ///
+    /// All are judged before any comes: what one exposes must not shut the door for its neighbour.
     fn pass_pending(&mut self) -> Vec<String> {
+        let passing: Vec<(usize, Pending)> = self
+            .status
+            .cohorts
+            .iter()
+            .enumerate()
+            .filter_map(|(i, cohort)| Some((i, cohort.pending.clone()?, cohort.name.as_str())))
+            .filter(|(_, pending, name)| {
+                pending.due.timestamp() <= self.now && self.door(raise_of(pending, name)).is_none()
+            })
+            .map(|(i, pending, _)| (i, pending))
+            .collect();
         let mut raised = Vec::new();
         let mut edited = false;
-        for i in 0..self.status.cohorts.len() {
-            let Some(pending) = self.status.cohorts.get(i).and_then(|cohort| cohort.pending.clone()) else {
-                continue;
-            };
-            let kind = match pending.cause {
-                RaiseCause::Step => Raise::Cohort,
-                RaiseCause::Edit => Raise::Edit,
-            };
-            if pending.due.timestamp() > self.now || self.door(kind).is_some() {
-                continue;
-            }
+        for (i, pending) in passing {
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             cohort.pending = None;
             if pending.percent > cohort.served {
@@ -114,27 +139,64 @@ impl Run<'_> {
     /// Enters steps as far as the door lets; returns what the next one waits for.
     fn pass_steps(&mut self) -> Option<Refusal> {
         loop {
-            let next = self.at.map_or(0, |at| at + 1);
             if self.status.position.is_some() && self.at.is_none() {
                 // The position is lost; the pause says so.
-                return self.status.pauses.first().and_then(|_| self.door(Raise::Edit));
+                return self.status.pauses.first().and_then(|_| self.door(Raise::Edit(None)));
             }
-            let plan = self.plan;
-            let step = plan.steps.get(next)?;
-            let last = self.last_missed(next);
-            let asks = self.combined_asks(next, last);
-            let raises = self.raises(&asks);
-            // Judged by each step of the range: what a later one asks must not open the door for an earlier one.
-            let raise = if raises || (next..=last).any(|i| self.raises(&self.combined_asks(i, i))) {
-                Raise::Step(step)
-            } else {
-                Raise::StillStep(step)
-            };
-            if let Some(refusal) = self.door(raise) {
+            let next = self.next_entry()?;
+            let raise = if next.rises { Raise::Step(next.step) } else { Raise::StillStep(next.step) };
+            self.overrides =
+                self.status.retry.as_ref().map(|retry| retry.overrides.clone()).unwrap_or_default();
+            self.consider(next.step, next.rises);
+            let refusal = self.door(raise);
+            if refusal.is_none() {
+                self.enter(next, Reason::StepEntered, "schedule", None);
+            }
+            self.overrides.clear();
+            if let Some(refusal) = refusal {
                 return Some(refusal);
             }
-            self.enter(next, last, asks, raises);
         }
+    }
+
+    /// What entering the next step would do; `None` when every step has been entered.
+    pub(super) fn next_entry(&self) -> Option<Entry<'a>> {
+        let plan: &'a Plan = self.plan;
+        // A retry from a phase enters its first step with all that the steps before it asked.
+        let phase = self.status.retry.as_ref().and_then(|retry| retry.phase.as_deref());
+        let retried = phase.and_then(|phase| plan.steps.iter().position(|step| step.phase == phase));
+        let first = retried.unwrap_or_else(|| self.at.map_or(0, |at| at + 1));
+        let step = plan.steps.get(first)?;
+        let last = self.last_missed(first);
+        let asks = self.combined_asks(retried.map_or(first, |_| 0), last);
+        let raises = self.raises(&asks);
+        let rises = raises || (first..=last).any(|i| self.raises(&self.combined_asks(i, i)));
+        Some(Entry { first, last, step, asks, raises, rises })
+    }
+
+    /// With `onMissed: Hold`, notes whether the step was missed when it was first considered.
+    fn consider(&mut self, step: &Step, rising: bool) {
+        use crate::api::featurerollout::OnMissed;
+        let stands_still = !self.status.pauses.is_empty() || self.status.rollback.is_some();
+        if self.plan.on_missed != OnMissed::Hold || stands_still || self.considered(step).is_some() {
+            return;
+        }
+        let (_, earliest) = self.earliest(step);
+        let allowed = if rising { self.gate().next_open(earliest) } else { Some(earliest) };
+        if let Some(allowed) = allowed.filter(|allowed| *allowed <= self.now) {
+            let by = asked_by(step);
+            let missed = self.now.duration_since(allowed) >= MISSED_AFTER;
+            self.status.considered = Some(Considered { phase: by.phase, number: by.number, missed });
+        }
+    }
+
+    /// What is remembered of considering this step.
+    pub(super) fn considered(&self, step: &Step) -> Option<&Considered> {
+        let by = asked_by(step);
+        self.status
+            .considered
+            .as_ref()
+            .filter(|considered| considered.phase == by.phase && considered.number == by.number)
     }
 
     /// With `onMissed: Latest`, the last step that entering `next` now also enters.
@@ -148,7 +210,12 @@ impl Run<'_> {
         let mut last = next;
         for (i, step) in self.plan.steps.iter().enumerate().skip(next + 1) {
             let early = step.date.is_some_and(|date| date > self.now);
-            if step.approval == Approval::Missing || early {
+            let shut = || {
+                step.gates.iter().any(|gate| {
+                    gate_shut(&self.plan.guard, &self.status, &self.facts.metrics, gate, self.now).is_some()
+                })
+            };
+            if self.approval_missing(step) || early || shut() {
                 break;
             }
             if step.date.is_some() {
@@ -181,9 +248,11 @@ impl Run<'_> {
         self.plan.cohort(name).is_some_and(|cohort| self.plan.admits(cohort))
     }
 
-    fn enter(&mut self, first: usize, last: usize, asks: BTreeMap<String, (Percent, AskedBy)>, raises: bool) {
+    /// Enters a step; returns what changed, in words.
+    pub(super) fn enter(&mut self, entry: Entry<'_>, reason: Reason, who: &str, why: Option<&str>) -> String {
         let plan = self.plan;
-        let Some(step) = plan.steps.get(last) else { return };
+        let Entry { first, last, asks, raises, .. } = entry;
+        let Some(step) = plan.steps.get(last) else { return String::new() };
         let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.served).collect();
         if raises {
             self.entered = true;
@@ -197,9 +266,13 @@ impl Run<'_> {
         self.status.position = Some(position_at(step, self.now.into()));
         self.at = Some(last);
         self.status.completed_at = None;
+        self.status.retry = None;
+        self.status.considered = None;
         self.pass_pending();
         let message = self.entry_message(first, last, step, &before);
-        self.record(Reason::StepEntered, "schedule", message);
+        let recorded = why.map_or(message.clone(), |why| format!("{message}; {why}"));
+        self.record(reason, who, super::report::short(&recorded));
+        message
     }
 
     /// One ask of a step that is being entered. Lower: at once. Higher: pending, for the door to judge by cohort.
@@ -262,7 +335,7 @@ impl Run<'_> {
 
     /// Completed: the last hold is over and nothing is pending.
     fn complete(&mut self) {
-        if !self.status.pauses.is_empty() {
+        if !self.status.pauses.is_empty() || self.status.rollback.is_some() {
             return;
         }
         let nothing_pending = self.nothing_pending();
@@ -313,10 +386,14 @@ impl Run<'_> {
         soonest
     }
 
-    fn why_pending(&self, cohort: &str, pending: &crate::api::status::Pending) -> Refusal {
+    fn why_pending(&self, cohort: &str, pending: &Pending) -> Refusal {
         let what = format!("{cohort} → {}", pending.percent);
-        if let Some(pause) = self.status.pauses.first() {
-            return Refusal { check: Check::Paused, message: pause.message.clone(), until: None };
+        let raise = raise_of(pending, cohort);
+        let standing = self.door(raise);
+        if let Some(standing) = &standing
+            && matches!(standing.check, Check::Valid | Check::RolledBack | Check::Paused)
+        {
+            return standing.clone();
         }
         let earliest = pending.due.timestamp().max(self.now);
         let open = self.plan.time_gate.next_open(earliest);
@@ -327,11 +404,19 @@ impl Run<'_> {
                 message: format!("the delay of {cohort} lasts until {}", second(earliest)),
                 until: Some(earliest),
             },
-            None => Refusal {
+            None => standing.unwrap_or_else(|| Refusal {
                 check: Check::Delivered,
                 message: "the file does not hold the previous decision yet".to_owned(),
                 until: None,
-            },
+            }),
         }
+    }
+}
+
+/// What a pending raise is to the door.
+fn raise_of<'n>(pending: &Pending, cohort: &'n str) -> Raise<'n> {
+    match pending.cause {
+        RaiseCause::Step => Raise::Cohort(cohort),
+        RaiseCause::Edit => Raise::Edit(Some(cohort)),
     }
 }

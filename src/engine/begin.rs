@@ -1,8 +1,9 @@
 //! Beginnings: fresh, rebuilt, restored, adopted; and new attempts.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Run;
+use super::retry::{restart, wants_retry};
 use crate::api::status::{AudienceRef, CohortStatus, Pause, PauseCause, Position};
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
 use crate::flags::LiveFlag;
@@ -128,25 +129,14 @@ impl Run<'_> {
         })
     }
 
-    /// Takes note of `spec.attempt`. Only a raise seen in a recovery pause starts again.
+    /// Takes note of `spec.attempt`. Only a raise first seen while rolled back or in a recovery pause starts again.
     pub(super) fn follow_attempt(&mut self) {
         let raised = self.plan.attempt > self.status.attempt;
         self.status.attempt = self.plan.attempt;
-        if !raised || !self.status.pauses.iter().any(|pause| pause.cause.is_recovery()) {
+        if !raised || !wants_retry(&self.status) {
             return;
         }
-        let status = &mut self.status;
-        status.pauses.retain(|pause| !pause.cause.is_recovery());
-        status.position = None;
-        status.first_exposure = None;
-        status.completed_at = None;
-        status.dependencies_met = false;
-        for cohort in &mut status.cohorts {
-            cohort.asked = Percent::ZERO;
-            cohort.asked_by = None;
-            cohort.pending = None;
-            cohort.tier_refused = false;
-        }
+        restart(&mut self.status, None, Vec::new(), self.now);
         let message = format!("attempt {} begins; served stays as it is", self.plan.attempt);
         self.record(Reason::AttemptStarted, "git", message);
     }
@@ -180,32 +170,6 @@ impl Run<'_> {
 
     pub(super) fn end_pause(&mut self, cause: PauseCause) {
         self.status.pauses.retain(|pause| pause.cause != cause);
-    }
-
-    /// Stops the rollout clock with the first pause and moves what counts on it with the last one's end.
-    pub(super) fn keep_the_clock(&mut self) {
-        let paused = !self.status.pauses.is_empty();
-        match (self.status.paused_since, paused) {
-            (None, true) => self.status.paused_since = Some(self.now.into()),
-            (Some(since), false) => {
-                // Another leader's clock may run behind: nothing is due earlier for that.
-                let paused_for = self.now.duration_since(since.timestamp()).max(SignedDuration::ZERO);
-                let moved = |time: MicroTime| -> MicroTime {
-                    time.timestamp().saturating_add(paused_for).unwrap_or(Timestamp::MAX).into()
-                };
-                if let Some(position) = &mut self.status.position {
-                    position.hold_from = moved(position.hold_from);
-                }
-                if let Some(exposure) = &mut self.status.first_exposure {
-                    exposure.delay_from = moved(exposure.delay_from);
-                }
-                for pending in self.status.cohorts.iter_mut().filter_map(|cohort| cohort.pending.as_mut()) {
-                    pending.due = moved(pending.due);
-                }
-                self.status.paused_since = None;
-            }
-            (None, false) | (Some(_), true) => {}
-        }
     }
 }
 

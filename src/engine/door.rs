@@ -2,11 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::Run;
+use super::criteria::gate_shut;
+use super::measure::{Metrics, Subject, interval_of};
 use super::position::describe_step;
-use crate::api::status::{Check, WaitingFor};
+use super::watch::{missing_counts, missing_words};
+use super::{Reading, Run};
+use crate::api::Verdict;
+use crate::api::rolloutaction::Override;
+use crate::api::status::{Check, PauseCause, WaitingFor};
+use crate::api::trigger::{LevelAction, MissingPolicy};
+use crate::plan::guard::Trigger;
 use crate::plan::time_gate::Closed;
-use crate::plan::{Approval, Step};
+use crate::plan::{Approval, Step, TimeGate};
 
 /// What wants to pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,9 +23,15 @@ pub(super) enum Raise<'a> {
     /// A step that raises nothing.
     StillStep(&'a Step),
     /// A cohort whose delay is over, or whose step was entered with the door shut.
-    Cohort,
-    /// An edited audience, an in-place edit, or what an emergency took away.
-    Edit,
+    Cohort(&'a str),
+    /// An in-place edit of a cohort's ask, or without one an edited audience or what an emergency took away.
+    Edit(Option<&'a str>),
+    /// The next step, which raises, because somebody asks for it.
+    Promote(&'a Step),
+    /// The next step, which raises nothing, because somebody asks for it.
+    PromoteStill(&'a Step),
+    /// A cohort's percentage, because somebody asks for it.
+    SetPercent(&'a str),
 }
 
 /// Why a raise may not pass now.
@@ -41,41 +54,46 @@ type CheckFn = fn(&Run<'_>, Raise<'_>) -> Option<Refusal>;
 /// One check, and whom it concerns.
 struct Row {
     check: CheckFn,
-    step: bool,
-    still_step: bool,
-    cohort: bool,
-    edit: bool,
+    concerns: [bool; 7],
 }
 
-const fn row(check: CheckFn, [step, still_step, cohort, edit]: [bool; 4]) -> Row {
-    Row { check, step, still_step, cohort, edit }
+const fn row(check: CheckFn, concerns: [bool; 7]) -> Row {
+    Row { check, concerns }
 }
 
 const YES: bool = true;
 const NO: bool = false;
 
-/// The checks in their order. A step that raises nothing passes validity, pause, time and approval only.
+/// The checks in their order. A step that raises nothing passes validity, latch, pause, time and approval only.
 const DOOR: &[Row] = &[
-    //                  step, still step, cohort, edit
-    row(check_valid, [YES, YES, YES, YES]),
-    row(check_pauses, [YES, YES, YES, YES]),
-    row(check_dependencies, [YES, NO, NO, NO]),
-    row(check_time, [YES, YES, NO, NO]),
-    row(check_approval, [YES, YES, NO, NO]),
-    row(check_gate, [YES, NO, YES, YES]),
-    row(check_delivered, [YES, NO, YES, YES]),
+    //                      step, still step, cohort, edit, promote, promoted still step, set percent
+    row(check_valid, [YES, YES, YES, YES, YES, YES, YES]),
+    row(check_latch, [YES, YES, YES, YES, YES, YES, YES]),
+    row(check_pauses, [YES, YES, YES, YES, YES, YES, YES]),
+    row(check_dependencies, [YES, NO, NO, NO, YES, NO, YES]),
+    row(check_time, [YES, YES, NO, NO, NO, NO, NO]),
+    row(check_missed, [YES, YES, NO, NO, NO, NO, NO]),
+    row(check_approval, [YES, YES, NO, NO, YES, YES, NO]),
+    row(check_gate, [YES, NO, YES, YES, YES, NO, YES]),
+    row(check_delivered, [YES, NO, YES, YES, YES, NO, YES]),
+    row(check_triggers, [YES, NO, YES, YES, YES, NO, YES]),
+    row(check_gates, [YES, NO, YES, YES, YES, NO, NO]),
 ];
 
 impl Run<'_> {
     /// Asks every check that concerns the raise; the first refusal counts.
     pub(super) fn door(&self, raise: Raise<'_>) -> Option<Refusal> {
+        let column = match raise {
+            Raise::Step(_) => 0,
+            Raise::StillStep(_) => 1,
+            Raise::Cohort(_) => 2,
+            Raise::Edit(_) => 3,
+            Raise::Promote(_) => 4,
+            Raise::PromoteStill(_) => 5,
+            Raise::SetPercent(_) => 6,
+        };
         DOOR.iter()
-            .filter(|row| match raise {
-                Raise::Step(_) => row.step,
-                Raise::StillStep(_) => row.still_step,
-                Raise::Cohort => row.cohort,
-                Raise::Edit => row.edit,
-            })
+            .filter(|row| row.concerns.get(column).copied().unwrap_or(YES))
             .find_map(|row| (row.check)(self, raise))
     }
 
@@ -88,6 +106,59 @@ impl Run<'_> {
                 refusal(Check::Freeze, format!("freeze {name} holds {what} back{when}"), until)
             }
         }
+    }
+
+    /// The windows and freezes that concern the raise under way.
+    pub(super) fn gate(&self) -> std::borrow::Cow<'_, TimeGate> {
+        let windows = self.overrides.contains(&Override::Window);
+        let freezes = self.overrides.contains(&Override::Freeze);
+        match windows || freezes {
+            true => std::borrow::Cow::Owned(self.plan.time_gate.without(windows, freezes)),
+            false => std::borrow::Cow::Borrowed(&self.plan.time_gate),
+        }
+    }
+
+    /// Whether a step needs an approval that neither git nor an action has given.
+    pub(super) fn approval_missing(&self, step: &Step) -> bool {
+        let given = |name: &str| {
+            self.status.approvals.iter().any(|given| given.phase == step.phase && given.step == name)
+        };
+        step.approval == Approval::Missing && !step.name.as_deref().is_some_and(given)
+    }
+
+    /// Why a trigger lets nothing rise now: a level that pauses or rolls back is in breach, whatever its `for`, or its
+    /// data is missing and that counts.
+    fn not_quiet(&self, trigger: &Trigger, cohort: Option<&str>) -> Option<Refusal> {
+        let subject = Subject::Trigger(trigger.name.clone());
+        let interval = interval_of(&self.plan.guard, &self.status, trigger, self.now);
+        let about = cohort.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
+        let newest = self.facts.metrics.newest(&subject, cohort, interval, self.now);
+        let verdict = match newest.map(|newest| &newest.reading) {
+            Some(Reading::Value { value, .. }) => {
+                let breached = trigger
+                    .levels
+                    .iter()
+                    .filter(|level| level.action > LevelAction::Notify)
+                    .find(|level| level.bound.holds(*value))?;
+                let message = format!(
+                    "{}{about} is {}: {} level",
+                    trigger.name,
+                    breached.bound,
+                    breached.severity.as_str()
+                );
+                return Some(refusal(Check::Triggers, message, None));
+            }
+            Some(Reading::Error(_)) => Verdict::ProviderError,
+            Some(Reading::NoData(_)) | None => Verdict::NoData,
+        };
+        let policy =
+            if verdict == Verdict::ProviderError { trigger.on_provider_error } else { trigger.on_no_data };
+        let counts =
+            policy != MissingPolicy::Ignore && missing_counts(&self.status, trigger, cohort, self.now);
+        counts.then(|| {
+            let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
+            refusal(Check::Triggers, message, None)
+        })
     }
 
     /// Earliest entry of the next step, and the check that sets it.
@@ -114,8 +185,17 @@ fn check_valid(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
     run.facts.deleting.then(|| refusal(Check::Valid, "the rollout is being deleted".to_owned(), None))
 }
 
-fn check_pauses(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
-    let pause = run.status.pauses.first()?;
+fn check_latch(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    let rollback = run.status.rollback.as_ref()?;
+    let message = format!("rolled back at {}; retry to start again", second(rollback.at.timestamp()));
+    Some(refusal(Check::RolledBack, message, None))
+}
+
+fn check_pauses(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    // Percentages set by hand pass over what people, triggers and recoveries paused, not over git.
+    let by_hand = matches!(raise, Raise::SetPercent(_));
+    let from_git = |cause| matches!(cause, PauseCause::Suspended | PauseCause::Emergency);
+    let pause = run.status.pauses.iter().find(|pause| !by_hand || from_git(pause.cause))?;
     Some(refusal(Check::Paused, pause.message.clone(), None))
 }
 
@@ -135,12 +215,12 @@ fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
     // approval shows as soon as the time has come, whatever the windows say.
     let until = match raise {
-        Raise::Step(step) if step.approval != Approval::Missing => run.plan.time_gate.next_open(earliest),
+        Raise::Step(step) if !run.approval_missing(step) => run.gate().next_open(earliest),
         _ => Some(earliest),
     };
     let name = describe_step(step);
     if let Some(until) = until.filter(|until| *until > earliest) {
-        let closed = run.plan.time_gate.closed(earliest).unwrap_or(Closed::Window);
+        let closed = run.gate().closed(earliest).unwrap_or(Closed::Window);
         return Some(run.closed(closed, &name, Some(until)));
     }
     let message = match check {
@@ -151,27 +231,92 @@ fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     Some(refusal(check, message, until))
 }
 
-fn check_approval(_: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+fn check_missed(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
-    (step.approval == Approval::Missing).then(|| {
-        let message = format!("{} waits for approval in spec.approvals", describe_step(step));
+    let missed = run.considered(step).is_some_and(|considered| considered.missed);
+    missed.then(|| {
+        let message = format!("{} was missed and waits for a promote", describe_step(step));
+        refusal(Check::Missed, message, None)
+    })
+}
+
+fn check_approval(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let (Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step)) =
+        raise
+    else {
+        return None;
+    };
+    run.approval_missing(step).then(|| {
+        let message =
+            format!("{} waits for approval, in spec.approvals or by an action", describe_step(step));
         refusal(Check::Approval, message, None)
     })
 }
 
 fn check_gate(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
-    let closed = run.plan.time_gate.closed(run.now)?;
-    let until = run.plan.time_gate.next_open(run.now);
-    let name = match raise {
-        Raise::Step(step) | Raise::StillStep(step) => describe_step(step),
-        Raise::Cohort => "the pending raise".to_owned(),
-        Raise::Edit => "the edit".to_owned(),
-    };
-    Some(run.closed(closed, &name, until))
+    let gate = run.gate();
+    let closed = gate.closed(run.now)?;
+    Some(run.closed(closed, &describe_raise(raise), gate.next_open(run.now)))
+}
+
+/// What wants to pass, in words.
+fn describe_raise(raise: Raise<'_>) -> String {
+    match raise {
+        Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step) => {
+            describe_step(step)
+        }
+        Raise::Cohort(cohort) => format!("the pending raise of {cohort}"),
+        Raise::Edit(_) => "the edit".to_owned(),
+        Raise::SetPercent(cohort) => format!("the percentage of {cohort}"),
+    }
+}
+
+/// Triggers of the whole rollout concern every raise; one that judges each cohort by itself concerns only that cohort,
+/// and an edited audience, which may reach any.
+fn check_triggers(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    if run.facts.metrics == Metrics::AllWell {
+        return None;
+    }
+    run.plan.guard.triggers.iter().find_map(|trigger| {
+        let cohorts: Vec<Option<&str>> = match (&trigger.per_cohort, raise) {
+            (None, _) => vec![None],
+            (Some(_), Raise::Step(_) | Raise::StillStep(_) | Raise::Promote(_) | Raise::PromoteStill(_)) => {
+                Vec::new()
+            }
+            (Some(_), Raise::Cohort(name) | Raise::SetPercent(name) | Raise::Edit(Some(name))) => {
+                vec![Some(name)]
+            }
+            (Some(_), Raise::Edit(None)) => {
+                run.status.cohorts.iter().map(|cohort| Some(cohort.name.as_str())).collect()
+            }
+        };
+        cohorts.into_iter().find_map(|cohort| run.not_quiet(trigger, cohort))
+    })
+}
+
+fn check_gates(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    if run.overrides.contains(&Override::Gates) {
+        return None;
+    }
+    let phase = match raise {
+        Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step) => {
+            Some(step.phase.as_str())
+        }
+        Raise::Cohort(name) | Raise::SetPercent(name) | Raise::Edit(Some(name)) => {
+            let cohort = run.status.cohort(name);
+            cohort.and_then(|cohort| cohort.asked_by.as_ref()).map(|by| by.phase.as_str())
+        }
+        Raise::Edit(None) => run.status.position.as_ref().map(|position| position.phase.as_str()),
+    }?;
+    let gates = &run.plan.steps.iter().find(|step| step.phase == phase)?.gates;
+    let shut = gates
+        .iter()
+        .find_map(|name| gate_shut(&run.plan.guard, &run.status, &run.facts.metrics, name, run.now))?;
+    Some(refusal(Check::Gates, shut, None))
 }
 
 fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
-    let shut = !run.facts.delivered || (run.entered && matches!(raise, Raise::Step(_)));
+    let shut = !run.facts.delivered || (run.entered && matches!(raise, Raise::Step(_) | Raise::Promote(_)));
     shut.then(|| {
         refusal(Check::Delivered, "the file does not hold the previous decision yet".to_owned(), None)
     })

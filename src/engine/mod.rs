@@ -3,22 +3,31 @@
 use jiff::Timestamp;
 
 use crate::api::featurerollout::DeletionPolicy;
+use crate::api::rolloutaction::Override;
 use crate::api::status::{HISTORY, HistoryEntry, PauseCause};
 use crate::api::{FeatureRolloutStatus, Percent, Reason};
 use crate::flags::LiveFlag;
-use crate::plan::Plan;
+use crate::plan::{Guard, Plan};
 
+mod actions;
 mod advance;
 mod begin;
+mod criteria;
 mod door;
 mod edits;
+mod measure;
 mod position;
 pub mod reading;
 pub mod report;
+mod retry;
+mod rollback;
 pub mod timeline;
 mod wake;
+mod watch;
 
+pub use actions::{Actor, Ground, Outcome, Request, act, answered};
 pub use begin::take_to_control;
+pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use reading::{Finite, Reading};
 pub use report::{Delivery, Report, report};
 
@@ -37,6 +46,8 @@ pub struct Facts {
     pub unmet: Vec<String>,
     /// What the file says of the flag, where a beginning has to know.
     pub live: Option<LiveFlag>,
+    /// What is known of the metrics.
+    pub metrics: Metrics,
 }
 
 impl Facts {
@@ -49,6 +60,7 @@ impl Facts {
             emergency: false,
             unmet: Vec::new(),
             live: None,
+            metrics: Metrics::AllWell,
         }
     }
 }
@@ -77,7 +89,8 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
     run.pause_if(PauseCause::Suspended, plan.suspend);
     run.pause_if(PauseCause::Emergency, facts.emergency);
     run.relocate();
-    run.keep_the_clock();
+    run.watch();
+    retry::keep_the_clock(&mut run.status, run.now);
     run.follow_tiers();
     run.follow_delays();
     run.follow_edits();
@@ -96,17 +109,41 @@ struct Run<'a> {
     at: Option<usize>,
     /// Whether a raising step has been entered in this decision, which is not delivered then.
     entered: bool,
+    /// Checks that the raise under way passes over.
+    overrides: Vec<Override>,
+}
+
+/// Decides what follows from measurements and from the time for a rollout whose spec is invalid: its last valid triggers
+/// and rollback stay in force. Nothing is raised.
+pub fn guard_only(
+    guard: &Guard,
+    status: &FeatureRolloutStatus,
+    metrics: &Metrics,
+    now: Timestamp,
+) -> Decision {
+    let now = crate::api::MicroTime::from(now).timestamp();
+    let mut status = status.clone();
+    watch::Watch { guard, status: &mut status, metrics, now }.run();
+    retry::keep_the_clock(&mut status, now);
+    let wake_at = wake::next_rung(&status).filter(|at| *at > now);
+    Decision { status, wake_at }
 }
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, status: FeatureRolloutStatus, facts: &'a Facts, now: Timestamp) -> Run<'a> {
         // Read back, the state must equal what was decided: nothing finer than it can hold.
         let now = crate::api::MicroTime::from(now).timestamp();
-        Run { plan, facts, now, status, at: None, entered: false }
+        Run { plan, facts, now, status, at: None, entered: false, overrides: Vec::new() }
     }
 
     fn record(&mut self, reason: Reason, who: &str, message: String) {
         record(&mut self.status, self.now, reason, who, message);
+    }
+
+    /// Follows the metrics, and the ladder of a rollback.
+    fn watch(&mut self) {
+        let Run { plan, facts, now, status, .. } = self;
+        watch::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }.run();
     }
 
     /// A deleted rollout is frozen, or goes to control where its policy says so.
@@ -131,16 +168,22 @@ pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
 }
 
 fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who: &str, message: String) {
-    let seq = status.last_seq() + 1;
-    status.history.push(HistoryEntry {
-        seq,
+    let entry = HistoryEntry {
+        seq: 0,
         at: now.into(),
         reason,
         message,
         who: who.to_owned(),
         trigger: None,
         severity: None,
-    });
+    };
+    record_entry(status, entry);
+}
+
+/// Adds an entry to the history, under the next number.
+fn record_entry(status: &mut FeatureRolloutStatus, entry: HistoryEntry) {
+    let seq = status.last_seq() + 1;
+    status.history.push(HistoryEntry { seq, ..entry });
     let excess = status.history.len().saturating_sub(HISTORY);
     status.history.drain(..excess);
 }

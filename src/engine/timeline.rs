@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::position::{self, Mark};
 use super::{Facts, decide};
+use crate::api::featurerollout::OnMissed;
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::plan::{Approval, Plan};
 
@@ -61,6 +62,9 @@ pub struct Timeline {
 pub fn favourable(plan: &Plan, now: Timestamp) -> Plan {
     let mut plan = plan.clone();
     plan.suspend = false;
+    if plan.on_missed == OnMissed::Hold {
+        plan.on_missed = OnMissed::OneAtATime;
+    }
     plan.start_at = Some(plan.start_at.unwrap_or(now));
     for step in &mut plan.steps {
         if step.approval == Approval::Missing {

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use super::Run;
-use crate::api::status::Check;
+use crate::api::status::{Check, FeatureRolloutStatus};
 
 impl Run<'_> {
     /// The next instant, later than now, at which deciding again may say something else.
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        if !self.status.pauses.is_empty() {
-            return None;
+        let rung = next_rung(&self.status).filter(|at| *at > self.now);
+        if !self.status.pauses.is_empty() || self.status.rollback.is_some() {
+            return rung;
         }
         let gate = &self.plan.time_gate;
         let edit_waits = self.status.pending_audience.is_some()
@@ -41,4 +42,10 @@ impl Run<'_> {
             matches!(waiting.check, Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze);
         waiting.until.filter(|_| by_time).map(|until| until.timestamp())
     }
+}
+
+/// When the next rung of a rollback is due.
+pub(super) fn next_rung(status: &FeatureRolloutStatus) -> Option<Timestamp> {
+    let descents = status.cohorts.iter().filter_map(|cohort| cohort.descent);
+    descents.map(|descent| descent.next.timestamp()).min()
 }

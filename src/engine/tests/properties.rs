@@ -178,9 +178,11 @@ impl World {
         let read: FeatureRolloutStatus = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&read, &decision.status, "status does not survive JSON");
 
-        // Deciding again is no news, once it is told that the file is behind: it holds percentages and position.
+        // Deciding again is no news, once it is told that the file is behind: it holds percentages and position. A step
+        // entered again at the same instant leaves the same position.
         let changed = served(&decision.status) != served(&self.status)
-            || decision.status.position != self.status.position;
+            || decision.status.position != self.status.position
+            || decision.status.last_seq() != self.status.last_seq();
         let facts = Facts { delivered: self.facts.delivered && !changed, ..self.facts.clone() };
         let next = decide(&self.plan, &read, &facts, self.now);
         let mut expected = decision.status.clone();

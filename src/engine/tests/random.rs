@@ -191,7 +191,12 @@ pub fn rollout() -> impl Strategy<Value = Random> {
                 phases: phases
                     .into_iter()
                     .enumerate()
-                    .map(|(i, (steps, ramp))| Phase { name: format!("p{i}"), steps, ramp, goal: None })
+                    .map(|(i, (steps, ramp))| Phase {
+                        name: format!("p{i}"),
+                        steps,
+                        ramp,
+                        ..Phase::default()
+                    })
                     .collect(),
                 ..FeatureRolloutSpec::default()
             };

@@ -1,0 +1,127 @@
+//! Criteria: whether the feature succeeds, and whether a phase may be raised.
+
+use jiff::Timestamp;
+
+use super::Reading;
+use super::measure::{Measurement, Metrics, Subject, cadence};
+use super::watch::Watch;
+use crate::api::MicroTime;
+use crate::api::status::FeatureRolloutStatus;
+use crate::api::verdict::{CriterionStatus, Verdict};
+use crate::plan::Guard;
+use crate::plan::guard::{Criterion, CriterionSource};
+
+impl Watch<'_> {
+    /// Takes in what the criteria said. Only a change of verdict is noted.
+    pub(super) fn fold_criteria(&mut self) {
+        let guard = self.guard;
+        self.status.criteria.retain(|status| guard.criterion(&status.name).is_some());
+        for criterion in &guard.criteria {
+            if let CriterionSource::Manual { value, at } = &criterion.source {
+                let verdict = super::Finite::new(value.value())
+                    .and_then(|value| criterion.bound.as_ref().map(|bound| judge(bound.holds(value))));
+                self.note(criterion, (*at).into(), verdict, Some(value.to_string()), None);
+            }
+        }
+        for measurement in self.metrics.measurements() {
+            let Subject::Criterion(name) = &measurement.subject else { continue };
+            let Some(criterion) = guard.criterion(name) else { continue };
+            let known = self.status.criteria.iter().find(|status| status.name == *name);
+            let at: MicroTime = measurement.at.into();
+            if known.is_some_and(|known| known.since > at) {
+                continue;
+            }
+            let (verdict, value, why) = read(criterion, measurement);
+            self.note(criterion, at, verdict, value, why);
+        }
+    }
+
+    fn note(
+        &mut self,
+        criterion: &Criterion,
+        at: MicroTime,
+        verdict: Option<Verdict>,
+        value: Option<String>,
+        message: Option<String>,
+    ) {
+        let manual = matches!(criterion.source, CriterionSource::Manual { .. });
+        let status = CriterionStatus {
+            name: criterion.name.clone(),
+            verdict,
+            since: at,
+            at: value.as_ref().map(|_| at),
+            value,
+            message: message.map(|message| super::report::short(&message)),
+        };
+        match self.status.criteria.iter_mut().find(|known| known.name == criterion.name) {
+            // What people measured is noted whenever they measured anew.
+            Some(known) if known.verdict == verdict && (!manual || known.value == status.value) => {}
+            Some(known) => *known = status,
+            None => self.status.criteria.push(status),
+        }
+    }
+}
+
+fn judge(passes: bool) -> Verdict {
+    if passes { Verdict::Pass } else { Verdict::Breach }
+}
+
+/// What a measurement says of a criterion: verdict, value, and why there is none.
+fn read(
+    criterion: &Criterion,
+    measurement: &Measurement,
+) -> (Option<Verdict>, Option<String>, Option<String>) {
+    match &measurement.reading {
+        Reading::Value { value, samples } => {
+            if let Some(least) = criterion.min_samples
+                && samples.is_none_or(|samples| samples < least)
+            {
+                let found = samples.map_or("an unknown number of".to_owned(), |found| found.to_string());
+                let why = format!("{found} samples where {least} are needed");
+                return (Some(Verdict::NoData), None, Some(why));
+            }
+            let verdict = criterion.bound.as_ref().map(|bound| judge(bound.holds(*value)));
+            (verdict, Some(value.to_string()), None)
+        }
+        Reading::NoData(why) => (Some(Verdict::NoData), None, Some(why.clone())),
+        Reading::Error(why) => (Some(Verdict::ProviderError), None, Some(why.clone())),
+    }
+}
+
+/// Why a gate does not pass now, in words; `None` when it does.
+pub(super) fn gate_shut(
+    guard: &Guard,
+    status: &FeatureRolloutStatus,
+    metrics: &Metrics,
+    name: &str,
+    now: Timestamp,
+) -> Option<String> {
+    if *metrics == Metrics::AllWell {
+        return None;
+    }
+    let Some(criterion) = guard.criterion(name) else {
+        return Some(format!("gate {name} is no criterion of the rollout"));
+    };
+    let Some(bound) = &criterion.bound else {
+        return Some(format!("gate {name} has no bound and never passes"));
+    };
+    let verdict = match &criterion.source {
+        CriterionSource::Manual { value, .. } => {
+            super::Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value)))
+        }
+        CriterionSource::Metric(_) => {
+            let interval = cadence(guard, status, criterion.interval, now);
+            let subject = Subject::Criterion(name.to_owned());
+            metrics
+                .newest(&subject, None, interval, now)
+                .and_then(|newest| read(criterion, newest).0)
+                .unwrap_or(Verdict::NoData)
+        }
+    };
+    match verdict {
+        Verdict::Pass => None,
+        Verdict::Breach => Some(format!("gate {name} does not pass: it must be {bound}")),
+        Verdict::ProviderError => Some(format!("gate {name} could not be measured: an error of its source")),
+        Verdict::NoData | Verdict::Cancelled => Some(format!("gate {name} has no data")),
+    }
+}

@@ -1,0 +1,156 @@
+//! What is measured when, and what was measured.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Reading;
+use crate::api::status::FeatureRolloutStatus;
+use crate::api::trigger::Severity;
+use crate::plan::Guard;
+use crate::plan::guard::{CriterionSource, Trigger};
+
+/// What a measurement is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// The trigger of this name.
+    Trigger(String),
+    /// The criterion of this name.
+    Criterion(String),
+}
+
+/// One measurement of a subject, of the whole rollout or of one cohort.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// What it is for.
+    pub subject: Subject,
+    /// The cohort, where each is measured by itself.
+    pub cohort: Option<String>,
+    /// The time it speaks of.
+    pub at: Timestamp,
+    /// What the metric said.
+    pub reading: Reading,
+}
+
+/// What is known of the metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Metrics {
+    /// Whatever would be measured would be well: so plans are made.
+    AllWell,
+    /// These were measured, oldest first. The newest of each subject and cohort is the present; older ones may be
+    /// given again and again, and count once.
+    Measured(Vec<Measurement>),
+}
+
+impl Metrics {
+    /// The measurements, oldest first.
+    pub fn measurements(&self) -> &[Measurement] {
+        match self {
+            Metrics::AllWell => &[],
+            Metrics::Measured(measurements) => measurements,
+        }
+    }
+
+    /// The newest reading of a subject, unless it is older than two intervals: then it says nothing of the present.
+    pub(super) fn newest(
+        &self,
+        subject: &Subject,
+        cohort: Option<&str>,
+        interval: SignedDuration,
+        now: Timestamp,
+    ) -> Option<&Measurement> {
+        let newest = self
+            .measurements()
+            .iter()
+            .filter(|measurement| measurement.subject == *subject && measurement.cohort.as_deref() == cohort)
+            .max_by_key(|measurement| measurement.at)?;
+        (now.duration_since(newest.at) <= interval.saturating_mul(2)).then_some(newest)
+    }
+}
+
+/// When one subject is measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Due {
+    /// What is measured.
+    pub subject: Subject,
+    /// The last instant, at or before now, at which it was due.
+    pub at: Timestamp,
+    /// The next one, after now.
+    pub next: Timestamp,
+    /// Time between the two.
+    pub interval: SignedDuration,
+}
+
+/// When each subject of a rollout is measured: at first exposure + k × interval, from k = 0 on.
+///
+/// Triggers are measured from the first exposure of the attempt on, or from a retry that has not exposed anybody yet;
+/// criteria from the time the object was first seen, because they may gate the first raise.
+pub fn due(guard: &Guard, status: &FeatureRolloutStatus, now: Timestamp) -> Vec<Due> {
+    let exposed = anchor(status);
+    let seen = exposed.or(status.first_seen.map(|seen| seen.timestamp()));
+    let mut due = Vec::new();
+    for trigger in &guard.triggers {
+        let interval = interval_of(guard, status, trigger, now);
+        due.extend(slots(Subject::Trigger(trigger.name.clone()), exposed, interval, now));
+    }
+    for criterion in &guard.criteria {
+        if matches!(criterion.source, CriterionSource::Metric(_)) {
+            let interval = cadence(guard, status, criterion.interval, now);
+            due.extend(slots(Subject::Criterion(criterion.name.clone()), seen, interval, now));
+        }
+    }
+    due
+}
+
+/// From when triggers are measured, if they are.
+pub(super) fn anchor(status: &FeatureRolloutStatus) -> Option<Timestamp> {
+    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
+    let retry = || status.retry.as_ref().map(|retry| retry.at.timestamp());
+    // A baseline is served from the start.
+    let baseline = || status.first_seen.filter(|_| status.exposed()).map(|seen| seen.timestamp());
+    exposure.or_else(retry).or_else(baseline)
+}
+
+/// How often a trigger is measured now: one with a Critical level keeps its own interval for ever.
+pub(super) fn interval_of(
+    guard: &Guard,
+    status: &FeatureRolloutStatus,
+    trigger: &Trigger,
+    now: Timestamp,
+) -> SignedDuration {
+    match trigger.severity() {
+        Severity::Critical => trigger.interval,
+        Severity::Info | Severity::Warning => cadence(guard, status, trigger.interval, now),
+    }
+}
+
+/// The interval of what is not critical: its own, and after the completion that of the monitoring period.
+pub(super) fn cadence(
+    guard: &Guard,
+    status: &FeatureRolloutStatus,
+    own: SignedDuration,
+    now: Timestamp,
+) -> SignedDuration {
+    let Some(completed) = status.completed_at else { return own };
+    let since = now.duration_since(completed.timestamp());
+    guard
+        .monitoring
+        .iter()
+        .find(|(until, _)| until.is_none_or(|until| since < until))
+        .map_or(own, |(_, interval)| *interval)
+}
+
+fn slots(
+    subject: Subject,
+    anchor: Option<Timestamp>,
+    interval: SignedDuration,
+    now: Timestamp,
+) -> Option<Due> {
+    let anchor = anchor?;
+    let since = now.duration_since(anchor).as_millis();
+    if since < 0 {
+        return None;
+    }
+    let passed = since - since % interval.as_millis().max(1);
+    let at = anchor.saturating_add(SignedDuration::from_millis(i64::try_from(passed).ok()?)).ok()?;
+    let next = at.saturating_add(interval).ok()?;
+    Some(Due { subject, at, next, interval })
+}

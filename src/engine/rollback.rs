@@ -1,0 +1,217 @@
+//! Rollbacks: to control at once, down a ladder, or for some cohorts only; latched until an explicit retry.
+
+use jiff::Timestamp;
+
+use super::watch::Watch;
+use crate::api::rollback::Descent;
+use crate::api::status::CohortStatus;
+use crate::api::{Duration, MicroTime, Percent, Reason, RollbackMode, RollbackStatus, Severity};
+
+/// What made something happen.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    /// Who: `trigger/NAME`, the actor of an action, or a part of Sluice.
+    pub by: String,
+    /// The trigger, where it was one.
+    pub trigger: Option<String>,
+    /// How bad its breach is.
+    pub severity: Option<Severity>,
+    /// Why, in words.
+    pub message: String,
+}
+
+impl Cause {
+    /// The schedule itself.
+    pub(super) fn schedule(message: &str) -> Cause {
+        Cause { by: "schedule".to_owned(), trigger: None, severity: None, message: message.to_owned() }
+    }
+}
+
+impl Watch<'_> {
+    /// Takes cohorts to control: those of `scope`, or without one all that the mode is about. Latches.
+    ///
+    /// It ignores windows, freezes, pauses and holds. A cohort on a stronger way down stays on it.
+    pub(super) fn roll_back(&mut self, mode: RollbackMode, scope: Option<Vec<String>>, cause: Cause) {
+        let guard = self.guard;
+        let names: Vec<String> = self
+            .status
+            .cohorts
+            .iter()
+            .map(|cohort| cohort.name.clone())
+            .filter(|name| scope.as_ref().is_none_or(|scope| scope.contains(name)))
+            .filter(|name| mode != RollbackMode::Partial || !guard.keep.contains(name))
+            .collect();
+        self.roll_back_cohorts(mode, names, cause);
+    }
+
+    /// The same for exactly these cohorts.
+    pub(super) fn roll_back_cohorts(&mut self, mode: RollbackMode, names: Vec<String>, cause: Cause) {
+        let before = served(&self.status.cohorts);
+        let known = self.status.rollback.clone();
+        let (ladder, every) = match &known {
+            // One under way keeps its ladder, whatever the spec says by now.
+            Some(rollback) if !rollback.ladder.is_empty() => {
+                (rollback.ladder.clone(), rollback.every.unwrap_or_else(|| self.every()))
+            }
+            _ => (self.guard.ladder.clone(), self.every()),
+        };
+        let now = self.now;
+        for cohort in self.status.cohorts.iter_mut().filter(|cohort| names.contains(&cohort.name)) {
+            cohort.pending = None;
+            cohort.restore = None;
+            match (mode, cohort.descent) {
+                (RollbackMode::Partial, Some(_)) | (RollbackMode::Gradual, Some(_)) => {}
+                (RollbackMode::Gradual, None) => step_down(cohort, &ladder, 0, now, every),
+                (RollbackMode::Immediate, _) | (RollbackMode::Partial, None) => {
+                    cohort.served = Percent::ZERO;
+                    cohort.descent = None;
+                }
+            }
+        }
+        self.status.completed_at = None;
+        self.latch(mode, &names, &cause, ladder, every);
+        let mut message = cause.message.clone();
+        let moved = changes(&before, &self.status.cohorts);
+        if moved.is_empty() {
+            message.push_str("; nobody has the feature");
+        } else {
+            message.push_str(&format!("; {moved}"));
+        }
+        let reason = match &known {
+            None => Reason::RolledBack,
+            Some(_) if moved.is_empty() && known.as_ref().is_some_and(|known| mode <= known.mode) => return,
+            Some(_) => Reason::RollbackEscalated,
+        };
+        let mode = mode.as_str().to_lowercase();
+        self.record(reason, &cause, format!("{mode} rollback: {message}"));
+    }
+
+    fn latch(
+        &mut self,
+        mode: RollbackMode,
+        names: &[String],
+        cause: &Cause,
+        ladder: Vec<Percent>,
+        every: Duration,
+    ) {
+        let now: MicroTime = self.now.into();
+        let gradual = mode == RollbackMode::Gradual;
+        let rollback = self.status.rollback.get_or_insert_with(|| RollbackStatus {
+            mode,
+            at: now,
+            by: cause.by.clone(),
+            trigger: cause.trigger.clone(),
+            severity: cause.severity,
+            message: super::report::short(&cause.message),
+            cohorts: Vec::new(),
+            ladder: Vec::new(),
+            every: None,
+            ended_at: None,
+            verified_at: None,
+            acknowledged_at: None,
+        });
+        if mode > rollback.mode {
+            rollback.mode = mode;
+            rollback.by = cause.by.clone();
+            rollback.trigger = cause.trigger.clone();
+            rollback.severity = cause.severity;
+            rollback.message = super::report::short(&cause.message);
+        }
+        if gradual && rollback.ladder.is_empty() {
+            rollback.ladder = ladder;
+            rollback.every = Some(every);
+        }
+        for name in names {
+            if !rollback.cohorts.contains(name) {
+                rollback.cohorts.push(name.clone());
+                rollback.ended_at = None;
+                rollback.verified_at = None;
+            }
+        }
+        self.end_rollback(false);
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_signed(self.guard.every)
+    }
+
+    /// Takes every rung that is due, also those missed while nobody looked.
+    pub(super) fn descend(&mut self) {
+        let Some(rollback) = &self.status.rollback else { return };
+        let (ladder, every) = (rollback.ladder.clone(), rollback.every.unwrap_or_else(|| self.every()));
+        let cause = Cause {
+            by: rollback.by.clone(),
+            trigger: rollback.trigger.clone(),
+            severity: None,
+            message: String::new(),
+        };
+        let before = served(&self.status.cohorts);
+        let now = self.now;
+        for cohort in &mut self.status.cohorts {
+            while let Some(descent) = cohort.descent
+                && descent.next.timestamp() <= now
+            {
+                let rung = usize::try_from(descent.rung).unwrap_or(0);
+                step_down(cohort, &ladder, rung, descent.next.timestamp(), every);
+            }
+        }
+        let moved = changes(&before, &self.status.cohorts);
+        if !moved.is_empty() {
+            self.record(Reason::RungEntered, &cause, format!("next rung: {moved}"));
+            self.end_rollback(true);
+        }
+    }
+
+    /// Notes that every cohort of the rollback is at control, once.
+    fn end_rollback(&mut self, say_so: bool) {
+        let now: MicroTime = self.now.into();
+        let cohorts = &self.status.cohorts;
+        let Some(rollback) = &mut self.status.rollback else { return };
+        let at_control = cohorts
+            .iter()
+            .filter(|cohort| rollback.cohorts.contains(&cohort.name))
+            .all(|cohort| cohort.served.is_zero() && cohort.descent.is_none());
+        if !at_control || rollback.ended_at.is_some() {
+            return;
+        }
+        rollback.ended_at = Some(now);
+        if say_so {
+            let cause = Cause {
+                by: rollback.by.clone(),
+                trigger: rollback.trigger.clone(),
+                severity: None,
+                message: String::new(),
+            };
+            let names = rollback.cohorts.join(", ");
+            self.record(Reason::RollbackEnded, &cause, format!("at control: {names}"));
+        }
+    }
+}
+
+/// Goes to the first rung from `from` on that lowers the cohort; the next one comes `every` after `at`.
+fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Timestamp, every: Duration) {
+    let next = ladder.iter().enumerate().skip(from).find(|(_, rung)| **rung < cohort.served);
+    cohort.descent = None;
+    // A ladder ends at 0; whatever it holds, there is nothing below its end but control.
+    let (rung, percent) = next.map_or((ladder.len(), Percent::ZERO), |(i, percent)| (i, *percent));
+    cohort.served = percent;
+    if !percent.is_zero() {
+        cohort.descent = i32::try_from(rung + 1).ok().map(|rung| Descent {
+            rung,
+            next: at.saturating_add(every.signed()).unwrap_or(Timestamp::MAX).into(),
+        });
+    }
+}
+
+fn served(cohorts: &[CohortStatus]) -> Vec<Percent> {
+    cohorts.iter().map(|cohort| cohort.served).collect()
+}
+
+/// What changed, in words.
+fn changes(before: &[Percent], cohorts: &[CohortStatus]) -> String {
+    let changed = cohorts.iter().zip(before).filter(|(cohort, before)| cohort.served != **before);
+    changed
+        .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.served))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

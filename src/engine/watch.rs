@@ -1,0 +1,476 @@
+//! Watching: measurements folded into verdicts and times in breach, and what follows from them.
+//!
+//! It needs no plan but the guard: it goes on while the rest of a spec is invalid.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
+use super::rollback::Cause;
+use super::{Finite, Reading};
+use crate::api::status::{FeatureRolloutStatus, HistoryEntry, Pause, PauseCause};
+use crate::api::trigger::{LevelAction, MissingPolicy};
+use crate::api::verdict::{LevelStatus, Streak, TriggerStatus, Verdict};
+use crate::api::{MicroTime, Reason, RollbackMode};
+use crate::plan::Guard;
+use crate::plan::guard::{Level, Trigger};
+
+/// Intervals that consecutive samples may be apart for the time between them to count.
+const MOST_INTERVALS_APART: i32 = 3;
+
+/// What watches over one state at one time.
+pub(super) struct Watch<'a> {
+    pub guard: &'a Guard,
+    pub status: &'a mut FeatureRolloutStatus,
+    pub metrics: &'a Metrics,
+    pub now: Timestamp,
+}
+
+/// A level whose time in breach has come.
+struct Fired {
+    trigger: usize,
+    level: usize,
+    cohort: Option<String>,
+}
+
+impl Watch<'_> {
+    /// Takes in what was measured, and does what follows from it and from the time.
+    pub(super) fn run(&mut self) {
+        self.forget_unknown();
+        for measurement in self.metrics.measurements() {
+            self.fold(measurement);
+        }
+        self.act_on_levels();
+        self.act_on_missing();
+        self.descend();
+        self.verify();
+        self.resume_when_quiet();
+        self.fold_criteria();
+    }
+
+    /// Triggers and cohorts that are no more have nothing to remember.
+    fn forget_unknown(&mut self) {
+        let guard = self.guard;
+        let cohorts: Vec<String> = self.status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
+        self.status.triggers.retain_mut(|status| {
+            let Some(trigger) = guard.trigger(&status.name) else { return false };
+            status.levels.retain(|level| trigger.levels.iter().any(|known| known.rule == level.rule));
+            match trigger.per_cohort {
+                Some(_) => cohorts.contains(&status.cohort),
+                None => status.cohort.is_empty(),
+            }
+        });
+    }
+
+    fn fold(&mut self, measurement: &Measurement) {
+        let Subject::Trigger(name) = &measurement.subject else { return };
+        let Some(trigger) = self.guard.trigger(name) else { return };
+        // What came before a retry or a resume was counted, or is not to count any more.
+        let counts = self.status.metrics_from.is_none_or(|from| measurement.at > from.timestamp());
+        let fits = match &measurement.cohort {
+            Some(cohort) => trigger.per_cohort.is_some() && self.status.cohort(cohort).is_some(),
+            None => trigger.per_cohort.is_none(),
+        };
+        if !counts || !fits {
+            return;
+        }
+        let waits = self.waits_for_quiet();
+        let interval = interval_of(self.guard, self.status, trigger, self.now);
+        let cohort = measurement.cohort.clone().unwrap_or_default();
+        let known =
+            self.status.triggers.iter().position(|known| known.name == *name && known.cohort == cohort);
+        let at: MicroTime = measurement.at.into();
+        let mut status = match known.and_then(|i| self.status.triggers.get(i)) {
+            Some(status) if status.since > at => return,
+            Some(status) => status.clone(),
+            None => TriggerStatus {
+                name: name.clone(),
+                cohort,
+                verdict: Verdict::Cancelled,
+                since: at,
+                value: None,
+                at: None,
+                message: None,
+                levels: Vec::new(),
+                missing_acted: false,
+            },
+        };
+        let (verdict, value, message) = match &measurement.reading {
+            Reading::Value { value, .. } => {
+                status.missing_acted = false;
+                fold_levels(&mut status.levels, trigger, *value, at, interval, waits);
+                let breach = trigger.levels.iter().any(|level| level.bound.holds(*value));
+                (if breach { Verdict::Breach } else { Verdict::Pass }, Some(value.to_string()), None)
+            }
+            Reading::NoData(why) => (Verdict::NoData, None, Some(super::report::short(why))),
+            Reading::Error(why) => (Verdict::ProviderError, None, Some(super::report::short(why))),
+        };
+        let changed = status.verdict != verdict;
+        if changed {
+            status.verdict = verdict;
+            status.since = at;
+        }
+        match known.and_then(|i| self.status.triggers.get_mut(i)) {
+            // A quiet trigger is not written at each check, so its value stands as it was when it last mattered.
+            Some(known) if !changed && known.levels == status.levels => {
+                known.missing_acted = status.missing_acted;
+            }
+            Some(known) => {
+                *known = TriggerStatus { at: value.as_ref().map(|_| at), value, message, ..status };
+            }
+            None => {
+                let at = value.as_ref().map(|_| at);
+                self.status.triggers.push(TriggerStatus { at, value, message, ..status });
+            }
+        }
+    }
+
+    /// What waits for levels to be quiet again.
+    fn waits_for_quiet(&self) -> Waits {
+        Waits {
+            paused: self.status.pause(PauseCause::Trigger).is_some(),
+            rolled_back: self.status.rollback.is_some(),
+            unverified: self.status.rollback.as_ref().is_some_and(|rollback| rollback.verified_at.is_none()),
+        }
+    }
+
+    /// Does what the levels ask whose time in breach has come, the strongest first.
+    fn act_on_levels(&mut self) {
+        let guard = self.guard;
+        let mut fired: Vec<Fired> = Vec::new();
+        for status in &self.status.triggers {
+            let Some(t) = guard.triggers.iter().position(|trigger| trigger.name == status.name) else {
+                continue;
+            };
+            let Some(trigger) = guard.triggers.get(t) else { continue };
+            for (l, level) in trigger.levels.iter().enumerate() {
+                let state = status.levels.iter().find(|state| state.rule == level.rule);
+                if state.is_some_and(|state| state.acted_at.is_none() && is_over(state.breach, level.for_)) {
+                    let cohort = trigger.per_cohort.as_ref().map(|_| status.cohort.clone());
+                    fired.push(Fired { trigger: t, level: l, cohort });
+                }
+            }
+        }
+        let strength = |fired: &Fired| {
+            let trigger = guard.triggers.get(fired.trigger);
+            trigger.and_then(|trigger| trigger.levels.get(fired.level)).map(|level| level.action)
+        };
+        fired.sort_by_key(|fired| std::cmp::Reverse(strength(fired)));
+        for fired in fired {
+            let Some(trigger) = guard.triggers.get(fired.trigger) else { continue };
+            let Some(level) = trigger.levels.get(fired.level) else { continue };
+            if self.exposed(fired.cohort.as_deref()) {
+                self.act(trigger, level, fired.cohort.as_deref());
+            }
+        }
+    }
+
+    fn act(&mut self, trigger: &Trigger, level: &Level, cohort: Option<&str>) {
+        let about = cohort.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
+        let for_ = crate::api::Duration::from_signed(level.for_);
+        let message = format!("{}{about} was {} for {for_}", trigger.name, level.bound);
+        let now: MicroTime = self.now.into();
+        let cohort_name = cohort.unwrap_or_default();
+        if let Some(state) = self
+            .status
+            .triggers
+            .iter_mut()
+            .find(|state| state.name == trigger.name && state.cohort == cohort_name)
+            .and_then(|state| state.levels.iter_mut().find(|state| state.rule == level.rule))
+        {
+            state.acted_at = Some(now);
+        }
+        let cause = Cause {
+            by: format!("trigger/{}", trigger.name),
+            trigger: Some(trigger.name.clone()),
+            severity: Some(level.severity),
+            message,
+        };
+        let scope = cohort.map(|cohort| vec![cohort.to_owned()]);
+        match level.action {
+            LevelAction::Notify => self.record(Reason::TriggerFired, &cause, cause.message.clone()),
+            LevelAction::Pause => self.pause(&cause),
+            LevelAction::PartialRollback => self.roll_back(RollbackMode::Partial, scope, cause),
+            LevelAction::GradualRollback => self.roll_back(RollbackMode::Gradual, scope, cause),
+            LevelAction::ImmediateRollback => self.roll_back(RollbackMode::Immediate, scope, cause),
+        }
+    }
+
+    fn pause(&mut self, cause: &Cause) {
+        // A rollback has stopped the schedule already, and a pause that outlived its retry would surprise.
+        if self.status.rollback.is_some() || self.status.pause(PauseCause::Trigger).is_some() {
+            return;
+        }
+        let message = format!("{}; resume it when the cause is gone", cause.message);
+        let since = self.now.into();
+        self.status.pauses.push(Pause { cause: PauseCause::Trigger, since, message });
+        self.record(Reason::Paused, cause, format!("paused: {}", cause.message));
+    }
+
+    /// Does what the policies for missing data ask, once until data is there again.
+    fn act_on_missing(&mut self) {
+        let guard = self.guard;
+        for trigger in &guard.triggers {
+            let missing: Vec<(String, Verdict, Option<String>)> = self
+                .status
+                .triggers
+                .iter()
+                .filter(|status| status.name == trigger.name && !status.missing_acted)
+                .map(|status| (status.cohort.clone(), status.verdict, status.message.clone()))
+                .collect();
+            for (cohort, verdict, why) in missing {
+                let policy = match verdict {
+                    Verdict::NoData => trigger.on_no_data,
+                    Verdict::ProviderError => trigger.on_provider_error,
+                    Verdict::Pass | Verdict::Breach | Verdict::Cancelled => continue,
+                };
+                let scope = trigger.per_cohort.as_ref().map(|_| cohort.as_str());
+                let stops = matches!(policy, MissingPolicy::Pause | MissingPolicy::ImmediateRollback);
+                if !stops || !self.missing_counts(trigger, scope) {
+                    continue;
+                }
+                if let Some(status) = self
+                    .status
+                    .triggers
+                    .iter_mut()
+                    .find(|status| status.name == trigger.name && status.cohort == cohort)
+                {
+                    status.missing_acted = true;
+                }
+                let about = scope.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                let cause = Cause {
+                    by: format!("trigger/{}", trigger.name),
+                    trigger: Some(trigger.name.clone()),
+                    severity: Some(trigger.severity()),
+                    message: format!("{}{about} has {}{why}", trigger.name, missing_words(verdict)),
+                };
+                if policy == MissingPolicy::Pause {
+                    self.pause(&cause);
+                } else {
+                    let scope = scope.map(|cohort| vec![cohort.to_owned()]);
+                    self.roll_back(RollbackMode::Immediate, scope, cause);
+                }
+            }
+        }
+    }
+
+    /// Whether missing data counts: only where somebody is exposed, after the trigger's `initialDelay`.
+    fn missing_counts(&self, trigger: &Trigger, cohort: Option<&str>) -> bool {
+        missing_counts(self.status, trigger, cohort, self.now)
+    }
+
+    fn exposed(&self, cohort: Option<&str>) -> bool {
+        exposed(self.status, cohort)
+    }
+
+    /// Says that the triggers that caused a rollback have passed again for as long as it took them to fire.
+    fn verify(&mut self) {
+        let Some(rollback) = &self.status.rollback else { return };
+        if rollback.ended_at.is_none() || rollback.verified_at.is_some() {
+            return;
+        }
+        let mut any = false;
+        for (level, state) in self.acted() {
+            if !matches!(level.action, LevelAction::Notify | LevelAction::Pause) {
+                any = true;
+                if !is_over(state.quiet, level.for_) {
+                    return;
+                }
+            }
+        }
+        if !any {
+            return;
+        }
+        let names = rollback.trigger.clone().unwrap_or_default();
+        let now = self.now.into();
+        let cause = Cause {
+            by: rollback.by.clone(),
+            trigger: rollback.trigger.clone(),
+            severity: None,
+            message: String::new(),
+        };
+        if let Some(rollback) = &mut self.status.rollback {
+            rollback.verified_at = Some(now);
+        }
+        self.record(Reason::RollbackVerified, &cause, format!("{names} passes again since the rollback"));
+    }
+
+    /// Ends a pause by triggers once every level that asked for it has been quiet for its `resumeAfter`.
+    fn resume_when_quiet(&mut self) {
+        if self.status.pause(PauseCause::Trigger).is_none() {
+            return;
+        }
+        let mut any = false;
+        for (level, state) in self.acted() {
+            if level.action == LevelAction::Pause {
+                any = true;
+                let quiet = level.resume_after.is_some_and(|after| is_over(state.quiet, after));
+                if !quiet {
+                    return;
+                }
+            }
+        }
+        // What paused may have been a policy for missing data, which has no resumeAfter.
+        if !any || self.status.triggers.iter().any(|status| status.missing_acted) {
+            return;
+        }
+        self.status.pauses.retain(|pause| pause.cause != PauseCause::Trigger);
+        forget_pausing_levels(self.guard, self.status);
+        let cause = Cause::schedule("the triggers that paused it have been quiet for their resumeAfter");
+        self.record(Reason::Resumed, &cause, cause.message.clone());
+    }
+
+    /// Every level that has acted.
+    fn acted(&self) -> impl Iterator<Item = (&Level, &LevelStatus)> {
+        self.status.triggers.iter().flat_map(|status| {
+            let trigger = self.guard.trigger(&status.name);
+            status.levels.iter().filter(|state| state.acted_at.is_some()).filter_map(move |state| {
+                let trigger = trigger?;
+                let level = trigger.levels.iter().find(|level| level.rule == state.rule)?;
+                Some((level, state))
+            })
+        })
+    }
+
+    pub(super) fn record(&mut self, reason: Reason, cause: &Cause, message: String) {
+        super::record_entry(
+            self.status,
+            HistoryEntry {
+                seq: 0,
+                at: self.now.into(),
+                reason,
+                message: super::report::short(&message),
+                who: cause.by.clone(),
+                trigger: cause.trigger.clone(),
+                severity: cause.severity,
+            },
+        );
+    }
+}
+
+/// What waits for levels to be quiet.
+#[derive(Clone, Copy)]
+struct Waits {
+    paused: bool,
+    rolled_back: bool,
+    unverified: bool,
+}
+
+impl Waits {
+    /// Whether a level that has acted is remembered, and whether its quiet time is counted.
+    fn on(self, level: &Level) -> (bool, bool) {
+        match level.action {
+            LevelAction::Notify => (false, false),
+            LevelAction::Pause => (self.paused, self.paused && level.resume_after.is_some()),
+            LevelAction::PartialRollback | LevelAction::GradualRollback | LevelAction::ImmediateRollback => {
+                (self.rolled_back, self.unverified)
+            }
+        }
+    }
+}
+
+/// One value against every level of its trigger.
+fn fold_levels(
+    states: &mut Vec<LevelStatus>,
+    trigger: &Trigger,
+    value: Finite,
+    at: MicroTime,
+    interval: SignedDuration,
+    waits: Waits,
+) {
+    for level in &trigger.levels {
+        let known = states.iter().position(|state| state.rule == level.rule);
+        let mut state = known.and_then(|i| states.get(i).cloned()).unwrap_or_else(|| LevelStatus {
+            rule: level.rule.clone(),
+            acted_at: None,
+            breach: None,
+            quiet: None,
+        });
+        let counted = [state.breach, state.quiet].into_iter().flatten().map(|streak| streak.last).max();
+        if counted.is_some_and(|counted| at <= counted) {
+            continue;
+        }
+        let keep = if level.bound.holds(value) {
+            state.quiet = None;
+            // Once it has acted, more time in breach makes no difference.
+            if state.acted_at.is_none() || state.breach.is_none() {
+                state.breach = Some(longer(state.breach, at, interval));
+            }
+            true
+        } else {
+            state.breach = None;
+            let (keep, count) = waits.on(level);
+            if count {
+                state.quiet = Some(longer(state.quiet, at, interval));
+            }
+            keep && state.acted_at.is_some()
+        };
+        match (known, keep) {
+            (Some(i), true) => {
+                if let Some(slot) = states.get_mut(i) {
+                    *slot = state;
+                }
+            }
+            (Some(i), false) => drop(states.remove(i)),
+            (None, true) => states.push(state),
+            (None, false) => {}
+        }
+    }
+}
+
+/// A streak with one more sample: the time since the last one counts where they are near enough.
+fn longer(streak: Option<Streak>, at: MicroTime, interval: SignedDuration) -> Streak {
+    let Some(streak) = streak else { return Streak { milliseconds: 0, last: at, samples: 1 } };
+    let apart = at.timestamp().duration_since(streak.last.timestamp());
+    let counts = apart <= interval.saturating_mul(MOST_INTERVALS_APART);
+    let more = if counts { i64::try_from(apart.as_millis()).unwrap_or(0) } else { 0 };
+    Streak { milliseconds: streak.milliseconds.saturating_add(more), last: at, samples: 2 }
+}
+
+/// Whether a streak has lasted for a time, with at least two samples; with no time at all one is enough.
+fn is_over(streak: Option<Streak>, time: SignedDuration) -> bool {
+    streak.is_some_and(|streak| {
+        time <= SignedDuration::ZERO
+            || (streak.samples >= 2 && SignedDuration::from_millis(streak.milliseconds) >= time)
+    })
+}
+
+/// Forgets the time in breach of the levels that pause: a resume gives each its whole `for` again.
+pub(super) fn forget_pausing_levels(guard: &Guard, status: &mut FeatureRolloutStatus) {
+    for state in &mut status.triggers {
+        let trigger = guard.trigger(&state.name);
+        state.levels.retain(|level| {
+            let action = trigger
+                .and_then(|trigger| trigger.levels.iter().find(|known| known.rule == level.rule))
+                .map(|known| known.action);
+            action.is_some_and(|action| action != LevelAction::Pause)
+        });
+    }
+}
+
+/// Whether a cohort, or anyone, is served the treatment.
+pub(super) fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
+    match cohort {
+        Some(name) => status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero()),
+        None => status.exposed(),
+    }
+}
+
+/// Whether missing data counts against a rollout: only where it is exposed, after the trigger's `initialDelay`.
+pub(super) fn missing_counts(
+    status: &FeatureRolloutStatus,
+    trigger: &Trigger,
+    cohort: Option<&str>,
+    now: Timestamp,
+) -> bool {
+    let over = |from: Timestamp| from.saturating_add(trigger.initial_delay).is_ok_and(|end| end <= now);
+    exposed(status, cohort) && anchor(status).is_some_and(over)
+}
+
+/// A verdict that is no measurement, in words.
+pub(super) fn missing_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::ProviderError => "an error of its source",
+        _ => "no data",
+    }
+}
