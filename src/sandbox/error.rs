@@ -34,13 +34,17 @@ pub enum SandboxError {
     #[error("no folder for the cache: set SLUICE_CACHE (or XDG_CACHE_HOME, or HOME)")]
     NoCacheFolder,
 
-    /// `go build` failed.
+    /// `go build` or `go install` failed.
     #[error(
-        "the control plane did not build with `go build`. It needs Go 1.26 or newer, about 5 GB of disk \
-         and a way to Go modules (see `go env GOPROXY`). The end of its output:\n{output}"
+        "{what} did not build with `go`. It needs Go 1.26 or newer, about {disk} of disk and a way to \
+         Go modules (see `go env GOPROXY`). The end of its output:\n{output}"
     )]
     Build {
-        /// The last lines that `go build` wrote.
+        /// What was to be built.
+        what: &'static str,
+        /// How much disk that takes, in words.
+        disk: &'static str,
+        /// The last lines that `go` wrote.
         output: String,
     },
 

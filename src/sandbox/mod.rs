@@ -32,6 +32,8 @@ mod kubeconfig;
 mod ports;
 mod process;
 mod progress;
+mod ready;
+mod recipe;
 
 pub use binaries::Binaries;
 pub use control_plane::{ControlPlane, Options};
