@@ -54,6 +54,25 @@ pub(super) const CONTROL_PLANE: Recipe = Recipe {
         -X k8s.io/client-go/pkg/version.gitMinor=36",
 };
 
+/// Prometheus, and a supervisor for it: that of the control plane may not be
+/// there, where its programs come from elsewhere.
+pub(super) const PROMETHEUS: Recipe = Recipe {
+    what: "Prometheus",
+    takes: "2 to 5 minutes",
+    disk: "3 GB",
+    name: "prometheus",
+    sources: &[
+        ("go.mod", "module dev.sluice/control-plane\n\ngo 1.26\n"),
+        ("main.go", "package main\n\nimport _ \"dev.sluice/control-plane/supervise\"\n\nfunc main() {}\n"),
+        ("supervise/supervise.go", SUPERVISE),
+    ],
+    links: &[],
+    // A sandbox names its targets itself: no discovery of them in clouds.
+    install: &["-tags", "remove_all_sd", "github.com/prometheus/prometheus/cmd/prometheus@v0.316.0"],
+    // The module v0.316.0 is the release 3.16.0, and does not know.
+    linker_flags: "-s -w -X github.com/prometheus/common/version.Version=3.16.0",
+};
+
 const SUPERVISE: &str = include_str!("../../tests/control-plane/supervise/supervise.go");
 
 impl Recipe {
