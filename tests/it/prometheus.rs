@@ -1,6 +1,7 @@
 //! The sandbox's Prometheus is a real one, reports what the scripted app does, and leaves nothing behind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -150,6 +151,44 @@ async fn parent_to_be_killed() {
     let _prometheus = Prometheus::start(options).await.unwrap();
     fs::write(Path::new(&folder).join("started"), "").unwrap();
     std::future::pending::<()>().await;
+}
+
+#[test]
+fn a_prometheus_on_the_path_is_used_from_version_3_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = dev_with_path(folder.path(), folder.path());
+    assert!(missing.contains("no Prometheus to run"), "{missing}");
+    assert!(missing.contains("`go` is not on PATH"), "{missing}");
+
+    let program = folder.path().join("prometheus");
+    for (version, said) in [("2.55.1", "no Prometheus to run"), ("3.1.0", "ended too early")] {
+        let text = format!("#!/bin/sh\necho 'prometheus, version {version} (branch: HEAD)'\nexit 0\n");
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let output = dev_with_path(folder.path(), folder.path());
+        assert!(output.contains(said), "{version}: {output}");
+    }
+}
+
+/// What `sluice dev --with-prometheus` complains about with these folders as `PATH` and cache.
+fn dev_with_path(path: &Path, cache: &Path) -> String {
+    let kubeconfig = cache.join("kubeconfig");
+    let nobody = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "nobody",
+        "clusters": [{"name": "nobody", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "contexts": [{"name": "nobody", "context": {"cluster": "nobody", "user": "nobody"}}],
+        "users": [{"name": "nobody", "user": {}}],
+    });
+    fs::write(&kubeconfig, nobody.to_string()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["dev", "--with-prometheus", "--kubeconfig"])
+        .arg(kubeconfig)
+        .env("PATH", path)
+        .env("SLUICE_CACHE", cache)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 async fn scraping(targets: Vec<ScrapeTarget>) -> Prometheus {
