@@ -59,7 +59,7 @@ pub(super) const CONTROL_PLANE: Recipe = Recipe {
 pub(super) const PROMETHEUS: Recipe = Recipe {
     what: "Prometheus",
     takes: "2 to 5 minutes",
-    disk: "3 GB",
+    disk: "2 GB",
     name: "prometheus",
     sources: &[
         ("go.mod", "module dev.sluice/control-plane\n\ngo 1.26\n"),
