@@ -7,11 +7,11 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::controller::{end_on_signal, instance, runtime};
-use super::{Failure, cluster, complain, dev_objects, print};
+use super::{Failure, cluster, complain, dev_metrics, dev_objects, print};
 use crate::clock::Clock;
 use crate::controller::{self, Options};
 use crate::error::chain;
-use crate::sandbox::{ControlPlane, install_crds};
+use crate::sandbox::{ControlPlane, Prometheus, install_crds};
 use crate::telemetry::{LogFormat, start_logging};
 
 /// A week a minute.
@@ -32,6 +32,9 @@ pub struct Args {
     /// Keep the control plane's data here instead of in a temporary folder
     #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     data_dir: Option<PathBuf>,
+    /// Also run Prometheus, and an app whose requests begin to fail after a minute
+    #[arg(long)]
+    with_prometheus: bool,
     /// Form of the logs
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -70,6 +73,10 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
             (Some(plane), config, path)
         }
     };
+    let prometheus = match args.with_prometheus {
+        true => Some(dev_metrics::start(plane.as_ref(), shutdown.clone()).await?),
+        false => None,
+    };
     let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
     install_crds(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     let demo = args.file.is_empty();
@@ -79,9 +86,14 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let options = Options { clock: clock.clone(), instance: instance(), ..Options::default() };
     let running = tokio::spawn(controller::run(client.clone(), options, shutdown.clone()));
     let namespaces = apply(&client, &objects).await?;
-    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, &clock, speed))?;
+    let url = prometheus.as_ref().map(Prometheus::url);
+    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, &clock, speed, url))?;
 
     let ended = running.await;
+    if let Some(prometheus) = prometheus {
+        complain("stopping Prometheus");
+        prometheus.stop().await;
+    }
     if let Some(plane) = plane {
         complain("stopping the control plane");
         plane.stop().await.map_err(|error| Failure::Cluster(chain(&error)))?;
@@ -125,6 +137,7 @@ fn instructions(
     namespaces: &[String],
     clock: &Clock,
     speed: u32,
+    prometheus: Option<&str>,
 ) -> String {
     let kubectl = plane.and_then(ControlPlane::kubectl_path).map_or("kubectl".to_owned(), |path| {
         if on_path("kubectl") { "kubectl".to_owned() } else { path.display().to_string() }
@@ -138,13 +151,15 @@ fn instructions(
             clock.now()
         )
     };
+    let prometheus = prometheus.map_or(String::new(), |url| format!("  {}\n", dev_metrics::example(url)));
     format!(
         "\n{time}Watch it from another terminal:\n\n  \
          export KUBECONFIG={}\n  \
          {kubectl} get featurerollouts -n {namespace} -w\n  \
          {kubectl} get events -n {namespace} -w\n  \
          {kubectl} get configmaps -n {namespace} -o yaml\n  \
-         sluice describe -n {namespace} ROLLOUT\n\n\
+         sluice describe -n {namespace} ROLLOUT\n\
+         {prometheus}\n\
          Ctrl-C ends it.\n",
         kubeconfig.display()
     )

@@ -13,6 +13,7 @@ mod controller;
 mod crds;
 mod describe;
 mod dev;
+mod dev_metrics;
 mod dev_objects;
 mod evaluate;
 mod get;

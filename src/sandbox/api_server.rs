@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kube::Client;
 
@@ -10,13 +9,7 @@ use super::binaries::Binaries;
 use super::certs::{self, Certs};
 use super::error::SandboxError;
 use super::process::Process;
-
-/// How long the API server may take to be ready; it takes two seconds, and
-/// more where many start at once.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
-/// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+use super::ready;
 
 /// Every request leaves one line, once it is answered.
 const AUDIT_POLICY: &str = r#"{
@@ -81,41 +74,10 @@ impl ApiServer {
             self.args.clone(),
             self.log.clone(),
         )?;
-        let mut reason = "it does not answer".to_owned();
-        let ready = async {
-            // The namespace `default` is made in the background, and a client
-            // may want it at once.
-            for path in ["/readyz", "/api/v1/namespaces/default"] {
-                wait(&mut process, client, path, &mut reason).await?;
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(READY_WITHIN, ready).await {
-            Ok(Ok(())) => Ok(process),
-            Ok(Err(e)) => Err(e),
-            Err(_) => Err(process.not_ready(READY_WITHIN, reason)),
-        }
-    }
-}
-
-/// Waits until a GET of `path` succeeds; `reason` says why it did not so far.
-async fn wait(
-    process: &mut Process,
-    client: &Client,
-    path: &str,
-    reason: &mut String,
-) -> Result<(), SandboxError> {
-    let mut poll = tokio::time::interval(POLL);
-    loop {
-        poll.tick().await;
-        process.check()?;
-        let request =
-            http::Request::get(path).body(Vec::new()).map_err(|e| SandboxError::Client(e.to_string()))?;
-        match tokio::time::timeout(ANSWER_WITHIN, client.request_text(request)).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(e)) => *reason = format!("GET {path}: {e}"),
-            Err(_) => *reason = format!("GET {path}: no answer"),
-        }
+        // The namespace `default` is made in the background, and a client may
+        // want it at once.
+        ready::wait(&mut process, client, &["/readyz", "/api/v1/namespaces/default"]).await?;
+        Ok(process)
     }
 }
 

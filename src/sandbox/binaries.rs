@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::build;
 use super::error::SandboxError;
+use super::recipe::{CONTROL_PLANE, SUPERVISOR};
 
 /// Where the programs of a control plane are.
 ///
@@ -51,29 +52,17 @@ impl Binaries {
             return Self::among(std::slice::from_ref(&folder), controller_manager)
                 .map_err(|missing| SandboxError::IncompleteAssets { folder, missing });
         }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        if let Ok(found) = Self::among(&folders, controller_manager) {
+        if let Ok(found) = Self::among(&search_path(), controller_manager) {
             return Ok(found);
         }
-        let cache = cache_folder()?;
-        let folder = build::folder_in(&cache);
-        if !folder.exists() {
-            // Said before anything is made or announced.
-            if !folders.iter().any(|folder| is_program(&folder.join("go"))) {
-                return Err(SandboxError::NoBinaries { cache });
-            }
-            build::build(&cache, &folder).await?;
-        }
+        let folder = build::in_cache(&CONTROL_PLANE, |cache| SandboxError::NoBinaries { cache }).await?;
         Ok(Self::cached(&folder))
     }
 
     /// The programs in these folders, or the name of the first that is in
     /// none of them.
     fn among(folders: &[PathBuf], controller_manager: bool) -> Result<Self, &'static str> {
-        let find = |name: &'static str| {
-            folders.iter().map(|folder| folder.join(name)).find(|file| is_program(file)).ok_or(name)
-        };
+        let find = |name: &'static str| program_in(folders, name).ok_or(name);
         let manager = find("kube-controller-manager");
         if controller_manager {
             manager.clone()?;
@@ -93,22 +82,27 @@ impl Binaries {
             kube_apiserver: folder.join("kube-apiserver"),
             kube_controller_manager: Some(folder.join("kube-controller-manager")),
             kubectl: Some(folder.join("kubectl")),
-            supervisor: Some(folder.join(build::MULTI_CALL)),
+            supervisor: Some(folder.join(SUPERVISOR)),
         }
     }
 }
 
-fn cache_folder() -> Result<PathBuf, SandboxError> {
-    non_empty("SLUICE_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&non_empty("XDG_CACHE_HOME")?).join("sluice")))
-        .or_else(|| Some(Path::new(&non_empty("HOME")?).join(".cache/sluice")))
-        .and_then(|folder| std::path::absolute(folder).ok())
-        .ok_or(SandboxError::NoCacheFolder)
+pub(super) fn non_empty(variable: impl AsRef<OsStr>) -> Option<std::ffi::OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
-fn non_empty(variable: impl AsRef<OsStr>) -> Option<std::ffi::OsString> {
-    std::env::var_os(variable).filter(|value| !value.is_empty())
+/// The program of this name on `PATH`.
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
+    program_in(&search_path(), name)
+}
+
+fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect()
+}
+
+fn program_in(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
+    folders.iter().map(|folder| folder.join(name)).find(|file| is_program(file))
 }
 
 fn is_program(file: &Path) -> bool {

@@ -1,41 +1,19 @@
-//! Builds the control plane with Go, into the cache.
+//! Finds what was built with Go in the cache, and builds it there.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use super::binaries::{non_empty, on_path};
 use super::error::SandboxError;
 use super::progress::Progress;
-
-/// The multi-call binary's own name, by which it supervises.
-pub(super) const MULTI_CALL: &str = "control-plane";
-/// The names it runs a program by.
-const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
-
-/// The Go module, carried along so that an installed `sluice` can build it
-/// without its own sources.
-const SOURCES: [(&str, &str); 4] = [
-    ("go.mod", include_str!("../../tests/control-plane/go.mod")),
-    ("go.sum", include_str!("../../tests/control-plane/go.sum")),
-    ("main.go", include_str!("../../tests/control-plane/main.go")),
-    ("supervise/supervise.go", include_str!("../../tests/control-plane/supervise/supervise.go")),
-];
-
-/// Without these the programs call themselves v0.0.0, and clients that look
-/// at the server's version take them for too old.
-const LINKER_FLAGS: &str = "-s -w \
-    -X k8s.io/component-base/version.gitVersion=v1.36.3 \
-    -X k8s.io/component-base/version.gitMajor=1 \
-    -X k8s.io/component-base/version.gitMinor=36 \
-    -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3 \
-    -X k8s.io/client-go/pkg/version.gitMajor=1 \
-    -X k8s.io/client-go/pkg/version.gitMinor=36";
+use super::recipe::{Recipe, SUPERVISOR};
 
 /// How often a log is told that the build goes on.
 const BEAT: Duration = Duration::from_secs(30);
@@ -44,27 +22,33 @@ const LOCK_POLL: Duration = Duration::from_millis(500);
 /// How much of Go's output an error shows.
 const OUTPUT_LINES: usize = 40;
 
-/// The folder in the cache for exactly these sources.
-pub(super) fn folder_in(cache: &Path) -> PathBuf {
-    let mut hash = Sha256::new();
-    for (name, text) in SOURCES {
-        // The lengths keep a text from running into its neighbour.
-        hash.update(format!("{name} {} ", text.len()));
-        hash.update(text);
+/// The folder with what the recipe makes, in the cache; it is built if need be.
+///
+/// Without Go, fails with what `missing` makes of the cache's folder.
+pub(super) async fn in_cache(
+    recipe: &Recipe,
+    missing: impl FnOnce(PathBuf) -> SandboxError,
+) -> Result<PathBuf, SandboxError> {
+    let cache = cache_folder()?;
+    let folder = recipe.folder_in(&cache);
+    if !folder.exists() {
+        // Said before anything is made or announced.
+        if on_path("go").is_none() {
+            return Err(missing(cache));
+        }
+        build(recipe, &cache, &folder).await?;
     }
-    hash.update(LINKER_FLAGS);
-    hash.update(std::env::consts::ARCH);
-    let key: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    cache.join(format!("control-plane-{key}"))
+    Ok(folder)
 }
 
 /// Builds into `folder`, unless another process does so first.
-pub(super) async fn build(cache: &Path, folder: &Path) -> Result<(), SandboxError> {
+async fn build(recipe: &Recipe, cache: &Path, folder: &Path) -> Result<(), SandboxError> {
+    let what = recipe.what;
     fs::create_dir_all(cache).map_err(SandboxError::io("create", cache))?;
-    let mut progress = Progress::start("building the control plane, once (takes 4 to 10 minutes)");
+    let mut progress = Progress::start(format!("building {what}, once (takes {})", recipe.takes));
     let _lock = lock(cache, &mut progress).await?;
     if folder.exists() {
-        progress.done("another process has built the control plane,");
+        progress.done(&format!("another process has built {what},"));
         return Ok(());
     }
 
@@ -74,16 +58,21 @@ pub(super) async fn build(cache: &Path, folder: &Path) -> Result<(), SandboxErro
         .map_err(SandboxError::io("create a folder in", cache))?;
     let sources = work.path().join("src");
     let out = work.path().join("out");
-    write_sources(&sources)?;
+    write_sources(recipe.sources, &sources)?;
     fs::create_dir(&out).map_err(SandboxError::io("create", &out))?;
-    go_build(&sources, &out.join(MULTI_CALL), &mut progress).await?;
-    for name in PROGRAMS {
+    let program = out.join(SUPERVISOR);
+    let own = [OsStr::new("-o"), program.as_os_str(), OsStr::new(".")];
+    go(recipe, "build", &own, &sources, &out, &mut progress).await?;
+    if !recipe.install.is_empty() {
+        go(recipe, "install", recipe.install, &sources, &out, &mut progress).await?;
+    }
+    for name in recipe.links {
         let link = out.join(name);
-        std::os::unix::fs::symlink(MULTI_CALL, &link).map_err(SandboxError::io("link", &link))?;
+        std::os::unix::fs::symlink(SUPERVISOR, &link).map_err(SandboxError::io("link", &link))?;
     }
     // All or nothing: whoever looks finds no folder or a complete one.
     fs::rename(&out, folder).map_err(SandboxError::io("move the build to", folder))?;
-    progress.done("built the control plane");
+    progress.done(&format!("built {what}"));
     Ok(())
 }
 
@@ -98,7 +87,7 @@ async fn lock(cache: &Path, progress: &mut Progress) -> Result<File, SandboxErro
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {
-                progress.doing("waiting for another process that builds it".to_owned());
+                progress.doing("waiting for another process that builds".to_owned());
             }
             Err(TryLockError::Error(e)) => return Err(SandboxError::io("lock", &path)(e)),
         }
@@ -109,8 +98,8 @@ async fn lock(cache: &Path, progress: &mut Progress) -> Result<File, SandboxErro
     }
 }
 
-fn write_sources(folder: &Path) -> Result<(), SandboxError> {
-    for (name, text) in SOURCES {
+fn write_sources(sources: &[(&str, &str)], folder: &Path) -> Result<(), SandboxError> {
+    for (name, text) in sources {
         let file = folder.join(name);
         let parent = file.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(SandboxError::io("create", parent))?;
@@ -119,18 +108,26 @@ fn write_sources(folder: &Path) -> Result<(), SandboxError> {
     Ok(())
 }
 
-async fn go_build(sources: &Path, binary: &Path, progress: &mut Progress) -> Result<(), SandboxError> {
+/// Runs `go build` or `go install` in `sources`; what it installs goes to `out`.
+async fn go(
+    recipe: &Recipe,
+    verb: &str,
+    args: &[impl AsRef<OsStr>],
+    sources: &Path,
+    out: &Path,
+    progress: &mut Progress,
+) -> Result<(), SandboxError> {
     let mut child = Command::new("go")
         // -v names each package as it compiles, which is what there is of
         // progress; no version-control stamp, since a parent folder may be
         // someone else's repository.
-        .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
-        .args(["-ldflags", LINKER_FLAGS, "-o"])
-        .arg(binary)
-        .arg(".")
+        .args([verb, "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
+        .args(["-ldflags", recipe.linker_flags])
+        .args(args)
         .current_dir(sources)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
+        .env("GOBIN", out)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -143,7 +140,11 @@ async fn go_build(sources: &Path, binary: &Path, progress: &mut Progress) -> Res
         None => String::new(),
     };
     let status = child.wait().await.map_err(SandboxError::io("wait for", Path::new("go")))?;
-    if status.success() { Ok(()) } else { Err(SandboxError::Build { output }) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(SandboxError::Build { what: recipe.what, disk: recipe.disk, output })
+    }
 }
 
 /// Reads Go's output to its end and returns the last lines.
@@ -174,4 +175,13 @@ async fn follow(stderr: tokio::process::ChildStderr, progress: &mut Progress) ->
             _ = beat.tick() => progress.beat(),
         }
     }
+}
+
+fn cache_folder() -> Result<PathBuf, SandboxError> {
+    non_empty("SLUICE_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&non_empty("XDG_CACHE_HOME")?).join("sluice")))
+        .or_else(|| Some(Path::new(&non_empty("HOME")?).join(".cache/sluice")))
+        .and_then(|folder| std::path::absolute(folder).ok())
+        .ok_or(SandboxError::NoCacheFolder)
 }

@@ -34,13 +34,29 @@ pub enum SandboxError {
     #[error("no folder for the cache: set SLUICE_CACHE (or XDG_CACHE_HOME, or HOME)")]
     NoCacheFolder,
 
-    /// `go build` failed.
+    /// There is no Prometheus, and Go is not there to build it.
     #[error(
-        "the control plane did not build with `go build`. It needs Go 1.26 or newer, about 5 GB of disk \
-         and a way to Go modules (see `go env GOPROXY`). The end of its output:\n{output}"
+        "no Prometheus to run: there is no `prometheus` of version 3 or newer on PATH, none in the cache {}, \
+         and `go` is not on PATH to build it. Do one of these: install Go 1.26 or newer (https://go.dev/dl) \
+         and try again; or put Prometheus 3 on PATH. SLUICE_CACHE sets another cache folder",
+        .cache.display()
+    )]
+    NoPrometheus {
+        /// Where a built one was looked for.
+        cache: PathBuf,
+    },
+
+    /// `go build` or `go install` failed.
+    #[error(
+        "{what} did not build with `go`. It needs Go 1.26 or newer, about {disk} of disk and a way to \
+         Go modules (see `go env GOPROXY`). The end of its output:\n{output}"
     )]
     Build {
-        /// The last lines that `go build` wrote.
+        /// What was to be built.
+        what: &'static str,
+        /// How much disk that takes, in words.
+        disk: &'static str,
+        /// The last lines that `go` wrote.
         output: String,
     },
 

@@ -32,8 +32,14 @@ mod kubeconfig;
 mod ports;
 mod process;
 mod progress;
+mod prometheus;
+mod ready;
+mod recipe;
+mod scripted_app;
 
 pub use binaries::Binaries;
 pub use control_plane::{ControlPlane, Options};
 pub use error::SandboxError;
 pub use install::install_crds;
+pub use prometheus::{Prometheus, PrometheusOptions, ScrapeTarget};
+pub use scripted_app::ScriptedApp;

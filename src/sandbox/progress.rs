@@ -13,13 +13,13 @@ const TURN: Duration = Duration::from_millis(120);
 pub(super) struct Progress {
     bar: ProgressBar,
     terminal: bool,
-    what: &'static str,
+    what: String,
     doing: String,
 }
 
 impl Progress {
     /// Begins to tell about `what`.
-    pub(super) fn start(what: &'static str) -> Self {
+    pub(super) fn start(what: String) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal {
             let bar = ProgressBar::new_spinner();
@@ -28,7 +28,7 @@ impl Progress {
             if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
                 bar.set_style(style);
             }
-            bar.set_message(what);
+            bar.set_message(what.clone());
             bar.enable_steady_tick(TURN);
             bar
         } else {

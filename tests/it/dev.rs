@@ -1,30 +1,23 @@
 //! `sluice dev`: the README's first command.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use sluice::api::FeatureRollout;
 
 use crate::support::eventually;
+use crate::support::prom::value;
+use crate::support::running::running_with;
 
 #[tokio::test]
 async fn dev_runs_a_rollout_to_its_end_and_leaves_nothing_behind() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minimal.yaml");
-    let mut dev = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        // A day a second.
-        .args(["dev", "-f", example, "--speed", "86400"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines();
-    let kubeconfig = lines
-        .find_map(|line| line.unwrap().trim().strip_prefix("export KUBECONFIG=").map(str::to_owned))
-        .expect("it says which kubeconfig to use");
+    // A day a second.
+    let dev = Dev::start(&["--speed", "86400"]);
 
-    let config = Kubeconfig::read_from(&kubeconfig).unwrap();
+    let config = Kubeconfig::read_from(&dev.kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
     let api: Api<FeatureRollout> = Api::namespaced(Client::try_from(config).unwrap(), "default");
     eventually("the rollout is completed", async || {
@@ -32,18 +25,77 @@ async fn dev_runs_a_rollout_to_its_end_and_leaves_nothing_behind() {
         status.completed_at.is_some() && status.served.as_deref() == Some("everyone=100%")
     })
     .await;
+    dev.end().await;
+}
 
-    let pid = dev.id().to_string();
+#[tokio::test]
+async fn with_prometheus_the_demo_app_has_an_error_rate() {
+    let mut dev = Dev::start(&["--with-prometheus"]);
+    let (url, query) = dev
+        .lines
+        .find_map(|line| {
+            let line = line.unwrap();
+            let (url, query) =
+                line.trim().strip_prefix("curl -s ")?.split_once(" --data-urlencode 'query=")?;
+            let url = url.strip_suffix("/api/v1/query")?;
+            Some((url.to_owned(), query.strip_suffix('\'')?.to_owned()))
+        })
+        .expect("it says how to query");
+    // Good at first, bad after a minute, and something between while the window holds both.
+    eventually("a scripted rate is reported", async || {
+        value(&url, &query).await.is_some_and(|rate| (0.5 - 1e-6..=20.0 + 1e-6).contains(&rate))
+    })
+    .await;
+    dev.end().await;
+}
+
+/// A `sluice dev` of the minimal example. Ended when dropped.
+struct Dev {
+    child: Option<Child>,
+    lines: Lines<BufReader<ChildStdout>>,
+    kubeconfig: String,
+}
+
+impl Dev {
+    fn start(args: &[&str]) -> Dev {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minimal.yaml");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["dev", "-f", example])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let kubeconfig = lines
+            .find_map(|line| line.unwrap().trim().strip_prefix("export KUBECONFIG=").map(str::to_owned))
+            .expect("it says which kubeconfig to use");
+        Dev { child: Some(child), lines, kubeconfig }
+    }
+
+    /// Ctrl-C, after which nothing is left.
+    async fn end(mut self) {
+        let mut child = self.child.take().unwrap();
+        let folder = PathBuf::from(&self.kubeconfig).parent().unwrap().to_owned();
+        assert!(!running_with(&folder).is_empty(), "it runs from its folder");
+        interrupt(&child);
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        assert!(ended.success(), "Ctrl-C is the orderly end: {ended}");
+        assert!(!folder.exists(), "the control plane's folder is gone");
+        assert_eq!(running_with(&folder), Vec::<String>::new(), "still running");
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            interrupt(child);
+            let _status = child.wait();
+        }
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let ended = tokio::task::spawn_blocking(move || dev.wait().unwrap()).await.unwrap();
-    assert!(ended.success(), "Ctrl-C is the orderly end: {ended}");
-    let folder = std::path::Path::new(&kubeconfig).parent().unwrap();
-    assert!(!folder.exists(), "the control plane's folder is gone");
-    let cmdlines = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let bytes = std::fs::read(entry.unwrap().path().join("cmdline")).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    });
-    let folder = folder.display().to_string();
-    let left: Vec<String> = cmdlines.filter(|line| line.contains(&folder)).collect();
-    assert!(left.is_empty(), "still running: {left:?}");
 }

@@ -20,6 +20,7 @@ mod dev;
 mod flag_sets;
 mod orphans;
 mod outage;
+mod prometheus;
 mod purity;
 mod quiet;
 mod sandbox;

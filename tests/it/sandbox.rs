@@ -1,6 +1,5 @@
 //! The sandbox is a real control plane, and leaves nothing behind.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use sluice::sandbox::{Binaries, ControlPlane, Options};
+
+use crate::support::running::{path_without, running_with, wait_until};
 
 /// Set for the process that `a_killed_parent_leaves_nothing_running` kills.
 const HANG_IN: &str = "SLUICE_TEST_HANG_IN";
@@ -138,7 +139,7 @@ async fn a_killed_parent_leaves_nothing_running() {
         .args(["--exact", "sandbox::parent_to_be_killed"])
         .env(HANG_IN, folder.path())
         .env_remove("KUBEBUILDER_ASSETS")
-        .env("PATH", path_without_kubernetes())
+        .env("PATH", path_without("kube-apiserver"))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -181,35 +182,4 @@ fn creations(audit: &str, resource: &str, name: &str) -> usize {
                 && event["objectRef"]["name"] == name
         })
         .count()
-}
-
-/// The command lines of the running processes that mention this folder.
-fn running_with(folder: &Path) -> Vec<String> {
-    let folder = folder.to_string_lossy();
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return vec!["no /proc to look at".to_owned()];
-    };
-    processes
-        .flatten()
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(folder.as_ref()))
-        .collect()
-}
-
-fn path_without_kubernetes() -> std::ffi::OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let kept = std::env::split_paths(&path).filter(|p| !p.join("kube-apiserver").exists());
-    std::env::join_paths(kept).unwrap_or_default()
-}
-
-/// Whether this becomes true within a minute.
-async fn wait_until(condition: impl Fn() -> bool) -> bool {
-    let check = async {
-        let mut poll = tokio::time::interval(Duration::from_millis(50));
-        while !condition() {
-            poll.tick().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), check).await.is_ok()
 }

@@ -2,7 +2,9 @@
 
 pub mod bare;
 pub mod process;
+pub mod prom;
 pub mod proxy;
+pub mod running;
 
 use std::fmt::Debug;
 use std::sync::{LazyLock, OnceLock};
