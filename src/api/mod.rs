@@ -18,6 +18,8 @@ pub mod crds;
 pub mod duration;
 pub mod featurerollout;
 pub mod flagset;
+pub mod metricsource;
+pub mod metrictemplate;
 pub mod percent;
 pub mod reason;
 pub mod schedule;
@@ -31,6 +33,8 @@ pub use conditions::Condition;
 pub use duration::Duration;
 pub use featurerollout::{FeatureRollout, FeatureRolloutSpec};
 pub use flagset::{FlagSet, FlagSetSpec, FlagSetStatus};
+pub use metricsource::{MetricSource, MetricSourceSpec, MetricSourceStatus};
+pub use metrictemplate::{MetricTemplate, MetricTemplateSpec, MetricTemplateStatus};
 pub use percent::Percent;
 pub use reason::Reason;
 pub use schedule::{Day, Freeze, TimeOfDay, Window};
@@ -58,5 +62,11 @@ pub(crate) fn unobserved() -> i64 {
 
 /// The CustomResourceDefinitions, in the order of their names.
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![crds::finish(CohortSet::crd()), crds::finish(FeatureRollout::crd()), crds::finish(FlagSet::crd())]
+    vec![
+        crds::finish(CohortSet::crd()),
+        crds::finish(FeatureRollout::crd()),
+        crds::finish(FlagSet::crd()),
+        crds::finish(MetricSource::crd()),
+        crds::finish(MetricTemplate::crd()),
+    ]
 }
