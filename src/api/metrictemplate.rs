@@ -144,7 +144,7 @@ pub enum ArgType {
 }
 
 /// How several series become one number.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reducer {
     /// There must be exactly one; several are no data.
     #[default]
