@@ -10,4 +10,5 @@ pub mod flags;
 pub mod plan;
 pub mod sandbox;
 pub mod server;
+pub mod sources;
 pub mod telemetry;

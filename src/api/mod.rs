@@ -19,6 +19,8 @@ pub mod decimal;
 pub mod duration;
 pub mod featurerollout;
 pub mod flagset;
+pub mod metricsource;
+pub mod metrictemplate;
 pub mod percent;
 pub mod reason;
 pub mod rollback;
@@ -37,6 +39,8 @@ pub use decimal::Decimal;
 pub use duration::Duration;
 pub use featurerollout::{FeatureRollout, FeatureRolloutSpec};
 pub use flagset::{FlagSet, FlagSetSpec, FlagSetStatus};
+pub use metricsource::{MetricSource, MetricSourceSpec, MetricSourceStatus};
+pub use metrictemplate::{MetricTemplate, MetricTemplateSpec, MetricTemplateStatus};
 pub use percent::Percent;
 pub use reason::Reason;
 pub use rollback::{RollbackMode, RollbackStatus};
@@ -72,6 +76,8 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         crds::finish(CohortSet::crd()),
         crds::finish(FeatureRollout::crd()),
         crds::finish(FlagSet::crd()),
+        crds::finish(MetricSource::crd()),
+        crds::finish(MetricTemplate::crd()),
         crds::finish(RolloutAction::crd()),
     ]
 }

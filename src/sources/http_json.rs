@@ -1,0 +1,38 @@
+//! Numbers out of any JSON answer.
+
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use super::failure::Failure;
+use super::reduce::{Answer, Sample};
+
+/// What the path finds; with a label, objects that have it beside a `value`.
+pub(super) fn answer(body: &Value, path: &str, label: Option<&str>) -> Result<Answer, Failure> {
+    let path = JsonPath::parse(path).map_err(|_| Failure::Query)?;
+    Ok(path.query(body).all().into_iter().map(|node| sample(node, label)).collect())
+}
+
+/// The body as JSON.
+pub(super) fn parse(body: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(body).map_err(|_| Failure::Json)
+}
+
+fn sample(node: &Value, label: Option<&str>) -> Sample {
+    let Some(label) = label else {
+        return Sample { label: None, value: number(node), at: None };
+    };
+    Sample {
+        label: node.get(label).and_then(Value::as_str).map(str::to_owned),
+        value: node.get("value").map_or(Err("the object has no value"), number),
+        at: None,
+    }
+}
+
+fn number(node: &Value) -> Result<f64, &'static str> {
+    match node {
+        Value::Number(number) => number.as_f64().ok_or("the value is not a number"),
+        Value::String(_) => Err("the value is a string"),
+        Value::Null => Err("the value is null"),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err("the value is not a number"),
+    }
+}

@@ -1,0 +1,267 @@
+//! Where measurements come from: queries to providers that admins allow, and strict readings of their answers.
+//!
+//! `prepare` makes a finished query from a template and arguments, `resolve` puts a MetricSource and its secrets
+//! together, and [`Sources`] asks. Nothing that a provider sends gets into a message.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use crate::api::metricsource::Circuit;
+use crate::clock;
+use crate::engine::reading::Reading;
+
+mod address;
+mod args;
+mod breaker;
+mod bucket;
+mod cache;
+mod client;
+mod failure;
+mod gate;
+mod http_json;
+mod nesting;
+mod prepare;
+mod prometheus;
+mod promql;
+mod reduce;
+mod request;
+mod resolved;
+mod secret;
+
+pub use prepare::{check, prepare};
+pub use request::{Context, Query, Readings, Request};
+pub use resolved::{Dialect, Resolved, Wanted, resolve, wanted};
+pub use secret::Secret;
+
+use client::Call;
+use failure::Failure;
+use request::Ask;
+use resolved::Parts;
+
+/// Most instants of one backfill.
+pub const LONGEST_BACKFILL: i64 = 1000;
+
+/// What all sources have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the API server listens: no source may be there unless `allowAddresses` names the address itself.
+    pub api_server: Vec<SocketAddr>,
+    /// Time that only moves forward, for limits and circuits.
+    pub monotonic: Monotonic,
+}
+
+/// Tells time that only moves forward.
+#[derive(Clone)]
+pub struct Monotonic(Arc<dyn Fn() -> Instant + Send + Sync>);
+
+impl Monotonic {
+    /// The time that a function tells.
+    pub fn of(now: impl Fn() -> Instant + Send + Sync + 'static) -> Monotonic {
+        Monotonic(Arc::new(now))
+    }
+
+    fn now(&self) -> Instant {
+        (self.0)()
+    }
+}
+
+impl Default for Monotonic {
+    fn default() -> Monotonic {
+        Monotonic::of(clock::monotonic)
+    }
+}
+
+impl fmt::Debug for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Monotonic")
+    }
+}
+
+/// Asks sources: within their limits, each question of a slot once, and never one on behalf of another.
+#[derive(Clone, Debug)]
+pub struct Sources(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    gates: gate::Gates,
+    cache: cache::Cache,
+}
+
+impl Sources {
+    /// Sources that nobody has asked yet.
+    pub fn new(options: Options) -> Sources {
+        Sources(Arc::new(Inner { options, gates: gate::Gates::default(), cache: cache::Cache::default() }))
+    }
+
+    /// What a source says to a request now. An equal request of the same slot shares the answer.
+    pub async fn measure(&self, source: &Resolved, request: &Request) -> Readings {
+        let key = cache::Key::new(&source.0, request);
+        let cell = self.0.cache.cell(&key, self.0.options.monotonic.now());
+        let mut asked = true;
+        let readings = cell
+            .get_or_init(async || match self.0.instant(&source.0, request).await {
+                Ok(readings) => readings,
+                Err(failure) => {
+                    asked = !failure.was_not_asked();
+                    let reading = Reading::Error(failure.to_string());
+                    Readings::everybody(reading, request.per_cohort.as_deref())
+                }
+            })
+            .await
+            .clone();
+        if !asked {
+            self.0.cache.forget(&key, &cell);
+        }
+        readings
+    }
+
+    /// What a source would have said at `from` and every `step` from there, up to and including `to`.
+    ///
+    /// # Errors
+    /// Why it says nothing, in words that hold nothing of its answer.
+    pub async fn backfill(
+        &self,
+        source: &Resolved,
+        request: &Request,
+        from: Timestamp,
+        to: Timestamp,
+        step: SignedDuration,
+    ) -> Result<Vec<(Timestamp, Readings)>, String> {
+        let Ask::Promql { query, count } = &request.query.ask else {
+            return Err("the source knows only the present".to_owned());
+        };
+        if !can_backfill(source) {
+            return Err(Failure::Query.to_string());
+        }
+        let instants = instants(from, to, step)?;
+        let label = request.per_cohort.as_deref();
+        let ask = async |query: &str| {
+            let form = [("start", seconds(from)), ("end", seconds(to)), ("step", decimal(step.as_millis()))];
+            let body = self.0.prometheus(&source.0, request, "query_range", query, &form).await?;
+            prometheus::range(&body, label)
+        };
+        let work = async {
+            let answers = ask(query).await?;
+            let counts = match count {
+                Some(count) => Some(ask(count).await?),
+                None => None,
+            };
+            Ok((answers, counts))
+        };
+        let (answers, counts) = self
+            .0
+            .gates
+            .pass(&source.0, &self.0.options.monotonic, work)
+            .await
+            .map_err(|failure| failure.to_string())?;
+        let readings = |at: Timestamp| {
+            let answer = answers.get(&at).map_or(&[][..], Vec::as_slice);
+            let count = counts.as_ref().map(|counts| counts.get(&at).map_or(&[][..], Vec::as_slice));
+            (at, reduce::readings(answer, count, &request.query, label, at))
+        };
+        Ok(instants.into_iter().map(readings).collect())
+    }
+
+    /// Whether a source is sent queries, by its UID.
+    pub fn circuit(&self, uid: &str) -> Circuit {
+        self.0.gates.circuit(uid)
+    }
+
+    /// Forgets the sources that are not among these UIDs.
+    pub fn retain(&self, uids: &BTreeSet<String>) {
+        self.0.gates.retain(uids);
+    }
+}
+
+/// Whether a source can say what it would have said in the past.
+pub fn can_backfill(source: &Resolved) -> bool {
+    source.0.dialect == Dialect::Prometheus
+}
+
+impl Inner {
+    async fn instant(&self, source: &Parts, request: &Request) -> Result<Readings, Failure> {
+        let label = request.per_cohort.as_deref();
+        let work = async {
+            match (&request.query.ask, source.dialect) {
+                (Ask::Promql { query, count }, Dialect::Prometheus) => {
+                    let ask = async |query: &str| {
+                        let form = [("time", seconds(request.at))];
+                        let body = self.prometheus(source, request, "query", query, &form).await?;
+                        prometheus::instant(&body, label)
+                    };
+                    let answer = ask(query).await?;
+                    let count = match count {
+                        Some(count) => Some(ask(count).await?),
+                        None => None,
+                    };
+                    Ok((answer, count))
+                }
+                (Ask::Json { parameters, path, count }, Dialect::Json) => {
+                    let mut url = source.url.clone();
+                    if !parameters.is_empty() {
+                        url.query_pairs_mut().extend_pairs(parameters);
+                    }
+                    let tenant = request.query.tenant.as_ref();
+                    let body = client::send(source, &self.options.api_server, Call::Get(url), tenant).await?;
+                    let body = http_json::parse(&body)?;
+                    let answer = http_json::answer(&body, path, label)?;
+                    let count = count.as_ref().map(|count| http_json::answer(&body, count, label));
+                    Ok((answer, count.transpose()?))
+                }
+                _ => Err(Failure::Query),
+            }
+        };
+        let (answer, count) = self.gates.pass(source, &self.options.monotonic, work).await?;
+        Ok(reduce::readings(&answer, count.as_deref(), &request.query, label, request.at))
+    }
+
+    async fn prometheus(
+        &self,
+        source: &Parts,
+        request: &Request,
+        endpoint: &str,
+        query: &str,
+        more: &[(&str, String)],
+    ) -> Result<Vec<u8>, Failure> {
+        let form = Serializer::new(String::new()).append_pair("query", query).extend_pairs(more).finish();
+        let call = Call::Post(below(&source.url, endpoint), form);
+        client::send(source, &self.options.api_server, call, request.query.tenant.as_ref()).await
+    }
+}
+
+/// The URL of an endpoint of Prometheus' API below a source's own path.
+fn below(base: &Url, endpoint: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/api/v1/{endpoint}", base.path().trim_end_matches('/')));
+    url
+}
+
+fn seconds(at: Timestamp) -> String {
+    decimal(i128::from(at.as_millisecond()))
+}
+
+/// Milliseconds as seconds with three digits.
+fn decimal(millis: i128) -> String {
+    let sign = if millis < 0 { "-" } else { "" };
+    let millis = millis.unsigned_abs();
+    format!("{sign}{}.{:03}", millis / 1000, millis % 1000)
+}
+
+/// The instants of a backfill, in whole milliseconds as the source counts them.
+fn instants(from: Timestamp, to: Timestamp, step: SignedDuration) -> Result<Vec<Timestamp>, String> {
+    let step = i64::try_from(step.as_millis()).unwrap_or_default();
+    let (from, to) = (from.as_millisecond(), to.as_millisecond());
+    if step <= 0 || to < from || (to - from) / step >= LONGEST_BACKFILL {
+        return Err(format!("a backfill has 1 to {LONGEST_BACKFILL} instants"));
+    }
+    let instants = (0..=(to - from) / step).map(|i| Timestamp::from_millisecond(from + i * step));
+    instants.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}

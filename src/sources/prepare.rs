@@ -1,0 +1,169 @@
+//! From a template, its source and a rollout's arguments to the finished query, or everything that is wrong.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json_path::JsonPath;
+
+use crate::api::metricsource::{MetricSource, RESERVED_HEADERS};
+use crate::api::metrictemplate::{ArgType, MetricTemplateSpec};
+
+use super::args::{self, Value, Values};
+use super::nesting;
+use super::promql::{self, Forced};
+use super::request::{Ask, Context, Query};
+
+/// How old a sample may be where the template does not say: what Prometheus itself looks back.
+const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The finished query of a template for a rollout.
+///
+/// `source` is the MetricSource of the name in the template's `sourceRef`, if there is one.
+///
+/// # Errors
+/// Everything that is wrong, each with its field, in words that name no secret.
+pub fn prepare(
+    context: &Context<'_>,
+    template: &MetricTemplateSpec,
+    source: Option<&MetricSource>,
+    given: &BTreeMap<String, String>,
+) -> Result<Query, Vec<String>> {
+    let mut problems = Vec::new();
+    args::declared(&template.args, &mut problems);
+    let values = args::values(template, given, context, &mut problems);
+    let name = &template.source_ref.name;
+    let Some(source) =
+        source.filter(|source| source.metadata.namespace.as_deref() == Some(context.operator_namespace))
+    else {
+        problems.push(format!("sourceRef: there is no MetricSource {name:?} in the operator's namespace"));
+        return Err(problems);
+    };
+    if !is_allowed(source, context) {
+        problems.push(format!(
+            "sourceRef: the MetricSource {name:?} does not allow the namespace {:?}",
+            context.namespace
+        ));
+    }
+    let spec = &source.spec;
+    let forced = spec.namespace_label.as_deref().map(|label| (label, context.namespace));
+    let (promql, http) = (spec.prometheus.is_some(), spec.http.as_ref());
+    let ask = if promql == http.is_some() {
+        problems.push(format!("sourceRef: the MetricSource {name:?} is neither prometheus nor http"));
+        None
+    } else if promql != template.promql.is_some() {
+        let wants = if promql { "promql" } else { "jsonPath" };
+        problems.push(format!("sourceRef: the MetricSource {name:?} wants a template with {wants}"));
+        None
+    } else {
+        // Arguments that are missing have been said: a query without them would only repeat it.
+        problems.is_empty().then(|| ask(template, &values, forced, &mut problems)).flatten()
+    };
+    let fixed = http.and_then(|endpoint| super::address::url(&endpoint.url).ok());
+    if let (Some(url), Some(Ask::Json { parameters, .. })) = (fixed, &ask) {
+        for (key, _) in url.query_pairs() {
+            if parameters.iter().any(|(name, _)| *name == key) {
+                problems.push(format!("parameters.{key}: the source's URL has it already"));
+            }
+        }
+    }
+    let tenant = spec.tenant.as_ref().map(|tenant| {
+        if RESERVED_HEADERS.contains(&tenant.header.to_ascii_lowercase().as_str()) {
+            problems.push("sourceRef: the MetricSource's tenant header is reserved".to_owned());
+        }
+        (tenant.header.clone(), tenant.value.clone().unwrap_or_else(|| context.namespace.to_owned()))
+    });
+    match ask {
+        Some(ask) if problems.is_empty() => Ok(Query {
+            ask,
+            tenant,
+            reducer: template.reducer,
+            max_age: template.max_age.map_or(MAX_AGE, |age| age.signed()),
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// What is wrong with a template by itself, whatever its source and arguments are.
+pub fn check(template: &MetricTemplateSpec) -> Vec<String> {
+    let mut problems = Vec::new();
+    args::declared(&template.args, &mut problems);
+    let sample = |type_| match type_ {
+        ArgType::String => "x",
+        ArgType::Integer | ArgType::Decimal => "1",
+        ArgType::Duration => "1m",
+    };
+    let value = |type_| Value { type_, text: sample(type_).to_owned() };
+    let mut values: Values = template.args.iter().map(|arg| (arg.name.clone(), value(arg.type_))).collect();
+    let built_in = [("interval", ArgType::Duration), ("flag", ArgType::String)];
+    let built_in = built_in.into_iter().chain([("namespace", ArgType::String), ("rollout", ArgType::String)]);
+    values.extend(built_in.map(|(name, type_)| (name.to_owned(), value(type_))));
+    if template.promql.is_some() == template.json_path.is_some() {
+        problems.push("give exactly one of promql and jsonPath".to_owned());
+        return problems;
+    }
+    ask(template, &values, None, &mut problems);
+    problems
+}
+
+fn is_allowed(source: &MetricSource, context: &Context<'_>) -> bool {
+    context.namespace == context.operator_namespace
+        || source.spec.allowed_namespaces.iter().any(|name| name == "*" || name == context.namespace)
+}
+
+fn ask(
+    template: &MetricTemplateSpec,
+    values: &Values,
+    forced: Option<Forced<'_>>,
+    problems: &mut Vec<String>,
+) -> Option<Ask> {
+    let mut keep = |field: &str, result: Result<String, String>| {
+        result.map_err(|problem| problems.push(format!("{field}: {problem}"))).ok()
+    };
+    if let Some(text) = &template.promql {
+        let query = keep("promql", promql::finish(text, values, forced));
+        let count = match &template.sample_count {
+            Some(text) => Some(keep("sampleCount", promql::finish(text, values, forced))?),
+            None => None,
+        };
+        return Some(Ask::Promql { query: query?, count });
+    }
+    let path = keep("jsonPath", json_path(template.json_path.as_deref().unwrap_or_default()));
+    let count = match &template.sample_count {
+        Some(text) => Some(keep("sampleCount", json_path(text))?),
+        None => None,
+    };
+    let mut parameters = Vec::new();
+    for (name, text) in &template.parameters {
+        let field = format!("parameters.{name}");
+        if forced.is_some_and(|(label, _)| label == name) {
+            keep(&field, Err("the source gives it the rollout's namespace".to_owned()));
+            continue;
+        }
+        parameters.extend(keep(&field, args::fill(text, values)).map(|text| (name.clone(), text)));
+    }
+    parameters.extend(forced.map(|(label, namespace)| (label.to_owned(), namespace.to_owned())));
+    Some(Ask::Json { parameters, path: path?, count })
+}
+
+/// A JSONPath whose evaluation is linear in the answer: nothing in it multiplies.
+fn json_path(text: &str) -> Result<String, String> {
+    JsonPath::parse(text).map_err(|error| error.to_string().chars().take(300).collect::<String>())?;
+    let bare = nesting::outside_quotes(text);
+    if bare.matches("..").count() > 1 || bare.matches('?').count() > 1 || has_union(&bare) {
+        return Err("it may have one .. and one filter, and no union".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a comma stands anywhere but between the arguments of a function.
+fn has_union(bare: &str) -> bool {
+    let mut depth = 0_i32;
+    bare.chars().any(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth <= 0
+    })
+}

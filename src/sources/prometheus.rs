@@ -1,0 +1,111 @@
+//! Answers of Prometheus' HTTP API, read strictly.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::reduce::{Answer, Sample};
+
+#[derive(Deserialize)]
+struct Envelope {
+    status: String,
+    #[serde(default)]
+    data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(rename = "resultType")]
+    result_type: String,
+    result: Value,
+}
+
+/// A time in seconds and a value, as text.
+type Point = (f64, String);
+
+#[derive(Deserialize)]
+struct Instant {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
+    value: Option<Point>,
+}
+
+#[derive(Deserialize)]
+struct Range {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
+    values: Vec<Point>,
+}
+
+/// The answer to an instant query; `label` is the one whose values tell the series apart.
+pub(super) fn instant(body: &[u8], label: Option<&str>) -> Result<Answer, Failure> {
+    let data = data(body)?;
+    match data.result_type.as_str() {
+        "scalar" => {
+            let point: Point = form(data.result)?;
+            Ok(vec![sample(&point, None)?])
+        }
+        "string" => {
+            let (at, _): Point = form(data.result)?;
+            Ok(vec![Sample { label: None, value: Err("the answer is a string"), at: Some(time(at)?) }])
+        }
+        "vector" => {
+            let series: Vec<Instant> = form(data.result)?;
+            let read = |mut series: Instant| {
+                let label = label.and_then(|label| series.metric.remove(label));
+                match series.value {
+                    Some(point) => sample(&point, label),
+                    None => Ok(Sample { label, value: Err("the answer is a histogram"), at: None }),
+                }
+            };
+            series.into_iter().map(read).collect()
+        }
+        _ => Err(Failure::Form),
+    }
+}
+
+/// The answer to a range query: what an instant query would have answered at each of its instants.
+pub(super) fn range(body: &[u8], label: Option<&str>) -> Result<BTreeMap<Timestamp, Answer>, Failure> {
+    let data = data(body)?;
+    if data.result_type != "matrix" {
+        return Err(Failure::Form);
+    }
+    let mut answers: BTreeMap<Timestamp, Answer> = BTreeMap::new();
+    for mut series in form::<Vec<Range>>(data.result)? {
+        let label = label.and_then(|label| series.metric.remove(label));
+        for point in &series.values {
+            let sample = sample(point, label.clone())?;
+            answers.entry(time(point.0)?).or_default().push(sample);
+        }
+    }
+    Ok(answers)
+}
+
+fn data(body: &[u8]) -> Result<Data, Failure> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| Failure::Json)?;
+    let envelope: Envelope = form(value)?;
+    match envelope.status.as_str() {
+        "success" => envelope.data.ok_or(Failure::Form),
+        "error" => Err(Failure::Reported),
+        _ => Err(Failure::Form),
+    }
+}
+
+fn form<T: for<'de> Deserialize<'de>>(value: Value) -> Result<T, Failure> {
+    T::deserialize(value).map_err(|_| Failure::Form)
+}
+
+fn sample((at, value): &Point, label: Option<String>) -> Result<Sample, Failure> {
+    let value: f64 = value.parse().map_err(|_| Failure::Form)?;
+    Ok(Sample { label, value: Ok(value), at: Some(time(*at)?) })
+}
+
+fn time(seconds: f64) -> Result<Timestamp, Failure> {
+    // A cast of a float saturates, and then it is no time.
+    Timestamp::from_millisecond((seconds * 1000.0).round() as i64).map_err(|_| Failure::Form)
+}

@@ -1,0 +1,211 @@
+//! PromQL with arguments and a forced matcher: always by way of the syntax tree, never by way of text alone.
+
+use std::panic::catch_unwind;
+
+use promql_parser::label::{MatchOp, Matcher, Matchers};
+use promql_parser::parser::token::{T_EQL_REGEX, T_NEQ_REGEX};
+use promql_parser::parser::value::ValueType;
+use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
+
+use crate::api::metrictemplate::ArgType;
+
+use super::args::{Piece, Values, known, pieces};
+use super::nesting;
+
+/// A label and the value that every selector must match.
+pub(super) type Forced<'a> = (&'a str, &'a str);
+
+/// The finished query: arguments filled in, the matcher forced on every selector.
+///
+/// # Errors
+/// What is wrong with the query.
+pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) -> Result<String, String> {
+    let mark = unused(text);
+    let marked = mark_strings(text, values, &mark)?;
+    let mut tree = parse(&marked)?;
+    Work { values, mark: &mark, forced }.visit(&mut tree)?;
+    if !matches!(tree.value_type(), ValueType::Vector | ValueType::Scalar) {
+        return Err("the query must give a number or an instant vector".to_owned());
+    }
+    let finished = tree.to_string();
+    if finished.contains(&mark) {
+        return Err(MISPLACED.to_owned());
+    }
+    // What is sent must mean what was checked: the printer could have a gap, too.
+    if parse(&finished)? != tree {
+        return Err("the query has a part that cannot be written back; write it in another way".to_owned());
+    }
+    Ok(finished)
+}
+
+const MISPLACED: &str =
+    "an argument may stand only in the quoted value of a label matcher, or for a number or duration";
+
+/// A word that does not occur in the text.
+fn unused(text: &str) -> String {
+    let mut mark = "argument".to_owned();
+    while text.contains(&mark) {
+        mark.push('q');
+    }
+    mark
+}
+
+/// The text with numbers and durations filled in, and a word of its own in place of each argument in quotes.
+fn mark_strings(text: &str, values: &Values, mark: &str) -> Result<String, String> {
+    let mut quotes = nesting::Quotes::default();
+    let mut out = String::with_capacity(text.len());
+    for piece in pieces(text)? {
+        match piece {
+            Piece::Text(text) => {
+                quotes.read(text);
+                out.push_str(text);
+            }
+            Piece::Placeholder(name) => {
+                let value = known(name, values)?;
+                if quotes.inside() {
+                    out.push_str(&placeholder(mark, name));
+                } else if value.type_ == ArgType::String || out.ends_with(nesting::is_word) {
+                    return Err(format!("{{{{{name}}}}}: {MISPLACED}"));
+                } else if value.text.starts_with('-') {
+                    // Its own parentheses keep a sign from changing what the neighbours mean.
+                    out.push_str(&format!("({})", value.text));
+                } else {
+                    out.push_str(&value.text);
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn placeholder(mark: &str, name: &str) -> String {
+    format!("{mark}_{name}_{mark}")
+}
+
+/// Parses, whatever the text.
+fn parse(text: &str) -> Result<Expr, String> {
+    if nesting::weight(text) > nesting::HEAVIEST {
+        return Err(format!(
+            "the query has more than {} words, operators and parentheses",
+            nesting::HEAVIEST
+        ));
+    }
+    // The parser slices some escapes and turns some durations without looking: its panics are its own errors.
+    let parsed = catch_unwind(|| parser::parse(text));
+    parsed
+        .unwrap_or_else(|_| Err("invalid promql query".to_owned()))
+        .map_err(|error| error.chars().take(300).collect())
+}
+
+struct Work<'a> {
+    values: &'a Values,
+    mark: &'a str,
+    forced: Option<Forced<'a>>,
+}
+
+impl Work<'_> {
+    /// Every node. The parser's own visitor leaves out the parameters of aggregations.
+    fn visit(&self, node: &mut Expr) -> Result<(), String> {
+        match node {
+            Expr::VectorSelector(selector) => self.selector(selector),
+            Expr::MatrixSelector(matrix) => self.selector(&mut matrix.vs),
+            Expr::Aggregate(aggregate) => {
+                if matches!(&aggregate.modifier, Some(LabelModifier::Include(labels)) if labels.is_empty()) {
+                    aggregate.modifier = None;
+                }
+                if let Some(param) = &mut aggregate.param {
+                    self.visit(param)?;
+                }
+                self.visit(&mut aggregate.expr)
+            }
+            Expr::Unary(unary) => self.visit(&mut unary.expr),
+            Expr::Paren(paren) => self.visit(&mut paren.expr),
+            Expr::Subquery(subquery) => self.visit(&mut subquery.expr),
+            Expr::Binary(binary) => {
+                if let Some(modifier) = &mut binary.modifier
+                    && matches!(&modifier.matching, Some(LabelModifier::Exclude(labels)) if labels.is_empty())
+                {
+                    modifier.matching = None;
+                }
+                self.visit(&mut binary.lhs)?;
+                self.visit(&mut binary.rhs)
+            }
+            Expr::Call(call) => {
+                if self.forced.is_some() && call.func.name == "info" {
+                    return Err("info() reads series that no matcher can be forced on".to_owned());
+                }
+                call.args.args.iter_mut().try_for_each(|arg| self.visit(arg))
+            }
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) => Ok(()),
+            Expr::Extension(_) => Err("the query has a part that is not known".to_owned()),
+        }
+    }
+
+    fn selector(&self, selector: &mut VectorSelector) -> Result<(), String> {
+        if !selector.matchers.or_matchers.is_empty() {
+            return Err("alternatives (or) within a selector are not supported".to_owned());
+        }
+        // A quoted name would be printed without its quotes.
+        if let Some(name) = selector.name.take_if(|name| !is_plain(name)) {
+            selector.matchers.matchers.push(Matcher::new(MatchOp::Equal, "__name__", &name));
+        }
+        for matcher in &mut selector.matchers.matchers {
+            self.fill(matcher)?;
+        }
+        if let Some((label, value)) = self.forced {
+            let forced = Matcher::new(MatchOp::Equal, label, value);
+            let Matchers { matchers, .. } = &mut selector.matchers;
+            matchers.retain(|matcher| *matcher != forced);
+            matchers.push(forced);
+        }
+        Ok(())
+    }
+
+    fn fill(&self, matcher: &mut Matcher) -> Result<(), String> {
+        if !matcher.value.contains(self.mark) {
+            return Ok(());
+        }
+        let id = match &matcher.op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Re(_) => Some(T_EQL_REGEX),
+            MatchOp::NotRe(_) => Some(T_NEQ_REGEX),
+        };
+        let mut value = String::new();
+        let mut rest = matcher.value.as_str();
+        while let Some((before, after)) = rest.split_once(self.mark) {
+            let (name, after) = after.split_once(self.mark).ok_or(MISPLACED)?;
+            let name = name.strip_prefix('_').and_then(|name| name.strip_suffix('_')).ok_or(MISPLACED)?;
+            let arg = known(name, self.values)?;
+            value.push_str(before);
+            match id {
+                Some(_) => value.push_str(&literally(&arg.text)),
+                None => value.push_str(&arg.text),
+            }
+            rest = after;
+        }
+        value.push_str(rest);
+        match id {
+            None => matcher.value = value,
+            Some(id) => *matcher = Matcher::new_matcher(id, matcher.name.clone(), value)?,
+        }
+        Ok(())
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+}
+
+/// The text as a regular expression that matches just it.
+fn literally(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$#&-~".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

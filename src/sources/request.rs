@@ -1,0 +1,95 @@
+//! What is asked of a source, and what it says: values without any I/O.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::metrictemplate::Reducer;
+use crate::engine::reading::Reading;
+
+/// For whom a query is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Namespace of the operator, whose MetricSources are used.
+    pub operator_namespace: &'a str,
+    /// Namespace of the rollout and of the template.
+    pub namespace: &'a str,
+    /// Name of the rollout.
+    pub rollout: &'a str,
+    /// Key of the flag.
+    pub flag: &'a str,
+    /// How often the query is made.
+    pub interval: SignedDuration,
+}
+
+/// A finished query: arguments filled in, the namespace forced where the source asks for that.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Query {
+    pub(super) ask: Ask,
+    /// Name and value of the header that names the tenant.
+    pub(super) tenant: Option<(String, String)>,
+    pub(super) reducer: Reducer,
+    pub(super) max_age: SignedDuration,
+}
+
+/// What is sent, by the source's language.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ask {
+    Promql { query: String, count: Option<String> },
+    Json { parameters: Vec<(String, String)>, path: String, count: Option<String> },
+}
+
+impl Query {
+    /// The query in the source's language, for people.
+    pub fn text(&self) -> &str {
+        match &self.ask {
+            Ask::Promql { query, .. } => query,
+            Ask::Json { path, .. } => path,
+        }
+    }
+}
+
+/// A query at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// What is asked.
+    pub query: Query,
+    /// The label that tells the cohorts apart, where each has a series of its own.
+    pub per_cohort: Option<String>,
+    /// The instant whose measurement is wanted.
+    pub at: Timestamp,
+    /// How often the query is made; equal ones share an answer for that long, and for 30 s at most.
+    pub interval: SignedDuration,
+}
+
+/// What a request gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Readings {
+    /// One reading for the whole audience: the answer to a request without `per_cohort`, whatever it is.
+    Whole(Reading),
+    /// One reading for each value of the label. A cohort that is not in it has no data.
+    ByLabel(BTreeMap<String, Reading>),
+    /// Nothing that could be told apart by the label: an error, or no data. It counts for every cohort.
+    Failed(Reading),
+}
+
+impl Readings {
+    /// The reading of one cohort.
+    pub fn of_cohort(&self, cohort: &str) -> Reading {
+        match self {
+            Readings::Whole(reading) | Readings::Failed(reading) => reading.clone(),
+            Readings::ByLabel(map) => map
+                .get(cohort)
+                .cloned()
+                .unwrap_or_else(|| Reading::NoData("no series of the cohort".to_owned())),
+        }
+    }
+
+    /// The same reading for everybody, as the request wants it told.
+    pub(super) fn everybody(reading: Reading, per_cohort: Option<&str>) -> Readings {
+        match per_cohort {
+            Some(_) => Readings::Failed(reading),
+            None => Readings::Whole(reading),
+        }
+    }
+}
