@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::begin::served_line;
 use super::door::second;
-use crate::api::conditions::{Want, merge, types};
+use crate::api::conditions::{Want, is_true, merge, types};
 use crate::api::status::{Check, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
 use crate::plan::Plan;
 
 /// How the file stands to the state.
@@ -40,11 +40,16 @@ pub struct Report<'a> {
 /// Fills the report part of a status.
 pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
     columns(status, report);
-    let want = match &report.delivery {
+    let mut want = match &report.delivery {
         Delivery::Done => {
             status.observed_generation = report.generation;
             status.delivered_revision = status.revision;
             settled(status)
+        }
+        // A rollback is news at once, whether or not the file has it yet.
+        Delivery::UnderWay if is_new_rollback(status) => {
+            let message = rollback_message(status).unwrap_or_default();
+            reconciling(Reason::RolledBack, format!("{message}; the file is being written"))
         }
         // A raise that is on its way is no reason to say anything but what was said before.
         Delivery::UnderWay if !status.conditions.is_empty() => return,
@@ -54,8 +59,13 @@ pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
             return stall(status, *reason, message, report.generation, report.now);
         }
     };
+    let rolled_back = status.rollback.as_ref().map(|rollback| match rollback.ended_at {
+        Some(_) => Reason::RolledBack.as_str(),
+        None => "RollingBack",
+    });
     let state = want.first().map(|ready| if ready.status { ready.reason } else { "Reconciling" });
-    status.state = state.map(str::to_owned);
+    status.state = rolled_back.or(state).map(str::to_owned);
+    want.extend(criteria_met(report.plan, status));
     finish(status, want, report.generation, report.now);
 }
 
@@ -83,7 +93,71 @@ pub fn retrying(status: &mut FeatureRolloutStatus, message: String, generation: 
     finish(status, reconciling(Reason::Retrying, message), generation, now);
 }
 
+/// Whether a rollback is in force that no condition speaks of yet.
+fn is_new_rollback(status: &FeatureRolloutStatus) -> bool {
+    status.rollback.is_some() && !is_true(&status.conditions, types::ROLLED_BACK)
+}
+
+/// How a rollback stands, in words.
+fn rollback_message(status: &FeatureRolloutStatus) -> Option<String> {
+    let rollback = status.rollback.as_ref()?;
+    let mode = rollback.mode.as_str().to_lowercase();
+    let served = served_line(&status.cohorts);
+    let next = super::wake::next_rung(status)
+        .map(|at| format!("; the next rung comes at {}", second(at)))
+        .unwrap_or_default();
+    let verified = match rollback.verified_at {
+        Some(at) => format!("; its triggers passed again at {}", second(at.timestamp())),
+        None => String::new(),
+    };
+    Some(format!(
+        "{mode} rollback by {} since {}: {}; serving {served}{next}{verified}; retry to start again",
+        rollback.by,
+        second(rollback.at.timestamp()),
+        rollback.message
+    ))
+}
+
+/// Whether every criterion with a bound passes; `None` where there is none.
+fn criteria_met(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Want> {
+    let judged: Vec<&str> = plan
+        .guard
+        .criteria
+        .iter()
+        .filter(|criterion| criterion.bound.is_some())
+        .map(|criterion| criterion.name.as_str())
+        .collect();
+    if judged.is_empty() {
+        return None;
+    }
+    let verdict = |name: &str| {
+        let known = status.criteria.iter().find(|criterion| criterion.name == name);
+        known.and_then(|criterion| criterion.verdict)
+    };
+    let not_met: Vec<String> = judged
+        .iter()
+        .map(|name| (*name, verdict(name)))
+        .filter(|(_, verdict)| *verdict != Some(Verdict::Pass))
+        .map(|(name, verdict)| format!("{name} {}", verdict.map_or("not measured", Verdict::as_str)))
+        .collect();
+    let met = not_met.is_empty();
+    Some(Want {
+        type_: types::CRITERIA_MET,
+        status: met,
+        reason: if met { Reason::CriteriaMet } else { Reason::CriteriaNotMet }.as_str(),
+        message: short(&if met { format!("{} pass", judged.join(", ")) } else { not_met.join(", ") }),
+    })
+}
+
 fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i64, now: Timestamp) {
+    if let Some(message) = rollback_message(status) {
+        want.push(Want {
+            type_: types::ROLLED_BACK,
+            status: true,
+            reason: Reason::RolledBack.as_str(),
+            message: short(&message),
+        });
+    }
     if let Some(pause) = status.pauses.first() {
         want.push(Want {
             type_: types::PAUSED,
@@ -117,12 +191,28 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
     let served = served_line(&status.cohorts);
     let waiting = status.waiting_for.as_ref();
     let waits = waiting.map(|waiting| format!("; {}", waiting.message)).unwrap_or_default();
+    if let Some(message) = rollback_message(status) {
+        let ended = status.rollback.as_ref().is_some_and(|rollback| rollback.ended_at.is_some());
+        let ready = Want {
+            type_: types::READY,
+            status: false,
+            reason: Reason::RolledBack.as_str(),
+            message: short(&message),
+        };
+        let type_ = if ended { types::STALLED } else { types::RECONCILING };
+        let other = Want { type_, status: true, ..ready.clone() };
+        return vec![ready, other];
+    }
     let (reason, message) = if let Some(pause) = status.pauses.first() {
         (Reason::Paused, format!("serving {served}; {}", pause.message))
     } else if status.completed_at.is_some() {
         (Reason::Completed, format!("completed, serving {served}{waits}"))
     } else if waiting.is_some_and(|waiting| waiting.check == Check::Approval) {
         (Reason::AwaitingApproval, format!("serving {served}{waits}"))
+    } else if waiting.is_some_and(|waiting| waiting.check == Check::Gates) {
+        (Reason::AwaitingGates, format!("serving {served}{waits}"))
+    } else if waiting.is_some_and(|waiting| waiting.check == Check::Triggers) {
+        (Reason::TriggersNotQuiet, format!("serving {served}{waits}"))
     } else if status.position.is_none() {
         (Reason::Waiting, format!("serving {served}{waits}"))
     } else {
@@ -216,4 +306,86 @@ fn cut(message: &str, most: usize) -> String {
     }
     let end = (0..=most - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
     format!("{}…", message.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Condition;
+    use crate::engine::tests::support::{plan, t};
+    use crate::engine::{Facts, Ground, Request, act, decide};
+
+    const SPEC: &str = "
+cohorts: [{name: everyone, share: 100}]
+phases: [{name: ga, ramp: {percents: [100], every: 1h}}]
+criteria:
+- {name: rating, manual: {value: '4.4', at: '2025-01-01T00:00:00Z'}, above: '4.2'}
+- {name: adoption, metric: {templateRef: {name: adoption}}, atLeast: '70'}
+";
+
+    fn find<'a>(status: &'a FeatureRolloutStatus, type_: &str) -> Option<&'a Condition> {
+        status.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    fn reported(mut status: FeatureRolloutStatus, now: &str, delivery: Delivery) -> FeatureRolloutStatus {
+        let plan = plan(SPEC);
+        report(&mut status, &Report { plan: &plan, delivery, next: None, generation: 1, now: t(now) });
+        status
+    }
+
+    fn rolled_back() -> FeatureRolloutStatus {
+        let plan = plan(SPEC);
+        let facts = Facts::favourable("uid-1");
+        let now = t("2025-09-08T00:00:00Z");
+        let status = decide(&plan, &FeatureRolloutStatus::default(), &facts, now).status;
+        let status = reported(status, "2025-09-08T00:00:00Z", Delivery::Done);
+        let spec = serde_json::from_value(serde_json::json!({
+            "rolloutRef": {"name": "r"}, "action": "Rollback", "reason": "it hurts",
+            "rollback": {"mode": "Gradual"},
+        }))
+        .unwrap();
+        let request = Request {
+            uid: "a-1",
+            spec: &spec,
+            created: now,
+            actor: crate::engine::Actor::Verified("ada".to_owned()),
+            tracked_by: None,
+            rollout_uid: "uid-1",
+            generation: 1,
+        };
+        act(Ground::Plan(&plan, &facts), &status, &request, t("2025-09-08T00:10:00Z")).status
+    }
+
+    #[test]
+    fn a_rollback_shows_before_the_file_has_it() {
+        let status = reported(rolled_back(), "2025-09-08T00:10:00Z", Delivery::UnderWay);
+        assert_eq!(find(&status, types::ROLLED_BACK).unwrap().status, "True");
+        assert_eq!(find(&status, types::READY).unwrap().reason, "RolledBack");
+        assert_eq!(find(&status, types::READY).unwrap().status, "False");
+        assert_eq!(status.state.as_deref(), Some("RollingBack"));
+    }
+
+    #[test]
+    fn a_ladder_is_in_progress_and_its_end_is_a_failure() {
+        let status = reported(rolled_back(), "2025-09-08T00:10:01Z", Delivery::Done);
+        assert!(find(&status, types::RECONCILING).is_some() && find(&status, types::STALLED).is_none());
+        let message = &find(&status, types::READY).unwrap().message;
+        assert!(message.contains("gradual rollback by ada"), "{message}");
+        assert!(message.contains("the next rung comes at 2025-09-08T00:20:00Z"), "{message}");
+        let ended =
+            decide(&plan(SPEC), &status, &Facts::favourable("uid-1"), t("2025-09-08T00:40:00Z")).status;
+        let ended = reported(ended, "2025-09-08T00:40:00Z", Delivery::Done);
+        assert!(find(&ended, types::STALLED).is_some() && find(&ended, types::RECONCILING).is_none());
+        assert_eq!(ended.state.as_deref(), Some("RolledBack"));
+        assert_eq!(ended.served.as_deref(), Some("everyone=0%"));
+    }
+
+    #[test]
+    fn criteria_are_met_only_when_all_were_measured_and_pass() {
+        let status = rolled_back();
+        let status = reported(status, "2025-09-08T00:10:01Z", Delivery::Done);
+        let met = find(&status, types::CRITERIA_MET).unwrap();
+        assert_eq!((met.status.as_str(), met.reason.as_str()), ("False", "CriteriaNotMet"));
+        assert_eq!(met.message, "adoption not measured");
+    }
 }

@@ -7,7 +7,7 @@ mod oracle;
 mod outside;
 mod properties;
 mod random;
-mod support;
+pub(super) mod support;
 mod timeline_cohorts;
 mod timeline_missed;
 mod timeline_steps;
