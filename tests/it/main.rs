@@ -23,6 +23,7 @@ mod outage;
 mod purity;
 mod quiet;
 mod sandbox;
+mod sources;
 mod status;
 mod steps_together;
 mod stored_invalid;
