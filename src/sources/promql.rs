@@ -20,8 +20,12 @@ pub(super) type Forced<'a> = (&'a str, &'a str);
 /// # Errors
 /// What is wrong with the query.
 pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) -> Result<String, String> {
-    let mark = unused(text);
+    let mark = unused(text, values);
     let marked = mark_strings(text, values, &mark)?;
+    // Arguments are literal, so what expressions there are is in the text.
+    if nesting::expressions(&marked) > nesting::LARGEST_EXPRESSIONS {
+        return Err("the regular expressions have too large classes and repetitions".to_owned());
+    }
     let mut tree = parse(&marked)?;
     Work { values, mark: &mark, forced }.visit(&mut tree)?;
     if !matches!(tree.value_type(), ValueType::Vector | ValueType::Scalar) {
@@ -41,10 +45,10 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
 const MISPLACED: &str =
     "an argument may stand only in the quoted value of a label matcher, or for a number or duration";
 
-/// A word that does not occur in the text.
-fn unused(text: &str) -> String {
+/// A word that occurs neither in the text nor in an argument.
+fn unused(text: &str, values: &Values) -> String {
     let mut mark = "argument".to_owned();
-    while text.contains(&mark) {
+    while text.contains(&mark) || values.values().any(|value| value.text.contains(&mark)) {
         mark.push('q');
     }
     mark
@@ -152,12 +156,14 @@ impl Work<'_> {
         for matcher in &mut selector.matchers.matchers {
             self.fill(matcher)?;
         }
+        let Matchers { matchers, .. } = &mut selector.matchers;
         if let Some((label, value)) = self.forced {
             let forced = Matcher::new(MatchOp::Equal, label, value);
-            let Matchers { matchers, .. } = &mut selector.matchers;
             matchers.retain(|matcher| *matcher != forced);
             matchers.push(forced);
         }
+        // They are printed in the order of their text, and compared with what is read back.
+        matchers.sort_by_cached_key(ToString::to_string);
         Ok(())
     }
 
@@ -209,3 +215,7 @@ fn literally(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "promql_tests.rs"]
+mod tests;

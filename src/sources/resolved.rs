@@ -125,18 +125,18 @@ pub fn resolve(source: &MetricSource, found: &BTreeMap<Wanted, Secret>) -> Resul
         _ => Err("spec: give exactly one of prometheus and http".to_owned()),
     };
     let endpoint = keep(endpoint, &mut problems);
-    let secure = endpoint.as_ref().is_some_and(|(_, url)| url.scheme() == "https");
+    let secure = endpoint.as_ref().map(|(_, url)| url.scheme() == "https");
     let authorization = match &spec.auth {
         Some(auth) => keep(authorization(auth, found).map_err(|e| format!("spec.auth: {e}")), &mut problems),
         None => None,
     };
     let tls = match (&spec.tls, secure) {
-        (None, false) => None,
-        (Some(_), false) => {
+        (Some(_), Some(false)) => {
             problems.push("spec.tls: the URL is not https".to_owned());
             None
         }
-        (tls, true) => keep(
+        (_, None | Some(false)) => None,
+        (tls, Some(true)) => keep(
             client_config(tls.as_ref().map(|tls| &tls.ca), found).map_err(|e| format!("spec.tls: {e}")),
             &mut problems,
         ),
@@ -195,7 +195,8 @@ fn authorization(auth: &Auth, found: &BTreeMap<Wanted, Secret>) -> Result<Secret
                 return Err("the user name has a colon".to_owned());
             }
             let pair = Zeroizing::new([name.bytes(), b":", password.bytes()].concat());
-            Ok(Secret::new(format!("Basic {}", STANDARD.encode(&*pair)).into_bytes()))
+            let encoded = Zeroizing::new(STANDARD.encode(&*pair));
+            Ok(Secret::new([b"Basic ", encoded.as_bytes()].concat()))
         }
         _ => Err("give exactly one of bearer and basic".to_owned()),
     }

@@ -24,6 +24,7 @@ mod prometheus;
 mod purity;
 mod quiet;
 mod sandbox;
+mod sources;
 mod status;
 mod steps_together;
 mod stored_invalid;
