@@ -17,6 +17,8 @@ pub mod types {
     pub const PAUSED: &str = "Paused";
     /// The last hold is over and nothing is pending.
     pub const COMPLETED: &str = "Completed";
+    /// Present and true while pods mount a file so that no update arrives.
+    pub const STALE_MOUNTS: &str = "StaleMounts";
 }
 
 /// A condition as it should be, before the clock and the past have their say.

@@ -66,6 +66,8 @@ pub enum Reason {
     PayloadTooLarge,
     /// The rendered flag does not say what status says.
     SelfCheckFailed,
+    /// Pods mount a file in a way in which no update ever arrives.
+    SubPathMount,
     /// All is as it should be.
     Valid,
     /// The file is written.
@@ -105,6 +107,7 @@ impl Reason {
             Reason::Forbidden => "Forbidden",
             Reason::PayloadTooLarge => "PayloadTooLarge",
             Reason::SelfCheckFailed => "SelfCheckFailed",
+            Reason::SubPathMount => "SubPathMount",
             Reason::Valid => "Valid",
             Reason::Written => "Written",
         }
@@ -128,6 +131,7 @@ impl Reason {
                 | Reason::Forbidden
                 | Reason::PayloadTooLarge
                 | Reason::SelfCheckFailed
+                | Reason::SubPathMount
         )
     }
 }
