@@ -19,6 +19,7 @@ mod dead_ends;
 mod dev;
 mod feature_flag;
 mod flag_sets;
+mod node;
 mod nudge;
 mod orphans;
 mod outage;
