@@ -63,6 +63,7 @@ pub struct Metrics {
     file_writes: Family<ByOutcome, Counter>,
     file_write_seconds: Histogram,
     deliveries: Counter,
+    nudges: Family<ByOutcome, Counter>,
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
@@ -77,6 +78,7 @@ impl Default for Metrics {
             file_writes: Family::default(),
             file_write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             deliveries: Counter::default(),
+            nudges: Family::default(),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
@@ -97,6 +99,11 @@ impl Metrics {
             "deliveries",
             "Revisions of rollouts that a file was written with or, after a start, found to hold",
             self.deliveries.clone(),
+        );
+        registry.register(
+            "nudges",
+            "Annotations of pods, so that they read their file at once, by outcome",
+            self.nudges.clone(),
         );
         registry.register(
             "step_lateness_seconds",
@@ -128,6 +135,11 @@ impl Metrics {
     /// Counts a revision that a file is now known to hold.
     pub fn delivered(&self) {
         self.deliveries.inc();
+    }
+
+    /// Counts an annotation of a pod.
+    pub fn nudged(&self, ok: bool) {
+        self.nudges.get_or_create(&by(ok)).inc();
     }
 
     /// Notes how many seconds after its due time a step was decided.

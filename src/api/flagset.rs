@@ -82,6 +82,9 @@ pub struct FlagSetSpec {
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(o, self.exists_one(p, p.configMap == o.configMap))").message("each output needs a ConfigMap of its own"))]
     pub outputs: Option<Vec<Output>>,
+    /// A FeatureFlag of the open-feature operator that holds the same flags, for apps that ask flagd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_flag: Option<FeatureFlagOutput>,
     /// Metadata of the whole file: strings, numbers and booleans.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "metadata_schema")]
@@ -144,6 +147,16 @@ pub struct Output {
     /// Form of the file.
     #[serde(default)]
     pub format: Format,
+}
+
+/// A FeatureFlag of the open-feature operator (`core.openfeature.dev/v1beta1`), from which flagd hears of a change at
+/// once.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FeatureFlagOutput {
+    /// Name of the FeatureFlag.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 fn flags_json() -> String {

@@ -102,6 +102,8 @@ pub enum Reason {
     PayloadTooLarge,
     /// The rendered flag does not say what status says.
     SelfCheckFailed,
+    /// Pods mount a file in a way in which no update ever arrives.
+    SubPathMount,
     /// All is as it should be.
     Valid,
     /// The file is written.
@@ -159,6 +161,7 @@ impl Reason {
             Reason::Forbidden => "Forbidden",
             Reason::PayloadTooLarge => "PayloadTooLarge",
             Reason::SelfCheckFailed => "SelfCheckFailed",
+            Reason::SubPathMount => "SubPathMount",
             Reason::Valid => "Valid",
             Reason::Written => "Written",
         }
@@ -185,6 +188,7 @@ impl Reason {
                 | Reason::Forbidden
                 | Reason::PayloadTooLarge
                 | Reason::SelfCheckFailed
+                | Reason::SubPathMount
         )
     }
 }

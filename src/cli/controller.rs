@@ -24,6 +24,10 @@ pub struct Args {
     /// Objects worked on at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// Annotate the pods that mount a file when something is taken away at once, so that they read it within a second;
+    /// needs `list` and `patch` on pods
+    #[arg(long, env = "SLUICE_NUDGE_PODS")]
+    nudge_pods: bool,
     /// Form of the logs
     #[arg(long, value_enum, default_value = "json", env = "SLUICE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -43,6 +47,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             address: Some(args.address),
             clock: Clock::system(),
             instance: instance(),
+            nudge_pods: args.nudge_pods,
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cache, ObjectKey};
 use super::index::{Index, SetId};
+use super::nudge::Nudger;
 use super::pin::Audiences;
 use super::queue::{Lane, Queue};
 use super::writer::Hub;
@@ -52,6 +53,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// The writers of the files.
     pub hub: Hub,
+    /// Makes kubelets read a file at once, where that was asked for.
+    pub nudger: Nudger,
     /// Counters and timings.
     pub metrics: Metrics,
     /// Name of this process in events.

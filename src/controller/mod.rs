@@ -22,6 +22,7 @@ mod context;
 mod finalizer;
 mod gather;
 mod index;
+mod nudge;
 mod persist;
 mod pin;
 mod publish;
@@ -50,11 +51,20 @@ pub struct Options {
     pub clock: Clock,
     /// Name of this process in events.
     pub instance: String,
+    /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
+    /// pods.
+    pub nudge_pods: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { concurrency: 16, address: None, clock: Clock::system(), instance: "sluice".to_owned() }
+        Options {
+            concurrency: 16,
+            address: None,
+            clock: Clock::system(),
+            instance: "sluice".to_owned(),
+            nudge_pods: false,
+        }
     }
 }
 
@@ -121,6 +131,7 @@ pub async fn run(
         queue,
         backoff: Backoff::default(),
         hub: writer::Hub::default(),
+        nudger: nudge::Nudger::new(options.nudge_pods),
         metrics,
         instance: options.instance,
         shutdown: shutdown.clone(),

@@ -13,6 +13,7 @@ use crate::api::status::HistoryEntry;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::error::{Fault, call};
+use crate::flags::sha256_hex;
 
 const CONTROLLER: &str = "sluice.dev/controller";
 
@@ -50,7 +51,7 @@ pub async fn publish(
         let at = entry.at.timestamp();
         // The instant keeps it apart from an entry of the same number before the status was lost.
         let number = format!("{}.{:x}", entry.seq, at.as_microsecond());
-        let event = event(ctx, &rollout.metadata, &number, entry.reason, &entry.message, at);
+        let event = event(ctx, &kind(), &rollout.metadata, &number, entry.reason, &entry.message, at);
         match call(api.create(&PostParams::default(), &event)).await {
             Ok(_) | Err(Fault::AlreadyExists(_)) => {}
             Err(fault) if fault.is_transient() => {
@@ -79,7 +80,7 @@ pub async fn complain(
 ) -> Result<(), Fault> {
     let namespace = metadata.namespace.clone().unwrap_or_default();
     let number = format!("stalled.{}", metadata.generation.unwrap_or(0));
-    let event = event(ctx, metadata, &number, reason, message, ctx.clock.now());
+    let event = event(ctx, &kind(), metadata, &number, reason, message, ctx.clock.now());
     tracing::warn!(%namespace, name = metadata.name, message, "stalled, which its status cannot say");
     let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
     match call(api.create(&PostParams::default(), &event)).await {
@@ -89,8 +90,27 @@ pub async fn complain(
     }
 }
 
+/// Warns by an event of one of our objects. Once for each message: a repeat is a 409.
+pub async fn warn(ctx: &Context, kind: &str, metadata: &ObjectMeta, reason: Reason, message: &str) {
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let digest: String = sha256_hex(message.as_bytes()).chars().take(8).collect();
+    let number = format!("{}.{digest}", reason.as_str().to_lowercase());
+    let event = event(ctx, kind, metadata, &number, reason, message, ctx.clock.now());
+    tracing::warn!(%namespace, kind, name = metadata.name, message, "warning");
+    let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
+    match call(api.create(&PostParams::default(), &event)).await {
+        Ok(_) | Err(Fault::AlreadyExists(_)) => {}
+        Err(fault) => tracing::warn!(%namespace, %fault, "an event could not be published"),
+    }
+}
+
+fn kind() -> String {
+    FeatureRollout::kind(&()).into_owned()
+}
+
 fn event(
     ctx: &Context,
+    kind: &str,
     metadata: &ObjectMeta,
     number: &str,
     reason: Reason,
@@ -117,7 +137,7 @@ fn event(
         reporting_instance: Some(ctx.instance.clone()),
         regarding: Some(ObjectReference {
             api_version: Some(FeatureRollout::api_version(&()).into_owned()),
-            kind: Some(FeatureRollout::kind(&()).into_owned()),
+            kind: Some(kind.to_owned()),
             name: metadata.name.clone(),
             namespace: metadata.namespace.clone(),
             uid: metadata.uid.clone(),

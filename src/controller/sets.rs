@@ -62,7 +62,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let mut errors = Vec::new();
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
-    let status = describe(ctx, &prior, &report, &errors, generation);
+    let status = describe(ctx, &id, &prior, &report, &errors, generation);
     if status == prior {
         return Ok(());
     }
@@ -75,6 +75,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
 
 fn describe(
     ctx: &Context,
+    id: &SetId,
     prior: &FlagSetStatus,
     report: &FileReport,
     errors: &[FieldError],
@@ -95,8 +96,31 @@ fn describe(
         flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
         orphan_keys: (!keys.is_empty()).then(|| keys.join(",")),
         orphans: report.orphans.clone(),
-        conditions: conditions(ctx, &prior.conditions, want, generation),
+        conditions: with_stale_mounts(ctx, id, prior, conditions(ctx, &prior.conditions, want, generation)),
     }
+}
+
+/// Adds what was seen of pods that no update reaches; what was said before stands until somebody has looked again.
+fn with_stale_mounts(
+    ctx: &Context,
+    id: &SetId,
+    prior: &FlagSetStatus,
+    mut conditions: Vec<Condition>,
+) -> Vec<Condition> {
+    let type_ = types::STALE_MOUNTS;
+    match ctx.nudger.stale_mounts(id) {
+        Some(message) if message.is_empty() => {}
+        Some(message) => {
+            let want = Want { type_, status: true, reason: Reason::SubPathMount.as_str(), message };
+            let generation =
+                conditions.first().and_then(|condition| condition.observed_generation).unwrap_or(0);
+            conditions.extend(merge(&prior.conditions, &[want], generation, ctx.clock.now()));
+        }
+        None => {
+            conditions.extend(prior.conditions.iter().filter(|condition| condition.type_ == type_).cloned());
+        }
+    }
+    conditions
 }
 
 fn validity(errors: &[FieldError]) -> Result<(Reason, String), (Reason, String)> {

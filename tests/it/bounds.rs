@@ -45,11 +45,48 @@ fn largest(name: &str) -> Value {
         (0..16).map(|d| json!({"name": long("d", d), "condition": "Completed"})).collect();
     let variants: Vec<Value> = (0..16).map(|v| json!({"name": long("v", v), "value": {"n": v}})).collect();
     phases[0]["steps"][24]["approval"] = json!("Required");
+    let short = |prefix: &str, i: usize| format!("{prefix}{i:02}{}", "x".repeat(40 - prefix.len() - 2));
+    let levels = json!([
+        {"severity": "Warning", "above": "123456789012345.123456781", "for": "1m", "action": "Notify"},
+        {"severity": "Warning", "above": "123456789012345.123456782", "for": "1m", "action": "Pause", "resumeAfter": "1h"},
+        {"severity": "Critical", "above": "123456789012345.123456783", "for": "1m", "action": "GradualRollback"},
+        {"severity": "Critical", "above": "123456789012345.123456784", "for": "1m", "action": "ImmediateRollback"},
+    ]);
+    let args: serde_json::Map<String, Value> =
+        (0..16).map(|a| (format!("arg{a}"), json!("v".repeat(64)))).collect();
+    // 3 × 16 cohorts and 13 whole ones: 61 pairs. Their missing data is ignored, so that steps go on.
+    let triggers: Vec<Value> = (0..16)
+        .map(|t| {
+            let mut trigger = json!({
+                "name": short("t", t), "metric": {"templateRef": {"name": long("m", t)}, "args": args},
+                "levels": levels, "onNoData": "Ignore", "onProviderError": "Ignore",
+            });
+            if t < 3 {
+                trigger["perCohort"] = json!({"label": "cohort"});
+            }
+            trigger
+        })
+        .collect();
+    let criteria: Vec<Value> = (0..16)
+        .map(|c| {
+            let manual = json!({"value": "4.4", "at": "2025-01-01T00:00:00Z"});
+            json!({"name": short("c", c), "manual": manual, "above": "4.2"})
+        })
+        .collect();
+    let gates: Vec<String> = (0..16).map(|c| short("c", c)).collect();
+    for phase in &mut phases {
+        phase["gates"] = json!(gates);
+    }
+    let monitoring: Vec<Value> =
+        (1..=8).map(|m| json!({"name": long("m", m), "until": format!("{m}h"), "interval": "1h"})).collect();
+    let ladder = json!({"ladder": [80, 70, 60, 50, 40, 30, 20, 0], "every": "10m"});
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout", "metadata": {"name": name},
         "spec": {
             "feature": {"variants": variants, "control": long("v", 0), "treatment": long("v", 15)},
             "cohorts": cohorts, "baseline": asks(0), "phases": phases, "approvals": approvals, "dependsOn": depends,
+            "triggers": triggers, "criteria": criteria, "monitoring": monitoring,
+            "rollback": {"gradual": ladder, "partial": {"keep": (0..16).map(|c| long("c", c)).collect::<Vec<_>>()}},
             "schedule": {"startAt": "2025-01-06T00:00:00Z", "windows": windows, "freezes": freezes, "timeZone": "UTC"},
         },
     })

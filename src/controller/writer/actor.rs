@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::flush::{Flushed, flush};
-use super::{Ack, Mailbox, OfferKind, say};
+use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
 use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
+use crate::controller::nudge;
 use crate::controller::queue::Lane;
 use crate::error::chain;
 
@@ -44,16 +45,22 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             waiting.urgent = false;
             waiting.offers.clone()
         };
-        match flush(&ctx, &set, &offers).await {
-            Ok(flushed) => {
-                // A stranger's ConfigMap that goes and a permission that comes are in no watch.
+        let mut flushed = flush(&ctx, &set, &offers).await;
+        if flushed.wrote {
+            last_write = Some(clock::monotonic());
+        }
+        feature_flag::watch(&ctx);
+        // What one output holds is on its way, whatever another one waits for.
+        for held in std::mem::take(&mut flushed.held) {
+            nudge::tell(&ctx, &set, held);
+        }
+        match flushed.fault.take() {
+            None => {
+                // A stranger's object that goes and a permission or a kind that comes are in no watch.
                 retry = flushed.refused.then(|| next_wait(retry, LONGEST_REFUSED));
-                if flushed.wrote {
-                    last_write = Some(clock::monotonic());
-                }
                 settle(&ctx, &set, &mailbox, &offers, flushed);
             }
-            Err(fault) => {
+            Some(fault) => {
                 let wait = next_wait(retry, LONGEST_RETRY);
                 retry = Some(wait);
                 let message = format!("the file could not be written: {}", chain(&fault));

@@ -7,31 +7,14 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
+use super::found::{self, Found};
 use crate::api::FlagSet;
 use crate::api::flagset::Output;
 use crate::controller::cache::{ObjectKey, Stored};
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
-use crate::controller::pin::{MANAGED_BY, MANAGER};
 use crate::error::{Fault, call};
-use crate::flags::{self, File, LiveFlag};
-
-/// Digest of the bytes that Sluice wrote: another one tells a hand edit.
-pub(super) const SHA256: &str = "sluice.dev/sha256";
-/// Who the ConfigMap belongs to: kind/namespace/name.
-pub(super) const OWNER: &str = "sluice.dev/owner";
-
-/// What is there.
-pub(super) enum Found {
-    /// No ConfigMap of the name.
-    Nothing,
-    /// One that belongs to somebody else; their name, if they give one.
-    Strangers(Option<String>),
-    /// Ours, as we wrote it.
-    Trusted(Stored<ConfigMap>, File, String),
-    /// Ours, but edited by hand or emptied; what it says where that can be read.
-    Edited(Stored<ConfigMap>, Option<File>),
-}
+use crate::flags::LiveFlag;
 
 /// The outputs of a set.
 pub(super) fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
@@ -44,7 +27,7 @@ pub(super) async fn read(
     set: &SetId,
     flag_set: Option<&FlagSet>,
     output: &Output,
-) -> Result<Found, Fault> {
+) -> Result<Found<Stored<ConfigMap>>, Fault> {
     let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
     if let Some(stored) = ctx.config_maps.get(&key) {
         let found = judge(set, flag_set, output, stored);
@@ -57,45 +40,20 @@ pub(super) async fn read(
     Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, |stored| judge(set, flag_set, output, stored)))
 }
 
-/// Whether a ConfigMap carries the marks by which the watch and other writers know it as this set's.
+/// Whether a ConfigMap carries the marks of this set.
 pub(super) fn is_marked(set: &SetId, stored: &Stored<ConfigMap>) -> bool {
-    stored.annotations().get(OWNER) == Some(&set.owner())
-        && stored.labels().get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+    found::is_marked(set, stored.labels(), stored.annotations())
 }
 
-fn judge(set: &SetId, flag_set: Option<&FlagSet>, output: &Output, stored: Stored<ConfigMap>) -> Found {
-    let owner = stored.annotations().get(OWNER).cloned();
+fn judge(
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    output: &Output,
+    stored: Stored<ConfigMap>,
+) -> Found<Stored<ConfigMap>> {
     let text = stored.0.as_ref().ok().and_then(|map| map.data.as_ref()?.get(&output.key).cloned());
-    let file = text.as_ref().and_then(|text| flags::parse(text).ok());
-    let unedited = text
-        .as_ref()
-        .is_some_and(|text| stored.annotations().get(SHA256) == Some(&flags::sha256_hex(text.as_bytes())));
-    // Taking the owner's annotation away gives nothing to anybody: a file that says itself whose it is stays theirs.
-    let lost_mark =
-        owner.is_none() && unedited && file.as_ref().is_some_and(|file| says(file, set, flag_set));
-    if owner.as_ref() != Some(&set.owner()) && !lost_mark {
-        return Found::Strangers(owner);
-    }
-    let Some(text) = text else { return Found::Edited(stored, None) };
-    match file {
-        Some(file) if unedited => Found::Trusted(stored, file, text),
-        file => Found::Edited(stored, file),
-    }
-}
-
-/// Whether a file says of itself that it is this set's.
-fn says(file: &File, set: &SetId, flag_set: Option<&FlagSet>) -> bool {
-    match (&file.set, flag_set) {
-        (Some(mark), Some(flag_set)) => Some(&mark.uid) == flag_set.metadata.uid.as_ref(),
-        (None, None) => {
-            let mut members = file.members.keys().map(|key| file.live(key)).peekable();
-            members.peek().is_some()
-                && members.all(|live| {
-                    live.is_some_and(|live| live.namespace == set.namespace && live.rollout == set.name)
-                })
-        }
-        _ => false,
-    }
+    let annotations = stored.annotations().clone();
+    found::judge(set, flag_set, &annotations, text, stored)
 }
 
 /// Reads a ConfigMap past the cache.
@@ -126,10 +84,9 @@ pub(super) async fn write(
         },
         ..ConfigMap::default()
     });
-    map.labels_mut().insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
-    let annotations = map.annotations_mut();
-    annotations.insert(OWNER.to_owned(), set.owner());
-    annotations.insert(SHA256.to_owned(), flags::sha256_hex(text.as_bytes()));
+    let mut labels = map.metadata.labels.take().unwrap_or_default();
+    found::mark(set, text, &mut labels, map.annotations_mut());
+    map.metadata.labels = Some(labels);
     map.data.get_or_insert_with(BTreeMap::new).insert(output.key.clone(), text.to_owned());
 
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &set.namespace);

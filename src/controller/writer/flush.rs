@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::config_map::{self, Found};
-use super::{Ack, FileReport, Offer, OfferKind, rebuild};
+use super::found::Found;
+use super::target::{Target, targets};
+use super::{Ack, FileReport, Offer, OfferKind, feature_flag, rebuild};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
+use crate::controller::nudge::Held;
 use crate::error::{Fault, chain};
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
 use crate::flags::{self};
 
-/// How often a turn begins anew because somebody else wrote the ConfigMap meanwhile.
+/// How often a turn begins anew because somebody else wrote the object meanwhile.
 const MOST_CONFLICTS: usize = 5;
 
 /// What came of a turn.
@@ -27,69 +29,82 @@ pub(super) struct Flushed {
     pub acks: BTreeMap<ObjectKey, (String, Ack)>,
     /// Rollouts whose cache lags behind the file.
     pub outdated: Vec<ObjectKey>,
+    /// Files that outputs are now known to hold.
+    pub held: Vec<Held>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
+    /// Whether the cluster has no such kind of output.
+    pub absent: bool,
     /// Whether somebody has to act before the file can be written. Nobody tells when they have: look again.
     pub refused: bool,
+    /// Why an output could not be read or written, which may well work in a moment. Nothing is acknowledged then.
+    pub fault: Option<Fault>,
 }
 
-/// Brings every output of a set up to date.
-///
-/// # Errors
-/// When a ConfigMap could not be read or written; nothing is acknowledged then.
-pub(super) async fn flush(
-    ctx: &Context,
-    set: &SetId,
-    offers: &BTreeMap<ObjectKey, Offer>,
-) -> Result<Flushed, Fault> {
+/// Brings every output of a set up to date. One that fails keeps none of the others waiting.
+pub(super) async fn flush(ctx: &Context, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
     let key = (set.namespace.clone(), set.name.clone());
     let flag_set = if set.shared { ctx.flag_sets.readable(&key) } else { None };
     if set.shared && flag_set.is_none() {
         // The set is gone: its file stays as it is, and its rollouts say that the set is missing.
-        return Ok(Flushed::default());
+        return Flushed::default();
     }
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
-        return Ok(Flushed::default());
+        return Flushed::default();
     }
     let mut all: Option<Flushed> = None;
-    for output in config_map::outputs(set, flag_set.as_ref()) {
-        ctx.hub.write_by(&(set.namespace.clone(), output.config_map.clone()), set);
-        let mut tries = 0;
-        let flushed = loop {
-            match flush_output(ctx, set, flag_set.as_ref(), &output, offers).await {
-                Err(Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
-                    if tries < MOST_CONFLICTS =>
-                {
-                    tries += 1;
-                    let key = (set.namespace.clone(), output.config_map.clone());
-                    config_map::refresh(ctx, &key).await?;
-                }
-                Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
-                    let reason = if matches!(fault, Fault::Forbidden(_)) {
-                        Reason::Forbidden
-                    } else {
-                        Reason::Conflict
-                    };
-                    let message = format!("ConfigMap {}: {}", output.config_map, chain(&fault));
-                    break refused(reason, &message, offers);
-                }
-                other => break other?,
+    let mut fault = None;
+    for target in targets(set, flag_set.as_ref()) {
+        ctx.hub.write_by(&target.memory_key(set), set);
+        match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, offers).await {
+            Ok(flushed) => {
+                all = Some(match all {
+                    Some(before) => before.and(flushed),
+                    None => flushed,
+                });
             }
-        };
-        all = Some(match all {
-            Some(before) => before.and(flushed),
-            None => flushed,
-        });
+            Err(found) => fault = fault.or(Some(found)),
+        }
     }
-    Ok(all.unwrap_or_default())
+    Flushed { fault, ..all.unwrap_or_default() }
+}
+
+/// Begins anew where somebody else wrote meanwhile, and tells what only people can put right from what may work soon.
+async fn flush_repeatedly(
+    ctx: &Context,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    target: &Target,
+    offers: &BTreeMap<ObjectKey, Offer>,
+) -> Result<Flushed, Fault> {
+    let mut tries = 0;
+    loop {
+        match flush_output(ctx, set, flag_set, target, offers).await {
+            Err(Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
+                if tries < MOST_CONFLICTS =>
+            {
+                tries += 1;
+                target.refresh(ctx, set).await?;
+            }
+            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
+                let reason =
+                    if matches!(fault, Fault::Forbidden(_)) { Reason::Forbidden } else { Reason::Conflict };
+                let message = format!("{}: {}", target.title(), chain(&fault));
+                return Ok(refused(reason, &message, offers));
+            }
+            other => return other,
+        }
+    }
 }
 
 impl Flushed {
     /// With several outputs a rollout is delivered when all of them hold it: one that says nothing of it does not.
+    /// One that cannot exist is read by nobody, and does not count.
     fn and(mut self, other: Flushed) -> Flushed {
         self.wrote |= other.wrote;
         self.refused |= other.refused;
         self.outdated.extend(other.outdated);
+        self.held.extend(other.held);
         self.report = match (self.report.take(), other.report) {
             // What is wrong with any output is wrong with the set.
             (Some(mut report), Some(other)) => {
@@ -98,6 +113,9 @@ impl Flushed {
             }
             (report, other) => report.or(other),
         };
+        if other.absent {
+            return self;
+        }
         let failed = |ack: &Ack| matches!(ack, Ack::Failed { .. } | Ack::Retrying { .. });
         self.acks.retain(|key, (_, ack)| failed(ack) || other.acks.contains_key(key));
         for (key, said) in other.acks {
@@ -118,13 +136,13 @@ async fn flush_output(
     ctx: &Context,
     set: &SetId,
     flag_set: Option<&FlagSet>,
-    output: &crate::api::flagset::Output,
+    target: &Target,
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
-    let map_key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
-    let found = config_map::read(ctx, set, flag_set, output).await?;
+    let memory_key = target.memory_key(set);
+    let Some(found) = target.read(ctx, set, flag_set).await? else { return Ok(absent(target)) };
     let (live, over, before) = match found {
-        Found::Strangers(owner) => return Ok(conflict(&map_key, owner.as_deref(), offers)),
+        Found::Strangers(owner) => return Ok(conflict(target, owner.as_deref(), offers)),
         Found::Trusted(stored, file, text) => (Live::Trusted(file), Some(stored), Some(text)),
         Found::Edited(stored, file) => (Live::Untrusted(file), Some(stored), None),
         Found::Nothing => (Live::Missing, None, None),
@@ -151,28 +169,48 @@ async fn flush_output(
         .collect();
     let last_good = match live {
         Live::Trusted(_) => None,
-        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&map_key),
+        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&memory_key),
     };
-    let merged = merge(&Merge {
+    let mut info = flag_set.map(set_info);
+    let left_out = match (target, &mut info) {
+        (Target::FeatureFlag(_), Some(info)) => feature_flag::leave_out(info),
+        _ => Vec::new(),
+    };
+    let mut merged = merge(&Merge {
         live: &live,
         last_good: last_good.as_ref(),
-        set: flag_set.map(set_info).as_ref(),
+        set: info.as_ref(),
         candidates: &candidates,
         living: Some(&living),
     });
-    let marked = over.as_ref().is_some_and(|stored| config_map::is_marked(set, stored));
+    merged.text = target.spelling(merged.text);
+    merged.refused.extend(left_out);
+    let marked = over.as_ref().is_some_and(|over| over.is_marked(set));
     if before.as_deref() != Some(merged.text.as_str()) || !marked {
         let started = clock::monotonic();
-        let result = config_map::write(ctx, set, output, over.as_ref(), &merged.text).await;
+        let result = target.write(ctx, set, over.as_ref(), &merged.text).await;
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
         result?;
         flushed.wrote = true;
-        tracing::debug!(set = set.owner(), config_map = map_key.1, bytes = merged.text.len(), "file written");
+        tracing::debug!(set = set.owner(), to = target.title(), bytes = merged.text.len(), "file written");
     }
     answer(&asking, &merged, &mut flushed);
-    flushed.report = Some(report(&merged));
-    ctx.hub.keep_last_good(map_key, &merged.text);
+    let report = report(&merged);
+    if let Target::ConfigMap(output) = target {
+        flushed.held.push(Held {
+            config_map: output.config_map.clone(),
+            key: output.key.clone(),
+            sha256: report.sha256.clone(),
+            urgent: asking.iter().any(|(key, offer)| offer.urgent && is_done(&flushed, key)),
+        });
+    }
+    flushed.report = Some(report);
+    ctx.hub.keep_last_good(memory_key, &merged.text);
     Ok(flushed)
+}
+
+fn is_done(flushed: &Flushed, key: &ObjectKey) -> bool {
+    matches!(flushed.acks.get(key), Some((_, Ack::Delivered { .. } | Ack::Removed)))
 }
 
 /// What was handed over and what the statuses say, whichever is newer.
@@ -287,14 +325,21 @@ fn report(merged: &Merged) -> FileReport {
     }
 }
 
-/// A stranger's ConfigMap is never taken.
-fn conflict(map: &ObjectKey, owner: Option<&str>, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+/// What belongs to a stranger is never taken.
+fn conflict(target: &Target, owner: Option<&str>, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
     let whose = owner.map_or("nobody that Sluice knows".to_owned(), str::to_owned);
     let message = format!(
-        "ConfigMap {} belongs to {whose}: delete it, or choose another name in the FlagSet's outputs",
-        map.1
+        "{} belongs to {whose}: delete it, or choose another name in the FlagSet's {}",
+        target.title(),
+        target.field()
     );
     refused(Reason::Conflict, &message, offers)
+}
+
+/// A kind that is not installed keeps nothing else from going on; it may come.
+fn absent(target: &Target) -> Flushed {
+    let message = format!("{}: the cluster does not know the kind; install its operator", target.title());
+    Flushed { absent: true, ..refused(Reason::ReferenceNotFound, &message, &BTreeMap::new()) }
 }
 
 fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {

@@ -19,8 +19,11 @@ use crate::plan::{Audience, Feature};
 
 mod actor;
 mod config_map;
+mod feature_flag;
 mod flush;
+mod found;
 mod rebuild;
+mod target;
 
 pub use config_map::live_flag;
 
@@ -114,7 +117,7 @@ pub struct FileReport {
 
 /// Every writer, and what they have said.
 #[derive(Default)]
-pub struct Hub(Mutex<Inner>);
+pub struct Hub(Mutex<Inner>, feature_flag::Known);
 
 #[derive(Default)]
 struct Inner {
@@ -156,6 +159,10 @@ impl Mailbox {
 impl Hub {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn feature_flags(&self) -> &feature_flag::Known {
+        &self.1
     }
 
     /// What was said last of a rollout with this UID.

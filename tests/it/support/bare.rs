@@ -59,11 +59,20 @@ impl Running {
 
     /// A controller with a configuration of its own.
     pub fn with(config: Config) -> Running {
+        Running::as_told(config, controller::Options::default())
+    }
+
+    /// A controller that annotates pods in an emergency.
+    pub fn nudging(config: Config) -> Running {
+        Running::as_told(config, controller::Options { nudge_pods: true, ..controller::Options::default() })
+    }
+
+    fn as_told(config: Config, options: controller::Options) -> Running {
         let client = controller::client(config).unwrap();
         let shutdown = CancellationToken::new();
         let ended = shutdown.clone();
         let task = tokio::spawn(async move {
-            controller::run(client, controller::Options::default(), ended).await.unwrap();
+            controller::run(client, options, ended).await.unwrap();
         });
         Running { shutdown, task }
     }

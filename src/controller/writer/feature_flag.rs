@@ -1,0 +1,279 @@
+//! The FeatureFlag that a file lives in as well: the open-feature operator's kind, which flagd watches. It holds what
+//! the ConfigMaps hold and follows their rules; a kubelet is not on its way.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::found::{self, Found};
+use crate::api::FlagSet;
+use crate::clock;
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::{Context, Shared};
+use crate::controller::index::SetId;
+use crate::controller::pin::{MANAGED_BY, MANAGER};
+use crate::error::{Fault, call};
+use crate::flags::{self, SetInfo};
+
+const GROUP: &str = "core.openfeature.dev";
+const VERSION: &str = "v1beta1";
+const KIND: &str = "FeatureFlag";
+/// How long a broken watch rests: edits by hand wait for it, nothing else does.
+const WATCH_RETRY: Duration = Duration::from_secs(10);
+
+/// What this process knows of FeatureFlags.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    watched: bool,
+    /// Which set writes an object, and the version of it that this process has seen.
+    objects: HashMap<ObjectKey, (SetId, String)>,
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, set: &SetId, object: &DynamicObject) {
+        let key = (set.namespace.clone(), object.name_any());
+        self.lock().objects.insert(key, (set.clone(), object.resource_version().unwrap_or_default()));
+    }
+
+    /// The set to tell of a version that it has not seen; of a deletion where there is no version.
+    fn news(&self, key: &ObjectKey, version: Option<&str>) -> Option<SetId> {
+        let inner = self.lock();
+        let (set, seen) = inner.objects.get(key)?;
+        (version != Some(seen)).then(|| set.clone())
+    }
+}
+
+/// Under which name the file of a FeatureFlag is remembered; no ConfigMap can have it.
+pub(super) fn memory_key(set: &SetId, name: &str) -> ObjectKey {
+    (set.namespace.clone(), format!("featureflags/{name}"))
+}
+
+/// The FeatureFlag of a set; `None` where the cluster knows no such kind.
+pub(super) async fn read(
+    ctx: &Context,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    name: &str,
+) -> Result<Option<Found<DynamicObject>>, Fault> {
+    let object = match call(api(&ctx.client, &set.namespace).get(name)).await {
+        Ok(object) => object,
+        Err(fault) if is_unknown_kind(&fault) => return Ok(None),
+        Err(Fault::NotFound(_)) => return Ok(Some(Found::Nothing)),
+        Err(fault) => return Err(fault),
+    };
+    ctx.hub.feature_flags().note(set, &object);
+    let text = object.data.pointer("/spec/flagSpec").and_then(text_of);
+    let annotations = object.annotations().clone();
+    Ok(Some(found::judge(set, flag_set, &annotations, text, object)))
+}
+
+/// Whether an object carries the marks of this set.
+pub(super) fn is_marked(set: &SetId, object: &DynamicObject) -> bool {
+    found::is_marked(set, object.labels(), object.annotations())
+}
+
+/// Writes a file over what was found, or into a new FeatureFlag. Other labels and annotations stay.
+pub(super) async fn write(
+    ctx: &Context,
+    set: &SetId,
+    name: &str,
+    over: Option<&DynamicObject>,
+    text: &str,
+) -> Result<(), Fault> {
+    let mut object = over.cloned().unwrap_or_else(|| DynamicObject::new(name, &resource()));
+    object.metadata.namespace = Some(set.namespace.clone());
+    object.managed_fields_mut().clear();
+    let mut labels = object.metadata.labels.take().unwrap_or_default();
+    found::mark(set, text, &mut labels, object.annotations_mut());
+    object.metadata.labels = Some(labels);
+    object.data = json!({"spec": {"flagSpec": flag_spec(text)}});
+
+    let api = api(&ctx.client, &set.namespace);
+    let params = PostParams::default();
+    let written = match over {
+        Some(_) => call(api.replace(name, &params, &object)).await?,
+        None => call(api.create(&params, &object)).await?,
+    };
+    ctx.hub.feature_flags().note(set, &written);
+    Ok(())
+}
+
+/// The file as it comes back from a FeatureFlag: the API server spells whole numbers without a fraction.
+pub(super) fn spelling(text: &str) -> String {
+    text_of(&flag_spec(text)).unwrap_or_else(|| text.to_owned())
+}
+
+/// Takes out the static flags that no FeatureFlag can hold; their paths, and why.
+pub(super) fn leave_out(set: &mut SetInfo) -> Vec<(String, String)> {
+    let mut left_out = Vec::new();
+    set.statics.retain(|key, body| {
+        let fits = body.get("defaultVariant").is_some_and(Value::is_string);
+        if !fits {
+            let why = "without a defaultVariant it cannot be in a FeatureFlag";
+            left_out.push((format!("spec.flags[{key}]"), why.to_owned()));
+        }
+        fits
+    });
+    left_out
+}
+
+/// Watches for FeatureFlags that somebody else changes, from the first one that is there: the kind is, then.
+pub(super) fn watch(ctx: &Shared) {
+    {
+        let mut known = ctx.hub.feature_flags().lock();
+        if known.watched || known.objects.is_empty() {
+            return;
+        }
+        known.watched = true;
+    }
+    tokio::spawn(follow(ctx.clone()));
+}
+
+async fn follow(ctx: Shared) {
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource());
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let mut events = std::pin::pin!(watcher::watcher(api, ours));
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = ctx.shutdown.cancelled() => return,
+        };
+        let (object, gone) = match event {
+            Some(Ok(Event::Apply(object) | Event::InitApply(object))) => (object, false),
+            Some(Ok(Event::Delete(object))) => (object, true),
+            Some(Ok(Event::Init | Event::InitDone)) => continue,
+            Some(Err(error)) => {
+                tracing::warn!(
+                    kind = KIND,
+                    error = crate::error::chain(&error),
+                    "a watch broke; it is tried again"
+                );
+                clock::sleep(WATCH_RETRY).await;
+                continue;
+            }
+            None => return,
+        };
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        let version = object.resource_version().filter(|_| !gone);
+        if let Some(set) = ctx.hub.feature_flags().news(&key, version.as_deref()) {
+            super::poke(&ctx, &set);
+        }
+    }
+}
+
+fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, KIND), "featureflags")
+}
+
+fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &resource())
+}
+
+/// The API server says of an object that it is not there; of a kind, it does not even say so in its own form.
+fn is_unknown_kind(fault: &Fault) -> bool {
+    match fault {
+        Fault::NotFound(error) => {
+            !matches!(&**error, kube::Error::Api(status) if status.reason == "NotFound")
+        }
+        _ => false,
+    }
+}
+
+/// What a FeatureFlag has of a file: all but `$schema`, which its own schema does not know.
+fn flag_spec(text: &str) -> Value {
+    let mut value: Value = serde_json::from_str(text).unwrap_or_default();
+    if let Some(root) = value.as_object_mut() {
+        root.remove("$schema");
+    }
+    value
+}
+
+fn text_of(flag_spec: &Value) -> Option<String> {
+    let mut value = flag_spec.clone();
+    write_whole_numbers(&mut value);
+    flags::parse(&value.to_string()).ok().map(|file| flags::compose(&file))
+}
+
+fn write_whole_numbers(value: &mut Value) {
+    /// Beyond it not every whole number is a float.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+            #[allow(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+            if let Some(whole) = whole {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(write_whole_numbers),
+        Value::Object(object) => object.values_mut().for_each(write_whole_numbers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(statics: Value) -> SetInfo {
+        SetInfo { statics: serde_json::from_value(statics).unwrap(), ..SetInfo::default() }
+    }
+
+    #[test]
+    fn a_file_comes_back_as_it_went() {
+        let mut file = flags::File::default();
+        file.set_statics([(
+            "limits".to_owned(),
+            json!({"state": "ENABLED", "variants": {"a": {"rate": 2.0, "share": 0.5}}, "defaultVariant": "a"}),
+        )]);
+        file.set_metadata([("team".to_owned(), json!("web"))]);
+        let text = flags::compose(&file);
+        let spelt = spelling(&text);
+        assert!(spelt.contains(r#""rate":2,"#) && spelt.contains(r#""share":0.5"#), "{spelt}");
+        // As the API server gives it back.
+        let stored: Value = serde_json::from_str(&flag_spec(&spelt).to_string()).unwrap();
+        assert_eq!(text_of(&stored).as_deref(), Some(spelt.as_str()));
+        assert!(stored.get("$schema").is_none());
+        assert_eq!(spelling(&spelt), spelt);
+    }
+
+    #[test]
+    fn a_static_flag_without_default_variant_is_left_out() {
+        let mut info = set(json!({
+            "with": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"},
+            "without": {"state": "ENABLED", "variants": {"a": 1}},
+            "null": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": null},
+        }));
+        let paths: Vec<String> = leave_out(&mut info).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["spec.flags[null]", "spec.flags[without]"]);
+        assert!(info.statics.keys().eq(["with"]));
+    }
+
+    #[test]
+    fn only_versions_of_others_are_news() {
+        let known = Known::default();
+        let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
+        let mut object = DynamicObject::new("ff", &resource());
+        object.metadata.resource_version = Some("7".to_owned());
+        known.note(&set, &object);
+        let key = ("ns".to_owned(), "ff".to_owned());
+        assert_eq!(known.news(&key, Some("7")), None);
+        assert_eq!(known.news(&key, Some("8")), Some(set.clone()));
+        assert_eq!(known.news(&key, None), Some(set), "deleted");
+        assert_eq!(known.news(&("ns".to_owned(), "other".to_owned()), Some("8")), None);
+    }
+}

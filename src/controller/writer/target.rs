@@ -1,0 +1,140 @@
+//! The places that one file is written to: ConfigMaps, and a FeatureFlag where one is asked for.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::DynamicObject;
+
+use super::found::Found;
+use super::{config_map, feature_flag};
+use crate::api::FlagSet;
+use crate::api::flagset::Output;
+use crate::controller::cache::{ObjectKey, Stored};
+use crate::controller::context::Context;
+use crate::controller::index::SetId;
+use crate::error::Fault;
+
+/// One place.
+pub(super) enum Target {
+    /// A key of a ConfigMap.
+    ConfigMap(Output),
+    /// A FeatureFlag of this name.
+    FeatureFlag(String),
+}
+
+/// The object that is there.
+pub(super) enum Over {
+    ConfigMap(Stored<ConfigMap>),
+    FeatureFlag(Box<DynamicObject>),
+}
+
+/// The places of a set, ConfigMaps first: they need nothing installed.
+pub(super) fn targets(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Target> {
+    let maps = config_map::outputs(set, flag_set).into_iter().map(Target::ConfigMap);
+    let flag = flag_set.and_then(|set| set.spec.feature_flag.as_ref());
+    maps.chain(flag.map(|reference| Target::FeatureFlag(reference.name.clone()))).collect()
+}
+
+impl Target {
+    /// Kind and name, for people.
+    pub(super) fn title(&self) -> String {
+        match self {
+            Target::ConfigMap(output) => format!("ConfigMap {}", output.config_map),
+            Target::FeatureFlag(name) => format!("FeatureFlag {name}"),
+        }
+    }
+
+    /// Where the spec names it, for people.
+    pub(super) fn field(&self) -> &'static str {
+        match self {
+            Target::ConfigMap(_) => "outputs",
+            Target::FeatureFlag(_) => "featureFlag",
+        }
+    }
+
+    /// Under which name its file is remembered.
+    pub(super) fn memory_key(&self, set: &SetId) -> ObjectKey {
+        match self {
+            Target::ConfigMap(output) => (set.namespace.clone(), output.config_map.clone()),
+            Target::FeatureFlag(name) => feature_flag::memory_key(set, name),
+        }
+    }
+
+    /// What is there; `None` where the cluster knows no such kind.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) async fn read(
+        &self,
+        ctx: &Context,
+        set: &SetId,
+        flag_set: Option<&FlagSet>,
+    ) -> Result<Option<Found<Over>>, Fault> {
+        match self {
+            Target::ConfigMap(output) => {
+                let found = config_map::read(ctx, set, flag_set, output).await?;
+                Ok(Some(found.map(Over::ConfigMap)))
+            }
+            Target::FeatureFlag(name) => {
+                let found = feature_flag::read(ctx, set, flag_set, name).await?;
+                Ok(found.map(|found| found.map(|object| Over::FeatureFlag(Box::new(object)))))
+            }
+        }
+    }
+
+    /// Reads it past the cache, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) async fn refresh(&self, ctx: &Context, set: &SetId) -> Result<(), Fault> {
+        match self {
+            Target::ConfigMap(_) => config_map::refresh(ctx, &self.memory_key(set)).await,
+            Target::FeatureFlag(_) => Ok(()),
+        }
+    }
+
+    /// The bytes as they come back from there.
+    pub(super) fn spelling(&self, text: String) -> String {
+        match self {
+            Target::ConfigMap(_) => text,
+            Target::FeatureFlag(_) => feature_flag::spelling(&text),
+        }
+    }
+
+    /// Writes the file over what was found, or into a new object.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) async fn write(
+        &self,
+        ctx: &Context,
+        set: &SetId,
+        over: Option<&Over>,
+        text: &str,
+    ) -> Result<(), Fault> {
+        match (self, over) {
+            (Target::ConfigMap(output), over) => {
+                let over = over.and_then(|over| match over {
+                    Over::ConfigMap(stored) => Some(stored),
+                    Over::FeatureFlag(_) => None,
+                });
+                config_map::write(ctx, set, output, over, text).await
+            }
+            (Target::FeatureFlag(name), over) => {
+                let over = over.and_then(|over| match over {
+                    Over::FeatureFlag(object) => Some(&**object),
+                    Over::ConfigMap(_) => None,
+                });
+                feature_flag::write(ctx, set, name, over, text).await
+            }
+        }
+    }
+}
+
+impl Over {
+    /// Whether it carries the marks of this set.
+    pub(super) fn is_marked(&self, set: &SetId) -> bool {
+        match self {
+            Over::ConfigMap(stored) => config_map::is_marked(set, stored),
+            Over::FeatureFlag(object) => feature_flag::is_marked(set, object),
+        }
+    }
+}
