@@ -79,11 +79,7 @@ pub(super) fn values(
 
 fn built_in(context: &Context<'_>) -> Values {
     let text = |text: &str| Value { type_: ArgType::String, text: text.to_owned() };
-    let interval: Duration = format!("{}ms", context.interval.as_millis().clamp(1, 99_999))
-        .parse()
-        .ok()
-        .filter(|_| context.interval.as_secs() < 90)
-        .unwrap_or_else(|| Duration::from_secs(context.interval.as_secs()));
+    let interval = Duration::from_secs(context.interval.as_secs().max(1));
     Values::from([
         ("flag".to_owned(), text(context.flag)),
         ("interval".to_owned(), Value { type_: ArgType::Duration, text: interval.to_string() }),

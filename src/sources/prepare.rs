@@ -149,8 +149,9 @@ fn ask(
 fn json_path(text: &str) -> Result<String, String> {
     JsonPath::parse(text).map_err(|error| error.to_string().chars().take(300).collect::<String>())?;
     let bare = nesting::outside_quotes(text);
-    if bare.matches("..").count() > 1 || bare.matches('?').count() > 1 || has_union(&bare) {
-        return Err("it may have one .. and one filter, and no union".to_owned());
+    let times = |what| bare.matches(what).count();
+    if times("..") > 1 || times("?") > 1 || times("$") > 1 || has_union(&bare) {
+        return Err("it may have one .., one filter and one $, and no union".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -109,3 +109,57 @@ fn time(seconds: f64) -> Result<Timestamp, Failure> {
     // A cast of a float saturates, and then it is no time.
     Timestamp::from_millisecond((seconds * 1000.0).round() as i64).map_err(|_| Failure::Form)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn leaf() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<f64>().prop_map(|number| json!(number)),
+            any::<i64>().prop_map(|number| json!(number)),
+            prop_oneof![Just("7"), Just("NaN"), Just("-Inf"), Just("success"), Just("")]
+                .prop_map(|text| json!(text)),
+        ]
+    }
+
+    fn anything() -> impl Strategy<Value = Value> {
+        leaf().prop_recursive(4, 32, 4, |inner| {
+            let key = prop_oneof![
+                Just("metric"),
+                Just("value"),
+                Just("values"),
+                Just("result"),
+                Just("resultType")
+            ];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((key, inner), 0..4).prop_map(|pairs| pairs
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(result in anything(), data in anything(), bytes in any::<Vec<u8>>()) {
+            let kinds = ["scalar", "string", "vector", "matrix", "other"];
+            let typed = kinds.map(|kind| json!({"status": "success", "data": {"resultType": kind, "result": result}}));
+            let wild = json!({"status": "success", "data": data});
+            for value in typed.iter().chain([&wild]) {
+                let body = serde_json::to_vec(value).unwrap();
+                for sample in instant(&body, Some("x")).unwrap_or_default() {
+                    prop_assert!(sample.at.is_some() || sample.value.is_err());
+                }
+                let _ = range(&body, Some("x"));
+            }
+            prop_assert!(instant(&bytes, None).is_err());
+        }
+    }
+}

@@ -22,6 +22,10 @@ pub(super) type Forced<'a> = (&'a str, &'a str);
 pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) -> Result<String, String> {
     let mark = unused(text, values);
     let marked = mark_strings(text, values, &mark)?;
+    // Arguments are literal, so what expressions there are is in the text.
+    if nesting::expressions(&marked) > nesting::LARGEST_EXPRESSIONS {
+        return Err("the regular expressions have too large classes and repetitions".to_owned());
+    }
     let mut tree = parse(&marked)?;
     Work { values, mark: &mark, forced }.visit(&mut tree)?;
     if !matches!(tree.value_type(), ValueType::Vector | ValueType::Scalar) {

@@ -195,7 +195,8 @@ fn authorization(auth: &Auth, found: &BTreeMap<Wanted, Secret>) -> Result<Secret
                 return Err("the user name has a colon".to_owned());
             }
             let pair = Zeroizing::new([name.bytes(), b":", password.bytes()].concat());
-            Ok(Secret::new(format!("Basic {}", STANDARD.encode(&*pair)).into_bytes()))
+            let encoded = Zeroizing::new(STANDARD.encode(&*pair));
+            Ok(Secret::new([b"Basic ", encoded.as_bytes()].concat()))
         }
         _ => Err("give exactly one of bearer and basic".to_owned()),
     }

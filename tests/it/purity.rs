@@ -3,6 +3,19 @@
 use std::path::{Path, PathBuf};
 
 const PURE: [&str; 3] = ["src/plan", "src/engine", "src/flags"];
+/// The pure rooms of a folder that talks to the world.
+const PURE_FILES: [&str; 10] = [
+    "src/sources/args.rs",
+    "src/sources/breaker.rs",
+    "src/sources/bucket.rs",
+    "src/sources/http_json.rs",
+    "src/sources/nesting.rs",
+    "src/sources/prepare.rs",
+    "src/sources/prometheus.rs",
+    "src/sources/promql.rs",
+    "src/sources/reduce.rs",
+    "src/sources/request.rs",
+];
 const WORLD: [&str; 9] = [
     "kube::Client",
     "kube::Api",
@@ -19,19 +32,18 @@ const WORLD: [&str; 9] = [
 fn the_core_names_no_client_no_runtime_and_no_clock() {
     let mut found = Vec::new();
     let mut files = 0;
-    for folder in PURE {
-        for file in sources(Path::new(folder)) {
-            if is_test(&file) {
-                continue;
-            }
-            files += 1;
-            let text = std::fs::read_to_string(&file).unwrap();
-            for (i, line) in text.lines().enumerate() {
-                let code = line.split("//").next().unwrap();
-                for word in WORLD {
-                    if code.contains(word) {
-                        found.push(format!("{}:{}: {word}", file.display(), i + 1));
-                    }
+    let folders = PURE.iter().flat_map(|folder| sources(Path::new(folder)));
+    for file in folders.chain(PURE_FILES.iter().map(PathBuf::from)) {
+        if is_test(&file) {
+            continue;
+        }
+        files += 1;
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (i, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            for word in WORLD {
+                if code.contains(word) {
+                    found.push(format!("{}:{}: {word}", file.display(), i + 1));
                 }
             }
         }

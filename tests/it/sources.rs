@@ -38,7 +38,7 @@ fn source(spec: &Value) -> MetricSource {
 
 /// A source on this machine, which the admin allows.
 fn here(url: &str) -> Value {
-    json!({"prometheus": {"url": url}, "allowAddresses": ["127.0.0.0/8", "::1"], "allowedNamespaces": ["*"], "timeout": "1s"})
+    json!({"prometheus": {"url": url}, "allowAddresses": ["127.0.0.0/8", "::1"], "allowedNamespaces": ["*"]})
 }
 
 fn template(spec: Value) -> MetricTemplateSpec {
@@ -71,8 +71,14 @@ fn ready(source: &MetricSource) -> Resolved {
 
 /// The reading of `up` on a server.
 async fn reading_of(reply: Reply) -> (Reading, Hostile) {
+    reading_within("5s", reply).await
+}
+
+async fn reading_within(timeout: &str, reply: Reply) -> (Reading, Hostile) {
     let server = Hostile::always(reply).await;
-    let source = source(&here(&server.url()));
+    let mut spec = here(&server.url());
+    spec["timeout"] = json!(timeout);
+    let source = source(&spec);
     let asked = request(query(&source, json!({"promql": "up"})));
     match Sources::new(Options::default()).measure(&ready(&source), &asked).await {
         Readings::Whole(reading) => (reading, server),
@@ -106,7 +112,6 @@ async fn case_33_a_refused_connection() {
 }
 
 #[rstest]
-#[case::hangs(Reply::Hang, "the source did not answer within 1000 ms")]
 #[case::never_ends_its_head(Reply::Raw(b"HTTP/1.1 200 OK\r\nx: y".to_vec()), "the source does not speak HTTP properly, or broke off")]
 #[case::closes(Reply::Close, "the source does not speak HTTP properly, or broke off")]
 #[case::breaks_off(Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"status\"".to_vec()), "the source does not speak HTTP properly, or broke off")]
@@ -124,23 +129,42 @@ async fn case_33_a_source_that(#[case] reply: Reply, #[case] why: &str) {
 }
 
 #[tokio::test]
-async fn case_33_a_slow_answer_within_the_time_is_an_answer() {
-    let gate = Arc::new(AtomicBool::new(false));
+async fn case_33_a_source_that_hangs() {
+    let (reading, server) = reading_within("300ms", Reply::Hang).await;
+    assert_eq!(reading, error("the source did not answer within 300 ms"));
+    eventually("the connection is closed", async || server.open() == 0).await;
+}
+
+#[tokio::test]
+async fn case_33_a_source_that_drips() {
+    // Within the time it never comes to a mebibyte.
+    let drip = Reply::Drip(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
+        b"1\r\n1\r\n".to_vec(),
+    );
+    let (reading, server) = reading_within("300ms", drip).await;
+    assert_eq!(reading, error("the source did not answer within 300 ms"));
+    eventually("the connection is closed", async || server.open() == 0).await;
+}
+
+#[tokio::test]
+async fn case_33_a_hang_before_it_spoils_no_answer() {
+    let well = Arc::new(AtomicBool::new(false));
     let server = Hostile::start(None, {
-        let gate = Arc::clone(&gate);
-        move |_| if gate.load(Ordering::SeqCst) { Reply::vector(AT, &[("{}", "7")]) } else { Reply::Hang }
+        let well = Arc::clone(&well);
+        move |asked| if well.load(Ordering::SeqCst) { Reply::now(asked, "7") } else { Reply::Hang }
     })
     .await;
-    let source = source(&here(&server.url()));
+    let mut spec = here(&server.url());
+    spec["timeout"] = json!("1s");
+    let source = source(&spec);
     let sources = Sources::new(Options::default());
     let asked = request(query(&source, json!({"promql": "up"})));
     let late = Request { at: at() + SignedDuration::from_secs(30), ..asked.clone() };
     let hung = sources.measure(&ready(&source), &asked).await;
     assert_eq!(hung, Readings::Whole(error("the source did not answer within 1000 ms")));
-    gate.store(true, Ordering::SeqCst);
-    let well = sources.measure(&ready(&source), &late).await;
-    assert_eq!(well, Readings::Whole(value(7.0)), "and a hang before it is no matter");
-    eventually("the hung connection is closed", async || server.open() == 0).await;
+    well.store(true, Ordering::SeqCst);
+    assert_eq!(sources.measure(&ready(&source), &late).await, Readings::Whole(value(7.0)));
 }
 
 #[rstest]

@@ -18,6 +18,8 @@ pub enum Reply {
     Raw(Vec<u8>),
     /// These bytes, then the others again and again until the client goes away.
     Endless(Vec<u8>, Vec<u8>),
+    /// These bytes, then the others every now and then until the client goes away.
+    Drip(Vec<u8>, Vec<u8>),
     /// Nothing, for as long as the client waits.
     Hang,
     /// The end of the connection, without a word.
@@ -186,6 +188,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             while stream.write_all(&next).await.is_ok() {
                 sent.fetch_add(next.len(), Ordering::SeqCst);
                 next.clone_from(&again);
+            }
+        }
+        Reply::Drip(head, again) => {
+            let mut next = head;
+            while stream.write_all(&next).await.is_ok() {
+                next.clone_from(&again);
+                super::pause(20).await;
             }
         }
         // The client is the one to close.
