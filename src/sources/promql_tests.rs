@@ -79,6 +79,10 @@ fn what_is_refused(#[case] query: &str, #[case] says: &str) {
 #[case("topk({{i}}, up) > {{d}}", r#"topk((-5), up{namespace="maya"}) > 0.95"#)]
 #[case("rate(up[{{t}}] offset {{t}})", r#"rate(up{namespace="maya"}[1h30m] offset 1h30m)"#)]
 #[case("{'{{s}}'}", r#"{__name__="a\"b.c",namespace="maya"}"#)]
+#[case(
+    "histogram_quantile({{d}}, sum by (le) (rate(took_bucket{s='{{s}}'}[{{t}}]))) * 1000",
+    r#"histogram_quantile(0.95, sum by (le) (rate(took_bucket{namespace="maya",s="a\"b.c"}[1h30m]))) * 1000"#
+)]
 #[case("up - {{i}}", r#"up{namespace="maya"} - (-5)"#)]
 #[case("up # \"\n > {{d}}", r#"up{namespace="maya"} > 0.95"#)]
 fn where_arguments_may_stand(#[case] query: &str, #[case] expected: &str) {
