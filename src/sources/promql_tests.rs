@@ -79,6 +79,10 @@ fn what_is_refused(#[case] query: &str, #[case] says: &str) {
 #[case("topk({{i}}, up) > {{d}}", r#"topk((-5), up{namespace="maya"}) > 0.95"#)]
 #[case("rate(up[{{t}}] offset {{t}})", r#"rate(up{namespace="maya"}[1h30m] offset 1h30m)"#)]
 #[case("{'{{s}}'}", r#"{__name__="a\"b.c",namespace="maya"}"#)]
+#[case(
+    "histogram_quantile({{d}}, sum by (le) (rate(took_bucket{s='{{s}}'}[{{t}}]))) * 1000",
+    r#"histogram_quantile(0.95, sum by (le) (rate(took_bucket{namespace="maya",s="a\"b.c"}[1h30m]))) * 1000"#
+)]
 #[case("up - {{i}}", r#"up{namespace="maya"} - (-5)"#)]
 #[case("up # \"\n > {{d}}", r#"up{namespace="maya"} > 0.95"#)]
 fn where_arguments_may_stand(#[case] query: &str, #[case] expected: &str) {
@@ -241,7 +245,7 @@ fn the_longest_text_is_256_characters_whatever_they_are() {
 #[rstest]
 #[case(r#"up{x=~"\\w{1000}"}"#)]
 #[case(r#"up{x=~"(\\w{100}){100}"}"#)]
-#[case(r#"up{x=~`(a{2,100}){3}`}"#)]
+#[case(r#"up{x=~`(a{2,100}){4}`}"#)]
 #[case(r#"up{x=~`a{1,}`, y=~`a{300,}`}"#)]
 fn a_regular_expression_that_takes_long_to_read_is_refused_unread(#[case] query: &str) {
     assert!(with(query, &[]).unwrap_err().contains("too large"));
