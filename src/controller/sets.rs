@@ -12,7 +12,7 @@ use super::index::SetId;
 use super::persist::put_status;
 use super::writer::{self, FileReport};
 use crate::api::conditions::{Condition, Want, merge, types};
-use crate::api::{CohortSetStatus, FlagSetStatus, Reason};
+use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
 use crate::error::{Fault, call};
 use crate::plan::{self, Audience, FieldError};
 
@@ -62,7 +62,8 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let mut errors = Vec::new();
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
-    let status = describe(ctx, &id, &prior, &report, &errors, generation);
+    let mut status = describe(ctx, &prior, &report, &errors, generation);
+    add_stale_mounts(ctx, &id, &set, &prior, &mut status);
     if status == prior {
         return Ok(());
     }
@@ -75,7 +76,6 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
 
 fn describe(
     ctx: &Context,
-    id: &SetId,
     prior: &FlagSetStatus,
     report: &FileReport,
     errors: &[FieldError],
@@ -96,31 +96,33 @@ fn describe(
         flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
         orphan_keys: (!keys.is_empty()).then(|| keys.join(",")),
         orphans: report.orphans.clone(),
-        conditions: with_stale_mounts(ctx, id, prior, conditions(ctx, &prior.conditions, want, generation)),
+        conditions: conditions(ctx, &prior.conditions, want, generation),
     }
 }
 
 /// Adds what was seen of pods that no update reaches; what was said before stands until somebody has looked again.
-fn with_stale_mounts(
+fn add_stale_mounts(
     ctx: &Context,
     id: &SetId,
+    set: &FlagSet,
     prior: &FlagSetStatus,
-    mut conditions: Vec<Condition>,
-) -> Vec<Condition> {
+    status: &mut FlagSetStatus,
+) {
     let type_ = types::STALE_MOUNTS;
-    match ctx.nudger.stale_mounts(id) {
+    let maps: Vec<String> =
+        writer::outputs(id, Some(set)).into_iter().map(|output| output.config_map).collect();
+    match ctx.nudger.stale_mounts(id, &maps) {
         Some(message) if message.is_empty() => {}
         Some(message) => {
             let want = Want { type_, status: true, reason: Reason::SubPathMount.as_str(), message };
-            let generation =
-                conditions.first().and_then(|condition| condition.observed_generation).unwrap_or(0);
-            conditions.extend(merge(&prior.conditions, &[want], generation, ctx.clock.now()));
+            let (generation, now) = (status.observed_generation, ctx.clock.now());
+            status.conditions.extend(merge(&prior.conditions, &[want], generation, now));
         }
         None => {
-            conditions.extend(prior.conditions.iter().filter(|condition| condition.type_ == type_).cloned());
+            let kept = prior.conditions.iter().filter(|condition| condition.type_ == type_);
+            status.conditions.extend(kept.cloned());
         }
     }
-    conditions
 }
 
 fn validity(errors: &[FieldError]) -> Result<(Reason, String), (Reason, String)> {

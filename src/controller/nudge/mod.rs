@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::Resource;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
@@ -20,17 +20,16 @@ use crate::clock;
 
 mod mounts;
 mod pace;
+mod pods;
 mod touch;
 
-use mounts::Mounts;
 use pace::Pace;
+use pods::{Lists, Reader};
 
 /// Least time between two looks at the pods of a file where nothing is urgent: a `subPath` is no emergency.
 const REST: Duration = Duration::from_secs(30);
 /// When the pods are annotated again: a kubelet may have heard of the annotation before it heard of the ConfigMap.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Lists of pods under way at once.
-const LISTS: usize = 2;
 /// How many workloads a message names.
 const NAMED: usize = 5;
 
@@ -52,7 +51,7 @@ pub struct Nudger {
     enabled: bool,
     places: Mutex<HashMap<ObjectKey, Arc<Place>>>,
     pace: Mutex<Pace>,
-    lists: Semaphore,
+    lists: Lists,
     /// Namespaces whose pods are known to be out of reach: said once.
     forbidden: Mutex<HashSet<String>>,
     stale: Mutex<HashMap<SetId, BTreeMap<String, BTreeSet<String>>>>,
@@ -61,17 +60,9 @@ pub struct Nudger {
 /// What waits for one ConfigMap.
 #[derive(Default)]
 struct Place {
-    held: Mutex<Option<Held>>,
+    /// The newest file, and when it was told of.
+    held: Mutex<Option<(Held, Instant)>>,
     changed: Notify,
-}
-
-/// A pod that mounts a file.
-struct Reader {
-    name: String,
-    workload: String,
-    mounts: Mounts,
-    /// What the annotation says now.
-    annotation: Option<String>,
 }
 
 impl Nudger {
@@ -81,20 +72,21 @@ impl Nudger {
             enabled,
             places: Mutex::default(),
             pace: Mutex::default(),
-            lists: Semaphore::new(LISTS),
+            lists: Lists::default(),
             forbidden: Mutex::default(),
             stale: Mutex::default(),
         }
     }
 
-    /// What to tell people of pods that mount a file of the set by `subPath`, empty where none does; `None` while
-    /// nobody has looked.
-    pub fn stale_mounts(&self, set: &SetId) -> Option<String> {
+    /// What to tell people of pods that mount one of these ConfigMaps of the set by `subPath`, empty where none does;
+    /// `None` while nobody has looked.
+    pub fn stale_mounts(&self, set: &SetId, config_maps: &[String]) -> Option<String> {
         if !self.enabled {
             return Some(String::new());
         }
         let stale = lock(&self.stale);
-        Some(stale.get(set)?.iter().filter_map(|(map, who)| message(map, who)).collect::<Vec<_>>().join("; "))
+        let seen = stale.get(set)?.iter().filter(|(map, _)| config_maps.contains(map));
+        Some(seen.filter_map(|(map, who)| message(map, who)).collect::<Vec<_>>().join("; "))
     }
 
     /// Says of a namespace that its pods are out of reach; whether that is news.
@@ -107,18 +99,18 @@ impl Place {
     /// Takes in a newer file; what was urgent and is not done stays urgent.
     fn put(&self, mut held: Held) {
         let mut waiting = lock(&self.held);
-        held.urgent |= waiting.as_ref().is_some_and(|before| before.urgent);
-        *waiting = Some(held);
+        held.urgent |= waiting.as_ref().is_some_and(|(before, _)| before.urgent);
+        *waiting = Some((held, clock::monotonic()));
         drop(waiting);
         self.changed.notify_one();
     }
 
-    fn take(&self) -> Option<Held> {
+    fn take(&self) -> Option<(Held, Instant)> {
         lock(&self.held).take()
     }
 
     fn is_urgent(&self) -> bool {
-        lock(&self.held).as_ref().is_some_and(|held| held.urgent)
+        lock(&self.held).as_ref().is_some_and(|(held, _)| held.urgent)
     }
 
     async fn wanted(&self) {
@@ -171,8 +163,12 @@ async fn serve(ctx: &Context, set: &SetId, place: &Place) {
     loop {
         place.wanted().await;
         place.rest(rested).await;
-        let Some(held) = place.take() else { continue };
-        let readers = touch::readers(ctx, set, &held).await;
+        if let Some(listed) = ctx.nudger.lists.rested(&set.namespace) {
+            place.rest(listed).await;
+        }
+        let Some((held, told)) = place.take() else { continue };
+        // What began to run after the file was written has it.
+        let readers = pods::readers(ctx, &set.namespace, told, held.urgent).await;
         rested = clock::monotonic() + REST;
         let Some(readers) = readers else { continue };
         note(ctx, set, &held, &readers).await;
@@ -192,7 +188,7 @@ async fn serve(ctx: &Context, set: &SetId, place: &Place) {
 async fn note(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader]) {
     let who: BTreeSet<String> = readers
         .iter()
-        .filter(|reader| reader.mounts.sub_path)
+        .filter(|reader| reader.how(held).sub_path)
         .map(|reader| reader.workload.clone())
         .collect();
     let message = message(&held.config_map, &who);
@@ -248,10 +244,11 @@ mod tests {
         let place = Place::default();
         place.put(held("1", true));
         place.put(held("2", false));
-        assert_eq!(place.take(), Some(held("2", true)));
+        let take = || place.take().map(|(held, _)| held);
+        assert_eq!(take(), Some(held("2", true)));
         place.put(held("3", false));
-        assert_eq!(place.take(), Some(held("3", false)));
-        assert_eq!(place.take(), None);
+        assert_eq!(take(), Some(held("3", false)));
+        assert_eq!(take(), None);
     }
 
     #[tokio::test(start_paused = true)]

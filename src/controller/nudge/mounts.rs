@@ -3,38 +3,64 @@
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume, VolumeMount};
 use kube::ResourceExt;
 
+/// One mount of a ConfigMap in a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    config_map: String,
+    /// The chosen keys with their paths; every key under its own name where there are none.
+    items: Vec<KeyToPath>,
+    sub_path: Option<String>,
+}
+
 /// How the containers of a pod mount a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mounts {
+pub struct How {
     /// At least one mounts the folder with the file in it.
     pub folder: bool,
     /// At least one mounts the file by `subPath`: it keeps what it was started with.
     pub sub_path: bool,
 }
 
-/// How a pod mounts the file `key` of a ConfigMap of its namespace.
-pub fn mounts(pod: &Pod, config_map: &str, key: &str) -> Mounts {
-    let Some(spec) = &pod.spec else { return Mounts::default() };
-    let mut found = Mounts::default();
-    for volume in spec.volumes.iter().flatten() {
-        let paths = paths(volume, config_map, key);
-        if paths.is_empty() {
-            continue;
-        }
-        let containers = spec.containers.iter().map(|c| &c.volume_mounts);
-        let inits = spec.init_containers.iter().flatten().map(|c| &c.volume_mounts);
-        let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
-        for mount in containers.chain(inits).chain(ephemeral).flatten().flatten() {
-            if mount.name != volume.name {
-                continue;
-            }
-            match sub_path(mount) {
-                None => found.folder = true,
-                Some(sub_path) => found.sub_path |= paths.iter().any(|path| leads_to(sub_path, path)),
-            }
+/// Every mount of a ConfigMap in a pod.
+pub fn mounts(pod: &Pod) -> Vec<Mount> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let containers = spec.containers.iter().map(|c| &c.volume_mounts);
+    let inits = spec.init_containers.iter().flatten().map(|c| &c.volume_mounts);
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
+    let mut found = Vec::new();
+    for mount in containers.chain(inits).chain(ephemeral).flatten().flatten() {
+        for volume in spec.volumes.iter().flatten().filter(|volume| volume.name == mount.name) {
+            found.extend(sources(volume).map(|(config_map, items)| Mount {
+                config_map: config_map.to_owned(),
+                items: items.to_vec(),
+                sub_path: sub_path(mount).map(str::to_owned),
+            }));
         }
     }
     found
+}
+
+/// How the file `key` of a ConfigMap is mounted.
+pub fn how(mounts: &[Mount], config_map: &str, key: &str) -> How {
+    let mut how = How::default();
+    for mount in mounts.iter().filter(|mount| mount.config_map == config_map) {
+        let paths = mount.paths(key);
+        match &mount.sub_path {
+            None => how.folder |= !paths.is_empty(),
+            Some(sub_path) => how.sub_path |= paths.iter().any(|path| leads_to(sub_path, path)),
+        }
+    }
+    how
+}
+
+impl Mount {
+    /// Where the volume has the file, as paths inside of it.
+    fn paths<'a>(&'a self, key: &'a str) -> Vec<&'a str> {
+        if self.items.is_empty() {
+            return vec![key];
+        }
+        self.items.iter().filter(|item| item.key == key).map(|item| item.path.as_str()).collect()
+    }
 }
 
 /// Whether a pod runs somewhere, or is about to: only then does a kubelet look at its annotations.
@@ -55,25 +81,16 @@ pub fn workload(pod: &Pod) -> String {
     }
 }
 
-/// Where a volume has the file, as paths inside of it.
-fn paths(volume: &Volume, config_map: &str, key: &str) -> Vec<String> {
+/// The ConfigMaps in a volume, with the keys that were chosen.
+fn sources(volume: &Volume) -> impl Iterator<Item = (&str, &[KeyToPath])> {
     let direct = volume.config_map.iter().map(|source| (source.name.as_str(), source.items.as_deref()));
-    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-    let projected = projected
+    let projected = volume
+        .projected
+        .iter()
+        .flat_map(|projected| projected.sources.iter().flatten())
         .filter_map(|source| source.config_map.as_ref())
         .map(|source| (source.name.as_str(), source.items.as_deref()));
-    direct
-        .chain(projected)
-        .filter(|(name, _)| *name == config_map)
-        .flat_map(|(_, items)| match items {
-            None | Some([]) => vec![key.to_owned()],
-            Some(items) => chosen(items, key),
-        })
-        .collect()
-}
-
-fn chosen(items: &[KeyToPath], key: &str) -> Vec<String> {
-    items.iter().filter(|item| item.key == key).map(|item| item.path.clone()).collect()
+    direct.chain(projected).map(|(name, items)| (name, items.unwrap_or_default()))
 }
 
 fn sub_path(mount: &VolumeMount) -> Option<&str> {
@@ -96,10 +113,10 @@ mod tests {
 
     use super::*;
 
-    const NONE: Mounts = Mounts { folder: false, sub_path: false };
-    const FOLDER: Mounts = Mounts { folder: true, sub_path: false };
-    const SUB_PATH: Mounts = Mounts { folder: false, sub_path: true };
-    const BOTH: Mounts = Mounts { folder: true, sub_path: true };
+    const NONE: How = How { folder: false, sub_path: false };
+    const FOLDER: How = How { folder: true, sub_path: false };
+    const SUB_PATH: How = How { folder: false, sub_path: true };
+    const BOTH: How = How { folder: true, sub_path: true };
 
     /// A pod of these volumes and containers.
     fn pod(spec: &str) -> Pod {
@@ -173,8 +190,8 @@ mod tests {
         FOLDER
     )]
     #[case::no_volumes("{containers: [{name: c}]}", NONE)]
-    fn mounts_are_told_apart(#[case] spec: &str, #[case] expected: Mounts) {
-        assert_eq!(mounts(&pod(spec), "app", "flags.json"), expected);
+    fn mounts_are_told_apart(#[case] spec: &str, #[case] expected: How) {
+        assert_eq!(how(&mounts(&pod(spec)), "app", "flags.json"), expected);
     }
 
     #[rstest]

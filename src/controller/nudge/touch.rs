@@ -1,30 +1,26 @@
-//! Listing the pods that read a file, and annotating them.
+//! Annotating the pods that read a file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{Held, Mounts, Reader, lock, mounts};
+use super::pods::Reader;
+use super::{Held, lock};
 use crate::clock;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::error::{Fault, call, chain};
 
 /// What is written on pods: digest of the file that they should have, and which time it is said.
-const FLAGS_REVISION: &str = "sluice.dev/flags-revision";
+pub(super) const FLAGS_REVISION: &str = "sluice.dev/flags-revision";
 /// How much of the digest.
 const DIGITS: usize = 12;
-/// Pods a page.
-const PAGE: u32 = 500;
 /// Annotations under way at once for one file.
 const AT_ONCE: usize = 8;
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// Which time pods are annotated for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,61 +43,13 @@ impl Time {
     }
 }
 
-/// The pods that mount a file in any way; `None` when they cannot be known. An urgent list is tried until it works.
-pub(super) async fn readers(ctx: &Context, set: &SetId, held: &Held) -> Option<Vec<Reader>> {
-    let mut wait = FIRST_RETRY;
-    loop {
-        let fault = match list(ctx, set, held).await {
-            Ok(readers) => return Some(readers),
-            Err(fault) => fault,
-        };
-        if let Fault::Forbidden(_) = fault {
-            forbidden(ctx, set, "listed", &fault);
-            return None;
-        }
-        let namespace = &set.namespace;
-        tracing::warn!(%namespace, urgent = held.urgent, fault = chain(&fault), "pods could not be listed");
-        if !held.urgent {
-            return None;
-        }
-        clock::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_RETRY);
-    }
-}
-
-async fn list(ctx: &Context, set: &SetId, held: &Held) -> Result<Vec<Reader>, Fault> {
-    // Only the nudger's end closes it.
-    let _permit = ctx.nudger.lists.acquire().await;
-    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &set.namespace);
-    let mut readers = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = call(api.list(&params)).await?;
-        readers.extend(page.items.iter().filter_map(|pod| reader(pod, held)));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(readers),
-        }
-    }
-}
-
-fn reader(pod: &Pod, held: &Held) -> Option<Reader> {
-    let mounts = mounts::mounts(pod, &held.config_map, &held.key);
-    (mounts != Mounts::default() && mounts::is_running(pod)).then(|| Reader {
-        name: pod.name_any(),
-        workload: mounts::workload(pod),
-        mounts,
-        annotation: pod.annotations().get(FLAGS_REVISION).cloned(),
-    })
-}
-
 /// Annotates the pods that mount the folder and have not been annotated for this file before.
 pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader], time: Time) {
     let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &set.namespace);
     let value = time.annotation(&held.sha256);
     let patch = Patch::Merge(json!({"metadata": {"annotations": {FLAGS_REVISION: value}}}));
     let due =
-        |reader: &&Reader| reader.mounts.folder && time.is_due(&held.sha256, reader.annotation.as_deref());
+        |reader: &&Reader| reader.how(held).folder && time.is_due(&held.sha256, reader.annotation.as_deref());
     let forbids = AtomicBool::new(false);
     let (api, patch, forbids) = (&api, &patch, &forbids);
     futures::stream::iter(readers.iter().filter(due))
@@ -119,7 +67,7 @@ pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &
                     ctx.metrics.nudged(false);
                     if let Fault::Forbidden(_) = fault {
                         forbids.store(true, Ordering::Relaxed);
-                        forbidden(ctx, set, "annotated", &fault);
+                        forbidden(ctx, &set.namespace, "annotated", &fault);
                     } else {
                         let (namespace, pod, fault) = (&set.namespace, &reader.name, chain(&fault));
                         tracing::warn!(%namespace, %pod, fault, "a pod could not be annotated");
@@ -130,12 +78,12 @@ pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &
         .await;
 }
 
-fn forbidden(ctx: &Context, set: &SetId, what: &str, fault: &Fault) {
-    if ctx.nudger.is_newly_forbidden(&set.namespace) {
-        let (namespace, fault) = (&set.namespace, chain(fault));
+/// Says once that the pods of a namespace are out of reach.
+pub(super) fn forbidden(ctx: &Context, namespace: &str, what: &str, fault: &Fault) {
+    if ctx.nudger.is_newly_forbidden(namespace) {
         tracing::warn!(
             %namespace,
-            fault,
+            fault = chain(fault),
             "pods may not be {what}: they get their files when the kubelet looks by itself"
         );
     }

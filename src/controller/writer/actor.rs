@@ -11,7 +11,6 @@ use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
 use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
-use crate::controller::nudge;
 use crate::controller::queue::Lane;
 use crate::error::chain;
 
@@ -50,10 +49,6 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             last_write = Some(clock::monotonic());
         }
         feature_flag::watch(&ctx);
-        // What one output holds is on its way, whatever another one waits for.
-        for held in std::mem::take(&mut flushed.held) {
-            nudge::tell(&ctx, &set, held);
-        }
         match flushed.fault.take() {
             None => {
                 // A stranger's object that goes and a permission or a kind that comes are in no watch.

@@ -17,7 +17,7 @@ use crate::error::{Fault, call};
 use crate::flags::LiveFlag;
 
 /// The outputs of a set.
-pub(super) fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
+pub fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
     flag_set.and_then(|set| set.spec.outputs.clone()).unwrap_or_else(|| vec![Output::default_for(&set.name)])
 }
 

@@ -10,9 +10,9 @@ use super::{Ack, FileReport, Offer, OfferKind, feature_flag, rebuild};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::Context;
+use crate::controller::context::Shared;
 use crate::controller::index::SetId;
-use crate::controller::nudge::Held;
+use crate::controller::nudge::{self, Held};
 use crate::error::{Fault, chain};
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
 use crate::flags::{self};
@@ -29,8 +29,6 @@ pub(super) struct Flushed {
     pub acks: BTreeMap<ObjectKey, (String, Ack)>,
     /// Rollouts whose cache lags behind the file.
     pub outdated: Vec<ObjectKey>,
-    /// Files that outputs are now known to hold.
-    pub held: Vec<Held>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
     /// Whether the cluster has no such kind of output.
@@ -42,7 +40,7 @@ pub(super) struct Flushed {
 }
 
 /// Brings every output of a set up to date. One that fails keeps none of the others waiting.
-pub(super) async fn flush(ctx: &Context, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
     let key = (set.namespace.clone(), set.name.clone());
     let flag_set = if set.shared { ctx.flag_sets.readable(&key) } else { None };
     if set.shared && flag_set.is_none() {
@@ -71,7 +69,7 @@ pub(super) async fn flush(ctx: &Context, set: &SetId, offers: &BTreeMap<ObjectKe
 
 /// Begins anew where somebody else wrote meanwhile, and tells what only people can put right from what may work soon.
 async fn flush_repeatedly(
-    ctx: &Context,
+    ctx: &Shared,
     set: &SetId,
     flag_set: Option<&FlagSet>,
     target: &Target,
@@ -104,7 +102,6 @@ impl Flushed {
         self.wrote |= other.wrote;
         self.refused |= other.refused;
         self.outdated.extend(other.outdated);
-        self.held.extend(other.held);
         self.report = match (self.report.take(), other.report) {
             // What is wrong with any output is wrong with the set.
             (Some(mut report), Some(other)) => {
@@ -133,7 +130,7 @@ impl Flushed {
 }
 
 async fn flush_output(
-    ctx: &Context,
+    ctx: &Shared,
     set: &SetId,
     flag_set: Option<&FlagSet>,
     target: &Target,
@@ -197,12 +194,14 @@ async fn flush_output(
     answer(&asking, &merged, &mut flushed);
     let report = report(&merged);
     if let Target::ConfigMap(output) = target {
-        flushed.held.push(Held {
+        // What one output holds is on its way, whatever becomes of the others.
+        let held = Held {
             config_map: output.config_map.clone(),
             key: output.key.clone(),
             sha256: report.sha256.clone(),
             urgent: asking.iter().any(|(key, offer)| offer.urgent && is_done(&flushed, key)),
-        });
+        };
+        nudge::tell(ctx, set, held);
     }
     flushed.report = Some(report);
     ctx.hub.keep_last_good(memory_key, &merged.text);

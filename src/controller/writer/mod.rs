@@ -25,7 +25,7 @@ mod found;
 mod rebuild;
 mod target;
 
-pub use config_map::live_flag;
+pub use config_map::{live_flag, outputs};
 
 /// What a rollout wants the file to hold: always something that its status already says.
 #[derive(Clone)]
