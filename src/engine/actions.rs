@@ -9,7 +9,7 @@ use super::watch::{Watch, forget_pausing_levels};
 use super::{Facts, Metrics, Run, record};
 use crate::api::rolloutaction::{Action, Answer, RetryFrom, RolloutActionSpec};
 use crate::api::status::{ActionRecord, ApprovalStatus, FeatureRolloutStatus, Pause, PauseCause};
-use crate::api::{Reason, RollbackMode};
+use crate::api::{Reason, RollbackMode, Verdict};
 use crate::plan::{Approval, Guard, Plan};
 
 /// How long an action that raises may wait to be read.
@@ -93,7 +93,7 @@ pub enum Ground<'a> {
     Guard(&'a Guard, &'a str),
 }
 
-type Verdict = Result<(FeatureRolloutStatus, String), String>;
+type Judgement = Result<(FeatureRolloutStatus, String), String>;
 
 /// Judges an action, and carries it out if it may be: once for each UID, whatever is asked again.
 pub fn act(
@@ -140,8 +140,11 @@ pub fn answered(status: &mut FeatureRolloutStatus, uid: &str) {
 fn remember(status: &mut FeatureRolloutStatus, uid: &str, until: Timestamp, message: &str, now: Timestamp) {
     // Past its expiry an action cannot be taken for a new one.
     status.actions.retain(|known| known.until.timestamp() > now);
-    let excess = (status.actions.len() + 1).saturating_sub(MOST_RECORDS);
-    status.actions.drain(..excess);
+    while status.actions.len() >= MOST_RECORDS {
+        // One whose answer is known to be given will not be read as new.
+        let oldest = status.actions.iter().position(|known| known.message.is_none()).unwrap_or(0);
+        status.actions.remove(oldest);
+    }
     status.actions.push(ActionRecord {
         uid: uid.to_owned(),
         until: until.into(),
@@ -167,7 +170,7 @@ fn judge(
     request: &Request<'_>,
     raising: bool,
     now: Timestamp,
-) -> Verdict {
+) -> Judgement {
     let spec = request.spec;
     if let Some(uid) = spec.rollout_ref.uid.as_deref().filter(|uid| *uid != request.rollout_uid) {
         return Err(format!("it is for the rollout with UID {uid}, which is not this one"));
@@ -187,6 +190,7 @@ fn judge(
         );
     }
     match ground {
+        Ground::Plan(_, facts) if raising && facts.deleting => Err("the rollout is being deleted".to_owned()),
         Ground::Plan(plan, facts) => {
             let mut run = Run::new(plan, status.clone(), facts, now);
             run.relocate();
@@ -204,7 +208,7 @@ fn lower(
     mut status: FeatureRolloutStatus,
     request: &Request<'_>,
     now: Timestamp,
-) -> Verdict {
+) -> Judgement {
     let spec = request.spec;
     let cause = request.cause();
     let message = match spec.action {
@@ -303,7 +307,7 @@ fn set_percent(
 }
 
 impl Run<'_> {
-    fn carry_out(mut self, request: &Request<'_>) -> Verdict {
+    fn carry_out(mut self, request: &Request<'_>) -> Judgement {
         let spec = request.spec;
         let cause = request.cause();
         self.overrides = spec.overrides.clone().unwrap_or_default();
@@ -352,22 +356,29 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn resume(mut self, cause: &Cause) -> Verdict {
+    fn resume(mut self, cause: &Cause) -> Judgement {
         let from_git = |cause| matches!(cause, PauseCause::Suspended | PauseCause::Emergency);
         if let Some(rollback) = &self.status.rollback {
             let at = second(rollback.at.timestamp());
             return Err(format!("it was rolled back at {at}: retry, do not resume"));
         }
-        if self.status.pauses.iter().all(|pause| from_git(pause.cause)) {
+        // While the position is lost there is nothing to go on from.
+        let lost = self.status.position.is_some() && self.at.is_none();
+        let stays = |cause| from_git(cause) || (lost && cause == PauseCause::PositionLost);
+        if self.status.pauses.iter().all(|pause| stays(pause.cause)) {
             return Err(match self.status.pauses.first() {
-                Some(pause) => format!("only git ends this pause: {}", pause.message),
+                Some(pause) if from_git(pause.cause) => {
+                    format!("only git ends this pause: {}", pause.message)
+                }
+                Some(pause) => pause.message.clone(),
                 None => "it is not paused".to_owned(),
             });
         }
-        self.status.pauses.retain(|pause| from_git(pause.cause));
+        self.status.pauses.retain(|pause| stays(pause.cause));
         forget_pausing_levels(&self.plan.guard, &mut self.status);
         for trigger in &mut self.status.triggers {
-            trigger.missing_acted = false;
+            // A policy for missing data has acted once until data is there again.
+            trigger.missing_acted &= matches!(trigger.verdict, Verdict::NoData | Verdict::ProviderError);
         }
         self.status.metrics_from = Some(self.now.into());
         let message = format!("resumed: {}", cause.message);
@@ -376,7 +387,7 @@ impl Run<'_> {
         Ok((self.status, format!("resumed{}", left.unwrap_or_default())))
     }
 
-    fn approve(mut self, request: &Request<'_>, cause: &Cause) -> Verdict {
+    fn approve(mut self, request: &Request<'_>, cause: &Cause) -> Judgement {
         let approve = request.spec.approve.clone().unwrap_or_default();
         let name = format!("{}/{}", approve.phase, approve.step);
         let step =
@@ -400,7 +411,7 @@ impl Run<'_> {
         Ok((self.status, format!("approved {name}")))
     }
 
-    fn retry(mut self, request: &Request<'_>, cause: &Cause) -> Verdict {
+    fn retry(mut self, request: &Request<'_>, cause: &Cause) -> Judgement {
         if !wants_retry(&self.status) {
             return Err(
                 "there is nothing to retry: no rollback is in force, and no recovery pause".to_owned()

@@ -1,6 +1,6 @@
 //! Going forward: what the door lets through at this instant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
@@ -45,7 +45,7 @@ impl<'a> Run<'a> {
     fn pass_all(&mut self) {
         let audience = self.pass_audience();
         let edits = self.pass_restores().or(audience);
-        let raised = self.pass_pending();
+        let raised = self.pass_pending(|_| true);
         if !raised.is_empty() {
             self.record(Reason::CohortRaised, "schedule", format!("raised {}", raised.join(", ")));
         }
@@ -104,10 +104,10 @@ impl<'a> Run<'a> {
         None
     }
 
-    /// Applies the pending raises that are due and pass; returns them in words.
+    /// Applies the pending raises of these cohorts that are due and pass; returns them in words.
     ///
     /// All are judged before any comes: what one exposes must not shut the door for its neighbour.
-    fn pass_pending(&mut self) -> Vec<String> {
+    fn pass_pending(&mut self, concerns: impl Fn(&str) -> bool) -> Vec<String> {
         let passing: Vec<(usize, Pending)> = self
             .status
             .cohorts
@@ -115,7 +115,9 @@ impl<'a> Run<'a> {
             .enumerate()
             .filter_map(|(i, cohort)| Some((i, cohort.pending.clone()?, cohort.name.as_str())))
             .filter(|(_, pending, name)| {
-                pending.due.timestamp() <= self.now && self.door(raise_of(pending, name)).is_none()
+                concerns(name)
+                    && pending.due.timestamp() <= self.now
+                    && self.door(raise_of(pending, name)).is_none()
             })
             .map(|(i, pending, _)| (i, pending))
             .collect();
@@ -260,6 +262,7 @@ impl<'a> Run<'a> {
             let exposure = Exposure { at: self.now.into(), delay_from: self.now.into() };
             self.status.first_exposure.get_or_insert(exposure);
         }
+        let named: BTreeSet<String> = asks.keys().cloned().collect();
         for (name, (ask, by)) in asks {
             self.ask(&name, ask, by);
         }
@@ -268,7 +271,8 @@ impl<'a> Run<'a> {
         self.status.completed_at = None;
         self.status.retry = None;
         self.status.considered = None;
-        self.pass_pending();
+        // What an action overrides, it overrides for its own step only.
+        self.pass_pending(|name| named.contains(name));
         let message = self.entry_message(first, last, step, &before);
         let recorded = why.map_or(message.clone(), |why| format!("{message}; {why}"));
         self.record(reason, who, super::report::short(&recorded));

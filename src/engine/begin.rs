@@ -182,7 +182,10 @@ pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
     }
     let now = MicroTime::from(now);
     for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
-        cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.served));
+        // A cohort on its way down a ladder has nothing to come back to.
+        if cohort.descent.take().is_none() {
+            cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.served));
+        }
         cohort.served = Percent::ZERO;
     }
     let message = "the FlagSet's emergency takes every cohort to control";

@@ -11,7 +11,8 @@ use crate::api::Verdict;
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
 use crate::api::trigger::{LevelAction, MissingPolicy};
-use crate::plan::guard::Trigger;
+use crate::api::verdict::TriggerStatus;
+use crate::plan::guard::{Bound, Level, Trigger};
 use crate::plan::time_gate::Closed;
 use crate::plan::{Approval, Step, TimeGate};
 
@@ -151,6 +152,10 @@ impl Run<'_> {
             Some(Reading::Error(_)) => Verdict::ProviderError,
             Some(Reading::NoData(_)) | None => Verdict::NoData,
         };
+        if let Some(bound) = self.breach_without_end(trigger, cohort) {
+            let message = format!("{}{about} was {bound} when it was last measured", trigger.name);
+            return Some(refusal(Check::Triggers, message, None));
+        }
         let policy =
             if verdict == Verdict::ProviderError { trigger.on_provider_error } else { trigger.on_no_data };
         let counts =
@@ -159,6 +164,19 @@ impl Run<'_> {
             let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
             refusal(Check::Triggers, message, None)
         })
+    }
+
+    /// The bound of a level that pauses or rolls back and was in breach when there was data last: only a pass, a resume
+    /// or a retry ends a breach, not the loss of its data.
+    fn breach_without_end<'t>(&self, trigger: &'t Trigger, cohort: Option<&str>) -> Option<&'t Bound> {
+        let cohort = cohort.unwrap_or_default();
+        let known = |known: &&TriggerStatus| known.name == trigger.name && known.cohort == cohort;
+        let known = self.status.triggers.iter().find(known)?;
+        let in_breach = |level: &Level| {
+            known.levels.iter().any(|state| state.rule == level.rule && state.breach.is_some())
+        };
+        let stopping = |level: &&Level| level.action > LevelAction::Notify && in_breach(level);
+        trigger.levels.iter().find(stopping).map(|level| &level.bound)
     }
 
     /// Earliest entry of the next step, and the check that sets it.
@@ -171,7 +189,10 @@ impl Run<'_> {
             }
             _ => {
                 let seen = self.status.first_seen.map_or(self.now, |seen| seen.timestamp());
-                (Check::Start, self.plan.start_at.unwrap_or(seen))
+                let start = self.plan.start_at.unwrap_or(seen);
+                // What is started again was not missed before.
+                let retry = self.status.retry.as_ref().map(|retry| retry.at.timestamp());
+                (Check::Start, retry.map_or(start, |retry| start.max(retry)))
             }
         };
         match step.date {

@@ -73,7 +73,8 @@ impl Watch<'_> {
         let mut message = cause.message.clone();
         let moved = changes(&before, &self.status.cohorts);
         if moved.is_empty() {
-            message.push_str("; nobody has the feature");
+            let exposed = self.status.exposed();
+            message.push_str(if exposed { "; nobody loses the feature" } else { "; nobody has the feature" });
         } else {
             message.push_str(&format!("; {moved}"));
         }
@@ -158,8 +159,9 @@ impl Watch<'_> {
         let moved = changes(&before, &self.status.cohorts);
         if !moved.is_empty() {
             self.record(Reason::RungEntered, &cause, format!("next rung: {moved}"));
-            self.end_rollback(true);
         }
+        // The last cohort may also have come to control by hand, or by an emergency.
+        self.end_rollback(true);
     }
 
     /// Notes that every cohort of the rollback is at control, once.

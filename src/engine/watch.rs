@@ -96,7 +96,8 @@ impl Watch<'_> {
         };
         let (verdict, value, message) = match &measurement.reading {
             Reading::Value { value, .. } => {
-                status.missing_acted = false;
+                // Where the policy paused, people resume, not the return of the data.
+                status.missing_acted &= waits.paused;
                 fold_levels(&mut status.levels, trigger, *value, at, interval, waits);
                 let breach = trigger.levels.iter().any(|level| level.bound.holds(*value));
                 (if breach { Verdict::Breach } else { Verdict::Pass }, Some(value.to_string()), None)
@@ -254,9 +255,13 @@ impl Watch<'_> {
         }
     }
 
-    /// Whether missing data counts: only where somebody is exposed, after the trigger's `initialDelay`.
+    /// Whether missing data counts that was found missing last: what was missing before anybody was exposed, or within
+    /// the trigger's `initialDelay`, is no fault afterwards either.
     fn missing_counts(&self, trigger: &Trigger, cohort: Option<&str>) -> bool {
-        missing_counts(self.status, trigger, cohort, self.now)
+        let subject = Subject::Trigger(trigger.name.clone());
+        let interval = interval_of(self.guard, self.status, trigger, self.now);
+        let newest = self.metrics.newest(&subject, cohort, interval, self.now);
+        newest.is_some_and(|newest| missing_counts(self.status, trigger, cohort, newest.at))
     }
 
     fn exposed(&self, cohort: Option<&str>) -> bool {
@@ -269,19 +274,21 @@ impl Watch<'_> {
         if rollback.ended_at.is_none() || rollback.verified_at.is_some() {
             return;
         }
-        let mut any = false;
-        for (level, state) in self.acted() {
+        let mut names: Vec<&str> = Vec::new();
+        for (trigger, level, state) in self.acted() {
             if !matches!(level.action, LevelAction::Notify | LevelAction::Pause) {
-                any = true;
                 if !is_over(state.quiet, level.for_) {
                     return;
                 }
+                if !names.contains(&trigger) {
+                    names.push(trigger);
+                }
             }
         }
-        if !any {
+        if names.is_empty() {
             return;
         }
-        let names = rollback.trigger.clone().unwrap_or_default();
+        let message = format!("{} quiet again since the rollback", names.join(" and "));
         let now = self.now.into();
         let cause = Cause {
             by: rollback.by.clone(),
@@ -292,7 +299,7 @@ impl Watch<'_> {
         if let Some(rollback) = &mut self.status.rollback {
             rollback.verified_at = Some(now);
         }
-        self.record(Reason::RollbackVerified, &cause, format!("{names} passes again since the rollback"));
+        self.record(Reason::RollbackVerified, &cause, message);
     }
 
     /// Ends a pause by triggers once every level that asked for it has been quiet for its `resumeAfter`.
@@ -301,7 +308,7 @@ impl Watch<'_> {
             return;
         }
         let mut any = false;
-        for (level, state) in self.acted() {
+        for (_, level, state) in self.acted() {
             if level.action == LevelAction::Pause {
                 any = true;
                 let quiet = level.resume_after.is_some_and(|after| is_over(state.quiet, after));
@@ -320,14 +327,14 @@ impl Watch<'_> {
         self.record(Reason::Resumed, &cause, cause.message.clone());
     }
 
-    /// Every level that has acted.
-    fn acted(&self) -> impl Iterator<Item = (&Level, &LevelStatus)> {
+    /// Every level that has acted, with the name of its trigger.
+    fn acted(&self) -> impl Iterator<Item = (&str, &Level, &LevelStatus)> {
         self.status.triggers.iter().flat_map(|status| {
             let trigger = self.guard.trigger(&status.name);
             status.levels.iter().filter(|state| state.acted_at.is_some()).filter_map(move |state| {
                 let trigger = trigger?;
                 let level = trigger.levels.iter().find(|level| level.rule == state.rule)?;
-                Some((level, state))
+                Some((trigger.name.as_str(), level, state))
             })
         })
     }
@@ -357,13 +364,13 @@ struct Waits {
 }
 
 impl Waits {
-    /// Whether a level that has acted is remembered, and whether its quiet time is counted.
-    fn on(self, level: &Level) -> (bool, bool) {
+    /// Whether a level that has acted is remembered, and up to what its quiet time is counted.
+    fn on(self, level: &Level) -> (bool, Option<SignedDuration>) {
         match level.action {
-            LevelAction::Notify => (false, false),
-            LevelAction::Pause => (self.paused, self.paused && level.resume_after.is_some()),
+            LevelAction::Notify => (false, None),
+            LevelAction::Pause => (self.paused, level.resume_after.filter(|_| self.paused)),
             LevelAction::PartialRollback | LevelAction::GradualRollback | LevelAction::ImmediateRollback => {
-                (self.rolled_back, self.unverified)
+                (self.rolled_back, self.unverified.then_some(level.for_))
             }
         }
     }
@@ -392,15 +399,15 @@ fn fold_levels(
         }
         let keep = if level.bound.holds(value) {
             state.quiet = None;
-            // Once it has acted, more time in breach makes no difference.
-            if state.acted_at.is_none() || state.breach.is_none() {
+            // Once its time has come, more makes no difference, and would be a write at each check.
+            if !is_over(state.breach, level.for_) {
                 state.breach = Some(longer(state.breach, at, interval));
             }
             true
         } else {
             state.breach = None;
-            let (keep, count) = waits.on(level);
-            if count {
+            let (keep, wanted) = waits.on(level);
+            if wanted.is_some_and(|time| !is_over(state.quiet, time)) {
                 state.quiet = Some(longer(state.quiet, at, interval));
             }
             keep && state.acted_at.is_some()

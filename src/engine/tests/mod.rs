@@ -1,15 +1,21 @@
 //! Tests of the decision, and of the timeline that is made of decisions.
 
+mod actions;
 mod beginnings;
 mod clock;
+mod doors;
 mod edits;
+mod gates;
+mod missing;
 mod oracle;
 mod outside;
 mod properties;
 mod random;
+mod rollbacks;
 pub(super) mod support;
 mod timeline_cohorts;
 mod timeline_missed;
 mod timeline_steps;
 mod timeline_windows;
 mod timeline_zones;
+mod triggers;

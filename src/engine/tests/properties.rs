@@ -275,7 +275,7 @@ impl World {
 }
 
 /// What the file says of a state.
-fn file(status: &FeatureRolloutStatus) -> LiveFlag {
+pub(super) fn file(status: &FeatureRolloutStatus) -> LiveFlag {
     let position = status.position.as_ref();
     LiveFlag {
         uid: status.uid.clone().unwrap(),

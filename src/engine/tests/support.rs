@@ -3,9 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::featurerollout::FeatureRolloutSpec;
+use crate::api::rolloutaction::RolloutActionSpec;
 use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, FlagSetSpec, MicroTime};
 use crate::engine::timeline::timeline;
-use crate::engine::{Facts, decide};
+use crate::engine::{
+    Actor, Facts, Ground, Measurement, Metrics, Outcome, Reading, Request, Subject, act, decide,
+};
 use crate::plan::{Plan, Refs, compile};
 
 pub const UID: &str = "uid-1";
@@ -76,6 +79,24 @@ pub struct Life {
     pub status: FeatureRolloutStatus,
     pub now: Timestamp,
     pub wake_at: Option<Timestamp>,
+    /// Actions created so far: each gets a UID of its own.
+    pub actions: u32,
+}
+
+/// When the rollouts of [`Life::watched`] begin: a Monday.
+pub const START: &str = "2025-09-08T09:00:00Z";
+
+/// An action by its fields; name of the rollout and reason are filled in.
+pub fn action(fields: serde_json::Value) -> RolloutActionSpec {
+    let mut spec = serde_json::json!({"rolloutRef": {"name": "r"}, "reason": "because"});
+    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    serde_json::from_value(spec).unwrap()
+}
+
+/// A request that nothing speaks against, created at `created`.
+pub fn request<'a>(uid: &'a str, spec: &'a RolloutActionSpec, created: Timestamp) -> Request<'a> {
+    let actor = Actor::Verified("ada".to_owned());
+    Request { uid, spec, created, actor, tracked_by: None, rollout_uid: UID, generation: 1 }
 }
 
 impl Life {
@@ -86,7 +107,7 @@ impl Life {
 
     /// First decided on at `now`, with this much known.
     pub fn of(plan: Plan, facts: Facts, status: FeatureRolloutStatus, now: &str) -> Life {
-        let mut life = Life { plan, facts, status, now: t(now), wake_at: None };
+        let mut life = Life { plan, facts, status, now: t(now), wake_at: None, actions: 0 };
         life.settle();
         life
     }
@@ -192,5 +213,115 @@ impl Life {
     /// When it was completed.
     pub fn completed_at(&self) -> Option<Timestamp> {
         self.status.completed_at.map(MicroTime::timestamp)
+    }
+
+    /// First seen at [`START`], with metrics that have not been measured yet.
+    pub fn watched(spec: &str) -> Life {
+        let facts = Facts { metrics: Metrics::Measured(Vec::new()), ..Facts::favourable(UID) };
+        Life::of(plan(spec), facts, FeatureRolloutStatus::default(), START)
+    }
+
+    /// Lives on for some seconds.
+    pub fn wait(&mut self, seconds: i64) -> &mut Life {
+        self.until(self.now + SignedDuration::from_secs(seconds))
+    }
+
+    /// Takes a measurement of now: from then on the newest of its subject and cohort.
+    pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, reading: Reading) -> &mut Life {
+        let cohort = cohort.map(str::to_owned);
+        let mut known = self.facts.metrics.measurements().to_vec();
+        known.retain(|known| known.subject != subject || known.cohort != cohort);
+        known.push(Measurement { subject, cohort, at: self.now, reading });
+        self.facts.metrics = Metrics::Measured(known);
+        self.settle();
+        self
+    }
+
+    /// A trigger's metric says this.
+    pub fn says(&mut self, trigger: &str, value: f64) -> &mut Life {
+        self.measure(Subject::Trigger(trigger.to_owned()), None, Reading::of(value, None))
+    }
+
+    /// A trigger's metric says this of a cohort.
+    pub fn says_of(&mut self, trigger: &str, cohort: &str, value: f64) -> &mut Life {
+        self.measure(Subject::Trigger(trigger.to_owned()), Some(cohort), Reading::of(value, None))
+    }
+
+    /// A trigger's source does not answer.
+    pub fn fails(&mut self, trigger: &str) -> &mut Life {
+        self.measure(
+            Subject::Trigger(trigger.to_owned()),
+            None,
+            Reading::Error("connection refused".to_owned()),
+        )
+    }
+
+    /// A criterion's metric says this, from so many samples.
+    pub fn counts(&mut self, criterion: &str, value: f64, samples: Option<u64>) -> &mut Life {
+        self.measure(Subject::Criterion(criterion.to_owned()), None, Reading::of(value, samples))
+    }
+
+    /// A trigger's metric says these values, the first now, the others so many seconds apart.
+    pub fn series(&mut self, trigger: &str, apart: i64, values: &[f64]) -> &mut Life {
+        for (i, value) in values.iter().enumerate() {
+            if i > 0 {
+                self.wait(apart);
+            }
+            self.says(trigger, *value);
+        }
+        self
+    }
+
+    /// Somebody asks for something; what is applied is lived on with. `Applied: …`.
+    pub fn ask(&mut self, fields: serde_json::Value) -> String {
+        let outcome = self.outcome(fields);
+        self.status = outcome.status;
+        self.settle();
+        format!("{}: {}", outcome.answer.as_str(), outcome.message)
+    }
+
+    /// What would become of an action now.
+    pub fn outcome(&mut self, fields: serde_json::Value) -> Outcome {
+        self.actions += 1;
+        let uid = format!("action-{}", self.actions);
+        act(
+            Ground::Plan(&self.plan, &self.facts),
+            &self.status,
+            &request(&uid, &action(fields), self.now),
+            self.now,
+        )
+    }
+
+    /// The controller restarts: nothing is left but the status as it was stored.
+    pub fn restart(&mut self) -> &mut Life {
+        let stored = serde_json::to_string(&self.status).unwrap();
+        self.status = serde_json::from_str(&stored).unwrap();
+        self.settle();
+        self
+    }
+
+    /// Seconds since [`START`].
+    pub fn seconds(&self) -> i64 {
+        self.now.duration_since(t(START)).as_secs()
+    }
+
+    /// What happened, oldest first: `300 RolledBack trigger/errors`, in seconds since [`START`].
+    pub fn told(&self) -> Vec<String> {
+        let entries = self.status.history.iter().map(|entry| {
+            let seconds = entry.at.timestamp().duration_since(t(START)).as_secs();
+            format!("{seconds} {} {}", entry.reason, entry.who)
+        });
+        entries.collect()
+    }
+
+    /// What the trigger said last, of the whole rollout or of a cohort.
+    pub fn verdict(&self, trigger: &str, cohort: &str) -> &'static str {
+        let found = self.status.triggers.iter().find(|known| known.name == trigger && known.cohort == cohort);
+        found.map_or("none", |known| known.verdict.as_str())
+    }
+
+    /// Why the next raise waits.
+    pub fn why(&self) -> &str {
+        self.status.waiting_for.as_ref().map_or("", |waiting| &waiting.message)
     }
 }

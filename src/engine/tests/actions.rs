@@ -1,0 +1,457 @@
+//! Actions: every verb in every state, and what an answer rests on.
+
+use jiff::SignedDuration;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::properties::file;
+use super::support::{Life, START, UID, action, after, request, t};
+use super::triggers::{ERRORS, spec, watched};
+use crate::api::FeatureRolloutStatus;
+use crate::api::rolloutaction::Answer;
+use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide};
+
+const STEPS: &str = "
+cohorts: [{name: a}, {name: b}]
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases:
+- name: ga
+  steps: [{name: one, cohorts: {a: 10, b: 10}}, {name: two, cohorts: {a: 20}}, {name: full, cohorts: {a: 100}, approval: Required}]";
+
+/// Pause, Resume, Approve, Promote, SetPercent up, SetPercent down, Rollback, Retry, Retry from the phase, Acknowledge.
+fn verbs() -> [Value; 10] {
+    [
+        json!({"action": "Pause"}),
+        json!({"action": "Resume"}),
+        json!({"action": "Approve", "approve": {"phase": "ga", "step": "full"}}),
+        json!({"action": "Promote"}),
+        json!({"action": "SetPercent", "setPercent": {"b": 60}}),
+        json!({"action": "SetPercent", "setPercent": {"b": 0}}),
+        json!({"action": "Rollback"}),
+        json!({"action": "Retry"}),
+        json!({"action": "Retry", "retry": {"from": "Phase"}}),
+        json!({"action": "Acknowledge"}),
+    ]
+}
+
+fn state(name: &str) -> Life {
+    let mut life = Life::begin(STEPS, START);
+    life.pass(1);
+    let pause = |life: &mut Life, fields: Value| assert!(life.ask(fields).starts_with("Applied"));
+    match name {
+        "holding" | "invalid" => {}
+        "fresh" => {
+            life = Life::begin(&STEPS.replace("2025-09-08", "2025-09-20"), START);
+        }
+        "paused by a person" => pause(&mut life, json!({"action": "Pause"})),
+        "percentages set" => pause(&mut life, json!({"action": "SetPercent", "setPercent": {"a": 5}})),
+        "paused by a trigger" => {
+            life = Life::watched(&format!(
+                "{STEPS}
+triggers: [{{name: errors, metric: {{templateRef: {{name: m}}}}, levels: [{{severity: Warning, above: '10', action: Pause}}]}}]"
+            ));
+            life.says("errors", 11.0).wait(30).says("errors", 1.0);
+            assert_eq!(life.pauses(), ["Trigger"]);
+        }
+        "suspended" => drop(life.tweak(|plan| plan.suspend = true)),
+        "emergency" => drop(life.fact(|facts| facts.emergency = true)),
+        "status lost" => {
+            let facts = crate::engine::Facts { live: Some(file(&life.status)), ..life.facts.clone() };
+            life =
+                Life::of(life.plan.clone(), facts, FeatureRolloutStatus::default(), "2025-09-08T10:00:00Z");
+            assert_eq!(life.pauses(), ["StatusLost"]);
+        }
+        "position lost" => {
+            life.edit(&STEPS.replace("{name: one, cohorts: {a: 10, b: 10}}, ", ""));
+            assert_eq!(life.pauses(), ["PositionLost"]);
+        }
+        "latched" => pause(&mut life, json!({"action": "Rollback"})),
+        "on the ladder" => {
+            life.pass(24).ask(json!({"action": "SetPercent", "setPercent": {"b": 55}}));
+            pause(&mut life, json!({"action": "Rollback", "rollback": {"mode": "Gradual"}}));
+            assert_eq!(life.served(), "a=0% b=50%");
+        }
+        "completed" => {
+            life.pass(23).ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "full"}}));
+            life.pass(48);
+            assert!(life.completed_at().is_some());
+        }
+        "deleted" => drop(life.fact(|facts| facts.deleting = true)),
+        other => panic!("no state {other}"),
+    }
+    life
+}
+
+fn judge(life: &Life, name: &str, fields: Value, uid: &str) -> Outcome {
+    let spec = action(fields);
+    let request = request(uid, &spec, life.now);
+    let ground = match name {
+        "invalid" => Ground::Guard(&life.plan.guard, "spec.phases: is empty"),
+        _ => Ground::Plan(&life.plan, &life.facts),
+    };
+    act(ground, &life.status, &request, life.now)
+}
+
+#[rstest]
+//                        P R A P u d R R P A
+#[case("fresh", "A-AAAAA--A")]
+#[case("holding", "A-AAAAA--A")]
+#[case("paused by a person", "AAA-AAA--A")]
+#[case("percentages set", "AAA-AAA--A")]
+#[case("paused by a trigger", "AAA-AAA--A")]
+#[case("suspended", "A-A--AA--A")]
+#[case("emergency", "A-A--AA--A")]
+#[case("status lost", "AAA-AAAAAA")]
+#[case("position lost", "A-A-AAAAAA")]
+#[case("latched", "A-A--AAAAA")]
+#[case("on the ladder", "A-A--AAAAA")]
+#[case("completed", "A-A-AAA--A")]
+#[case("deleted", "A----AA--A")]
+#[case("invalid", "A----AA--A")]
+fn peers_3_9_every_verb_in_every_state(#[case] name: &str, #[case] expected: &str) {
+    let life = state(name);
+    let mut answers = String::new();
+    for (i, fields) in verbs().into_iter().enumerate() {
+        let uid = format!("u-{i}");
+        let outcome = judge(&life, name, fields.clone(), &uid);
+        answers.push(if outcome.answer == Answer::Applied { 'A' } else { '-' });
+        assert!(!outcome.message.is_empty(), "{fields}");
+        if outcome.answer != Answer::Applied {
+            assert_eq!(outcome.status, life.status, "{fields} was not applied and changed something");
+            continue;
+        }
+        // Read a second time it is done no second time, and answered the same.
+        let mut again = state(name);
+        again.status = outcome.status.clone();
+        assert_eq!(judge(&again, name, fields.clone(), &uid), outcome, "{fields}");
+        // Whatever it did, the schedule can live on with it.
+        again.settle();
+    }
+    assert_eq!(answers, expected);
+}
+
+#[rstest]
+fn an_unverified_actor_lowers_and_stops_and_raises_nothing(
+    #[values("holding", "paused by a person", "latched", "status lost")] name: &str,
+) {
+    let life = state(name);
+    for (fields, raising) in verbs().into_iter().zip([0, 1, 1, 1, 1, 0, 0, 1, 1, 0]) {
+        let spec = action(fields.clone());
+        let request = crate::engine::Request { actor: Actor::Unverified, ..request("u", &spec, life.now) };
+        let outcome = act(Ground::Plan(&life.plan, &life.facts), &life.status, &request, life.now);
+        assert_eq!(outcome.answer == Answer::Rejected, raising == 1, "{fields}");
+        if raising == 1 {
+            assert!(outcome.message.starts_with("who asked is not verified"), "{}", outcome.message);
+        } else if outcome.status.last_seq() > life.status.last_seq() {
+            assert_eq!(outcome.status.history.last().unwrap().who, "unverified");
+        }
+    }
+}
+
+#[rstest]
+#[case::pause(json!({"action": "Pause"}), 3600)]
+#[case::lowered(json!({"action": "SetPercent", "setPercent": {"a": 5}}), 3600)]
+#[case::promote(json!({"action": "Promote"}), 600)]
+#[case::raised(json!({"action": "SetPercent", "setPercent": {"a": 50, "b": 0}}), 600)]
+#[case::said_so(json!({"action": "Pause", "expiresAfter": "90s"}), 90)]
+fn an_action_first_read_too_late_has_expired(#[case] fields: Value, #[case] after: i64) {
+    let life = state("holding");
+    let spec = action(fields);
+    let judged = |age: SignedDuration| {
+        let request = request("u", &spec, life.now - age);
+        act(Ground::Plan(&life.plan, &life.facts), &life.status, &request, life.now)
+    };
+    assert_eq!(judged(SignedDuration::from_secs(after)).answer, Answer::Expired);
+    assert_eq!(judged(SignedDuration::from_secs(after)).status, life.status);
+    assert_eq!(
+        judged(SignedDuration::from_secs(after) - SignedDuration::from_nanos(1000)).answer,
+        Answer::Applied
+    );
+}
+
+#[test]
+fn what_speaks_against_an_action_rejects_it() {
+    let life = state("holding");
+    let spec = action(json!({"action": "Pause"}));
+    let plain = || request("u", &spec, life.now);
+    let judged = |request: crate::engine::Request<'_>| {
+        let outcome = act(Ground::Plan(&life.plan, &life.facts), &life.status, &request, life.now);
+        assert_eq!((outcome.answer, &outcome.status), (Answer::Rejected, &life.status));
+        outcome.message
+    };
+    let tracked = crate::engine::Request { tracked_by: Some("label argocd.argoproj.io/instance"), ..plain() };
+    assert!(judged(tracked).starts_with("it carries label argocd"));
+    let other = action(json!({"action": "Pause", "rolloutRef": {"name": "r", "uid": "uid-9"}}));
+    assert!(judged(request("u", &other, life.now)).contains("uid-9, which is not this one"));
+    let generation = action(json!({"action": "Pause", "expectedGeneration": 2}));
+    assert_eq!(
+        judged(request("u", &generation, life.now)),
+        "it is for generation 2 of the spec, which is at 1"
+    );
+    let unborn = FeatureRolloutStatus::default();
+    let outcome = act(Ground::Plan(&life.plan, &life.facts), &unborn, &plain(), life.now);
+    assert_eq!((outcome.answer, outcome.message.as_str()), (Answer::Rejected, "the rollout has not begun"));
+    // The right UID and generation are no obstacle.
+    let right =
+        action(json!({"action": "Pause", "rolloutRef": {"name": "r", "uid": UID}, "expectedGeneration": 1}));
+    let outcome =
+        act(Ground::Plan(&life.plan, &life.facts), &life.status, &request("u", &right, life.now), life.now);
+    assert_eq!(outcome.answer, Answer::Applied);
+}
+
+#[test]
+fn case_38_a_hundred_actions_in_a_second_are_done_once_each_in_their_order() {
+    let mut life = state("holding");
+    let specs: Vec<_> = (0..100)
+        .map(|i: i32| {
+            let percent = format!("{:.2}", 9.9 - f64::from(i) / 100.0);
+            let percent = percent.trim_end_matches('0').trim_end_matches('.');
+            action(json!({"action": "SetPercent", "setPercent": {"a": format!("{percent}%")}}))
+        })
+        .collect();
+    for (i, spec) in specs.iter().enumerate() {
+        let uid = format!("u-{i}");
+        let outcome = act(
+            Ground::Plan(&life.plan, &life.facts),
+            &life.status,
+            &request(&uid, spec, life.now),
+            life.now,
+        );
+        assert_eq!(outcome.answer, Answer::Applied, "{}", outcome.message);
+        life.status = outcome.status;
+        // The first answer never gets through.
+        if i > 0 {
+            answered(&mut life.status, &uid);
+        }
+    }
+    let done = life.status.clone();
+    assert!(life.status.actions.len() <= 64);
+    // Those whose answers may be missing are read again.
+    for i in [0, 99] {
+        let uid = format!("u-{i}");
+        let request = request(&uid, &specs[i], life.now);
+        let outcome = act(Ground::Plan(&life.plan, &life.facts), &life.status, &request, life.now);
+        assert_eq!((outcome.answer, &outcome.status), (Answer::Applied, &done));
+    }
+    assert_eq!(life.status.cohort("a").unwrap().served.to_string(), "8.91%");
+}
+
+#[test]
+fn an_action_is_forgotten_when_it_could_not_be_new_any_more() {
+    let mut life = state("holding");
+    life.ask(json!({"action": "Pause"}));
+    let uid = life.status.actions[0].uid.clone();
+    life.pass(2).ask(json!({"action": "Acknowledge"}));
+    assert!(life.status.actions.iter().all(|known| known.uid != uid));
+    // Created again with its old time, it has expired.
+    let spec = action(json!({"action": "Pause"}));
+    let outcome = act(
+        Ground::Plan(&life.plan, &life.facts),
+        &life.status,
+        &request(&uid, &spec, life.now - SignedDuration::from_hours(2)),
+        life.now,
+    );
+    assert_eq!(outcome.answer, Answer::Expired);
+}
+
+#[test]
+fn case_38_a_rollback_wins_over_the_step_of_the_same_instant() {
+    let mut life = state("holding");
+    life.now = after(START, 24);
+    life.ask(json!({"action": "Rollback"}));
+    assert_eq!((life.served().as_str(), life.position().as_str()), ("a=0% b=0%", "ga/1"));
+    // The other way round the step was first, and the rollback takes what it gave.
+    let mut life = state("holding");
+    life.pass(23);
+    assert_eq!(life.served(), "a=20% b=10%");
+    life.ask(json!({"action": "Rollback"}));
+    assert_eq!(life.served(), "a=0% b=0%");
+}
+
+#[test]
+fn an_approval_by_action_counts_for_its_step_and_attempt() {
+    let mut life = state("holding");
+    assert_eq!(
+        life.ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "two"}})),
+        "Rejected: ga/two needs no approval"
+    );
+    assert_eq!(
+        life.ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "all"}})),
+        "Rejected: there is no step ga/all"
+    );
+    life.pass(47);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=20% b=10%", "Approval"));
+    let approve = json!({"action": "Approve", "approve": {"phase": "ga", "step": "full"}});
+    assert_eq!(life.ask(approve.clone()), "Applied: approved ga/full");
+    assert_eq!(life.served(), "a=100% b=10%");
+    assert_eq!(life.ask(approve), "Applied: ga/full was approved before");
+    // From the phase it still counts, from the start it has to be given again.
+    life.ask(json!({"action": "Rollback"}));
+    life.ask(json!({"action": "Retry", "retry": {"from": "Phase"}}));
+    life.pass(48);
+    assert_eq!(life.served(), "a=100% b=10%");
+    life.ask(json!({"action": "Rollback"}));
+    life.ask(json!({"action": "Retry"}));
+    life.pass(200);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=20% b=10%", "Approval"));
+}
+
+#[test]
+fn set_percent_holds_the_schedule_until_resume_which_restores_no_dropped_ask() {
+    let spec = "
+cohorts: [{name: a}, {name: b, delay: 30h}]
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases: [{name: ga, steps: [{cohorts: {a: 10, b: 10}}, {cohorts: {a: 20}}]}]";
+    let mut life = Life::begin(spec, START);
+    assert_eq!(life.pending("b").as_deref(), Some("10%"));
+    assert_eq!(life.ask(json!({"action": "SetPercent", "setPercent": {"b": 3}})), "Applied: set b 0% → 3%");
+    assert_eq!(
+        (life.served().as_str(), life.pending("b"), life.asked("b").as_str()),
+        ("a=10% b=3%", None, "10%")
+    );
+    life.pass(100);
+    assert_eq!((life.served().as_str(), life.position().as_str()), ("a=10% b=3%", "ga/1"));
+    assert_eq!(life.ask(json!({"action": "Resume"})), "Applied: resumed");
+    // The hold stood still for those hours.
+    life.pass(23);
+    assert_eq!((life.served().as_str(), life.position().as_str()), ("a=10% b=3%", "ga/1"));
+    life.pass(1);
+    assert_eq!(life.served(), "a=20% b=3%");
+    life.pass(100);
+    assert_eq!(life.served(), "a=20% b=3%");
+    assert!(life.completed_at().is_some());
+}
+
+#[test]
+fn resume_clears_people_triggers_and_recovery_and_leaves_git_its_own() {
+    let mut life = state("status lost");
+    life.ask(json!({"action": "Pause"}));
+    life.ask(json!({"action": "SetPercent", "setPercent": {"a": 1}}));
+    life.tweak(|plan| plan.suspend = true);
+    assert_eq!(life.pauses(), ["StatusLost", "Person", "SetPercent", "Suspended"]);
+    assert_eq!(life.ask(json!({"action": "Resume"})), "Applied: resumed; still paused: spec.suspend is true");
+    assert_eq!(life.pauses(), ["Suspended"]);
+    assert!(life.ask(json!({"action": "Resume"})).starts_with("Rejected: only git ends this pause"));
+}
+
+#[test]
+fn resume_does_not_find_a_position_that_is_lost() {
+    let mut life = state("position lost");
+    assert!(
+        life.ask(json!({"action": "Resume"})).starts_with("Rejected: the current step ga/one is no longer")
+    );
+    life.ask(json!({"action": "Pause"}));
+    let seq = life.status.last_seq();
+    assert!(
+        life.ask(json!({"action": "Resume"})).starts_with("Applied: resumed; still paused: the current step")
+    );
+    assert_eq!((life.pauses(), life.status.last_seq()), (vec!["PositionLost".to_owned()], seq + 1));
+    life.edit(STEPS);
+    assert!(life.pauses().is_empty());
+}
+
+#[test]
+fn a_promote_enters_the_next_step_and_its_hold_begins() {
+    let mut life = state("holding");
+    let answer = life.ask(json!({"action": "Promote"}));
+    assert_eq!(answer, "Applied: entered ga/two (2/3): a 10% → 20%");
+    let entry = life.status.history.last().unwrap();
+    assert_eq!((entry.reason.as_str(), entry.who.as_str()), ("Promoted", "ada"));
+    assert!(entry.message.ends_with("; because"), "{}", entry.message);
+    // The next one needs an approval, which a promote is not.
+    assert!(life.ask(json!({"action": "Promote"})).starts_with("Rejected: ga/full waits for approval"));
+    life.ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "full"}}));
+    life.pass(23);
+    assert_eq!(life.served(), "a=20% b=10%");
+    life.pass(1);
+    assert_eq!(life.served(), "a=100% b=10%");
+    assert!(life.ask(json!({"action": "Promote"})).starts_with("Rejected: every step has been entered"));
+}
+
+#[test]
+fn acknowledging_a_rollback_is_noted_once() {
+    let mut life = state("latched");
+    life.ask(json!({"action": "Acknowledge"}));
+    let at = life.status.rollback.as_ref().unwrap().acknowledged_at;
+    assert_eq!(at.map(|at| at.timestamp()), Some(life.now));
+    life.pass(1).ask(json!({"action": "Acknowledge"}));
+    assert_eq!(life.status.rollback.as_ref().unwrap().acknowledged_at, at);
+    assert_eq!(life.waits(), "RolledBack");
+}
+
+#[rstest]
+#[case::keep_is_needed(STEPS.to_owned(), json!({"mode": "Partial"}), "Rejected: a partial rollback needs", "a=10% b=10%")]
+#[case::kept(spec("[]"), json!({"mode": "Partial"}), "Applied: partial rollback", "a=0% b=40%")]
+#[case::named(spec("[]"), json!({"mode": "Partial", "cohorts": ["b"]}), "Applied: partial rollback", "a=100% b=0%")]
+#[case::gradual(spec("[]"), json!({"mode": "Gradual", "cohorts": ["a"]}), "Applied: gradual rollback", "a=50% b=40%")]
+#[case::immediate(spec("[]"), json!({"cohorts": ["a"]}), "Applied: immediate rollback", "a=0% b=40%")]
+#[case::stranger(spec("[]"), json!({"cohorts": ["x"]}), "Rejected: there is no cohort \"x\"", "a=100% b=40%")]
+fn people_roll_back_as_they_say(
+    #[case] spec: String,
+    #[case] how: Value,
+    #[case] answer: &str,
+    #[case] served: &str,
+) {
+    let mut life = Life::begin(&spec, START);
+    let found = life.ask(json!({"action": "Rollback", "rollback": how}));
+    assert!(found.starts_with(answer), "{found}");
+    assert_eq!(life.served(), served);
+    assert_eq!(life.status.rollback.is_some(), answer.starts_with("Applied"));
+    // Whoever was kept is raised no more either.
+    life.pass(100);
+    if answer.starts_with("Applied") {
+        assert_eq!(life.waits(), "RolledBack");
+    }
+}
+
+#[test]
+fn case_38_an_action_of_before_a_restart_is_not_done_again_after_it() {
+    let mut life = state("holding");
+    let spec = action(json!({"action": "Pause"}));
+    let outcome =
+        act(Ground::Plan(&life.plan, &life.facts), &life.status, &request("u", &spec, life.now), life.now);
+    life.status = outcome.status;
+    life.restart();
+    life.ask(json!({"action": "Resume"}));
+    // Its answer was lost with the crash; it is read again, and answered, and not done.
+    let seq = life.status.last_seq();
+    let again =
+        act(Ground::Plan(&life.plan, &life.facts), &life.status, &request("u", &spec, life.now), life.now);
+    assert_eq!((again.answer, again.message.as_str()), (Answer::Applied, "paused"));
+    assert_eq!(again.status.last_seq(), seq);
+    assert!(again.status.pauses.is_empty());
+}
+
+#[test]
+fn an_invalid_spec_keeps_its_triggers_and_lets_people_lower() {
+    let mut life = watched(ERRORS);
+    let guard = life.plan.guard.clone();
+    let spec = action(json!({"action": "Rollback", "rollback": {"mode": "Partial"}}));
+    let ground = Ground::Guard(&guard, "spec.phases: is empty");
+    let outcome = act(ground, &life.status, &request("u", &spec, life.now), life.now);
+    life.status = outcome.status;
+    assert_eq!((outcome.answer, life.served().as_str()), (Answer::Applied, "a=0% b=40%"));
+    let spec = action(json!({"action": "Promote"}));
+    let outcome = act(ground, &life.status, &request("v", &spec, life.now), life.now);
+    assert_eq!(outcome.message, "the spec is invalid: spec.phases: is empty");
+}
+
+#[test]
+fn an_action_and_the_decisions_around_it_are_the_same_when_replayed() {
+    let lived = || {
+        let mut life = watched(ERRORS);
+        life.series("errors", 30, &[11.0; 5]).ask(json!({"action": "Pause"}));
+        life.wait(30).series("errors", 30, &[11.0; 6]);
+        life.ask(json!({"action": "Retry"}));
+        life.wait(30).says("errors", 0.0).pass(30);
+        life
+    };
+    let (one, other) = (lived(), lived());
+    assert_eq!(one.status, other.status);
+    assert_eq!(serde_json::to_string(&one.status).unwrap(), serde_json::to_string(&other.status).unwrap());
+    let Metrics::Measured(measured) = &one.facts.metrics else { panic!("measured") };
+    assert!(!measured.is_empty());
+    let decision = decide(&one.plan, &one.status, &one.facts, one.now);
+    assert_eq!(decision.status, one.status);
+    assert_eq!(t(START), one.now - SignedDuration::from_secs(one.seconds()));
+}

@@ -1,0 +1,165 @@
+//! Missing data: where it counts, and what each policy makes of it.
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::support::{Life, START};
+use super::triggers::watched;
+
+const NAN: f64 = f64::NAN;
+
+fn policy(fields: &str) -> Life {
+    watched(&format!(
+        "[{{name: errors, metric: {{templateRef: {{name: m}}}}, interval: 30s, {fields} levels: [
+          {{severity: Critical, above: '10', for: 300s, action: ImmediateRollback}}]}}]"
+    ))
+}
+
+#[test]
+fn unexposed_it_blocks_nothing_and_does_nothing() {
+    for policy in ["Hold", "Pause", "ImmediateRollback"] {
+        let spec = format!(
+            "
+cohorts: [{{name: a}}]
+schedule: {{startAt: '2025-09-09T09:00:00Z'}}
+phases: [{{name: ga, steps: [{{cohorts: {{a: 10}}}}]}}]
+triggers: [{{name: errors, metric: {{templateRef: {{name: m}}}}, onNoData: {policy}, onProviderError: {policy}, levels: [
+  {{severity: Critical, above: '10', action: ImmediateRollback}}]}}]"
+        );
+        let mut life = Life::watched(&spec);
+        life.says("errors", NAN).pass(23).fails("errors");
+        assert!(life.pauses().is_empty() && life.status.rollback.is_none(), "{policy}");
+        life.pass(1);
+        assert_eq!(life.position(), "ga/1", "{policy}");
+        let served_when = life.status.history.last().unwrap();
+        assert_eq!(served_when.reason.as_str(), "StepEntered", "{policy}");
+    }
+}
+
+#[test]
+fn within_its_initial_delay_it_is_no_fault_and_after_it_it_is() {
+    let mut life = policy("initialDelay: 25h,");
+    life.pass(24);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=100%", ""));
+    let mut life = policy("initialDelay: 24h,");
+    life.pass(24);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
+}
+
+#[test]
+fn peers_3_4_hold_stops_raises_while_data_is_missing_and_lets_them_on_when_it_is_back() {
+    let mut life = policy("");
+    life.pass(24).says("errors", NAN);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
+    assert_eq!((life.why(), life.pauses().len()), ("errors has no data", 0));
+    life.wait(30).says("errors", 1.0);
+    assert_eq!(life.served(), "a=100% b=100%");
+}
+
+#[test]
+fn a_value_older_than_two_intervals_says_nothing_of_the_present() {
+    let mut life = policy("");
+    life.wait(86_400 - 61).says("errors", 1.0).wait(61);
+    assert_eq!(life.why(), "errors has no data");
+    let mut life = policy("");
+    life.wait(86_400 - 60).says("errors", 1.0).wait(60);
+    assert_eq!(life.served(), "a=100% b=100%");
+}
+
+#[test]
+fn peers_4_an_outage_is_no_breach() {
+    let mut life = policy("");
+    for _ in 0..2880 {
+        life.fails("errors").wait(30);
+    }
+    assert_eq!((life.served().as_str(), life.verdict("errors", "")), ("a=100% b=40%", "ProviderError"));
+    assert_eq!(life.why(), "errors has an error of its source");
+    assert_eq!(life.told().len(), 2);
+}
+
+#[rstest]
+#[case("onNoData: Ignore, onProviderError: Hold,", true)]
+#[case("onNoData: Hold, onProviderError: Ignore,", false)]
+fn ignore_lets_raises_by_for_its_own_kind_of_missing_only(#[case] fields: &str, #[case] no_data: bool) {
+    let mut life = policy(fields);
+    life.wait(86_370);
+    if no_data {
+        life.fails("errors")
+    } else {
+        life.says("errors", NAN)
+    };
+    life.wait(30);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
+    life.wait(30);
+    if no_data {
+        life.says("errors", NAN)
+    } else {
+        life.fails("errors")
+    };
+    assert_eq!(life.served(), "a=100% b=100%");
+}
+
+#[test]
+fn the_policy_pause_pauses_once_and_people_resume() {
+    let mut life = policy("onNoData: Pause,");
+    life.series("errors", 30, &[1.0, NAN, NAN]);
+    assert_eq!(life.pauses(), ["Trigger"]);
+    // Data that is back does not resume.
+    life.wait(30).series("errors", 30, &[1.0, 1.0, NAN, NAN]);
+    assert_eq!(life.told()[2..], ["30 Paused trigger/errors"]);
+    assert!(life.ask(json!({"action": "Resume"})).starts_with("Applied"));
+    // Still missing: paused no second time, but nothing is raised.
+    life.wait(30).says("errors", NAN);
+    assert!(life.pauses().is_empty());
+    life.pass(48).says("errors", NAN);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
+    assert_eq!(life.told().len(), 4);
+    // Back, and lost again: that is another loss.
+    life.wait(30).says("errors", 11.0).wait(30).says("errors", NAN);
+    assert_eq!(life.pauses(), ["Trigger"]);
+}
+
+#[test]
+fn a_pause_for_missing_data_is_not_ended_by_the_quiet_of_a_level() {
+    let mut life = watched(
+        "[{name: errors, metric: {templateRef: {name: m}}, interval: 30s, onNoData: Pause, levels: [
+          {severity: Warning, above: '10', action: Pause, resumeAfter: 30s}]}]",
+    );
+    life.series("errors", 30, &[NAN, 11.0, 1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(life.pauses(), ["Trigger"]);
+    assert!(life.ask(json!({"action": "Resume"})).starts_with("Applied"));
+    assert!(life.pauses().is_empty());
+}
+
+#[test]
+fn the_policy_rollback_rolls_back_at_the_first_sample_that_is_missing() {
+    let mut life = policy("onProviderError: ImmediateRollback, initialDelay: 60s,");
+    life.fails("errors").wait(30).fails("errors");
+    assert_eq!(life.served(), "a=100% b=40%");
+    life.wait(30).fails("errors");
+    assert_eq!(life.served(), "a=0% b=0%");
+    let message = &life.status.history.last().unwrap().message;
+    assert!(message.contains("errors has an error of its source: connection refused"), "{message}");
+    assert_eq!(life.told()[2..], ["60 RolledBack trigger/errors"]);
+}
+
+#[test]
+fn peers_4_missing_data_of_one_cohort_holds_that_cohort_only() {
+    let spec = format!(
+        "
+cohorts: [{{name: a}}, {{name: b}}]
+schedule: {{startAt: '{START}'}}
+phases: [{{name: ga, steps: [{{cohorts: {{a: 10, b: 10}}}}, {{cohorts: {{a: 20, b: 20}}}}]}}]
+triggers: [{{name: slow, metric: {{templateRef: {{name: m}}}}, interval: 30s, perCohort: {{label: cohort}}, levels: [
+  {{severity: Critical, above: '10', for: 300s, action: ImmediateRollback}}]}}]"
+    );
+    let mut life = Life::watched(&spec);
+    assert_eq!(life.served(), "a=10% b=10%");
+    life.wait(86_370).says_of("slow", "a", 1.0).says_of("slow", "b", NAN).wait(30);
+    // The step is entered, and b stays pending until its data is there.
+    assert_eq!((life.position().as_str(), life.served().as_str()), ("ga/2", "a=20% b=10%"));
+    assert_eq!(life.pending("b").as_deref(), Some("20%"));
+    assert_eq!(life.why(), "slow for cohort b has no data");
+    life.says_of("slow", "b", 1.0);
+    assert_eq!(life.served(), "a=20% b=20%");
+}
