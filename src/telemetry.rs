@@ -54,6 +54,12 @@ pub struct ByKind {
     kind: &'static str,
 }
 
+/// What actions were answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByAnswer {
+    answer: &'static str,
+}
+
 /// Metrics of the controller. Labels are bounded: no object's name is one.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -63,6 +69,7 @@ pub struct Metrics {
     file_writes: Family<ByOutcome, Counter>,
     file_write_seconds: Histogram,
     deliveries: Counter,
+    actions: Family<ByAnswer, Counter>,
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
@@ -77,6 +84,7 @@ impl Default for Metrics {
             file_writes: Family::default(),
             file_write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             deliveries: Counter::default(),
+            actions: Family::default(),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
@@ -98,6 +106,7 @@ impl Metrics {
             "Revisions of rollouts that a file was written with or, after a start, found to hold",
             self.deliveries.clone(),
         );
+        registry.register("actions", "Actions by their answer", self.actions.clone());
         registry.register(
             "step_lateness_seconds",
             "Time from when a step was due until it was decided",
@@ -128,6 +137,11 @@ impl Metrics {
     /// Counts a revision that a file is now known to hold.
     pub fn delivered(&self) {
         self.deliveries.inc();
+    }
+
+    /// Counts an action that was answered.
+    pub fn action_answered(&self, answer: &'static str) {
+        self.actions.get_or_create(&ByAnswer { answer }).inc();
     }
 
     /// Notes how many seconds after its due time a step was decided.

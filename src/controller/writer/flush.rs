@@ -10,6 +10,7 @@ use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
+use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::error::{Fault, chain};
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
@@ -43,7 +44,7 @@ pub(super) async fn flush(
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
     let key = (set.namespace.clone(), set.name.clone());
-    let flag_set = if set.shared { ctx.flag_sets.readable(&key) } else { None };
+    let flag_set = if set.shared { gather::flag_set(ctx, &key).await? } else { None };
     if set.shared && flag_set.is_none() {
         // The set is gone: its file stays as it is, and its rollouts say that the set is missing.
         return Ok(Flushed::default());
@@ -153,12 +154,14 @@ async fn flush_output(
         Live::Trusted(_) => None,
         Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&map_key),
     };
+    // Who is not known yet may live all the same.
+    let listed = ctx.is_listed();
     let merged = merge(&Merge {
         live: &live,
         last_good: last_good.as_ref(),
         set: flag_set.map(set_info).as_ref(),
         candidates: &candidates,
-        living: Some(&living),
+        living: listed.then_some(&living),
     });
     let marked = over.as_ref().is_some_and(|stored| config_map::is_marked(set, stored));
     if before.as_deref() != Some(merged.text.as_str()) || !marked {
@@ -170,7 +173,7 @@ async fn flush_output(
         tracing::debug!(set = set.owner(), config_map = map_key.1, bytes = merged.text.len(), "file written");
     }
     answer(&asking, &merged, &mut flushed);
-    flushed.report = Some(report(&merged));
+    flushed.report = listed.then(|| report(&merged));
     ctx.hub.keep_last_good(map_key, &merged.text);
     Ok(flushed)
 }
