@@ -44,6 +44,17 @@ impl Clock {
         }
     }
 
+    /// What this clock shows of an instant that another program stamped: as long ago on this clock as in real time.
+    pub fn of_real(&self, stamp: Timestamp) -> Timestamp {
+        match &*self.0 {
+            Kind::System => stamp,
+            Kind::Accelerated { .. } => {
+                let age = Timestamp::now().duration_since(stamp);
+                self.now().saturating_sub(age).unwrap_or(stamp)
+            }
+        }
+    }
+
     /// Whether this clock shows the real time.
     pub fn is_real(&self) -> bool {
         matches!(&*self.0, Kind::System)

@@ -54,6 +54,12 @@ pub struct ByKind {
     kind: &'static str,
 }
 
+/// What actions were answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByAnswer {
+    answer: &'static str,
+}
+
 /// Metrics of the controller. Labels are bounded: no object's name is one.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -64,6 +70,7 @@ pub struct Metrics {
     file_write_seconds: Histogram,
     deliveries: Counter,
     nudges: Family<ByOutcome, Counter>,
+    actions: Family<ByAnswer, Counter>,
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
@@ -79,6 +86,7 @@ impl Default for Metrics {
             file_write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             deliveries: Counter::default(),
             nudges: Family::default(),
+            actions: Family::default(),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
@@ -100,6 +108,7 @@ impl Metrics {
             "Revisions of rollouts that a file was written with or, after a start, found to hold",
             self.deliveries.clone(),
         );
+        registry.register("actions", "Actions by their answer", self.actions.clone());
         registry.register(
             "nudges",
             "Annotations of pods, so that they read their file at once, by outcome",
@@ -140,6 +149,11 @@ impl Metrics {
     /// Counts an annotation of a pod.
     pub fn nudged(&self, ok: bool) {
         self.nudges.get_or_create(&by(ok)).inc();
+    }
+
+    /// Counts an action that was answered.
+    pub fn action_answered(&self, answer: &'static str) {
+        self.actions.get_or_create(&ByAnswer { answer }).inc();
     }
 
     /// Notes how many seconds after its due time a step was decided.

@@ -22,6 +22,7 @@ pub mod flagset;
 pub mod metricsource;
 pub mod metrictemplate;
 pub mod percent;
+pub mod policies;
 pub mod reason;
 pub mod rollback;
 pub mod rolloutaction;

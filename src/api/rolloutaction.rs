@@ -22,6 +22,7 @@ use super::{Condition, Duration, MicroTime, Percent};
     status = "RolloutActionStatus",
     derive = "PartialEq",
     derive = "Default",
+    selectable = ".status.answer",
     doc = "A RolloutAction does one thing to a FeatureRollout, once, with who and why on record. It cannot be changed.",
     printcolumn(
         name = "Rollout",

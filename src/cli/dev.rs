@@ -11,7 +11,7 @@ use super::{Failure, cluster, complain, dev_metrics, dev_objects, print};
 use crate::clock::Clock;
 use crate::controller::{self, Options};
 use crate::error::chain;
-use crate::sandbox::{ControlPlane, Prometheus, install_crds};
+use crate::sandbox::{ControlPlane, Prometheus, install_crds, install_policies};
 use crate::telemetry::{LogFormat, start_logging};
 
 /// A week a minute.
@@ -79,6 +79,7 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     };
     let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
     install_crds(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
+    install_policies(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     let demo = args.file.is_empty();
     let speed = args.speed.unwrap_or(if demo { DEMO_SPEED } else { 1 });
     let clock = clock(speed, demo, &objects);

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::Timestamp;
 
+use crate::api::rolloutaction::Action;
+
+mod act;
+mod act_wait;
 mod check;
 mod cluster;
 mod completion;
@@ -46,7 +50,8 @@ const EXIT_CODES: &str = "Exit codes:\n  \
     0  done\n  \
     1  invalid input: lint errors, files that cannot be read, an unknown flag or file\n  \
     2  wrong usage\n  \
-    3  the cluster cannot be reached, refuses, or has no such object";
+    3  the cluster cannot be reached, refuses, or has no such object\n  \
+    4  the action was rejected, or had expired";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -70,6 +75,22 @@ enum Command {
     History(history::Args),
     /// Follow the rollouts of a namespace live
     Watch(watch::Args),
+    /// Stop the schedule of a rollout
+    Pause(act::PlainArgs),
+    /// Let the schedule of a rollout go on
+    Resume(act::PlainArgs),
+    /// Approve a step of a rollout
+    Approve(act::ApproveArgs),
+    /// Enter the next step of a rollout now
+    Promote(act::PromoteArgs),
+    /// Serve these percentages, and hold the schedule of a rollout
+    SetPercent(act::SetPercentArgs),
+    /// Take a rollout back to control
+    Rollback(act::RollbackArgs),
+    /// Start a rollout again after a rollback or a recovery pause
+    Retry(act::RetryArgs),
+    /// Say that somebody has seen a rollback
+    Ack(act::PlainArgs),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
     /// Print a completion script for a shell
@@ -94,6 +115,8 @@ pub enum Failure {
     Reported,
     /// The cluster cannot be reached, refuses, or has no such object.
     Cluster(String),
+    /// An action was rejected or had expired, and that is already printed.
+    Refused,
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
@@ -117,6 +140,7 @@ pub fn main() -> ExitCode {
                 Failure::Input(message) => (Some(message), 1),
                 Failure::Reported => (None, 1),
                 Failure::Cluster(message) => (Some(message), 3),
+                Failure::Refused => (None, 4),
                 Failure::Output(error) => (Some(format!("cannot write the output: {error}")), 1),
             };
             if let Some(message) = message {
@@ -153,6 +177,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Describe(args) => describe::run(&args),
         Command::History(args) => history::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Pause(args) => act::plain(Action::Pause, &args),
+        Command::Resume(args) => act::plain(Action::Resume, &args),
+        Command::Approve(args) => act::approve(&args),
+        Command::Promote(args) => act::promote(&args),
+        Command::SetPercent(args) => act::set_percent(&args),
+        Command::Rollback(args) => act::rollback(&args),
+        Command::Retry(args) => act::retry(&args),
+        Command::Ack(args) => act::plain(Action::Acknowledge, &args),
         Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args),
     }

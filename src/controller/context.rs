@@ -1,6 +1,7 @@
 //! What every part of the controller shares.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
+use super::actions::Actions;
 use super::cache::{Cache, ObjectKey};
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
@@ -55,12 +57,23 @@ pub struct Context {
     pub hub: Hub,
     /// Makes kubelets read a file at once, where that was asked for.
     pub nudger: Nudger,
+    /// The lane of the actions.
+    pub actions: Actions,
+    /// Whether the caches hold every kind: what is not in them does not exist.
+    pub listed: AtomicBool,
     /// Counters and timings.
     pub metrics: Metrics,
     /// Name of this process in events.
     pub instance: String,
     /// Says that the process is to end.
     pub shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Whether the caches hold every kind: what is not in them does not exist.
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
 }
 
 /// Growing waits after consecutive errors, per key.
@@ -76,9 +89,14 @@ impl Backoff {
     pub fn failed(&self, key: &Key) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key.clone()).or_insert(0);
-        let wait = Self::FIRST.saturating_mul(1 << (*count).min(8)).min(Self::LONGEST);
+        let wait = Self::after(*count);
         *count += 1;
         wait
+    }
+
+    /// The wait after an error that came after `before` others.
+    pub fn after(before: u32) -> Duration {
+        Self::FIRST.saturating_mul(1 << before.min(8)).min(Self::LONGEST)
     }
 
     /// Forgets the errors of a key.

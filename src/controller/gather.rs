@@ -223,6 +223,17 @@ pub async fn references(
     Ok((flag_set, cohort_set))
 }
 
+/// A FlagSet, read directly as long as the cache does not hold all of them.
+///
+/// # Errors
+/// When it could not be read.
+pub async fn flag_set(ctx: &Context, key: &ObjectKey) -> Result<Option<FlagSet>, Fault> {
+    if ctx.is_listed() {
+        return Ok(ctx.flag_sets.readable(key));
+    }
+    look_up(ctx, &ctx.flag_sets, &key.0, &key.1).await
+}
+
 async fn look_up<K>(ctx: &Context, cache: &Cache<K>, namespace: &str, name: &str) -> Result<Option<K>, Fault>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>

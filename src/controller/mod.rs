@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::{Client, Config};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
@@ -17,6 +18,7 @@ use cache::{Cache, ObjectKey};
 use context::{Backoff, Context, Key, Shared, push_later};
 use queue::Queue;
 
+mod actions;
 mod cache;
 mod context;
 mod finalizer;
@@ -35,6 +37,8 @@ mod writer;
 
 /// How often unpinned audiences are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
+/// How often old actions are looked for.
+const ACTIONS_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a write that the API server found invalid is not repeated.
 const INVALID_RETRY: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for work under way.
@@ -132,13 +136,20 @@ pub async fn run(
         backoff: Backoff::default(),
         hub: writer::Hub::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
+        actions: actions::Actions::default(),
+        listed: AtomicBool::new(false),
         metrics,
         instance: options.instance,
         shutdown: shutdown.clone(),
     });
+    // Before anything is listed: an emergency does not wait for a cache.
+    let lane = tokio::spawn(actions::run(ctx.clone()));
     tokio::select! {
-        () = listed(&ctx) => {}
-        () = shutdown.cancelled() => return Ok(()),
+        () = listed(&ctx) => ctx.listed.store(true, Ordering::Release),
+        () = shutdown.cancelled() => {
+            drain(lane, JoinSet::new()).await;
+            return Ok(());
+        }
     }
     tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
     health.set_ready(true);
@@ -150,11 +161,20 @@ pub async fn run(
     }
     shutdown.cancelled().await;
     health.set_ready(false);
-    let drained = tokio::time::timeout(DRAIN, async { while workers.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
+    drain(lane, workers).await;
+    Ok(())
+}
+
+/// Lets work under way end, for a while.
+async fn drain(lane: JoinHandle<()>, mut workers: JoinSet<()>) {
+    let all = async {
+        // A lane that ended before has nothing under way.
+        let _ended = lane.await;
+        while workers.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(DRAIN, all).await.is_err() {
         tracing::warn!("work under way was cut off; the next start goes on from the statuses");
     }
-    Ok(())
 }
 
 /// Waits until every kind and every pinned audience has been listed.
@@ -179,6 +199,7 @@ async fn work(ctx: Shared) {
             () = ctx.shutdown.cancelled() => return,
             key = ctx.queue.next() => key,
         };
+        ctx.actions.gate.pass().await;
         let started = clock::monotonic();
         let result = match &key {
             Key::Rollout(rollout) => rollout::reconcile(&ctx, rollout).await,
@@ -213,9 +234,10 @@ async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
     push_later(ctx, key.clone(), if again { wait / 10 } else { wait });
 }
 
-/// Counts, and deletes audiences that nobody pins.
+/// Counts, and deletes audiences that nobody pins and actions answered long ago.
 async fn keep_house(ctx: Shared) {
     let mut last = clock::monotonic();
+    let mut swept = clock::monotonic();
     loop {
         tokio::select! {
             () = clock::sleep(Duration::from_secs(5)) => {}
@@ -225,6 +247,12 @@ async fn keep_house(ctx: Shared) {
         ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
         ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
         ctx.metrics.set_queue_depth(ctx.queue.depth());
+        if swept.elapsed() >= ACTIONS_INTERVAL {
+            swept = clock::monotonic();
+            if let Err(fault) = actions::sweep(&ctx).await {
+                tracing::warn!(fault = chain(&fault), "old actions could not be listed");
+            }
+        }
         if last.elapsed() < GARBAGE_INTERVAL {
             continue;
         }

@@ -59,7 +59,27 @@ where
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let (namespace, name) = key_of(object);
+    cache.apply(put(ctx, object.meta(), status).await?);
+    Ok(())
+}
+
+/// Puts a status over the version of an object that was read.
+///
+/// # Errors
+/// [`Fault::Conflict`] when the object has been written since.
+pub(super) async fn put<K>(
+    ctx: &Context,
+    metadata: &ObjectMeta,
+    status: &impl Serialize,
+) -> Result<DeserializeGuard<K>, Fault>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let name = metadata.name.clone().unwrap_or_default();
     // The status subresource takes nothing but the status from what is sent: the spec may stay at home.
     let body = json!({
         "apiVersion": K::api_version(&()),
@@ -67,8 +87,8 @@ where
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "uid": object.meta().uid,
-            "resourceVersion": object.meta().resource_version,
+            "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
         },
         "status": status,
     });
@@ -77,9 +97,7 @@ where
     let request = kube::core::Request::new(api.resource_url())
         .replace_subresource("status", &name, &PostParams::default(), body)
         .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
-    let written = call(ctx.client.request::<DeserializeGuard<K>>(request)).await?;
-    cache.apply(written);
-    Ok(())
+    call(ctx.client.request::<DeserializeGuard<K>>(request)).await
 }
 
 /// What rollouts that depend on this one look at.

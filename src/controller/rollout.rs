@@ -16,10 +16,10 @@ use super::writer::{Ack, Offer, OfferKind};
 use super::{pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
-use crate::engine::{self, Delivery, Report};
+use crate::engine::{self, Decision, Delivery, Facts, Report};
 use crate::error::{Fault, chain};
 use crate::flags::{self, Identity};
-use crate::plan::Audience;
+use crate::plan::{Audience, Plan};
 
 /// How long a file may lag behind before Ready says so.
 const LATE: SignedDuration = SignedDuration::from_secs(10);
@@ -55,27 +55,58 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     }
     match gather(ctx, rollout).await? {
         Gathered::Stalled(why) => stalled(ctx, key, rollout, &why).await,
-        Gathered::Ready(observed) => advance(ctx, key, rollout, *observed).await,
+        Gathered::Ready(observed) => {
+            let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now| {
+                Some(engine::decide(plan, status, facts, now))
+            };
+            match advance(ctx, key, rollout, *observed, Pace::Ordinary, decide).await? {
+                Advanced::Done => Ok(()),
+                Advanced::Stalled(why) => stalled(ctx, key, rollout, &why).await,
+            }
+        }
     }
 }
 
+/// How soon a turn has to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Events are published on the way, and the file's writer may wait for others.
+    Ordinary,
+    /// Nothing that can be done later is done, and nobody is waited for.
+    Urgent,
+}
+
+/// How a turn ended.
+pub(super) enum Advanced {
+    /// All that was to be done is done.
+    Done,
+    /// Nothing was done: somebody must act first.
+    Stalled(Box<Stalled>),
+}
+
 /// Decides, persists, hands over, publishes: in this order, each only after the one before.
-async fn advance(
+///
+/// `decide` says what the state is to be, or `None` where nothing is to be done.
+///
+/// # Errors
+/// What kept it from being done; nothing that `decide` said may then be taken for done.
+pub(super) async fn advance(
     ctx: &Shared,
     key: &ObjectKey,
     rollout: &FeatureRollout,
     observed: Observed,
-) -> Result<(), Fault> {
+    pace: Pace,
+    decide: impl FnOnce(&Plan, &FeatureRolloutStatus, &Facts, Timestamp) -> Option<Decision>,
+) -> Result<Advanced, Fault> {
     let Observed { plan, mut facts, set } = observed;
     let prior = rollout.status.clone().unwrap_or_default();
     let ack = ctx.hub.ack(key, &facts.uid);
-    let begun_here = prior.uid.as_deref() == Some(facts.uid.as_str());
-    let acked = ack.as_ref().filter(|_| begun_here).map_or(0, Ack::delivered);
-    let delivered = prior.delivered_revision.max(acked.min(prior.revision));
+    let begun_here = has_begun(rollout);
+    let delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here));
     facts.delivered = delivered == prior.revision;
 
     let now = ctx.clock.now();
-    let decision = engine::decide(&plan, &prior, &facts, now);
+    let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
     status.delivered_revision = if begun_here { delivered } else { status.delivered_revision };
     note_lateness(ctx, &prior, &status, now);
@@ -83,14 +114,13 @@ async fn advance(
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!("the pinned audience {name} is gone; the file keeps what it has");
-        let why = Stalled::new(Reason::ReferenceNotFound, message);
-        return stalled(ctx, key, rollout, &why).await;
+        return Ok(Advanced::Stalled(Box::new(Stalled::new(Reason::ReferenceNotFound, message))));
     };
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience);
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
-    if delivery != Delivery::UnderWay && begun_here {
+    if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary {
         status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
     }
     let generation = rollout.metadata.generation.unwrap_or(0);
@@ -99,6 +129,7 @@ async fn advance(
 
     engine::report::fit(&mut status);
     if status != prior {
+        ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
     }
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
@@ -106,7 +137,7 @@ async fn advance(
         uid: facts.uid.clone(),
         revision: status.revision,
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
-        urgent: facts.emergency || facts.deleting,
+        urgent: facts.emergency || facts.deleting || pace == Pace::Urgent,
         feature: plan.feature.clone(),
         audience,
         fragment: Arc::new(fragment),
@@ -114,10 +145,16 @@ async fn advance(
     };
     super::writer::offer(ctx, &set, key, offer);
     if facts.deleting {
-        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
+        finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
+    } else {
+        arm(ctx, key, &status, decision.wake_at, now);
     }
-    arm(ctx, key, &status, decision.wake_at, now);
-    Ok(())
+    Ok(Advanced::Done)
+}
+
+/// The revision that the file is known to hold, by the status and by what its writer said last.
+pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64 {
+    status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
 }
 
 /// Gives the fragment its revision: the next one if it says something else than the last.

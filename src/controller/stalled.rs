@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::cache::ObjectKey;
@@ -9,7 +10,7 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
-use super::rollout::{finish_deletion, has_begun, stamp};
+use super::rollout::{delivered, finish_deletion, has_begun, stamp};
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
@@ -68,6 +69,45 @@ pub async fn stalled(
     }
     if deleting {
         return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
+    }
+    Ok(())
+}
+
+/// Carries out at once what lowers or stops a rollout that cannot be decided on.
+///
+/// `judge` says what the state is to be, or `None` where nothing is to be done.
+///
+/// # Errors
+/// What kept it from being done; nothing that `judge` said may then be taken for done.
+pub async fn act(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    why: &Stalled,
+    judge: impl FnOnce(&FeatureRolloutStatus, Timestamp) -> Option<FeatureRolloutStatus>,
+) -> Result<(), Fault> {
+    let prior = rollout.status.clone().unwrap_or_default();
+    let now = ctx.clock.now();
+    let Some(mut status) = judge(&prior, now) else { return Ok(()) };
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    status.delivered_revision = delivered(&prior, ack.as_ref());
+    let deleting = rollout.metadata.deletion_timestamp.is_some();
+    let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
+    // Where nothing can be rendered the file follows as soon as it can.
+    let offer = match &why.feature {
+        Some(feature) => offer(ctx, key, rollout, feature, &mut status, removing).await?,
+        None => None,
+    };
+    let generation = rollout.metadata.generation.unwrap_or(0);
+    engine::report::stall(&mut status, why.reason, &why.message, generation, now);
+    engine::report::fit(&mut status);
+    if status != prior {
+        ctx.actions.forget_words(key, &mut status);
+        persist(ctx, rollout, &status).await?;
+    }
+    if let Some(offer) = offer {
+        let offer = Offer { status: Arc::new(status), urgent: true, ..offer };
+        writer::offer(ctx, &SetId::of(rollout), key, offer);
     }
     Ok(())
 }

@@ -70,39 +70,50 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (listed, heard) = oneshot::channel();
-    let ctx = ctx.clone();
-    tokio::spawn(async move {
-        let mut listed = Some(listed);
-        let mut wait = Duration::from_millis(100);
-        let mut events = std::pin::pin!(watcher::watcher(api, config));
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                () = ctx.shutdown.cancelled() => return,
-            };
-            match event {
-                Some(Ok(event)) => {
-                    wait = Duration::from_millis(100);
-                    let (keys, done) = cache(&ctx).event(event);
-                    for (key, news) in keys {
-                        changed(&ctx, &key, news);
-                    }
-                    if done && let Some(listed) = listed.take() {
-                        // The receiver is gone only when the controller is.
-                        let _gone = listed.send(());
-                    }
-                }
-                Some(Err(error)) => {
-                    let kind = K::kind(&());
-                    tracing::warn!(%kind, error = crate::error::chain(&error), "a watch broke; it is tried again");
-                    clock::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_RETRY);
-                }
-                None => return,
-            }
+    let mut listed = Some(listed);
+    tokio::spawn(follow(ctx.clone(), api, config, move |ctx, event| {
+        let (keys, done) = cache(ctx).event(event);
+        for (key, news) in keys {
+            changed(ctx, &key, news);
         }
-    });
+        if done && let Some(listed) = listed.take() {
+            // The receiver is gone only when the controller is.
+            let _gone = listed.send(());
+        }
+    }));
     heard
+}
+
+/// Passes on every event of a watch, which is tried again when it breaks, until the shutdown.
+pub async fn follow<K>(
+    ctx: Shared,
+    api: Api<K>,
+    config: watcher::Config,
+    mut take: impl FnMut(&Shared, watcher::Event<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut wait = Duration::from_millis(100);
+    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = ctx.shutdown.cancelled() => return,
+        };
+        match event {
+            Some(Ok(event)) => {
+                wait = Duration::from_millis(100);
+                take(&ctx, event);
+            }
+            Some(Err(error)) => {
+                let kind = K::kind(&());
+                tracing::warn!(%kind, error = crate::error::chain(&error), "a watch broke; it is tried again");
+                clock::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_RETRY);
+            }
+            None => return,
+        }
+    }
 }
 
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {

@@ -154,7 +154,7 @@ fn remember(status: &mut FeatureRolloutStatus, uid: &str, until: Timestamp, mess
 }
 
 /// Whether an action could raise anybody, now or later.
-fn is_raising(spec: &RolloutActionSpec, status: &FeatureRolloutStatus) -> bool {
+pub fn is_raising(spec: &RolloutActionSpec, status: &FeatureRolloutStatus) -> bool {
     match spec.action {
         Action::Approve | Action::Promote | Action::Resume | Action::Retry => true,
         Action::SetPercent => spec.set_percent.iter().flatten().any(|(name, percent)| {

@@ -25,7 +25,7 @@ pub mod timeline;
 mod wake;
 mod watch;
 
-pub use actions::{Actor, Ground, Outcome, Request, act, answered};
+pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use begin::take_to_control;
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use reading::{Finite, Reading};

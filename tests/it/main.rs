@@ -8,6 +8,7 @@
     reason = "a test may fail where it stands and look at the clock, in its helpers too"
 )]
 
+mod actions;
 mod admission;
 mod apps;
 mod audiences;

@@ -11,6 +11,7 @@ use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Shared;
+use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
 use crate::error::{Fault, chain};
@@ -42,7 +43,13 @@ pub(super) struct Flushed {
 /// Brings every output of a set up to date. One that fails keeps none of the others waiting.
 pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
     let key = (set.namespace.clone(), set.name.clone());
-    let flag_set = if set.shared { ctx.flag_sets.readable(&key) } else { None };
+    let flag_set = match set.shared {
+        true => match gather::flag_set(ctx, &key).await {
+            Ok(flag_set) => flag_set,
+            Err(fault) => return Flushed { fault: Some(fault), ..Flushed::default() },
+        },
+        false => None,
+    };
     if set.shared && flag_set.is_none() {
         // The set is gone: its file stays as it is, and its rollouts say that the set is missing.
         return Flushed::default();
@@ -173,12 +180,14 @@ async fn flush_output(
         (Target::FeatureFlag(_), Some(info)) => feature_flag::leave_out(info),
         _ => Vec::new(),
     };
+    // Who is not known yet may live all the same.
+    let listed = ctx.is_listed();
     let mut merged = merge(&Merge {
         live: &live,
         last_good: last_good.as_ref(),
         set: info.as_ref(),
         candidates: &candidates,
-        living: Some(&living),
+        living: listed.then_some(&living),
     });
     merged.text = target.spelling(merged.text);
     merged.refused.extend(left_out);
@@ -203,7 +212,7 @@ async fn flush_output(
         };
         nudge::tell(ctx, set, held);
     }
-    flushed.report = Some(report);
+    flushed.report = listed.then_some(report);
     ctx.hub.keep_last_good(memory_key, &merged.text);
     Ok(flushed)
 }

@@ -264,6 +264,11 @@ pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
     }
     let mailbox = mailbox(ctx, set);
     let mut waiting = mailbox.lock();
+    // A turn that was overtaken may hand over its older decision after the newer one.
+    let outdated = |waits: &Offer| waits.uid == offer.uid && waits.revision > offer.revision;
+    if offer.kind == OfferKind::Serve && waiting.offers.get(key).is_some_and(outdated) {
+        return;
+    }
     let taken =
         waiting.offers.get(key).is_some_and(|waits| waits.is_same(&offer) && waits.urgent == offer.urgent);
     if taken && !matches!(known, Some(Ack::Failed { .. })) {

@@ -12,7 +12,7 @@ use kube::runtime::watcher;
 use kube::{Config, ResourceExt};
 use serde_json::Value;
 use sluice::controller;
-use sluice::sandbox::{ControlPlane, Options, install_crds};
+use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ pub fn bare() -> &'static ControlPlane {
 async fn start() -> ControlPlane {
     let plane = ControlPlane::start(Options { audit_log: true, ..Options::default() }).await.unwrap();
     install_crds(&plane.client().unwrap()).await.unwrap();
+    install_policies(&plane.client().unwrap()).await.unwrap();
     plane
 }
 

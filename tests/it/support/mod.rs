@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sluice::api::{FeatureRollout, FeatureRolloutStatus};
 use sluice::controller;
-use sluice::sandbox::{ControlPlane, Options, install_crds};
+use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,7 @@ pub fn shared() -> &'static Shared {
 async fn start() -> Shared {
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     install_crds(&plane.client().unwrap()).await.unwrap();
+    install_policies(&plane.client().unwrap()).await.unwrap();
     let config = plane.client_config();
     let client = controller::client(config.clone()).unwrap();
     // The process ends without ending the controller: the control plane goes with the process.

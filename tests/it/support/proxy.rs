@@ -40,6 +40,8 @@ struct Inner {
     /// Writes whose path contains one of these are never answered.
     hangs_on: Mutex<Vec<String>>,
     hung: AtomicUsize,
+    /// Lists of these are never answered.
+    hangs_on_lists_of: Mutex<Vec<String>>,
 }
 
 /// A running proxy. It ends with the runtime of its test.
@@ -65,6 +67,7 @@ impl Proxy {
             watch_delay,
             hangs_on: Mutex::default(),
             hung: AtomicUsize::new(0),
+            hangs_on_lists_of: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -104,6 +107,11 @@ impl Proxy {
         *self.inner.hangs_on.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
     }
 
+    /// From now on lists and watches of this plural wait until [`Proxy::stop_hanging`].
+    pub fn hang_on_lists_of(&self, plural: &str) {
+        self.inner.hangs_on_lists_of.lock().unwrap().push(plural.to_owned());
+    }
+
     /// How many writes have been left without an answer.
     pub fn hung(&self) -> usize {
         self.inner.hung.load(Ordering::SeqCst)
@@ -112,10 +120,21 @@ impl Proxy {
     /// Answers new writes again.
     pub fn stop_hanging(&self) {
         self.inner.hangs_on.lock().unwrap().clear();
+        self.inner.hangs_on_lists_of.lock().unwrap().clear();
     }
 }
 
 async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
+    if request.method() == Method::GET {
+        let path = request.uri().path().to_owned();
+        let hangs = || {
+            let plurals = inner.hangs_on_lists_of.lock().unwrap();
+            plurals.iter().any(|plural| path.ends_with(&format!("/{plural}")))
+        };
+        while hangs() {
+            pause(20).await;
+        }
+    }
     let is_write = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
     let mut moment = None;
     if is_write {

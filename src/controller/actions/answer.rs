@@ -1,0 +1,64 @@
+//! The answer of an action, in its status.
+
+use kube::core::DeserializeGuard;
+use kube::{Api, Resource};
+
+use super::book::Asked;
+use crate::api::conditions::{Want, merge, types};
+use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionStatus};
+use crate::clock;
+use crate::controller::cache::key_of;
+use crate::controller::context::Context;
+use crate::controller::persist::put;
+use crate::error::{Fault, call};
+
+/// What an action is answered.
+pub struct Verdict {
+    /// The answer.
+    pub answer: Answer,
+    /// The answer, in words.
+    pub message: String,
+}
+
+/// Writes the answer, unless the action has one or is gone.
+///
+/// # Errors
+/// When it could not be written; it is to be tried again with the same verdict.
+pub async fn give(ctx: &Context, asked: &Asked, verdict: &Verdict) -> Result<(), Fault> {
+    let fault = match put::<RolloutAction>(ctx, asked.meta(), &status(asked, verdict)).await {
+        Ok(_) | Err(Fault::NotFound(_)) => return Ok(()),
+        Err(fault @ Fault::Conflict(_)) => fault,
+        Err(fault) => return Err(fault),
+    };
+    // Its labels were edited, or somebody else has answered.
+    let (namespace, name) = key_of(&**asked);
+    let api: Api<DeserializeGuard<RolloutAction>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let Some(now) = call(api.get_opt(&name)).await? else { return Ok(()) };
+    let is_answered =
+        now.0.as_ref().is_ok_and(|action| action.status.as_ref().is_some_and(|s| s.answer.is_some()));
+    if is_answered || now.meta().uid != asked.meta().uid {
+        return Ok(());
+    }
+    if now.meta().resource_version == asked.meta().resource_version {
+        return Err(fault);
+    }
+    put::<RolloutAction>(ctx, now.meta(), &status(asked, verdict)).await.map(drop)
+}
+
+fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
+    let generation = asked.meta().generation.unwrap_or(1);
+    // Others compare it with the time of creation, which the API server's clock gave.
+    let now = clock::real_now();
+    let applied = verdict.answer == Answer::Applied;
+    let reason = verdict.answer.as_str();
+    let ready = Want { type_: types::READY, status: applied, reason, message: verdict.message.clone() };
+    let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
+    let want = if applied { vec![ready] } else { vec![ready, stalled] };
+    RolloutActionStatus {
+        observed_generation: generation,
+        answer: Some(verdict.answer),
+        message: Some(verdict.message.clone()),
+        answered_at: Some(now.into()),
+        conditions: merge(&[], &want, generation, now),
+    }
+}

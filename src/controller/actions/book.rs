@@ -1,0 +1,258 @@
+//! The actions without an answer, in the order in which they are carried out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
+
+use crate::api::rolloutaction::RolloutAction;
+use crate::controller::cache::{ObjectKey, Stored, key_of, version};
+
+/// An action as stored: readable, or why it is not.
+pub type Asked = Stored<RolloutAction>;
+
+/// Order of creation. Timestamps have whole seconds; within one the versions tell, which grow with every write.
+type Order = (Option<Timestamp>, u64, String);
+
+/// What is to be done for whom.
+#[derive(Default)]
+pub struct Book {
+    /// By rollout.
+    waiting: HashMap<ObjectKey, BTreeMap<Order, Asked>>,
+    /// Where each action is in `waiting`.
+    places: HashMap<ObjectKey, (ObjectKey, Order)>,
+    /// Keys seen since a list began.
+    listing: Option<HashSet<ObjectKey>>,
+    /// Whether the first list is complete: before, an elder action may still be unknown.
+    listed: bool,
+    /// UIDs of actions that were answered here while the watch has not told of it yet.
+    answered: HashMap<String, ObjectKey>,
+    /// Rollouts whose actions are being worked on.
+    at_work: HashSet<ObjectKey>,
+}
+
+/// The rollout that an action is for; one that cannot be read stands alone.
+fn rollout_of(action: &DeserializeGuard<RolloutAction>) -> ObjectKey {
+    let namespace = action.namespace().unwrap_or_default();
+    let name = action.0.as_ref().map_or("", |action| action.spec.rollout_ref.name.as_str());
+    (namespace, name.to_owned())
+}
+
+impl Book {
+    /// Takes in an event of the watch.
+    pub fn event(&mut self, event: Event<DeserializeGuard<RolloutAction>>) {
+        match event {
+            Event::Apply(action) | Event::InitApply(action) => self.take_in(action),
+            Event::Delete(action) => {
+                self.answered.remove(&action.uid().unwrap_or_default());
+                self.remove(&key_of(&action));
+            }
+            Event::Init => self.listing = Some(HashSet::new()),
+            Event::InitDone => {
+                let seen = self.listing.take().unwrap_or_default();
+                let gone: Vec<ObjectKey> =
+                    self.places.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+                for key in gone {
+                    self.remove(&key);
+                }
+                self.answered.retain(|_, key| seen.contains(key));
+                self.listed = true;
+            }
+        }
+    }
+
+    fn take_in(&mut self, action: DeserializeGuard<RolloutAction>) {
+        let key = key_of(&action);
+        let uid = action.uid().unwrap_or_default();
+        if let Some(seen) = &mut self.listing {
+            seen.insert(key.clone());
+        }
+        let is_answered =
+            action.0.as_ref().is_ok_and(|a| a.status.as_ref().is_some_and(|status| status.answer.is_some()));
+        if is_answered || self.answered.contains_key(&uid) {
+            self.remove(&key);
+            return;
+        }
+        let known = self.places.get(&key).and_then(|(rollout, order)| {
+            let asked = self.waiting.get_mut(rollout)?.get_mut(order)?;
+            (asked.uid().as_deref() == Some(uid.as_str())).then_some(asked)
+        });
+        if let Some(known) = known {
+            // Labels may be edited; the place in the order stays.
+            *known = action.into();
+            return;
+        }
+        self.remove(&key);
+        let created = action.meta().creation_timestamp.as_ref().map(|time| time.0);
+        let order = (created, version(&action), key.1.clone());
+        let rollout = rollout_of(&action);
+        self.places.insert(key, (rollout.clone(), order.clone()));
+        self.waiting.entry(rollout).or_default().insert(order, action.into());
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        let Some((rollout, order)) = self.places.remove(key) else { return };
+        if let Some(waiting) = self.waiting.get_mut(&rollout) {
+            waiting.remove(&order);
+            if waiting.is_empty() {
+                self.waiting.remove(&rollout);
+            }
+        }
+    }
+
+    /// The rollouts to begin to work on now. Say [`Book::next`] for each until there is none.
+    pub fn start(&mut self) -> Vec<ObjectKey> {
+        if !self.listed {
+            return Vec::new();
+        }
+        let idle: Vec<ObjectKey> =
+            self.waiting.keys().filter(|rollout| !self.at_work.contains(*rollout)).cloned().collect();
+        self.at_work.extend(idle.iter().cloned());
+        idle
+    }
+
+    /// The eldest action of a rollout; without one the work on the rollout has ended.
+    pub fn next(&mut self, rollout: &ObjectKey) -> Option<Asked> {
+        let eldest = self.waiting.get(rollout).and_then(|waiting| waiting.values().next()).cloned();
+        if eldest.is_none() {
+            self.at_work.remove(rollout);
+        }
+        eldest
+    }
+
+    /// Whether an action still waits for its answer.
+    pub fn waits(&self, action: &Asked) -> bool {
+        self.places.get(&key_of(&**action)).is_some_and(|(rollout, order)| {
+            let waits = self.waiting.get(rollout).and_then(|waiting| waiting.get(order));
+            waits.is_some_and(|waits| waits.uid() == action.uid())
+        })
+    }
+
+    /// Whether an action of the rollout waits for which this is so.
+    pub fn any(&self, rollout: &ObjectKey, is_so: impl Fn(&RolloutAction) -> bool) -> bool {
+        let waiting = self.waiting.get(rollout).into_iter().flat_map(BTreeMap::values);
+        waiting.filter_map(|asked| asked.0.as_ref().ok()).any(is_so)
+    }
+
+    /// Notes that an action has been answered, or that it is gone.
+    pub fn answered(&mut self, action: &Asked) {
+        let key = key_of(&**action);
+        if self.waits(action) {
+            self.remove(&key);
+            self.answered.insert(action.uid().unwrap_or_default(), key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn action(name: &str, rollout: &str, created: &str, version: u64) -> DeserializeGuard<RolloutAction> {
+        let object = json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "RolloutAction",
+            "metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"),
+                "creationTimestamp": created, "resourceVersion": version.to_string()},
+            "spec": {"rolloutRef": {"name": rollout}, "action": "Pause", "reason": "test"},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn answered(name: &str, rollout: &str, version: u64) -> DeserializeGuard<RolloutAction> {
+        let mut answered = action(name, rollout, EARLY, version);
+        answered.0.as_mut().unwrap().status =
+            Some(serde_json::from_value(json!({"observedGeneration": 1, "answer": "Applied"})).unwrap());
+        answered
+    }
+
+    const EARLY: &str = "2026-01-01T00:00:00Z";
+    const LATE: &str = "2026-01-01T00:00:01Z";
+
+    fn rollout(name: &str) -> ObjectKey {
+        ("ns".to_owned(), name.to_owned())
+    }
+
+    /// Carries out everything that waits for a rollout.
+    fn drain(book: &mut Book, name: &str) -> Vec<String> {
+        let mut order = Vec::new();
+        while let Some(next) = book.next(&rollout(name)) {
+            order.push(next.name_any());
+            book.answered(&next);
+        }
+        order
+    }
+
+    fn listed(actions: Vec<DeserializeGuard<RolloutAction>>) -> Book {
+        let mut book = Book::default();
+        book.event(Event::Init);
+        for action in actions {
+            book.event(Event::InitApply(action));
+        }
+        book.event(Event::InitDone);
+        book
+    }
+
+    #[test]
+    fn the_order_is_that_of_creation_whatever_the_names_and_the_list_say() {
+        let mut book = listed(vec![
+            action("a", "r", LATE, 12),
+            action("b", "r", EARLY, 11),
+            action("c", "r", EARLY, 9),
+            action("d", "other", EARLY, 10),
+        ]);
+        let mut started = book.start();
+        started.sort();
+        assert_eq!(started, [rollout("other"), rollout("r")]);
+        assert_eq!(book.start(), Vec::<ObjectKey>::new(), "both are at work");
+        assert_eq!(drain(&mut book, "r"), ["c", "b", "a"]);
+        assert_eq!(drain(&mut book, "other"), ["d"]);
+    }
+
+    #[test]
+    fn nothing_begins_before_the_first_list_is_complete() {
+        let mut book = Book::default();
+        book.event(Event::Init);
+        book.event(Event::InitApply(action("b", "r", LATE, 2)));
+        assert_eq!(book.start(), Vec::<ObjectKey>::new());
+        book.event(Event::InitApply(action("a", "r", EARLY, 1)));
+        book.event(Event::InitDone);
+        assert_eq!(book.start(), [rollout("r")]);
+        assert_eq!(drain(&mut book, "r"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_was_answered_does_not_come_back_by_a_late_event_or_list() {
+        let mut book = listed(vec![action("a", "r", EARLY, 1)]);
+        assert_eq!(book.start(), [rollout("r")]);
+        assert_eq!(drain(&mut book, "r"), ["a"]);
+        book.event(Event::Apply(action("a", "r", EARLY, 2)));
+        book.event(Event::Init);
+        book.event(Event::InitApply(action("a", "r", EARLY, 2)));
+        book.event(Event::InitDone);
+        assert_eq!(book.start(), Vec::<ObjectKey>::new());
+        // Another object of the name is another action.
+        book.event(Event::Delete(answered("a", "r", 3)));
+        let mut again = action("a", "r", LATE, 4);
+        again.0.as_mut().unwrap().metadata.uid = Some("another".to_owned());
+        book.event(Event::Apply(again));
+        assert_eq!(book.start(), [rollout("r")]);
+    }
+
+    #[test]
+    fn an_edited_label_changes_no_order_and_an_answer_from_elsewhere_ends_it() {
+        let mut book = listed(vec![action("a", "r", EARLY, 1), action("b", "r", EARLY, 2)]);
+        book.event(Event::Apply(action("a", "r", EARLY, 3)));
+        assert_eq!(book.next(&rollout("r")).map(|asked| version(&*asked)), Some(3));
+        book.event(Event::Apply(answered("a", "r", 4)));
+        assert_eq!(drain(&mut book, "r"), ["b"]);
+        // One that a fresh list does not have was deleted meanwhile.
+        let mut book = listed(vec![action("a", "r", EARLY, 1)]);
+        book.event(Event::Init);
+        book.event(Event::InitDone);
+        assert_eq!(book.start(), Vec::<ObjectKey>::new());
+    }
+}

@@ -1,0 +1,49 @@
+//! Old actions: answered ones are kept for a week, as a record beside the audit log, and then deleted.
+
+use jiff::SignedDuration;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use crate::api::rolloutaction::RolloutAction;
+use crate::clock;
+use crate::controller::context::Context;
+use crate::error::{Fault, call};
+
+/// How long an answered action is kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Actions read at once.
+const PAGE: u32 = 500;
+
+/// Deletes the actions that were answered more than a week ago.
+///
+/// # Errors
+/// When they cannot be listed; one that cannot be deleted is tried again the next time.
+pub async fn sweep(ctx: &Context) -> Result<(), Fault> {
+    let all: Api<RolloutAction> = Api::all(ctx.client.clone());
+    let mut params = ListParams::default().fields("status.answer!=").limit(PAGE);
+    loop {
+        let page = call(all.list(&params)).await?;
+        for action in &page.items {
+            delete_if_old(ctx, action).await;
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
+    let answered = action.status.as_ref().and_then(|status| status.answered_at);
+    let is_old = answered.is_some_and(|at| clock::real_now().duration_since(at.timestamp()) >= KEPT);
+    if !is_old {
+        return;
+    }
+    let (namespace, name) = (action.namespace().unwrap_or_default(), action.name_any());
+    let api: Api<RolloutAction> = Api::namespaced(ctx.client.clone(), &namespace);
+    let preconditions = Some(Preconditions { uid: action.uid(), resource_version: None });
+    match call(api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() })).await {
+        Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict(_)) => {}
+        Err(fault) => tracing::warn!(namespace, name, %fault, "an old action could not be deleted"),
+    }
+}

@@ -1,0 +1,200 @@
+//! One action, judged by what is true now, and carried out in the same breath.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::answer::Verdict;
+use super::book::Asked;
+use super::policies;
+use crate::api::rolloutaction::{Action, Answer, RolloutAction};
+use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::{Key, Shared};
+use crate::controller::gather::{Gathered, Observed, Stalled, gather};
+use crate::controller::persist::refresh;
+use crate::controller::queue::Lane;
+use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
+use crate::controller::stalled;
+use crate::engine::{self, Decision, Facts, Ground, Outcome, Request};
+use crate::error::{Fault, chain};
+use crate::plan::{Guard, Plan};
+
+/// What came of a look at an action.
+pub enum Judged {
+    /// It has its answer, and whatever follows from that is persisted.
+    Done(Verdict),
+    /// It would raise, and the file does not hold the last decision yet.
+    Undelivered,
+}
+
+/// Labels and annotations by which GitOps tools, backups and Helm know what they create again.
+const TRACKED_BY: [&str; 8] = [
+    "argocd.argoproj.io/tracking-id",
+    "argocd.argoproj.io/instance",
+    "argocd.argoproj.io/installation-id",
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+    "meta.helm.sh/release-name",
+    "velero.io/restore-name",
+    "app.kubernetes.io/instance",
+];
+
+/// Judges an action, and persists and hands over what follows from it.
+///
+/// `has_waited` says that waiting for the file is over.
+///
+/// # Errors
+/// What kept it from being judged or persisted: it is judged again then, unless it was persisted all the same, which
+/// the status says.
+pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, has_waited: bool) -> Result<Judged, Fault> {
+    let action = match &asked.0 {
+        Ok(action) => action,
+        Err(invalid) => return Ok(rejected(format!("the action cannot be read: {}", invalid.error))),
+    };
+    refresh(ctx, key).await?;
+    let Some(stored) = ctx.rollouts.get(key) else {
+        return Ok(rejected(format!("there is no FeatureRollout {} in namespace {}", key.1, key.0)));
+    };
+    let rollout = match &stored.0 {
+        Ok(rollout) => rollout,
+        Err(invalid) => return Ok(rejected(format!("the rollout cannot be read: {}", invalid.error))),
+    };
+    let status = rollout.status.clone().unwrap_or_default();
+    let raising = engine::is_raising(&action.spec, &status);
+    let request = request(ctx, action, rollout, policies::actor(ctx, action, raising).await?);
+    if raising {
+        know_dependencies(ctx, key, rollout).await?;
+    }
+    let result = match gather(ctx, rollout).await? {
+        Gathered::Ready(observed) => {
+            let passes_door = matches!(action.spec.action, Action::Promote | Action::SetPercent);
+            if raising && passes_door && !has_waited && !is_delivered(ctx, key) {
+                return Ok(Judged::Undelivered);
+            }
+            by_plan(ctx, key, rollout, *observed, &request).await
+        }
+        Gathered::Stalled(why) => by_guard(ctx, key, rollout, &why, &request).await,
+    };
+    match result {
+        Ok(verdict) => Ok(Judged::Done(verdict)),
+        // Only somebody's edit helps, and an action does not wait for that.
+        Err(fault @ Fault::Invalid(_)) => {
+            Ok(rejected(format!("nothing could be persisted: {}", chain(&fault))))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether the file holds what the rollout has decided, as far as is known here.
+pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
+    let Some(rollout) = ctx.rollouts.readable(key) else { return true };
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    let status = rollout.status.clone().unwrap_or_default();
+    !has_begun(&rollout) || delivered(&status, ack.as_ref()) == status.revision
+}
+
+fn request<'a>(
+    ctx: &Shared,
+    action: &'a RolloutAction,
+    rollout: &'a FeatureRollout,
+    actor: engine::Actor,
+) -> Request<'a> {
+    let created = action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0);
+    Request {
+        uid: action.metadata.uid.as_deref().unwrap_or_default(),
+        spec: &action.spec,
+        created: ctx.clock.of_real(created),
+        actor,
+        tracked_by: tracked_by(action),
+        rollout_uid: rollout.metadata.uid.as_deref().unwrap_or_default(),
+        generation: rollout.metadata.generation.unwrap_or(0),
+    }
+}
+
+/// The mark of a tool that would create the action again, and so repeat it.
+fn tracked_by(action: &RolloutAction) -> Option<&'static str> {
+    let marked =
+        |mark: &&str| action.labels().contains_key(*mark) || action.annotations().contains_key(*mark);
+    TRACKED_BY.into_iter().find(marked)
+}
+
+/// Before everything is listed, a dependency that is not in the cache may exist all the same.
+async fn know_dependencies(ctx: &Shared, key: &ObjectKey, rollout: &FeatureRollout) -> Result<(), Fault> {
+    for dependency in &rollout.spec.depends_on {
+        let other = (key.0.clone(), dependency.name.clone());
+        if !ctx.is_listed() && ctx.rollouts.get(&other).is_none() {
+            refresh(ctx, &other).await?;
+            ctx.queue.push(Key::Rollout(other), Lane::Decide);
+        }
+    }
+    Ok(())
+}
+
+async fn by_plan(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    observed: Observed,
+    request: &Request<'_>,
+) -> Result<Verdict, Fault> {
+    let mut verdict = None;
+    let is_listed = ctx.is_listed();
+    let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp| {
+        let outcome = engine::act(Ground::Plan(plan, facts), status, request, now);
+        let decision = follow_up(plan, facts, status, &outcome, now, is_listed);
+        verdict = Some(Verdict { answer: outcome.answer, message: outcome.message });
+        decision
+    };
+    match advance(ctx, key, rollout, observed, Pace::Urgent, decide).await? {
+        Advanced::Done => Ok(verdict.unwrap_or_else(|| reject("nothing was decided".to_owned()))),
+        Advanced::Stalled(why) => Ok(reject(why.message)),
+    }
+}
+
+/// What the rollout decides right after an action that was applied, so that one write holds both.
+fn follow_up(
+    plan: &Plan,
+    facts: &Facts,
+    before: &FeatureRolloutStatus,
+    outcome: &Outcome,
+    now: Timestamp,
+    is_listed: bool,
+) -> Option<Decision> {
+    if outcome.answer != Answer::Applied {
+        return None;
+    }
+    let status = outcome.status.clone();
+    if !is_listed {
+        // The schedule goes on when everything is known.
+        return Some(Decision { status, wake_at: None });
+    }
+    let delivered = facts.delivered && status.cohorts == before.cohorts;
+    Some(engine::decide(plan, &status, &Facts { delivered, ..facts.clone() }, now))
+}
+
+async fn by_guard(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    why: &Stalled,
+    request: &Request<'_>,
+) -> Result<Verdict, Fault> {
+    let mut verdict = None;
+    let guard = Guard::default();
+    let judge = |status: &FeatureRolloutStatus, now: Timestamp| {
+        let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
+        let applied = outcome.answer == Answer::Applied;
+        verdict = Some(Verdict { answer: outcome.answer, message: outcome.message });
+        applied.then_some(outcome.status)
+    };
+    stalled::act(ctx, key, rollout, why, judge).await?;
+    Ok(verdict.unwrap_or_else(|| reject("nothing was decided".to_owned())))
+}
+
+fn reject(message: String) -> Verdict {
+    Verdict { answer: Answer::Rejected, message }
+}
+
+fn rejected(message: String) -> Judged {
+    Judged::Done(reject(message))
+}

@@ -1,0 +1,233 @@
+//! The lane of the actions: its own watch and its own work, which wait neither for the caches nor for ordinary steps.
+//!
+//! The actions of one rollout are carried out one after the other, in the order of their creation. Each is judged once;
+//! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use super::cache::{ObjectKey, key_of};
+use super::context::{Backoff, Key, Shared};
+use super::queue::Lane;
+use super::watch;
+use crate::api::FeatureRolloutStatus;
+use crate::api::rolloutaction::{Action, Answer, RolloutAction};
+use crate::clock;
+use crate::engine;
+use crate::error::{Fault, chain};
+use answer::Verdict;
+use book::{Asked, Book};
+use gate::Gate;
+use judge::Judged;
+
+mod answer;
+mod book;
+mod gate;
+mod house;
+mod judge;
+mod policies;
+
+pub use house::sweep;
+
+/// Rollouts whose actions are worked on at once.
+const AT_ONCE: usize = 8;
+/// How often a rollout is read again at once because somebody else wrote it meanwhile.
+const MOST_CONFLICTS: u32 = 20;
+/// How long an action that raises waits for the file to hold the last decision.
+const DELIVERY: Duration = Duration::from_secs(2);
+/// The same, right after a start: nobody may have handed that decision over yet.
+const FIRST_DELIVERY: Duration = Duration::from_secs(10);
+/// How often that is looked for. Polled, as the answer may come from the writer, from a turn of the rollout, or from an
+/// action that ends the waiting.
+const DELIVERY_POLL: Duration = Duration::from_millis(5);
+/// The fields that a watch of actions without an answer asks for.
+const UNANSWERED: &str = "status.answer=";
+
+/// What the lane knows.
+pub struct Actions {
+    book: Mutex<Book>,
+    changed: Notify,
+    places: Semaphore,
+    /// What ordinary work passes.
+    pub gate: Gate,
+    policies: policies::Policies,
+    /// UIDs, by rollout, of carried out actions whose answer is given: its words may go from the status.
+    given: Mutex<HashMap<ObjectKey, Vec<String>>>,
+}
+
+impl Default for Actions {
+    fn default() -> Actions {
+        Actions {
+            book: Mutex::default(),
+            changed: Notify::new(),
+            places: Semaphore::new(AT_ONCE),
+            gate: Gate::default(),
+            policies: policies::Policies::default(),
+            given: Mutex::default(),
+        }
+    }
+}
+
+impl Actions {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn given(&self) -> MutexGuard<'_, HashMap<ObjectKey, Vec<String>>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the words of given answers out of a status that is about to be written.
+    pub fn forget_words(&self, rollout: &ObjectKey, status: &mut FeatureRolloutStatus) {
+        let mut given = self.given();
+        let Some(uids) = given.get_mut(rollout) else { return };
+        let has_words =
+            |uid: &String| status.actions.iter().any(|known| known.uid == *uid && known.message.is_some());
+        // Those that a write has taken out already are done with.
+        uids.retain(has_words);
+        for uid in uids.iter() {
+            engine::answered(status, uid);
+        }
+        if uids.is_empty() {
+            given.remove(rollout);
+        }
+    }
+}
+
+/// Works until the shutdown, then lets what is under way end.
+pub async fn run(ctx: Shared) {
+    let api = Api::<DeserializeGuard<RolloutAction>>::all(ctx.client.clone());
+    let config = watcher::Config::default().fields(UNANSWERED);
+    tokio::spawn(watch::follow(ctx.clone(), api, config, |ctx, event| {
+        ctx.actions.book().event(event);
+        ctx.actions.changed.notify_one();
+    }));
+    let mut at_work = JoinSet::new();
+    loop {
+        for rollout in ctx.actions.book().start() {
+            at_work.spawn(work(ctx.clone(), rollout));
+        }
+        tokio::select! {
+            () = ctx.actions.changed.notified() => {}
+            Some(_ended) = at_work.join_next() => {}
+            () = ctx.shutdown.cancelled() => break,
+        }
+    }
+    while at_work.join_next().await.is_some() {}
+}
+
+/// Works on the actions of a rollout until there is none.
+async fn work(ctx: Shared, rollout: ObjectKey) {
+    while !ctx.shutdown.is_cancelled() {
+        let Some(asked) = ctx.actions.book().next(&rollout) else { break };
+        let Some(verdict) = judge(&ctx, &rollout, &asked).await else { continue };
+        give(&ctx, &rollout, &asked, &verdict).await;
+        // What was read here is no news to the watch: whoever the rollout concerns has to hear of it.
+        ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+    }
+}
+
+/// Judges an action and carries it out, once. `None` where it is gone, or the process ends.
+async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdict> {
+    let mut conflicts = 0;
+    let mut errors = 0;
+    let mut has_waited = false;
+    loop {
+        let judged = {
+            // The semaphore is never closed.
+            let _place = ctx.actions.places.acquire().await;
+            let _inside = ctx.actions.gate.enter();
+            judge::judge(ctx, rollout, asked, has_waited).await
+        };
+        match judged {
+            Ok(Judged::Done(verdict)) => return Some(verdict),
+            Ok(Judged::Undelivered) => {
+                until_delivered(ctx, rollout).await;
+                has_waited = true;
+            }
+            Err(Fault::Conflict(_) | Fault::NotFound(_)) if conflicts < MOST_CONFLICTS => conflicts += 1,
+            Err(fault) => {
+                if !tries_again(ctx, asked, &fault, errors).await {
+                    return None;
+                }
+                errors += 1;
+            }
+        }
+    }
+}
+
+/// Gives the answer. What was judged stays judged, however long that takes.
+async fn give(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
+    let mut errors = 0;
+    loop {
+        match answer::give(ctx, asked, verdict).await {
+            Ok(()) => break,
+            Err(fault @ Fault::Invalid(_)) => {
+                // It was stored before the schema was tightened, and no write to it is taken any more.
+                let (namespace, name) = key_of(&**asked);
+                tracing::warn!(namespace, name, fault = chain(&fault), "an action cannot be answered");
+                break;
+            }
+            Err(fault) => {
+                if !tries_again(ctx, asked, &fault, errors).await {
+                    return;
+                }
+                errors += 1;
+            }
+        }
+    }
+    ctx.actions.book().answered(asked);
+    if let (Answer::Applied, Some(uid)) = (verdict.answer, asked.uid()) {
+        ctx.actions.given().entry(rollout.clone()).or_default().push(uid);
+    }
+    ctx.metrics.action_answered(verdict.answer.as_str());
+    tracing::info!(
+        namespace = rollout.0,
+        rollout = rollout.1,
+        action = key_of(&**asked).1,
+        answer = verdict.answer.as_str(),
+        message = verdict.message,
+        "an action was answered"
+    );
+}
+
+/// Waits after an error, longer each time. Says whether there is still something to be done.
+async fn tries_again(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> bool {
+    let (namespace, name) = key_of(&**asked);
+    let wait = Backoff::after(errors);
+    tracing::warn!(
+        namespace,
+        name,
+        fault = chain(fault),
+        retry_in_ms = wait.as_millis(),
+        "an action is tried again"
+    );
+    tokio::select! {
+        () = clock::sleep(wait) => ctx.actions.book().waits(asked),
+        () = ctx.shutdown.cancelled() => false,
+    }
+}
+
+/// Waits until the file holds the last decision; not for long, and not while somebody wants to lower.
+async fn until_delivered(ctx: &Shared, rollout: &ObjectKey) {
+    let longest = if ctx.is_listed() { DELIVERY } else { FIRST_DELIVERY };
+    let begun = clock::monotonic();
+    while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {
+        if judge::is_delivered(ctx, rollout) || ctx.actions.book().any(rollout, stops_or_lowers) {
+            return;
+        }
+        clock::sleep(DELIVERY_POLL).await;
+    }
+}
+
+/// Whether an action is one that never waits.
+fn stops_or_lowers(action: &RolloutAction) -> bool {
+    matches!(action.spec.action, Action::Pause | Action::Rollback)
+}
