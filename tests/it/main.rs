@@ -13,6 +13,7 @@ mod apps;
 mod audiences;
 mod beginnings;
 mod bounds;
+mod checks;
 mod cli;
 mod crash;
 mod dead_ends;
