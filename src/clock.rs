@@ -60,6 +60,17 @@ impl Clock {
         matches!(&*self.0, Kind::System)
     }
 
+    /// How long a length of this clock's time takes in real time.
+    pub fn in_real_time(&self, length: SignedDuration) -> SignedDuration {
+        match &*self.0 {
+            Kind::System => length,
+            Kind::Accelerated { speed, .. } => {
+                let speed = i32::try_from(*speed).unwrap_or(i32::MAX);
+                length.checked_div(speed).unwrap_or(length)
+            }
+        }
+    }
+
     /// Waits until the clock shows at least `at`, or for a while: look at the clock again afterwards.
     pub async fn wait_towards(&self, at: Timestamp) {
         tokio::time::sleep(self.real_until(at).min(LONGEST_WAIT)).await;

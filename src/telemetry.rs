@@ -10,6 +10,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+mod checks;
+
+pub use checks::CheckMetrics;
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -60,7 +64,7 @@ pub struct ByAnswer {
     answer: &'static str,
 }
 
-/// Metrics of the controller. Labels are bounded: no object's name is one.
+/// Metrics of the controller. Labels are bounded: no object's name is one, except in [`CheckMetrics`], which are capped.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     reconciles: Family<ByOutcome, Counter>,
@@ -74,6 +78,8 @@ pub struct Metrics {
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
+    /// Those of checks, sources and rollbacks.
+    pub checks: CheckMetrics,
 }
 
 impl Default for Metrics {
@@ -90,6 +96,7 @@ impl Default for Metrics {
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
+            checks: CheckMetrics::default(),
         }
     }
 }
@@ -121,6 +128,7 @@ impl Metrics {
         );
         registry.register("objects", "Objects known by kind", self.objects.clone());
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
+        self.checks.register(&mut registry);
         registry
     }
 

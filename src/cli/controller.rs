@@ -24,6 +24,9 @@ pub struct Args {
     /// Objects worked on at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// The operator's own namespace, whose MetricSources are used
+    #[arg(long, value_name = "NAME", default_value = controller::NAMESPACE, env = "POD_NAMESPACE")]
+    namespace: String,
     /// Annotate the pods that mount a file when something is taken away at once, so that they read it within a second;
     /// needs `list` and `patch` on pods
     #[arg(long, env = "SLUICE_NUDGE_PODS")]
@@ -39,6 +42,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let config = cluster::config_from(args.kubeconfig.as_deref()).await?;
+        let api_server = controller::api_server(&config).await;
         let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
         let shutdown = CancellationToken::new();
         tokio::spawn(end_on_signal(shutdown.clone()));
@@ -47,6 +51,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             address: Some(args.address),
             clock: Clock::system(),
             instance: instance(),
+            namespace: args.namespace,
+            api_server,
             nudge_pods: args.nudge_pods,
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))

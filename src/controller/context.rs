@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::Actions;
 use super::cache::{Cache, ObjectKey};
+use super::checks::Checks;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
 use super::pin::Audiences;
 use super::queue::{Lane, Queue};
 use super::writer::Hub;
-use crate::api::{CohortSet, FeatureRollout, FlagSet};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock::{self, Clock};
 use crate::telemetry::Metrics;
 
@@ -29,6 +30,10 @@ pub enum Key {
     FlagSet(ObjectKey),
     /// A CohortSet.
     CohortSet(ObjectKey),
+    /// A MetricSource of the operator's namespace.
+    MetricSource(ObjectKey),
+    /// A MetricTemplate.
+    MetricTemplate(ObjectKey),
 }
 
 /// The shared parts.
@@ -43,12 +48,18 @@ pub struct Context {
     pub cohort_sets: Cache<CohortSet>,
     /// FlagSets as known.
     pub flag_sets: Cache<FlagSet>,
+    /// MetricSources of the operator's namespace as known.
+    pub metric_sources: Cache<MetricSource>,
+    /// MetricTemplates as known.
+    pub metric_templates: Cache<MetricTemplate>,
     /// Our ConfigMaps as known.
     pub config_maps: Cache<ConfigMap>,
     /// Who concerns whom.
     pub index: Arc<Index>,
     /// Pinned audiences.
     pub audiences: Audiences,
+    /// What is measured.
+    pub checks: Checks,
     /// What is to be done, grouped by the files that it may change.
     pub queue: Queue<Key, SetId>,
     /// How long to wait after an error, per key.
@@ -63,6 +74,8 @@ pub struct Context {
     pub listed: AtomicBool,
     /// Counters and timings.
     pub metrics: Metrics,
+    /// The operator's own namespace.
+    pub namespace: String,
     /// Name of this process in events.
     pub instance: String,
     /// Says that the process is to end.

@@ -116,13 +116,13 @@ async fn observe(
         keep_known_audience(ctx, &key.0, live, &mut plan).await?;
     }
     let facts = Facts {
+        metrics: ctx.checks.metrics(&key, &uid),
         uid,
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.delivered_revision == status.revision,
         emergency: is_emergency(flag_set.as_ref()),
         unmet: unmet(ctx, &key.0, &plan),
         live,
-        metrics: crate::engine::Metrics::Measured(Vec::new()),
     };
     Ok(Ok(Observed { plan, facts, set }))
 }

@@ -20,6 +20,7 @@ use queue::Queue;
 
 mod actions;
 mod cache;
+mod checks;
 mod context;
 mod finalizer;
 mod gather;
@@ -35,6 +36,8 @@ mod stalled;
 mod watch;
 mod writer;
 
+/// The operator's own namespace where nothing else is said.
+pub const NAMESPACE: &str = "sluice-system";
 /// How often unpinned audiences are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// How often old actions are looked for.
@@ -55,6 +58,10 @@ pub struct Options {
     pub clock: Clock,
     /// Name of this process in events.
     pub instance: String,
+    /// The operator's own namespace: only its MetricSources count.
+    pub namespace: String,
+    /// Where the API server listens, which no MetricSource may ask.
+    pub api_server: Vec<SocketAddr>,
     /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
     /// pods.
     pub nudge_pods: bool,
@@ -67,6 +74,8 @@ impl Default for Options {
             address: None,
             clock: Clock::system(),
             instance: "sluice".to_owned(),
+            namespace: NAMESPACE.to_owned(),
+            api_server: Vec::new(),
             nudge_pods: false,
         }
     }
@@ -86,6 +95,20 @@ pub enum ControllerError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// Where the API server of a configuration listens; nowhere known when its name cannot be resolved now.
+pub async fn api_server(config: &Config) -> Vec<SocketAddr> {
+    let url = &config.cluster_url;
+    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => {
+            tracing::warn!(%error, "the API server's name cannot be resolved; sources may have its address");
+            Vec::new()
+        }
+    }
 }
 
 /// A client for the controller: its calls are bounded here and are never silently repeated inside of one.
@@ -120,15 +143,18 @@ pub async fn run(
         let index = index.clone();
         Queue::new(options.clock.clone(), move |key| match key {
             Key::Rollout(rollout) => index.set_of(rollout),
-            Key::FlagSet(_) | Key::CohortSet(_) => None,
+            Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
         })
     };
     let ctx: Shared = Arc::new(Context {
         client,
+        checks: checks::Checks::new(options.clock.clone(), options.api_server),
         clock: options.clock,
         rollouts: Cache::default(),
         cohort_sets: Cache::default(),
         flag_sets: Cache::default(),
+        metric_sources: Cache::default(),
+        metric_templates: Cache::default(),
         config_maps: Cache::default(),
         index,
         audiences: pin::Audiences::default(),
@@ -139,6 +165,7 @@ pub async fn run(
         actions: actions::Actions::default(),
         listed: AtomicBool::new(false),
         metrics,
+        namespace: options.namespace,
         instance: options.instance,
         shutdown: shutdown.clone(),
     });
@@ -154,6 +181,7 @@ pub async fn run(
     tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
     health.set_ready(true);
     tokio::spawn(keep_house(ctx.clone()));
+    tokio::spawn(measure(ctx.clone()));
 
     let mut workers = JoinSet::new();
     for _ in 0..options.concurrency.max(1) {
@@ -192,6 +220,15 @@ async fn listed(ctx: &Shared) {
     }
 }
 
+/// Makes the checks once sources and templates are known; decisions do not wait for that.
+async fn measure(ctx: Shared) {
+    for list in watch::start_metrics(&ctx) {
+        // A watch ends only with the process.
+        let _ended = list.await;
+    }
+    checks::run(ctx).await;
+}
+
 async fn work(ctx: Shared) {
     loop {
         let key = tokio::select! {
@@ -205,6 +242,8 @@ async fn work(ctx: Shared) {
             Key::Rollout(rollout) => rollout::reconcile(&ctx, rollout).await,
             Key::FlagSet(set) => sets::flag_set(&ctx, set).await,
             Key::CohortSet(set) => sets::cohort_set(&ctx, set).await,
+            Key::MetricSource(source) => checks::metric_source(&ctx, source).await,
+            Key::MetricTemplate(template) => checks::metric_template(&ctx, template).await,
         };
         ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
         match result {
@@ -246,6 +285,8 @@ async fn keep_house(ctx: Shared) {
         ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
         ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
         ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
+        ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
+        ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
         ctx.metrics.set_queue_depth(ctx.queue.depth());
         if swept.elapsed() >= ACTIONS_INTERVAL {
             swept = clock::monotonic();
@@ -263,7 +304,7 @@ async fn keep_house(ctx: Shared) {
     }
 }
 
-/// Every audience that a status, a set or an orphan in a file still needs.
+/// Every audience and guard that a status, a set or an orphan in a file still needs.
 fn pinned(ctx: &Context) -> HashSet<ObjectKey> {
     let mut pinned = HashSet::new();
     for key in ctx.rollouts.keys() {
@@ -271,6 +312,7 @@ fn pinned(ctx: &Context) -> HashSet<ObjectKey> {
         for audience in status.audience.into_iter().chain(status.pending_audience) {
             pinned.insert((key.0.clone(), audience.name));
         }
+        pinned.extend(status.guard.map(|guard| (key.0.clone(), guard)));
     }
     for key in ctx.cohort_sets.keys() {
         if let Some(set) = ctx.cohort_sets.readable(&key) {

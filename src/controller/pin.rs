@@ -40,15 +40,16 @@ impl Audiences {
     }
 }
 
-/// Reads every stored audience, so that verifying them at a start takes no call each.
+/// Reads every stored audience and guard, so that verifying them at a start takes no call each.
 ///
 /// # Errors
 /// When the list cannot be read.
 pub async fn load(ctx: &Context) -> Result<(), Fault> {
     for revision in list(ctx).await? {
         let key = (revision.namespace().unwrap_or_default(), revision.name_any());
-        if let Some(audience) = read(&revision) {
-            ctx.audiences.put(key, Arc::new(audience));
+        match read(&revision) {
+            Some(audience) => ctx.audiences.put(key, Arc::new(audience)),
+            None => ctx.checks.guards.know(key, &revision),
         }
     }
     Ok(())
@@ -91,11 +92,21 @@ pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Resu
     if let Some(known) = ctx.audiences.get(&key) {
         return Ok(known);
     }
+    store(ctx, namespace, &audience.name, serde_json::to_value(audience).unwrap_or_default()).await?;
+    let audience = Arc::new(audience.clone());
+    ctx.audiences.put(key, audience.clone());
+    Ok(audience)
+}
+
+/// Stores something under a name that tells its content.
+///
+/// # Errors
+/// When it could not be stored.
+pub async fn store(ctx: &Context, namespace: &str, name: &str, data: serde_json::Value) -> Result<(), Fault> {
     let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
-    let data = serde_json::to_value(audience).unwrap_or_default();
     let revision = ControllerRevision {
         metadata: ObjectMeta {
-            name: Some(audience.name.clone()),
+            name: Some(name.to_owned()),
             labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned())])),
             ..ObjectMeta::default()
         },
@@ -103,15 +114,12 @@ pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Resu
         revision: 1,
     };
     match call(api.create(&PostParams::default(), &revision)).await {
-        Ok(_) | Err(Fault::AlreadyExists(_)) => {}
-        Err(fault) => return Err(fault),
+        Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
+        Err(fault) => Err(fault),
     }
-    let audience = Arc::new(audience.clone());
-    ctx.audiences.put(key, audience.clone());
-    Ok(audience)
 }
 
-/// Deletes the audiences that nobody has pinned for an hour. `pinned` are those in use.
+/// Deletes the audiences and guards that nobody has pinned for an hour. `pinned` are those in use.
 ///
 /// # Errors
 /// When the list cannot be read; an audience that cannot be deleted is tried again the next time.
@@ -138,8 +146,9 @@ pub async fn collect_garbage(ctx: &Context, pinned: &HashSet<ObjectKey>) -> Resu
             ..DeleteParams::default()
         };
         if let Err(fault) = call(api.delete(&key.1, &params)).await {
-            tracing::warn!(namespace = key.0, name = key.1, %fault, "an unpinned audience could not be deleted");
+            tracing::warn!(namespace = key.0, name = key.1, %fault, "an unpinned revision could not be deleted");
         }
+        ctx.checks.guards.forget(&key);
         ctx.audiences.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
     Ok(())

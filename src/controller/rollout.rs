@@ -13,7 +13,7 @@ use super::persist::{persist, persist_raw};
 use super::queue::Lane;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{pin, publish};
+use super::{checks, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
@@ -32,6 +32,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let Some(stored) = ctx.rollouts.get(key) else {
         if let Some(gone) = ctx.index.remove(key) {
             ctx.hub.forget(key);
+            checks::forget(ctx, key);
             super::writer::poke(ctx, &gone.set);
             // Who waits for the flag key hears that it is free, or held by an orphan now.
             for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
@@ -110,6 +111,7 @@ pub(super) async fn advance(
     let mut status = decision.status;
     status.delivered_revision = if begun_here { delivered } else { status.delivered_revision };
     note_lateness(ctx, &prior, &status, now);
+    status.guard = checks::keep(ctx, key, rollout).await?;
 
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
@@ -131,13 +133,14 @@ pub(super) async fn advance(
     if status != prior {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
+        note_rollback(ctx, &prior, &status);
     }
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
         uid: facts.uid.clone(),
         revision: status.revision,
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
-        urgent: facts.emergency || facts.deleting || pace == Pace::Urgent,
+        urgent: facts.emergency || facts.deleting || pace == Pace::Urgent || is_rolling_back(&status),
         feature: plan.feature.clone(),
         audience,
         fragment: Arc::new(fragment),
@@ -145,8 +148,10 @@ pub(super) async fn advance(
     };
     super::writer::offer(ctx, &set, key, offer);
     if facts.deleting {
+        checks::forget(ctx, key);
         finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
     } else {
+        checks::follow(ctx, rollout, &plan.feature.key, &plan.guard);
         arm(ctx, key, &status, decision.wake_at, now);
     }
     Ok(Advanced::Done)
@@ -232,6 +237,19 @@ fn arm(
     let unpublished = status.published_seq < status.last_seq();
     if unpublished && status.delivered_revision == status.revision {
         ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+    }
+}
+
+/// Whether the file does not yet hold what a rollback has lowered: nothing is raised while one is in force.
+pub(super) fn is_rolling_back(status: &FeatureRolloutStatus) -> bool {
+    status.rollback.is_some() && status.delivered_revision != status.revision
+}
+
+/// Counts a rollback that began or became stronger.
+pub(super) fn note_rollback(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus) {
+    let mode = |status: &FeatureRolloutStatus| status.rollback.as_ref().map(|rollback| rollback.mode);
+    if let Some(mode) = mode(status).filter(|after| mode(prior).is_none_or(|before| before < *after)) {
+        ctx.metrics.checks.rolled_back(mode);
     }
 }
 

@@ -152,8 +152,8 @@ fn conditions(
     merge(prior, &wants, generation, ctx.clock.now())
 }
 
-/// Writes a set's status; where somebody else has written since, the cache holds their version afterwards.
-async fn write_status<K>(
+/// Writes a status; where somebody else has written since, the cache holds their version afterwards.
+pub(super) async fn write_status<K>(
     ctx: &Context,
     cache: &Cache<K>,
     object: &K,

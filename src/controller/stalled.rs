@@ -10,9 +10,9 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
-use super::rollout::{delivered, finish_deletion, has_begun, stamp};
+use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback, stamp};
 use super::writer::{self, Ack, Offer, OfferKind};
-use super::{finalizer, pin, publish};
+use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
@@ -37,7 +37,8 @@ pub async fn stalled(
             tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
             return finalizer::release(ctx, rollout).await;
         }
-        return say_so(ctx, key, rollout, why, rollout.status.clone().unwrap_or_default()).await.map(drop);
+        let status = rollout.status.clone().unwrap_or_default();
+        return say_so(ctx, key, rollout, why, status, None).await.map(drop);
     };
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();
@@ -52,16 +53,28 @@ pub async fn stalled(
     if deleting && rollout.spec.deletion_policy == DeletionPolicy::Control {
         engine::leave_at_control(&mut status, now);
     }
+    let mut wake_at = None;
+    let kept = if deleting { None } else { checks::find(ctx, key, &status).await? };
+    if let Some(guard) = &kept {
+        // An invalid edit stops raises only.
+        let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
+        let decision = engine::guard_only(guard, &status, &metrics, now);
+        (status, wake_at) = (decision.status, decision.wake_at);
+    }
     let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
     let Some(offer) = offer(ctx, key, rollout, feature, &mut status, removing).await? else {
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
         if deleting {
             return finalizer::release(ctx, rollout).await;
         }
-        return say_so(ctx, key, rollout, why, status).await.map(drop);
+        return say_so(ctx, key, rollout, why, status, wake_at).await.map(drop);
     };
-    let urgent = why.emergency || deleting;
-    let status = say_so(ctx, key, rollout, why, status).await?;
+    let urgent = why.emergency || deleting || is_rolling_back(&status);
+    let status = say_so(ctx, key, rollout, why, status, wake_at).await?;
+    note_rollback(ctx, &prior, &status);
+    if let Some(guard) = &kept {
+        checks::follow(ctx, rollout, &feature.key, guard);
+    }
     // A lowering that was persisted before the spec became invalid goes on its way, too.
     if urgent || status.delivered_revision != status.revision {
         let offer = Offer { status: Arc::new(status.clone()), urgent, ..offer };
@@ -119,11 +132,12 @@ async fn say_so(
     rollout: &FeatureRollout,
     why: &Stalled,
     mut status: FeatureRolloutStatus,
+    wake_at: Option<jiff::Timestamp>,
 ) -> Result<FeatureRolloutStatus, Fault> {
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
     engine::report::fit(&mut status);
-    ctx.queue.push_at(Key::Rollout(key.clone()), None);
+    ctx.queue.push_at(Key::Rollout(key.clone()), wake_at);
     if rollout.status.as_ref() != Some(&status) {
         match persist(ctx, rollout, &status).await {
             Err(Fault::Invalid(_)) => {

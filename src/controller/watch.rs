@@ -12,12 +12,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::cache::{Cache, News, ObjectKey};
+use super::checks;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::pin::{MANAGED_BY, MANAGER};
 use super::queue::Lane;
 use super::writer;
-use crate::api::{CohortSet, FeatureRollout, FlagSet};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock;
 
 /// Longest wait before a broken watch is tried again: an API server that is back must be noticed soon.
@@ -55,6 +56,27 @@ pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
             all,
             |c| &c.rollouts,
             rollout,
+        ),
+    ]
+}
+
+/// Starts the watches that only checks need; each of the returned receivers hears when its first list is complete.
+pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
+    let all = watcher::Config::default();
+    vec![
+        spawn(
+            ctx,
+            Api::<DeserializeGuard<MetricSource>>::namespaced(ctx.client.clone(), &ctx.namespace),
+            all.clone(),
+            |c| &c.metric_sources,
+            checks::metric_source_event,
+        ),
+        spawn(
+            ctx,
+            Api::<DeserializeGuard<MetricTemplate>>::all(ctx.client.clone()),
+            all,
+            |c| &c.metric_templates,
+            checks::metric_template_event,
         ),
     ]
 }

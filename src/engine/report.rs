@@ -296,7 +296,7 @@ pub fn fit(status: &mut FeatureRolloutStatus) {
 }
 
 /// A message that fits.
-pub(super) fn short(message: &str) -> String {
+pub fn short(message: &str) -> String {
     cut(message, MOST_MESSAGE)
 }
 

@@ -197,8 +197,6 @@ fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Tim
     // A ladder ends at 0; whatever it holds, there is nothing below its end but control.
     let (rung, percent) = next.map_or((ladder.len(), Percent::ZERO), |(i, percent)| (i, *percent));
     cohort.served = percent;
-    // What an emergency took away comes back no higher than the rung.
-    cohort.restore = cohort.restore.map(|restore| restore.min(percent)).filter(|restore| !restore.is_zero());
     if !percent.is_zero() {
         cohort.descent = i32::try_from(rung + 1).ok().map(|rung| Descent {
             rung,

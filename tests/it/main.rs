@@ -14,6 +14,7 @@ mod apps;
 mod audiences;
 mod beginnings;
 mod bounds;
+mod checks;
 mod cli;
 mod crash;
 mod dead_ends;

@@ -68,7 +68,8 @@ impl Running {
         Running::as_told(config, controller::Options { nudge_pods: true, ..controller::Options::default() })
     }
 
-    fn as_told(config: Config, options: controller::Options) -> Running {
+    /// A controller that is run in a way of its own.
+    pub fn as_told(config: Config, options: controller::Options) -> Running {
         let client = controller::client(config).unwrap();
         let shutdown = CancellationToken::new();
         let ended = shutdown.clone();

@@ -2,6 +2,7 @@
 
 pub mod bare;
 pub mod hostile;
+pub mod metrics;
 pub mod node;
 pub mod process;
 pub mod prom;

@@ -1,0 +1,111 @@
+//! Pinned guards: the last valid triggers and rollback of a rollout, in a ControllerRevision that its status names.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::Api;
+
+use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::Context;
+use crate::controller::pin;
+use crate::error::{Fault, call, chain};
+use crate::plan::audience::short_digest;
+use crate::plan::{self, Guard, GuardSpec};
+
+/// The guards that are known to be stored.
+#[derive(Default)]
+pub struct Guards(Mutex<HashMap<ObjectKey, Arc<GuardSpec>>>);
+
+impl Guards {
+    /// Takes in what was read.
+    pub fn know(&self, key: ObjectKey, revision: &ControllerRevision) {
+        if let Some(guard) = read(revision) {
+            self.put(key, guard);
+        }
+    }
+
+    /// Forgets one that was deleted.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn get(&self, key: &ObjectKey) -> Option<Arc<GuardSpec>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: ObjectKey, guard: GuardSpec) -> Arc<GuardSpec> {
+        let guard = Arc::new(guard);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, guard.clone());
+        guard
+    }
+}
+
+fn read(revision: &ControllerRevision) -> Option<GuardSpec> {
+    serde_json::from_value(revision.data.as_ref()?.0.clone()).ok()
+}
+
+/// Stores what watches over a valid rollout, before its status names it; the name, or none where nothing watches.
+///
+/// Where it cannot be stored until somebody acts, the name of the last one: what lowers must not hang on it.
+///
+/// # Errors
+/// When it may work in a moment.
+pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> Result<Option<String>, Fault> {
+    let guard = GuardSpec::of(&rollout.spec);
+    if guard == GuardSpec::default() {
+        return Ok(None);
+    }
+    let content = serde_json::to_value(&guard).unwrap_or_default();
+    let name = name(&key.1, content.to_string().as_bytes());
+    let revision = (key.0.clone(), name.clone());
+    if ctx.checks.guards.get(&revision).is_some() {
+        return Ok(Some(name));
+    }
+    match pin::store(ctx, &key.0, &name, content).await {
+        Ok(()) => {
+            ctx.checks.guards.put(revision, guard);
+            Ok(Some(name))
+        }
+        Err(fault) if fault.is_transient() => Err(fault),
+        Err(fault) => {
+            let (namespace, name) = key;
+            tracing::warn!(namespace, name, fault = chain(&fault), "its triggers could not be kept");
+            Ok(rollout.status.as_ref().and_then(|status| status.guard.clone()))
+        }
+    }
+}
+
+/// What watched over a rollout when its spec was last valid.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn find(
+    ctx: &Context,
+    key: &ObjectKey,
+    status: &FeatureRolloutStatus,
+) -> Result<Option<Guard>, Fault> {
+    let Some(name) = &status.guard else { return Ok(None) };
+    let revision = (key.0.clone(), name.clone());
+    let spec = match ctx.checks.guards.get(&revision) {
+        Some(known) => known,
+        None => {
+            let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
+            let Some(found) = call(api.get_opt(name)).await?.as_ref().and_then(read) else {
+                tracing::warn!(namespace = key.0, name = key.1, "its last valid triggers are gone");
+                return Ok(None);
+            };
+            ctx.checks.guards.put(revision, found)
+        }
+    };
+    let cohorts: Vec<String> = status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
+    // It was valid when it was kept; a cohort that has gone since is no reason to watch less.
+    Ok(Some(plan::guard(&spec, &cohorts, &mut Vec::new())))
+}
+
+/// ControllerRevision names are DNS subdomains of 253 characters at most.
+fn name(rollout: &str, content: &[u8]) -> String {
+    let owner: String = rollout.chars().take(220).collect();
+    format!("{owner}-guard-{}", short_digest(content))
+}

@@ -1,0 +1,154 @@
+//! Checks: what a rollout's triggers and criteria are measured by, when it is due, in tasks of their own.
+//!
+//! They never wait for a decision and no decision waits for them: what was measured is kept in memory, and the rollout
+//! is brought into the queue to be decided on with it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::cache::ObjectKey;
+use super::context::{Context, Key, Shared};
+use super::queue::{Lane, Queue};
+use crate::api::metricsource::Circuit;
+use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::clock::Clock;
+use crate::engine::{self, Metrics};
+use crate::plan::Guard;
+use crate::sources::{self, Sources};
+use places::Places;
+use resolver::Resolver;
+use store::Watched;
+
+mod events;
+mod guards;
+mod places;
+mod resolver;
+mod run;
+mod statuses;
+mod store;
+
+pub use events::{metric_source_event, metric_template_event};
+pub use guards::{Guards, find, keep};
+pub use statuses::{metric_source, metric_template};
+
+/// The checks of every rollout.
+pub struct Checks {
+    watched: Mutex<HashMap<ObjectKey, Watched>>,
+    /// When each rollout is to be looked at next.
+    queue: Queue<ObjectKey, ()>,
+    sources: Sources,
+    resolver: Resolver,
+    places: Places,
+    circuits: Mutex<HashMap<String, Circuit>>,
+    /// The pinned guards.
+    pub guards: Guards,
+}
+
+impl Checks {
+    /// Nothing is watched yet. No source may be where the API server listens.
+    pub fn new(clock: Clock, api_server: Vec<SocketAddr>) -> Checks {
+        let options = sources::Options { api_server, ..sources::Options::default() };
+        Checks {
+            watched: Mutex::default(),
+            queue: Queue::new(clock, |_| None),
+            sources: Sources::new(options),
+            resolver: Resolver::default(),
+            places: Places::default(),
+            circuits: Mutex::default(),
+            guards: Guards::default(),
+        }
+    }
+
+    /// What was measured for a rollout.
+    pub fn metrics(&self, key: &ObjectKey, uid: &str) -> Metrics {
+        let watched = self.watched();
+        let known = watched.get(key).filter(|watched| watched.uid == uid);
+        Metrics::Measured(known.map(Watched::measurements).unwrap_or_default())
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<ObjectKey, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a rollout looked at now.
+    fn look_again(&self, key: &ObjectKey) {
+        self.queue.push(key.clone(), Lane::Decide);
+    }
+}
+
+/// Watches over a rollout with this guard from now on. Its state must have been persisted.
+pub fn follow(ctx: &Context, rollout: &FeatureRollout, flag: &str, guard: &Guard) {
+    let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    if guard.triggers.is_empty() && guard.criteria.is_empty() {
+        return forget(ctx, &key);
+    }
+    let uid = rollout.uid().unwrap_or_default();
+    let mut watched = ctx.checks.watched();
+    match watched.get_mut(&key).filter(|watched| watched.uid == uid) {
+        Some(known) => known.follow(guard),
+        None => {
+            watched.insert(key.clone(), Watched::new(uid, flag.to_owned(), Arc::new(guard.clone())));
+        }
+    }
+    drop(watched);
+    ctx.checks.look_again(&key);
+}
+
+/// Forgets everything about a rollout.
+pub fn forget(ctx: &Context, key: &ObjectKey) {
+    if ctx.checks.watched().remove(key).is_some() {
+        ctx.checks.queue.push_at(key.clone(), None);
+        ctx.metrics.checks.forget(key);
+    }
+}
+
+/// Has every check made when it is due, until the shutdown.
+pub async fn run(ctx: Shared) {
+    loop {
+        let key = tokio::select! {
+            biased;
+            () = ctx.shutdown.cancelled() => return,
+            key = ctx.checks.queue.next() => key,
+        };
+        look(&ctx, &key);
+        ctx.checks.queue.done(&key);
+    }
+}
+
+/// Begins the checks of a rollout that are due, and arms the next.
+fn look(ctx: &Shared, key: &ObjectKey) {
+    let stored = ctx.rollouts.get(key);
+    let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { return };
+    let unwritten = FeatureRolloutStatus::default();
+    let status = rollout.status.as_ref().unwrap_or(&unwritten);
+    let now = ctx.clock.now();
+    let mut next: Option<Timestamp> = None;
+    let mut begun = Vec::new();
+    {
+        let mut watched = ctx.checks.watched();
+        let Some(watched) = watched.get_mut(key) else { return };
+        if rollout.uid().as_deref() != Some(watched.uid.as_str()) {
+            return;
+        }
+        let guard = watched.guard().clone();
+        for due in engine::due(&guard, status, now) {
+            next = Some(next.map_or(due.next, |next| next.min(due.next)));
+            if let Some(ticket) = watched.begin(&due, now) {
+                begun.extend(run::Check::new(key, watched, status, due, ticket));
+            }
+        }
+    }
+    ctx.checks.queue.push_at(key.clone(), next);
+    for check in begun {
+        tokio::spawn(run::run(ctx.clone(), check));
+    }
+}
+
+/// Brings a rollout back to be decided on.
+fn decide(ctx: &Context, key: &ObjectKey) {
+    ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+}
