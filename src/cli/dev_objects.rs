@@ -63,9 +63,10 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
         .collect();
     // What is named comes before what names it.
     objects.sort_by_key(|object| match object.kind {
-        Kind::CohortSet => 0,
-        Kind::FlagSet => 1,
+        Kind::CohortSet | Kind::MetricSource => 0,
+        Kind::FlagSet | Kind::MetricTemplate => 1,
         Kind::FeatureRollout => 2,
+        Kind::RolloutAction => 3,
     });
     Ok(objects)
 }

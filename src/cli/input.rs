@@ -59,10 +59,20 @@ pub enum Kind {
     CohortSet,
     FeatureRollout,
     FlagSet,
+    MetricSource,
+    MetricTemplate,
+    RolloutAction,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::CohortSet, Kind::FeatureRollout, Kind::FlagSet];
+    const ALL: [Kind; 6] = [
+        Kind::CohortSet,
+        Kind::FeatureRollout,
+        Kind::FlagSet,
+        Kind::MetricSource,
+        Kind::MetricTemplate,
+        Kind::RolloutAction,
+    ];
 
     /// As `kind:` spells it.
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +80,9 @@ impl Kind {
             Kind::CohortSet => "CohortSet",
             Kind::FeatureRollout => "FeatureRollout",
             Kind::FlagSet => "FlagSet",
+            Kind::MetricSource => "MetricSource",
+            Kind::MetricTemplate => "MetricTemplate",
+            Kind::RolloutAction => "RolloutAction",
         }
     }
 }
@@ -168,7 +181,8 @@ pub fn load(args: &InputArgs) -> Result<Input, Failure> {
     Ok(input)
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+/// The text of a file, or with `-` of standard input.
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;

@@ -26,10 +26,12 @@ pub mod input;
 mod lint;
 mod plan;
 mod problem;
+mod recording;
 mod render;
 mod repair;
 mod schema;
 mod sets;
+mod simulate;
 mod summary;
 mod table;
 mod typed;
@@ -61,6 +63,8 @@ enum Command {
     Controller(controller::Args),
     /// Print when each step of each rollout would be entered if all goes well
     Plan(plan::Args),
+    /// Print what would have happened under recorded samples and actions, and why
+    Simulate(simulate::Args),
     /// Print the file that apps would read at a time
     Render(render::Args),
     /// Print the value of a flag for one user at a time
@@ -170,6 +174,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(args),
         Command::Controller(args) => controller::run(args),
         Command::Plan(args) => plan::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Lint(args) => lint::run(&args),

@@ -36,21 +36,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// The contract of `-o json`, field by field.
+/// The contract of `-o json`, field by field; that of `simulate` too.
 #[derive(Serialize)]
-struct PlanJson<'a> {
-    rollouts: Vec<RolloutJson<'a>>,
+pub(super) struct PlanJson<'a> {
+    pub rollouts: Vec<RolloutJson<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RolloutJson<'a> {
+pub(super) struct RolloutJson<'a> {
     namespace: &'a str,
     name: &'a str,
     flag: &'a str,
     entries: Vec<EntryJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) transitions: Option<Vec<TransitionJson<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -65,12 +67,29 @@ struct EntryJson<'a> {
     exposure: Option<String>,
 }
 
+/// One thing that happened in a simulation.
+#[derive(Serialize)]
+pub(super) struct TransitionJson<'a> {
+    pub at: String,
+    pub reason: &'static str,
+    pub message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<&'static str>,
+}
+
 /// An object whose keys stand in the order of the cohorts, which is the order in which they match.
 fn in_order<S: Serializer>(cohorts: &&[(String, Percent)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(cohorts.iter().map(|(name, percent)| (name, percent.to_string())))
 }
 
-fn as_json<'a>(plans: &'a [(&Plan, Timeline)]) -> PlanJson<'a> {
+/// One rollout of the output.
+pub(super) fn rollout_json<'a>(
+    plan: &'a Plan,
+    entries: &'a [Entry],
+    completed_at: Option<Timestamp>,
+) -> RolloutJson<'a> {
     let entry = |entry: &'a Entry| EntryJson {
         at: entry.at.to_string(),
         phase: &entry.phase,
@@ -79,39 +98,27 @@ fn as_json<'a>(plans: &'a [(&Plan, Timeline)]) -> PlanJson<'a> {
         cohorts: &entry.cohorts,
         exposure: entry.exposure.map(|exposure| exposure.to_string()),
     };
-    let rollouts = plans.iter().map(|(plan, timeline)| RolloutJson {
+    RolloutJson {
         namespace: &plan.namespace,
         name: &plan.name,
         flag: &plan.feature.key,
-        entries: timeline.entries.iter().map(entry).collect(),
-        completed_at: timeline.completed_at.map(|at| at.to_string()),
-    });
-    PlanJson { rollouts: rollouts.collect() }
+        entries: entries.iter().map(entry).collect(),
+        completed_at: completed_at.map(|at| at.to_string()),
+        transitions: None,
+    }
+}
+
+fn as_json<'a>(plans: &'a [(&Plan, Timeline)]) -> PlanJson<'a> {
+    let rollout = |(plan, timeline): &'a (&Plan, Timeline)| {
+        rollout_json(plan, &timeline.entries, timeline.completed_at)
+    };
+    PlanJson { rollouts: plans.iter().map(rollout).collect() }
 }
 
 fn as_table(plans: &[(&Plan, Timeline)]) -> String {
-    let mut cohorts: Vec<&str> = Vec::new();
-    for (plan, _) in plans {
-        for name in plan.audience.names() {
-            if !cohorts.contains(&name) {
-                cohorts.push(name);
-            }
-        }
-    }
-    let mut rows: Vec<(Timestamp, Vec<String>)> = Vec::new();
-    for (plan, timeline) in plans {
-        for entry in &timeline.entries {
-            rows.push((entry.at, row(plan, entry, &cohorts)));
-        }
-    }
-    // By time: what happens to the product, not to one rollout. The sort is stable, so rollouts keep their order.
-    rows.sort_by_key(|(at, _)| *at);
-    let headings: Vec<String> = cohorts.iter().map(|name| name.to_uppercase()).collect();
-    let mut all = vec!["AT", "ROLLOUT", "PHASE", "STEP", "CAUSE"];
-    all.extend(headings.iter().map(String::as_str));
-    all.push("EXPOSURE");
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
-    let mut out = table(&all, &rows);
+    let courses: Vec<(&Plan, &[Entry])> =
+        plans.iter().map(|(plan, timeline)| (*plan, timeline.entries.as_slice())).collect();
+    let mut out = entries_table(&courses);
     let ends: Vec<Vec<String>> = plans
         .iter()
         .map(|(plan, timeline)| {
@@ -124,6 +131,32 @@ fn as_table(plans: &[(&Plan, Timeline)]) -> String {
         out.push_str(&table(&["COMPLETED", "ROLLOUT"], &ends));
     }
     out
+}
+
+/// The changes of all rollouts, by time.
+pub(super) fn entries_table(courses: &[(&Plan, &[Entry])]) -> String {
+    let mut cohorts: Vec<&str> = Vec::new();
+    for (plan, _) in courses {
+        for name in plan.audience.names() {
+            if !cohorts.contains(&name) {
+                cohorts.push(name);
+            }
+        }
+    }
+    let mut rows: Vec<(Timestamp, Vec<String>)> = Vec::new();
+    for (plan, entries) in courses {
+        for entry in *entries {
+            rows.push((entry.at, row(plan, entry, &cohorts)));
+        }
+    }
+    // By time: what happens to the product, not to one rollout. The sort is stable, so rollouts keep their order.
+    rows.sort_by_key(|(at, _)| *at);
+    let headings: Vec<String> = cohorts.iter().map(|name| name.to_uppercase()).collect();
+    let mut all = vec!["AT", "ROLLOUT", "PHASE", "STEP", "CAUSE"];
+    all.extend(headings.iter().map(String::as_str));
+    all.push("EXPOSURE");
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
+    table(&all, &rows)
 }
 
 fn row(plan: &Plan, entry: &Entry, cohorts: &[&str]) -> Vec<String> {

@@ -9,7 +9,7 @@ use super::input::{Input, Kind, Object};
 use super::problem::{Problem, Severity};
 use super::repair::repaired;
 use super::schema::{self, Finding, Schemas};
-use crate::api::{CohortSet, FeatureRollout, FlagSet};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, RolloutAction};
 
 /// An object and its typed form.
 #[derive(Debug)]
@@ -31,6 +31,12 @@ pub struct Typed<'a> {
     pub cohort_sets: BTreeMap<(&'a str, &'a str), Item<'a, CohortSet>>,
     /// FlagSets.
     pub flag_sets: BTreeMap<(&'a str, &'a str), Item<'a, FlagSet>>,
+    /// MetricSources.
+    pub sources: BTreeMap<(&'a str, &'a str), Item<'a, MetricSource>>,
+    /// MetricTemplates.
+    pub templates: BTreeMap<(&'a str, &'a str), Item<'a, MetricTemplate>>,
+    /// RolloutActions.
+    pub actions: BTreeMap<(&'a str, &'a str), Item<'a, RolloutAction>>,
 }
 
 impl<K> Item<'_, K> {
@@ -61,6 +67,9 @@ pub fn typed<'a>(input: &'a Input, problems: &mut Vec<Problem>) -> Typed<'a> {
             Kind::FeatureRollout => add(&mut typed.rollouts, key, object, schema, findings, problems),
             Kind::CohortSet => add(&mut typed.cohort_sets, key, object, schema, findings, problems),
             Kind::FlagSet => add(&mut typed.flag_sets, key, object, schema, findings, problems),
+            Kind::MetricSource => add(&mut typed.sources, key, object, schema, findings, problems),
+            Kind::MetricTemplate => add(&mut typed.templates, key, object, schema, findings, problems),
+            Kind::RolloutAction => add(&mut typed.actions, key, object, schema, findings, problems),
         }
     }
     typed

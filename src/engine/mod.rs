@@ -21,6 +21,7 @@ pub mod reading;
 pub mod report;
 mod retry;
 mod rollback;
+pub mod simulate;
 pub mod timeline;
 mod wake;
 mod watch;

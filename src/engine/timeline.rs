@@ -30,21 +30,33 @@ pub struct Entry {
     pub exposure: Option<Percent>,
 }
 
-/// What brought a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What brought a change, the least remarkable first: where several did at one instant, the last of them counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// A step was entered.
-    Step,
     /// A cohort's delay was over.
     CohortDelay,
+    /// A step was entered.
+    Step,
+    /// An edit of the spec.
+    Edit,
+    /// A rung of a gradual rollback, after the first.
+    Ladder,
+    /// Somebody's action.
+    Action,
+    /// A trigger rolled back.
+    Trigger,
 }
 
 impl Cause {
     /// As the JSON output spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Cause::Step => "Step",
             Cause::CohortDelay => "CohortDelay",
+            Cause::Step => "Step",
+            Cause::Edit => "Edit",
+            Cause::Ladder => "Ladder",
+            Cause::Action => "Action",
+            Cause::Trigger => "Trigger",
         }
     }
 }
@@ -109,7 +121,7 @@ fn walk(
             }
         };
         if before.is_begun() || at >= start {
-            each_change(&plan, &before, &status, at, &mut each);
+            change(&plan, &before, &status, at).into_iter().for_each(&mut each);
         }
         match wake_at {
             Some(next) if until.is_none_or(|until| next <= until) => at = next,
@@ -119,38 +131,52 @@ fn walk(
     status
 }
 
-fn each_change(
+/// What a cohort was served before: the state's word, or the baseline of a rollout that has not begun.
+pub(super) fn served_before(plan: &Plan, before: &FeatureRolloutStatus, name: &str) -> Percent {
+    if before.is_begun() {
+        before.cohort(name).map(|cohort| cohort.served).unwrap_or_default()
+    } else {
+        plan.baseline.get(name).copied().unwrap_or_default()
+    }
+}
+
+/// The change from one state to another, as the schedule makes it; `None` where nothing that is served changes.
+pub(super) fn change(
     plan: &Plan,
     before: &FeatureRolloutStatus,
     after: &FeatureRolloutStatus,
     at: Timestamp,
-    each: &mut impl FnMut(Entry),
-) {
-    let served_before = |name: &str| {
-        if before.is_begun() {
-            before.cohort(name).map(|cohort| cohort.served).unwrap_or_default()
-        } else {
-            plan.baseline.get(name).copied().unwrap_or_default()
-        }
-    };
+) -> Option<Entry> {
     let asked_by_steps: Vec<usize> = after
         .cohorts
         .iter()
-        .filter(|cohort| cohort.served != served_before(&cohort.name))
+        .filter(|cohort| cohort.served != served_before(plan, before, &cohort.name))
         .filter_map(|cohort| Mark::from(cohort.asked_by.as_ref()?).find(plan))
         .collect();
-    let last = asked_by_steps.iter().max();
-    let Some(step) = last.and_then(|i| plan.steps.get(*i)) else { return };
+    let step = plan.steps.get(*asked_by_steps.iter().max()?)?;
     // Every step beyond the one stood at before has been entered now, missed ones in between too.
     let stood_at = before.position.as_ref().and_then(|position| Mark::from(position).find_position(plan));
     let by_step = asked_by_steps.iter().any(|i| stood_at.is_none_or(|stood_at| *i > stood_at));
-    each(Entry {
+    let by = position::asked_by(step);
+    let cause = if by_step { Cause::Step } else { Cause::CohortDelay };
+    Some(entry(plan, after, at, cause, (by.phase, by.number, by.step)))
+}
+
+/// An entry of what is served from `at` on, named by phase, number and name of a step.
+pub(super) fn entry(
+    plan: &Plan,
+    after: &FeatureRolloutStatus,
+    at: Timestamp,
+    cause: Cause,
+    (phase, step, name): (String, i32, Option<String>),
+) -> Entry {
+    Entry {
         at,
-        phase: step.phase.clone(),
-        step: position::asked_by(step).number,
-        name: step.name.clone(),
-        cause: if by_step { Cause::Step } else { Cause::CohortDelay },
+        phase,
+        step,
+        name,
+        cause,
         cohorts: after.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
         exposure: super::report::exposure(plan, after),
-    });
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 mod cluster;
 mod lint;
 mod playbook;
+mod simulate;
 
 /// What a run of the real binary said.
 struct Ran {
@@ -233,7 +234,7 @@ fn render_gives_the_file_of_the_time() {
 fn render_of_several_files_wants_a_name() {
     let ran = sluice(&["render", "-f", "examples/"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
-    assert!(ran.err.contains("--flag-set: default/new-search, maya/maya"), "{}", ran.err);
+    assert!(ran.err.contains("--flag-set: default/new-search, default/summaries, maya/maya"), "{}", ran.err);
     let ran = sluice(&["render", "-f", "examples/", "--flag-set", "none"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("there is no file none"), "{}", ran.err);
@@ -267,7 +268,7 @@ fn evaluate_tells_value_variant_cohort_and_reason() {
     );
 
     for (context, flag, message) in [
-        (casual, "nope", "there is no flag \"nope\": the flags are new-search, admin.mobile"),
+        (casual, "nope", "there is no flag \"nope\": the flags are new-search, summaries, admin.mobile"),
         ("[1]", "dreams", "--context is no JSON object"),
         ("{", "dreams", "--context is no JSON object: "),
         ("@/no/such/file", "dreams", "/no/such/file: "),
@@ -280,7 +281,8 @@ fn evaluate_tells_value_variant_cohort_and_reason() {
 
 #[test]
 fn crds_are_the_ones_in_the_repository() {
-    let names = ["cohortsets", "featurerollouts", "flagsets", "metricsources", "metrictemplates"];
+    let names =
+        ["cohortsets", "featurerollouts", "flagsets", "metricsources", "metrictemplates", "rolloutactions"];
     let dir = tempfile::tempdir().unwrap();
     let into = dir.path().join("new");
     assert_eq!(sluice(&["crds", "--dir", into.to_str().unwrap()]).code, 0);
