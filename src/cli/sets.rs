@@ -75,7 +75,7 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
         errors.push(FieldError::new("spec.windows", "never open"));
     }
     // The writer itself says what it would leave out.
-    let info = flags::SetInfo {
+    let mut info = flags::SetInfo {
         statics: spec.flags.clone(),
         metadata: spec.metadata.clone(),
         ..flags::SetInfo::default()
@@ -87,7 +87,11 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
         candidates: &[],
         living: None,
     };
-    for (path, why) in flags::merge(&merge).refused {
+    let mut refused = flags::merge(&merge).refused;
+    if spec.feature_flag.is_some() {
+        refused.extend(flags::feature_flag::leave_out(&mut info));
+    }
+    for (path, why) in refused {
         errors.push(FieldError::new(path.replace('[', ".").replace(']', ""), why));
     }
     for (i, output) in spec.outputs.iter().flatten().enumerate() {
@@ -156,23 +160,27 @@ fn check_keys(
     }
 }
 
-/// Two owners of one ConfigMap: the second never gets it.
+/// Two owners of one ConfigMap or FeatureFlag: the second never gets it.
 fn check_outputs(typed: &Typed<'_>, problems: &mut Vec<Problem>) {
-    let mut owners: BTreeMap<(&str, String), String> = BTreeMap::new();
+    let mut owners: BTreeMap<(&str, &str, String), String> = BTreeMap::new();
+    let flags = typed.flag_sets.values().filter_map(|item| {
+        let output = item.typed.spec.feature_flag.as_ref()?;
+        Some((item.object, "FeatureFlag", output.name.clone(), "spec.featureFlag.name"))
+    });
     let sets = typed.flag_sets.values().flat_map(|item| {
         let outputs = item.typed.spec.outputs.clone();
         let outputs = outputs.unwrap_or_else(|| vec![Output::default_for(&item.object.name)]);
-        outputs.into_iter().map(move |output| (item.object, output.config_map))
+        outputs.into_iter().map(move |output| (item.object, "ConfigMap", output.config_map, "metadata.name"))
     });
     let alone = typed.rollouts.values().filter(|item| item.typed.spec.flag_set_ref.is_none());
-    let alone = alone.map(|item| (item.object, item.object.name.clone()));
-    for (object, config_map) in sets.chain(alone) {
+    let alone = alone.map(|item| (item.object, "ConfigMap", item.object.name.clone(), "metadata.name"));
+    for (object, kind, name, path) in sets.chain(alone).chain(flags) {
         let title = object.title();
-        let key = (object.namespace.as_str(), config_map.clone());
+        let key = (object.namespace.as_str(), kind, name.clone());
         let owner = owners.entry(key).or_insert_with(|| title.clone());
         if *owner != title {
-            let message = format!("ConfigMap {config_map} is written by {owner} already");
-            problems.push(object.problem(Severity::Error, "metadata.name", message));
+            let message = format!("{kind} {name} is written by {owner} already");
+            problems.push(object.problem(Severity::Error, path, message));
         }
     }
 }

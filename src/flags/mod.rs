@@ -8,6 +8,7 @@ pub mod condition;
 mod engine;
 pub mod evaluate;
 mod evaluators;
+pub mod feature_flag;
 pub mod file;
 #[cfg(test)]
 mod fixtures;

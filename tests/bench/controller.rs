@@ -20,7 +20,7 @@ pub struct Controller {
 
 impl Controller {
     /// Starts one. It is ready some time later.
-    pub fn start(kubeconfig: &Path, log: &Path, concurrency: Option<u16>) -> Controller {
+    pub fn start(kubeconfig: &Path, log: &Path, concurrency: Option<u16>, nudge_pods: bool) -> Controller {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
@@ -29,6 +29,9 @@ impl Controller {
         command.arg("--address").arg(address.to_string());
         if let Some(concurrency) = concurrency {
             command.arg("--concurrency").arg(concurrency.to_string());
+        }
+        if nudge_pods {
+            command.arg("--nudge-pods");
         }
         let log = File::options().create(true).append(true).open(log).unwrap();
         let started = clock::monotonic();

@@ -6,8 +6,12 @@
 mod audit;
 mod controller;
 mod edit;
+mod emergency;
 mod figures;
 mod machine;
+#[path = "../it/support/node.rs"]
+#[allow(dead_code, reason = "shared with the tests, which ask for more")]
+mod node;
 mod recorder;
 mod steps;
 mod thousand;
@@ -28,6 +32,8 @@ enum Scenario {
     Together,
     /// A thousand rollouts in twenty FlagSets
     Thousand,
+    /// From an emergency in git to the app inside of its container, on a real kubelet; as root
+    Emergency,
 }
 
 /// Measures the controller on a control plane of its own.
@@ -56,12 +62,13 @@ fn main() {
     runtime.block_on(async {
         for scenario in scenarios {
             eprintln!("{scenario:?} ...");
-            let world = world::World::start(args.concurrency).await;
+            let world = world::World::start(args.concurrency, *scenario == Scenario::Emergency).await;
             match scenario {
                 Scenario::Edit => edit::run(&world, &mut figures).await,
                 Scenario::Step => steps::single(&world, &mut figures).await,
                 Scenario::Together => steps::together(&world, &mut figures).await,
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
+                Scenario::Emergency => emergency::run(&world, &mut figures).await,
             }
             world.stop().await;
         }

@@ -12,6 +12,7 @@ use sluice::sandbox::{ControlPlane, Options, install_crds};
 
 use crate::audit::Audit;
 use crate::controller::Controller;
+use crate::node;
 use crate::recorder::Recorder;
 
 /// Name of the user that the controller is, so that the audit log tells its requests from ours.
@@ -29,13 +30,18 @@ pub struct World {
     pub client: Client,
     kubeconfig: PathBuf,
     concurrency: Option<u16>,
+    nodes: bool,
 }
 
 impl World {
-    /// Starts a control plane with the kinds and a namespace.
-    pub async fn start(concurrency: Option<u16>) -> World {
-        let options = Options { audit_log: true, ..Options::default() };
-        let plane = ControlPlane::start(options).await.expect("the control plane starts");
+    /// Starts a control plane with the kinds and a namespace; one that nodes may join, if there are to be any.
+    pub async fn start(concurrency: Option<u16>, nodes: bool) -> World {
+        let plane = if nodes {
+            node::control_plane().await
+        } else {
+            let options = Options { audit_log: true, ..Options::default() };
+            ControlPlane::start(options).await.expect("the control plane starts")
+        };
         let client = plane.client().unwrap();
         install_crds(&client).await.unwrap();
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();
@@ -51,7 +57,12 @@ impl World {
         let kubeconfig = plane.data_dir().join("controller.kubeconfig");
         let user = plane.user_kubeconfig(CONTROLLER, &["system:masters"]).unwrap();
         std::fs::write(&kubeconfig, serde_json::to_vec(&user).unwrap()).unwrap();
-        World { plane, client, kubeconfig, concurrency }
+        World { plane, client, kubeconfig, concurrency, nodes }
+    }
+
+    /// The control plane.
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
     }
 
     /// Ends the control plane.
@@ -69,7 +80,7 @@ impl World {
     /// Starts a controller.
     pub fn unready_controller(&self) -> Controller {
         let log = std::env::temp_dir().join("sluice-bench-controller.log");
-        Controller::start(&self.kubeconfig, &log, self.concurrency)
+        Controller::start(&self.kubeconfig, &log, self.concurrency, self.nodes)
     }
 
     /// Records every ConfigMap of the controller from now on.

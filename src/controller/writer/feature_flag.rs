@@ -10,7 +10,7 @@ use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::found::{self, Found};
 use crate::api::FlagSet;
@@ -20,7 +20,7 @@ use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
 use crate::controller::pin::{MANAGED_BY, MANAGER};
 use crate::error::{Fault, call};
-use crate::flags::{self, SetInfo};
+use crate::flags::feature_flag;
 
 const GROUP: &str = "core.openfeature.dev";
 const VERSION: &str = "v1beta1";
@@ -76,7 +76,7 @@ pub(super) async fn read(
         Err(fault) => return Err(fault),
     };
     ctx.hub.feature_flags().note(set, &object);
-    let text = object.data.pointer("/spec/flagSpec").and_then(text_of);
+    let text = object.data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     let annotations = object.annotations().clone();
     Ok(Some(found::judge(set, flag_set, &annotations, text, object)))
 }
@@ -100,7 +100,7 @@ pub(super) async fn write(
     let mut labels = object.metadata.labels.take().unwrap_or_default();
     found::mark(set, text, &mut labels, object.annotations_mut());
     object.metadata.labels = Some(labels);
-    object.data = json!({"spec": {"flagSpec": flag_spec(text)}});
+    object.data = json!({"spec": {"flagSpec": feature_flag::write(text)}});
 
     let api = api(&ctx.client, &set.namespace);
     let params = PostParams::default();
@@ -110,25 +110,6 @@ pub(super) async fn write(
     };
     ctx.hub.feature_flags().note(set, &written);
     Ok(())
-}
-
-/// The file as it comes back from a FeatureFlag: the API server spells whole numbers without a fraction.
-pub(super) fn spelling(text: &str) -> String {
-    text_of(&flag_spec(text)).unwrap_or_else(|| text.to_owned())
-}
-
-/// Takes out the static flags that no FeatureFlag can hold; their paths, and why.
-pub(super) fn leave_out(set: &mut SetInfo) -> Vec<(String, String)> {
-    let mut left_out = Vec::new();
-    set.statics.retain(|key, body| {
-        let fits = body.get("defaultVariant").is_some_and(Value::is_string);
-        if !fits {
-            let why = "without a defaultVariant it cannot be in a FeatureFlag";
-            left_out.push((format!("spec.flags[{key}]"), why.to_owned()));
-        }
-        fits
-    });
-    left_out
 }
 
 /// Watches for FeatureFlags that somebody else changes, from the first one that is there: the kind is, then.
@@ -193,75 +174,9 @@ fn is_unknown_kind(fault: &Fault) -> bool {
     }
 }
 
-/// What a FeatureFlag has of a file: all but `$schema`, which its own schema does not know.
-fn flag_spec(text: &str) -> Value {
-    let mut value: Value = serde_json::from_str(text).unwrap_or_default();
-    if let Some(root) = value.as_object_mut() {
-        root.remove("$schema");
-    }
-    value
-}
-
-fn text_of(flag_spec: &Value) -> Option<String> {
-    let mut value = flag_spec.clone();
-    write_whole_numbers(&mut value);
-    flags::parse(&value.to_string()).ok().map(|file| flags::compose(&file))
-}
-
-fn write_whole_numbers(value: &mut Value) {
-    /// Beyond it not every whole number is a float.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(number) if number.is_f64() => {
-            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
-            #[allow(clippy::cast_possible_truncation, reason = "it is whole and in range")]
-            if let Some(whole) = whole {
-                *value = Value::from(whole as i64);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(write_whole_numbers),
-        Value::Object(object) => object.values_mut().for_each(write_whole_numbers),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn set(statics: Value) -> SetInfo {
-        SetInfo { statics: serde_json::from_value(statics).unwrap(), ..SetInfo::default() }
-    }
-
-    #[test]
-    fn a_file_comes_back_as_it_went() {
-        let mut file = flags::File::default();
-        file.set_statics([(
-            "limits".to_owned(),
-            json!({"state": "ENABLED", "variants": {"a": {"rate": 2.0, "share": 0.5}}, "defaultVariant": "a"}),
-        )]);
-        file.set_metadata([("team".to_owned(), json!("web"))]);
-        let text = flags::compose(&file);
-        let spelt = spelling(&text);
-        assert!(spelt.contains(r#""rate":2,"#) && spelt.contains(r#""share":0.5"#), "{spelt}");
-        // As the API server gives it back.
-        let stored: Value = serde_json::from_str(&flag_spec(&spelt).to_string()).unwrap();
-        assert_eq!(text_of(&stored).as_deref(), Some(spelt.as_str()));
-        assert!(stored.get("$schema").is_none());
-        assert_eq!(spelling(&spelt), spelt);
-    }
-
-    #[test]
-    fn a_static_flag_without_default_variant_is_left_out() {
-        let mut info = set(json!({
-            "with": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"},
-            "without": {"state": "ENABLED", "variants": {"a": 1}},
-            "null": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": null},
-        }));
-        let paths: Vec<String> = leave_out(&mut info).into_iter().map(|(path, _)| path).collect();
-        assert_eq!(paths, ["spec.flags[null]", "spec.flags[without]"]);
-        assert!(info.statics.keys().eq(["with"]));
-    }
 
     #[test]
     fn only_versions_of_others_are_news() {

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::found::Found;
 use super::target::{Target, targets};
-use super::{Ack, FileReport, Offer, OfferKind, feature_flag, rebuild};
+use super::{Ack, FileReport, Offer, OfferKind, rebuild};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -177,7 +177,7 @@ async fn flush_output(
     };
     let mut info = flag_set.map(set_info);
     let left_out = match (target, &mut info) {
-        (Target::FeatureFlag(_), Some(info)) => feature_flag::leave_out(info),
+        (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
         _ => Vec::new(),
     };
     // Who is not known yet may live all the same.

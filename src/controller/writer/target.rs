@@ -11,6 +11,7 @@ use crate::controller::cache::{ObjectKey, Stored};
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::error::Fault;
+use crate::flags;
 
 /// One place.
 pub(super) enum Target {
@@ -95,7 +96,7 @@ impl Target {
     pub(super) fn spelling(&self, text: String) -> String {
         match self {
             Target::ConfigMap(_) => text,
-            Target::FeatureFlag(_) => feature_flag::spelling(&text),
+            Target::FeatureFlag(_) => flags::feature_flag::spelling(&text),
         }
     }
 

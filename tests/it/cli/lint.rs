@@ -230,6 +230,28 @@ fn windows_that_never_open_are_found() {
 }
 
 #[test]
+fn a_feature_flag_has_one_owner_and_holds_what_it_can() {
+    let set = |name: &str, more: &str| {
+        format!(
+            "apiVersion: sluice.dev/v1alpha1\nkind: FlagSet\nmetadata: {{name: {name}}}\nspec:\n  featureFlag: {{name: ff}}\n{more}---\n"
+        )
+    };
+    let flag = "  flags:\n    banner: {state: ENABLED, variants: {a: blue}}\n";
+    let ran = sluice_with(&["lint", "-f", "-"], &(set("a", "") + &set("b", flag)));
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(
+        lines[..2],
+        [
+            "-:11: error: spec.featureFlag.name: FeatureFlag ff is written by FlagSet default/a already",
+            "-:13: error: spec.flags.banner: without a defaultVariant it cannot be in a FeatureFlag",
+        ]
+    );
+    assert_eq!(ran.code, 1);
+    let alone = flag.replace("}}", "}, defaultVariant: a}");
+    assert_eq!(sluice_with(&["lint", "-f", "-"], &set("a", &alone)).code, 0);
+}
+
+#[test]
 fn a_clean_file_says_so_and_a_key_may_not_stand_twice() {
     let (code, lines) = lint(&format!("{COHORTS}{PHASES}"));
     assert_eq!((code, lines), (0, vec![]));

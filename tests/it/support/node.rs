@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node as NodeObject, Pod};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -85,7 +85,7 @@ impl Node {
 
     async fn until_ready(&mut self, client: &Client) {
         let nodes: Api<NodeObject> = Api::all(client.clone());
-        let begun = Instant::now();
+        let begun = sluice::clock::monotonic();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the node ended, {status}:\n{}", logs(&self.folder));
@@ -96,7 +96,7 @@ impl Node {
                 return;
             }
             assert!(begun.elapsed() < GIVE_UP, "the node is not ready:\n{}", logs(&self.folder));
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sluice::clock::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -163,14 +163,14 @@ impl App {
 
     /// Waits until the app reads what is wanted; how long that took.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Duration {
-        let begun = Instant::now();
+        let begun = sluice::clock::monotonic();
         let mut last = None;
         while begun.elapsed() < GIVE_UP {
             last = self.read().await;
             if last.as_ref().is_some_and(&wanted) {
                 return begun.elapsed();
             }
-            tokio::time::sleep(POLL).await;
+            sluice::clock::sleep(POLL).await;
         }
         let pod = self.pods.get(&self.name).await.map(|pod| pod.status);
         panic!("pod {} never: {what}; it read {last:?} and is {pod:#?}\n{}", self.name, logs(&self.logs));
@@ -183,7 +183,7 @@ impl App {
 
     /// Has the kubelet look at the pod's volumes now, as any change of the pod does.
     async fn touch(&self) {
-        let stamp = format!("{:?}", Instant::now());
+        let stamp = format!("{:?}", sluice::clock::monotonic());
         let patch = json!({"metadata": {"annotations": {"sluice.test/touched": stamp}}});
         self.pods.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
@@ -202,7 +202,7 @@ pub async fn emergency(client: &Client, namespace: &str, flag_set: &str, flag: &
 pub async fn lift(client: &Client, namespace: &str, flag_set: &str, flag: &str, app: &App) {
     edit(client, namespace, flag_set, Value::Null).await;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let begun = Instant::now();
+    let begun = sluice::clock::monotonic();
     loop {
         let map = maps.get(flag_set).await.unwrap();
         let text = map.data.and_then(|mut data| data.remove("flags.json")).unwrap_or_default();
@@ -210,12 +210,12 @@ pub async fn lift(client: &Client, namespace: &str, flag_set: &str, flag: &str, 
             break;
         }
         assert!(begun.elapsed() < GIVE_UP, "{flag} is never served again: {text}");
-        tokio::time::sleep(POLL).await;
+        sluice::clock::sleep(POLL).await;
     }
     // Nobody nudges for a raise.
     app.touch().await;
     app.until("the flag is served again", |file| !is_at_control(file, flag)).await;
-    tokio::time::sleep(RELIST).await;
+    sluice::clock::sleep(RELIST).await;
 }
 
 async fn edit(client: &Client, namespace: &str, flag_set: &str, emergency: Value) {
