@@ -14,10 +14,10 @@ use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Lane;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
-use crate::controller::stalled;
+use crate::controller::{checks, stalled};
 use crate::engine::{self, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
-use crate::plan::{Guard, Plan};
+use crate::plan::Plan;
 
 /// What came of a look at an action.
 pub enum Judged {
@@ -180,7 +180,9 @@ async fn by_guard(
     request: &Request<'_>,
 ) -> Result<Verdict, Fault> {
     let mut verdict = None;
-    let guard = Guard::default();
+    // The last valid triggers and rollback are in force; a rollout that never had any goes down the default ladder.
+    let prior = rollout.status.clone().unwrap_or_default();
+    let guard = checks::find(ctx, key, &prior).await?.unwrap_or_default();
     let judge = |status: &FeatureRolloutStatus, now: Timestamp| {
         let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
         let applied = outcome.answer == Answer::Applied;
