@@ -21,6 +21,7 @@ mod dev;
 mod flag_sets;
 mod orphans;
 mod outage;
+mod policies;
 mod prometheus;
 mod purity;
 mod quiet;
