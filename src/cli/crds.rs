@@ -1,8 +1,9 @@
-//! `sluice crds`: the CustomResourceDefinitions as YAML.
+//! `sluice crds`: the CustomResourceDefinitions, and the admission policies, as YAML.
 
 use std::path::PathBuf;
 
 use super::Failure;
+use crate::api::policies;
 
 /// Arguments of `sluice crds`.
 #[derive(clap::Args, Debug)]
@@ -10,11 +11,18 @@ pub struct Args {
     /// Write one file a kind into this folder instead
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Also the admission policies that say who asks for an action, and who may
+    #[arg(long)]
+    with_policies: bool,
 }
 
 /// Prints or writes the definitions.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let files = files()?;
+    let mut files = files()?;
+    if args.with_policies {
+        let policies = policies::FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        files.extend(policies);
+    }
     let Some(dir) = &args.dir else {
         let stream: String = files.iter().map(|(_, text)| format!("---\n{text}")).collect();
         return super::print(&stream);

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+mod act;
 mod cluster;
 mod lint;
 mod playbook;
@@ -298,6 +299,9 @@ fn crds_are_the_ones_in_the_repository() {
     assert_eq!(std::fs::read_dir("crds").unwrap().count(), names.len());
     assert_eq!(std::fs::read_dir(&into).unwrap().count(), names.len());
     assert!(sluice(&["crds"]).out == stream, "the stream differs from the files");
+    let with_policies = sluice(&["crds", "--with-policies"]).out;
+    let policies = with_policies.strip_prefix(stream.as_str()).unwrap();
+    assert_eq!(policies.matches("\nkind: ").count(), 4, "two policies and their bindings: {policies}");
 }
 
 #[test]

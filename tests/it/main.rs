@@ -25,6 +25,7 @@ mod node;
 mod nudge;
 mod orphans;
 mod outage;
+mod policies;
 mod prometheus;
 mod purity;
 mod quiet;
