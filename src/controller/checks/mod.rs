@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -44,6 +45,8 @@ pub struct Checks {
     resolver: Resolver,
     places: Places,
     circuits: Mutex<HashMap<String, Circuit>>,
+    /// Whether every source and template has been listed: before, one that is missing may only not be known yet.
+    listed: AtomicBool,
     /// The pinned guards.
     pub guards: Guards,
 }
@@ -59,6 +62,7 @@ impl Checks {
             resolver: Resolver::default(),
             places: Places::default(),
             circuits: Mutex::default(),
+            listed: AtomicBool::new(false),
             guards: Guards::default(),
         }
     }
@@ -68,6 +72,10 @@ impl Checks {
         let watched = self.watched();
         let known = watched.get(key).filter(|watched| watched.uid == uid);
         Metrics::Measured(known.map(Watched::measurements).unwrap_or_default())
+    }
+
+    fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<ObjectKey, Watched>> {
@@ -106,8 +114,15 @@ pub fn forget(ctx: &Context, key: &ObjectKey) {
     }
 }
 
-/// Has every check made when it is due, until the shutdown.
+/// Has every check made when it is due, until the shutdown. Sources and templates must have been listed.
 pub async fn run(ctx: Shared) {
+    ctx.checks.listed.store(true, Ordering::Release);
+    for key in ctx.metric_sources.keys() {
+        ctx.queue.push(Key::MetricSource(key), Lane::Publish);
+    }
+    for key in ctx.metric_templates.keys() {
+        ctx.queue.push(Key::MetricTemplate(key), Lane::Publish);
+    }
     loop {
         let key = tokio::select! {
             biased;

@@ -23,7 +23,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// When its status could not be written.
 pub async fn metric_source(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
-    let Some(source) = ctx.metric_sources.readable(key) else { return Ok(()) };
+    let Some(source) = ctx.metric_sources.readable(key).filter(|_| ctx.checks.is_listed()) else {
+        return Ok(());
+    };
     let resolved = ctx.checks.resolver.resolve(ctx, &source).await;
     let circuit = shown(ctx.checks.sources.circuit(&source.uid().unwrap_or_default()));
     let want = match resolved {
@@ -66,7 +68,9 @@ pub fn shown(circuit: Circuit) -> Circuit {
 /// # Errors
 /// When its status could not be written.
 pub async fn metric_template(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
-    let Some(template) = ctx.metric_templates.readable(key) else { return Ok(()) };
+    let Some(template) = ctx.metric_templates.readable(key).filter(|_| ctx.checks.is_listed()) else {
+        return Ok(());
+    };
     let name = &template.spec.source_ref.name;
     let source = ctx.metric_sources.readable(&(ctx.namespace.clone(), name.clone()));
     let generation = template.metadata.generation.unwrap_or(0);
