@@ -9,6 +9,7 @@ mod edit;
 mod figures;
 mod machine;
 mod recorder;
+mod rollback;
 mod steps;
 mod thousand;
 mod world;
@@ -28,6 +29,8 @@ enum Scenario {
     Together,
     /// A thousand rollouts in twenty FlagSets
     Thousand,
+    /// From the creation of a Rollback action to the ConfigMap, among a thousand rollouts
+    Rollback,
 }
 
 /// Measures the controller on a control plane of its own.
@@ -62,6 +65,7 @@ fn main() {
                 Scenario::Step => steps::single(&world, &mut figures).await,
                 Scenario::Together => steps::together(&world, &mut figures).await,
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
+                Scenario::Rollback => rollback::run(&world, &mut figures).await,
             }
             world.stop().await;
         }

@@ -91,7 +91,7 @@ async fn steps(world: &World, figures: &mut Figures, names: &[String], due: jiff
 }
 
 /// Waits until every rollout says that it is delivered.
-async fn until_ready(world: &World) {
+pub async fn until_ready(world: &World) {
     let begun = clock::monotonic();
     loop {
         // From the API server's cache and in one answer, so that looking does not slow down what is looked at.
