@@ -36,8 +36,8 @@ mod policies;
 
 pub use house::sweep;
 
-/// Rollouts whose actions are worked on at once.
-const AT_ONCE: usize = 8;
+/// Rollouts whose actions are worked on at once: as many calls may hang before another rollout waits for one.
+const AT_ONCE: usize = 32;
 /// How often a rollout is read again at once because somebody else wrote it meanwhile.
 const MOST_CONFLICTS: u32 = 20;
 /// How long an action that raises waits for the file to hold the last decision.
