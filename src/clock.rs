@@ -100,3 +100,18 @@ pub fn monotonic() -> Instant {
 pub fn real_now() -> Timestamp {
     Timestamp::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_of_another_program_is_as_old_on_a_faster_clock_as_in_real_time() {
+        let origin: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+        let clock = Clock::accelerated(origin, 10);
+        let stamp = real_now().saturating_sub(SignedDuration::from_mins(5)).unwrap();
+        let shown = clock.of_real(stamp);
+        assert!(shown >= origin.saturating_sub(SignedDuration::from_mins(6)).unwrap() && shown < origin);
+        assert_eq!(Clock::system().of_real(stamp), stamp);
+    }
+}

@@ -94,6 +94,8 @@ impl<'a> Run<'a> {
             {
                 raised.push(format!("{} {} → {restore}", cohort.name, cohort.served));
                 cohort.served = restore;
+                // What was asked for in the emergency may be less than comes back.
+                cohort.pending = cohort.pending.take().filter(|pending| pending.percent > restore);
                 cohort.tier_refused &= cohort.asked > cohort.served;
             }
         }

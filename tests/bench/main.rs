@@ -13,6 +13,7 @@ mod machine;
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod node;
 mod recorder;
+mod rollback;
 mod steps;
 mod thousand;
 mod world;
@@ -32,6 +33,8 @@ enum Scenario {
     Together,
     /// A thousand rollouts in twenty FlagSets
     Thousand,
+    /// From the creation of a Rollback action to the ConfigMap, among a thousand rollouts
+    Rollback,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -68,6 +71,7 @@ fn main() {
                 Scenario::Step => steps::single(&world, &mut figures).await,
                 Scenario::Together => steps::together(&world, &mut figures).await,
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
+                Scenario::Rollback => rollback::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
             }
             world.stop().await;

@@ -42,7 +42,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
     let begun = clock::monotonic();
     world.create(rollouts).await;
     figures.add("thousand", "all created", None, begun.elapsed().as_secs_f64(), "s");
-    until_ready(world).await;
+    until_ready(world, ROLLOUTS).await;
     figures.add("thousand", "all Ready", Some("< 15"), begun.elapsed().as_secs_f64(), "s");
     clock::sleep(QUIET).await;
     print(figures, "creation", &audit.writes());
@@ -90,8 +90,8 @@ async fn steps(world: &World, figures: &mut Figures, names: &[String], due: jiff
     print(figures, "steps", &writes);
 }
 
-/// Waits until every rollout says that it is delivered.
-async fn until_ready(world: &World) {
+/// Waits until this many rollouts say that they are delivered.
+pub async fn until_ready(world: &World, rollouts: usize) {
     let begun = clock::monotonic();
     loop {
         // From the API server's cache and in one answer, so that looking does not slow down what is looked at.
@@ -102,7 +102,7 @@ async fn until_ready(world: &World) {
                 && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
         };
         let count = listed.items.iter().filter(|rollout| rollout.status.as_ref().is_some_and(ready)).count();
-        if count == ROLLOUTS {
+        if count == rollouts {
             return;
         }
         assert!(begun.elapsed() < Duration::from_secs(120), "only {count} rollouts became Ready");

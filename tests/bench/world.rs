@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use sluice::api::{CohortSet, FeatureRollout, FlagSet};
-use sluice::sandbox::{ControlPlane, Options, install_crds};
+use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 
 use crate::audit::Audit;
 use crate::controller::Controller;
@@ -44,6 +44,7 @@ impl World {
         };
         let client = plane.client().unwrap();
         install_crds(&client).await.unwrap();
+        install_policies(&client).await.unwrap();
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
         let cohort_set: CohortSet = serde_json::from_value(json!({

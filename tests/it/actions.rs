@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use serde_json::{Value, json};
 use sluice::api::rolloutaction::Answer;
 use sluice::api::{FeatureRollout, FeatureRolloutStatus, RolloutAction};
 
-use crate::support::bare::{Recorded, Running, bare_space, events, served};
-use crate::support::process::ControllerProcess;
-use crate::support::proxy::{Moment, Proxy};
-use crate::support::{Space, condition, eventually, is_ready, pause};
+use crate::support::bare::{Running, bare_space, events, served};
+use crate::support::{Space, condition, eventually};
+
+mod disturbed;
 
 /// The user of the tests' clients.
 const ADMIN: &str = "sluice-sandbox-admin";
@@ -238,157 +238,5 @@ async fn an_invalid_spec_can_be_paused_and_rolled_back_but_not_raised() {
     applied(&space, "half", "rollback", json!({"action": "Rollback"})).await;
     let status = until_served(&space, "half", "0%", "0%").await;
     assert!(condition(&status, "Stalled").is_some());
-    controller.stop().await;
-}
-
-/// While steps fall due all the time, a rollback comes between, and 100 more actions with it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn case_38_a_rollback_racing_a_step_wins_and_100_actions_are_ordered_each_once() {
-    let space = bare_space("act-case-38").await;
-    let controller = Running::in_space(&space).await;
-    let climbing = r"
-        metadata: {name: climbing}
-        spec:
-          cohorts: [{name: everyone}]
-          phases: [{name: ga, ramp: {percents: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], every: 60ms}}]";
-    for round in 0..5 {
-        let name = format!("climbing-{round}");
-        let recorded = Recorded::start(&space, &name);
-        space.apply::<FeatureRollout>(&climbing.replace("climbing", &name)).await.unwrap();
-        space.until(&name, "climbing", |status| status.revision > 2 + round).await;
-        applied(&space, &name, &format!("rollback-{round}"), json!({"action": "Rollback"})).await;
-        let done = space.until(&name, "rolled back", |s| s.delivered_revision == s.revision).await;
-        pause(300).await;
-        let status = space.status(&name).await;
-        assert_eq!(
-            (status.revision, &status.cohorts),
-            (done.revision, &done.cohorts),
-            "no step came after it"
-        );
-        assert!(status.rollback.is_some() && !status.exposed());
-        let versions = recorded.of(&name);
-        assert_eq!(versions.last().unwrap().1["everyone"], 0.0);
-        assert!(versions.windows(2).all(|pair| pair[0].0 <= pair[1].0), "no older revision: {versions:?}");
-    }
-
-    space.apply::<FeatureRollout>(HALF).await.unwrap();
-    until_served(&space, "half", "100%", "50%").await;
-    // Of falling percentages, each is a change that none of the others repeats. The names say nothing of the order.
-    let api = space.api::<RolloutAction>();
-    let params = PostParams::default();
-    for i in 0..100_u32 {
-        let more = json!({"action": "SetPercent", "setPercent": {"everyone": format!("{}.5%", 49 - i / 4)},
-            "reason": format!("number {i}")});
-        let name = format!("burst-{:03}", (i * 37) % 100);
-        api.create(&params, &action("half", &name, more)).await.unwrap();
-    }
-    eventually("all are answered", async || {
-        let all = api.list(&ListParams::default()).await.unwrap().items;
-        all.iter().all(|action| action.status.as_ref().is_some_and(|status| status.answer.is_some()))
-    })
-    .await;
-    let all = api.list(&ListParams::default()).await.unwrap().items;
-    let mut burst: Vec<&RolloutAction> = all.iter().filter(|a| a.name_any().starts_with("burst")).collect();
-    let number =
-        |action: &RolloutAction| action.spec.reason.rsplit(' ').next().unwrap().parse::<u32>().unwrap();
-    burst.sort_by_key(|action| action.status.as_ref().unwrap().answered_at.unwrap().timestamp());
-    let order: Vec<u32> = burst.iter().map(|action| number(action)).collect();
-    assert_eq!(order, (0..100).collect::<Vec<_>>());
-    assert!(burst.iter().all(|action| action.status.as_ref().unwrap().answer == Some(Answer::Applied)));
-    let status = until_served(&space, "half", "100%", "25.5%").await;
-    let numbers: Vec<&str> = status.history.iter().map(|entry| entry.message.as_str()).collect();
-    let set: Vec<_> =
-        numbers.iter().filter_map(|m| m.rsplit_once("number ")).map(|(_, n)| n.to_owned()).collect();
-    let expected: Vec<String> = (100 - set.len()..100).map(|n| n.to_string()).collect();
-    assert_eq!(set, expected, "each once, in order: {numbers:#?}");
-    assert!(set.len() >= 19, "{}", set.len());
-    controller.stop().await;
-}
-
-/// Killed at each of the writes that an action causes: it is done once and answered once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_between_an_action_and_its_answer_does_it_once() {
-    for (write, moment) in
-        [(1, Moment::Before), (1, Moment::After), (2, Moment::Before), (2, Moment::After), (3, Moment::After)]
-    {
-        let name = format!("act-crash-{write}-{moment:?}").to_lowercase();
-        let space = bare_space(&name).await;
-        let proxy = Proxy::start(space.client.clone(), &name).await;
-        let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = folder.path().join("kubeconfig");
-        std::fs::write(&kubeconfig, proxy.kubeconfig()).unwrap();
-        let start = || ControllerProcess::start(&kubeconfig, &folder.path().join("log"));
-        let first = start();
-        space.apply::<FeatureRollout>(HALF).await.unwrap();
-        until_served(&space, "half", "100%", "50%").await;
-        space.until("half", "published", |s| is_ready(s) && s.published_seq == s.last_seq()).await;
-
-        let victim = first.clone();
-        proxy.at_write(proxy.writes().len() + write, moment, move || victim.kill());
-        let promote = action("half", "promote", json!({"action": "Promote"}));
-        space.api::<RolloutAction>().create(&PostParams::default(), &promote).await.unwrap();
-        eventually("the controller is killed", async || !first.runs()).await;
-        let second = start();
-        let (answered, message) = answer(&space, "promote").await;
-        assert_eq!(answered, Answer::Applied, "{message}");
-        let status = until_served(&space, "half", "100%", "75%").await;
-        let promoted = status.history.iter().filter(|entry| entry.reason.as_str() == "Promoted").count();
-        assert_eq!(promoted, 1, "killed {moment:?} write {write}: {:#?}", status.history);
-        second.kill();
-    }
-}
-
-/// A controller that cannot list the rollouts yet carries out a rollback all the same.
-#[tokio::test]
-async fn a_rollback_does_not_wait_for_the_caches_of_a_controller_that_starts() {
-    let space = bare_space("act-starting").await;
-    let controller = Running::in_space(&space).await;
-    let shared = HALF.replace("spec:", "spec:\n  flagSetRef: {name: app}");
-    space.apply::<sluice::api::FlagSet>("{metadata: {name: app}, spec: {}}").await.unwrap();
-    space.apply::<FeatureRollout>(&shared).await.unwrap();
-    space.apply::<FeatureRollout>(&shared.replace("half", "other")).await.unwrap();
-    for name in ["half", "other"] {
-        space.until(name, "served", |s| is_ready(s) && s.exposed() && s.published_seq == s.last_seq()).await;
-    }
-    controller.stop().await;
-
-    let proxy = Proxy::start(space.client.clone(), &space.name).await;
-    proxy.hang_on_lists_of("featurerollouts");
-    let controller = Running::over(&proxy);
-    let message = applied(&space, "half", "rollback", json!({"action": "Rollback"})).await;
-    assert!(message.contains("immediate rollback"), "{message}");
-    let status = space.status("half").await;
-    eventually("the file follows", async || {
-        let file = space.file("app").await.unwrap();
-        served(&file, "half").unwrap()
-            == (status.revision, BTreeMap::from([("everyone".to_owned(), 0.0), ("staff".to_owned(), 0.0)]))
-    })
-    .await;
-    let file = space.file("app").await.unwrap();
-    assert_eq!(served(&file, "other").unwrap().1["everyone"], 50.0, "the neighbour stays as it is");
-    // What the list brings later goes on from there, although the rollout is no news by then.
-    proxy.stop_hanging();
-    let status = space.until("half", "reported", |s| s.delivered_revision == s.revision).await;
-    assert!(status.rollback.is_some() && !status.exposed());
-    space.until("half", "published", |s| s.published_seq == s.last_seq()).await;
-    controller.stop().await;
-}
-
-/// A label that is edited while an action waits changes nothing, and its answer stays.
-#[tokio::test]
-async fn an_action_that_is_touched_is_still_done_once() {
-    let space = bare_space("act-touched").await;
-    space.apply::<FeatureRollout>(HALF).await.unwrap();
-    let api = space.api::<RolloutAction>();
-    let controller = Running::in_space(&space).await;
-    until_served(&space, "half", "100%", "50%").await;
-    applied(&space, "half", "promote", json!({"action": "Promote"})).await;
-    let label = json!({"metadata": {"labels": {"touched": "yes"}}});
-    api.patch("promote", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
-    controller.stop().await;
-    let controller = Running::in_space(&space).await;
-    applied(&space, "half", "pause", json!({"action": "Pause"})).await;
-    let status = until_served(&space, "half", "100%", "75%").await;
-    assert_eq!(status.history.iter().filter(|entry| entry.reason.as_str() == "Promoted").count(), 1);
     controller.stop().await;
 }

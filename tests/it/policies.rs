@@ -5,13 +5,19 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use sluice::api::RolloutAction;
 use sluice::api::policies::PERMISSION;
-use sluice::api::rolloutaction::Answer;
+use sluice::api::{FeatureRollout, RolloutAction};
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 
 use crate::support::bare::{Running, bare, bare_space};
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, is_ready};
+
+const HALF: &str = r"
+metadata: {name: half}
+spec:
+  cohorts: [{name: everyone}]
+  phases: [{name: ga, steps: [{name: first, cohorts: {everyone: 50}, hold: 1000h}]}]
+";
 
 /// Each action with its verb, as small as the schema takes it.
 fn every_action() -> Vec<(&'static str, Value)> {
@@ -165,28 +171,48 @@ async fn without_mutating_policies_a_forged_name_is_refused() {
     let plane = ControlPlane::start(options).await.unwrap();
     let admin = plane.client().unwrap();
     install_crds(&admin).await.unwrap();
-    install_policies(&admin).await.unwrap();
-    let space = Space::on(admin, "old").await;
+    let space = Space::on(admin.clone(), "old").await;
     let api = space.api::<RolloutAction>();
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    space.until("half", "served", |status| is_ready(status) && status.exposed()).await;
+
+    // Without any policy nobody knows who asks: what stops works, what raises does not.
+    let forged = json!({"action": "Pause", "requestedBy": "somebody-else"});
+    api.create(&PostParams::default(), &action("half", &forged)).await.unwrap();
+    let paused = space.until("half", "paused", |status| !status.pauses.is_empty()).await;
+    assert_eq!(paused.history.last().unwrap().who, "unverified");
+    let (code, answered) = resume(&plane).await;
+    assert_eq!((code, &answered["answer"]), (4, &json!("Rejected")), "{answered}");
+    assert!(answered["message"].as_str().unwrap().contains("not verified"), "{answered}");
+
+    install_policies(&admin).await.unwrap();
     let pause = json!({"action": "Pause"});
     for forged in [pause.clone(), json!({"action": "Pause", "requestedBy": "somebody-else"})] {
-        let refused = try_it(&api, "mine", &forged).await.unwrap_err();
+        let refused = try_it(&api, "half", &forged).await.unwrap_err();
         assert!(refused.contains("spec.requestedBy has to be sluice-sandbox-admin"), "{refused}");
     }
     // The command line finds out who asks, and the controller believes it.
-    let controller = Running::in_space(&space).await;
+    let (code, answered) = resume(&plane).await;
+    assert_eq!((code, &answered["answer"]), (0, &json!("Applied")), "{answered}");
+    assert_eq!(answered["requestedBy"], json!("sluice-sandbox-admin"));
+    let resumed = space.status("half").await;
+    assert_eq!(resumed.history.last().unwrap().who, "sluice-sandbox-admin");
+    controller.stop().await;
+    plane.stop().await.unwrap();
+}
+
+/// `sluice resume half`: its exit code and what it printed.
+async fn resume(plane: &ControlPlane) -> (i32, Value) {
     let kubeconfig = plane.kubeconfig_path().to_str().unwrap().to_owned();
     let ran = tokio::task::spawn_blocking(move || {
         let args =
-            ["pause", "mine", "--reason", "why not", "-n", "old", "-o", "json", "--kubeconfig", &kubeconfig];
+            ["resume", "half", "--reason", "why not", "-n", "old", "-o", "json", "--kubeconfig", &kubeconfig];
         std::process::Command::new(env!("CARGO_BIN_EXE_sluice")).args(args).output().unwrap()
     })
     .await
     .unwrap();
-    let answered: Value = serde_json::from_slice(&ran.stdout)
+    let answered = serde_json::from_slice(&ran.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
-    assert_eq!(answered["requestedBy"], json!("sluice-sandbox-admin"));
-    assert_eq!(answered["answer"], json!(Answer::Rejected.as_str()), "there is no such rollout");
-    controller.stop().await;
-    plane.stop().await.unwrap();
+    (ran.status.code().unwrap(), answered)
 }

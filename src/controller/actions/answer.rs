@@ -1,5 +1,6 @@
 //! The answer of an action, in its status.
 
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Api, Resource};
 
@@ -18,6 +19,15 @@ pub struct Verdict {
     pub answer: Answer,
     /// The answer, in words.
     pub message: String,
+    /// When it was judged. Others compare it with the time of creation, which the API server's clock gave.
+    pub at: Timestamp,
+}
+
+impl Verdict {
+    /// A verdict of this moment.
+    pub fn now(answer: Answer, message: String) -> Verdict {
+        Verdict { answer, message, at: clock::real_now() }
+    }
 }
 
 /// Writes the answer, unless the action has one or is gone.
@@ -47,8 +57,6 @@ pub async fn give(ctx: &Context, asked: &Asked, verdict: &Verdict) -> Result<(),
 
 fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
     let generation = asked.meta().generation.unwrap_or(1);
-    // Others compare it with the time of creation, which the API server's clock gave.
-    let now = clock::real_now();
     let applied = verdict.answer == Answer::Applied;
     let reason = verdict.answer.as_str();
     let ready = Want { type_: types::READY, status: applied, reason, message: verdict.message.clone() };
@@ -58,7 +66,7 @@ fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
         observed_generation: generation,
         answer: Some(verdict.answer),
         message: Some(verdict.message.clone()),
-        answered_at: Some(now.into()),
-        conditions: merge(&[], &want, generation, now),
+        answered_at: Some(verdict.at.into()),
+        conditions: merge(&[], &want, generation, verdict.at),
     }
 }

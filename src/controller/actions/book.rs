@@ -136,7 +136,7 @@ impl Book {
         waiting.filter_map(|asked| asked.0.as_ref().ok()).any(is_so)
     }
 
-    /// Notes that an action has been answered, or that it is gone.
+    /// Notes that an action has been judged: its answer is given, or on its way.
     pub fn answered(&mut self, action: &Asked) {
         let key = key_of(&**action);
         if self.waits(action) {

@@ -1,6 +1,6 @@
 //! Old actions: answered ones are kept for a week, as a record beside the audit log, and then deleted.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, ResourceExt};
 
@@ -33,10 +33,14 @@ pub async fn sweep(ctx: &Context) -> Result<(), Fault> {
     }
 }
 
+/// Whether an action was answered so long ago that it goes. One without an answer stays, whatever its age.
+fn is_old(action: &RolloutAction, now: Timestamp) -> bool {
+    let answered = action.status.as_ref().and_then(|status| status.answer.and(status.answered_at));
+    answered.is_some_and(|at| now.duration_since(at.timestamp()) >= KEPT)
+}
+
 async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
-    let answered = action.status.as_ref().and_then(|status| status.answered_at);
-    let is_old = answered.is_some_and(|at| clock::real_now().duration_since(at.timestamp()) >= KEPT);
-    if !is_old {
+    if !is_old(action, clock::real_now()) {
         return;
     }
     let (namespace, name) = (action.namespace().unwrap_or_default(), action.name_any());
@@ -45,5 +49,29 @@ async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
     match call(api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() })).await {
         Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict(_)) => {}
         Err(fault) => tracing::warn!(namespace, name, %fault, "an old action could not be deleted"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_action_goes_a_week_after_its_answer_and_never_without_one() {
+        let action = |status: serde_json::Value| -> RolloutAction {
+            serde_json::from_value(json!({
+                "apiVersion": "sluice.dev/v1alpha1", "kind": "RolloutAction",
+                "metadata": {"name": "a", "creationTimestamp": "2020-01-01T00:00:00Z"},
+                "spec": {"rolloutRef": {"name": "r"}, "action": "Pause", "reason": "test"},
+                "status": status,
+            }))
+            .unwrap()
+        };
+        let answered = action(json!({"answer": "Rejected", "answeredAt": "2026-01-01T00:00:00.000000Z"}));
+        assert!(!is_old(&answered, "2026-01-07T23:59:59Z".parse().unwrap()));
+        assert!(is_old(&answered, "2026-01-08T00:00:00Z".parse().unwrap()));
+        assert!(!is_old(&action(json!({})), "2026-01-08T00:00:00Z".parse().unwrap()));
     }
 }

@@ -142,7 +142,7 @@ async fn by_plan(
     let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp| {
         let outcome = engine::act(Ground::Plan(plan, facts), status, request, now);
         let decision = follow_up(plan, facts, status, &outcome, now, is_listed);
-        verdict = Some(Verdict { answer: outcome.answer, message: outcome.message });
+        verdict = Some(Verdict::now(outcome.answer, outcome.message));
         decision
     };
     match advance(ctx, key, rollout, observed, Pace::Urgent, decide).await? {
@@ -186,7 +186,7 @@ async fn by_guard(
     let judge = |status: &FeatureRolloutStatus, now: Timestamp| {
         let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
         let applied = outcome.answer == Answer::Applied;
-        verdict = Some(Verdict { answer: outcome.answer, message: outcome.message });
+        verdict = Some(Verdict::now(outcome.answer, outcome.message));
         applied.then_some(outcome.status)
     };
     stalled::act(ctx, key, rollout, why, judge).await?;
@@ -194,7 +194,7 @@ async fn by_guard(
 }
 
 fn reject(message: String) -> Verdict {
-    Verdict { answer: Answer::Rejected, message }
+    Verdict::now(Answer::Rejected, message)
 }
 
 fn rejected(message: String) -> Judged {

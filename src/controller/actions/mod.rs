@@ -36,8 +36,8 @@ mod policies;
 
 pub use house::sweep;
 
-/// Rollouts whose actions are worked on at once.
-const AT_ONCE: usize = 8;
+/// Rollouts whose actions are worked on at once: as many calls may hang before another rollout waits for one.
+const AT_ONCE: usize = 32;
 /// How often a rollout is read again at once because somebody else wrote it meanwhile.
 const MOST_CONFLICTS: u32 = 20;
 /// How long an action that raises waits for the file to hold the last decision.
@@ -47,6 +47,8 @@ const FIRST_DELIVERY: Duration = Duration::from_secs(10);
 /// How often that is looked for. Polled, as the answer may come from the writer, from a turn of the rollout, or from an
 /// action that ends the waiting.
 const DELIVERY_POLL: Duration = Duration::from_millis(5);
+/// How long the next action of a rollout waits for the answer of the one before.
+const ANSWERING: Duration = Duration::from_millis(500);
 /// The fields that a watch of actions without an answer asks for.
 const UNANSWERED: &str = "status.answer=";
 
@@ -128,7 +130,12 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
     while !ctx.shutdown.is_cancelled() {
         let Some(asked) = ctx.actions.book().next(&rollout) else { break };
         let Some(verdict) = judge(&ctx, &rollout, &asked).await else { continue };
-        give(&ctx, &rollout, &asked, &verdict).await;
+        // What was judged stays judged.
+        ctx.actions.book().answered(&asked);
+        let _inside = ctx.actions.gate.enter();
+        let giving = tokio::spawn(give(ctx.clone(), rollout.clone(), asked, verdict));
+        // An answer that takes its time holds up nobody: the next action may be an emergency.
+        let _slow = tokio::time::timeout(ANSWERING, giving).await;
         // What was read here is no news to the watch: whoever the rollout concerns has to hear of it.
         ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
     }
@@ -154,7 +161,7 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
             }
             Err(Fault::Conflict(_) | Fault::NotFound(_)) if conflicts < MOST_CONFLICTS => conflicts += 1,
             Err(fault) => {
-                if !tries_again(ctx, asked, &fault, errors).await {
+                if !wait_after(ctx, asked, &fault, errors).await || !ctx.actions.book().waits(asked) {
                     return None;
                 }
                 errors += 1;
@@ -163,27 +170,30 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
     }
 }
 
-/// Gives the answer. What was judged stays judged, however long that takes.
-async fn give(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
+/// Gives an answer, however often that has to be tried.
+async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
     let mut errors = 0;
     loop {
-        match answer::give(ctx, asked, verdict).await {
-            Ok(()) => break,
+        match answer::give(&ctx, &asked, &verdict).await {
+            Ok(()) => return note(&ctx, &rollout, &asked, &verdict),
             Err(fault @ Fault::Invalid(_)) => {
                 // It was stored before the schema was tightened, and no write to it is taken any more.
-                let (namespace, name) = key_of(&**asked);
+                let (namespace, name) = key_of(&*asked);
                 tracing::warn!(namespace, name, fault = chain(&fault), "an action cannot be answered");
-                break;
+                return;
             }
             Err(fault) => {
-                if !tries_again(ctx, asked, &fault, errors).await {
+                if !wait_after(&ctx, &asked, &fault, errors).await {
                     return;
                 }
                 errors += 1;
             }
         }
     }
-    ctx.actions.book().answered(asked);
+}
+
+/// Notes that an answer has been given.
+fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
     if let (Answer::Applied, Some(uid)) = (verdict.answer, asked.uid()) {
         ctx.actions.given().entry(rollout.clone()).or_default().push(uid);
     }
@@ -198,8 +208,8 @@ async fn give(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdic
     );
 }
 
-/// Waits after an error, longer each time. Says whether there is still something to be done.
-async fn tries_again(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> bool {
+/// Waits after an error, longer each time; `false` when the process ends.
+async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> bool {
     let (namespace, name) = key_of(&**asked);
     let wait = Backoff::after(errors);
     tracing::warn!(
@@ -210,7 +220,7 @@ async fn tries_again(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) ->
         "an action is tried again"
     );
     tokio::select! {
-        () = clock::sleep(wait) => ctx.actions.book().waits(asked),
+        () = clock::sleep(wait) => true,
         () = ctx.shutdown.cancelled() => false,
     }
 }
