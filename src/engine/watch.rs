@@ -80,7 +80,7 @@ impl Watch<'_> {
             self.status.triggers.iter().position(|known| known.name == *name && known.cohort == cohort);
         let at: MicroTime = measurement.at.into();
         let mut status = match known.and_then(|i| self.status.triggers.get(i)) {
-            Some(status) if status.since > at => return,
+            Some(status) if status.seen_until() > at => return,
             Some(status) => status.clone(),
             None => TriggerStatus {
                 name: name.clone(),
@@ -159,7 +159,8 @@ impl Watch<'_> {
         for fired in fired {
             let Some(trigger) = guard.triggers.get(fired.trigger) else { continue };
             let Some(level) = trigger.levels.get(fired.level) else { continue };
-            if self.exposed(fired.cohort.as_deref()) {
+            // To say so is right whoever is served; the rest is about those who are.
+            if level.action == LevelAction::Notify || self.exposed(fired.cohort.as_deref()) {
                 self.act(trigger, level, fired.cohort.as_deref());
             }
         }
@@ -211,21 +212,28 @@ impl Watch<'_> {
     fn act_on_missing(&mut self) {
         let guard = self.guard;
         for trigger in &guard.triggers {
-            let missing: Vec<(String, Verdict, Option<String>)> = self
+            let missing: Vec<(String, Verdict, Option<String>, bool)> = self
                 .status
                 .triggers
                 .iter()
-                .filter(|status| status.name == trigger.name && !status.missing_acted)
-                .map(|status| (status.cohort.clone(), status.verdict, status.message.clone()))
+                .filter(|status| status.name == trigger.name)
+                .map(|status| {
+                    (status.cohort.clone(), status.verdict, status.message.clone(), status.missing_acted)
+                })
                 .collect();
-            for (cohort, verdict, why) in missing {
+            for (cohort, verdict, why, acted) in missing {
                 let policy = match verdict {
                     Verdict::NoData => trigger.on_no_data,
                     Verdict::ProviderError => trigger.on_provider_error,
                     Verdict::Pass | Verdict::Breach | Verdict::Cancelled => continue,
                 };
                 let scope = trigger.per_cohort.as_ref().map(|_| cohort.as_str());
-                let stops = matches!(policy, MissingPolicy::Pause | MissingPolicy::ImmediateRollback);
+                let stops = match policy {
+                    MissingPolicy::Hold | MissingPolicy::Ignore => false,
+                    MissingPolicy::Pause => !acted,
+                    // Once nobody is exposed it does not count any more: a pause before must not stand for it.
+                    MissingPolicy::ImmediateRollback => true,
+                };
                 if !stops || !self.missing_counts(trigger, scope) {
                     continue;
                 }
@@ -261,7 +269,10 @@ impl Watch<'_> {
         let subject = Subject::Trigger(trigger.name.clone());
         let interval = interval_of(self.guard, self.status, trigger, self.now);
         let newest = self.metrics.newest(&subject, cohort, interval, self.now);
-        newest.is_some_and(|newest| missing_counts(self.status, trigger, cohort, newest.at))
+        newest.is_some_and(|newest| {
+            !matches!(newest.reading, Reading::Value { .. })
+                && missing_counts(self.status, trigger, cohort, newest.at)
+        })
     }
 
     fn exposed(&self, cohort: Option<&str>) -> bool {
