@@ -15,6 +15,7 @@ mod begin;
 mod criteria;
 mod door;
 mod edits;
+mod fit;
 mod measure;
 mod position;
 pub mod reading;
