@@ -44,17 +44,18 @@ fn size(status: &FeatureRolloutStatus) -> usize {
     serde_json::to_vec(status).map_or(0, |json| json.len())
 }
 
-/// Shortens a message; tells whether it had to.
-fn shorten(message: &mut String, most: usize) -> bool {
-    let long = message.len() > most;
-    if long {
+/// Shortens messages; tells whether any was too long.
+fn shorten<'m>(messages: impl Iterator<Item = &'m mut String>, most: usize) -> bool {
+    let mut any = false;
+    for message in messages.filter(|message| message.len() > most) {
         *message = cut(message, most);
+        any = true;
     }
-    long
+    any
 }
 
 fn history_words(status: &mut FeatureRolloutStatus) -> bool {
-    status.history.iter_mut().fold(false, |any, entry| shorten(&mut entry.message, MOST_OLD_MESSAGE) || any)
+    shorten(status.history.iter_mut().map(|entry| &mut entry.message), MOST_OLD_MESSAGE)
 }
 
 /// What triggers and criteria said in words and numbers; the verdicts stay.
@@ -94,8 +95,7 @@ fn stored_words(status: &mut FeatureRolloutStatus) -> bool {
     let rollback = status.rollback.iter_mut().flat_map(|rollback| [&mut rollback.message, &mut rollback.by]);
     let actions = status.actions.iter_mut().filter_map(|action| action.message.as_mut());
     let approvals = status.approvals.iter_mut().map(|approval| &mut approval.by);
-    let words = history.chain(pauses).chain(rollback).chain(actions).chain(approvals);
-    words.fold(false, |any, message| shorten(message, MOST_WORDS) || any)
+    shorten(history.chain(pauses).chain(rollback).chain(actions).chain(approvals), MOST_WORDS)
 }
 
 /// Triggers of which nothing has to be remembered.
@@ -110,7 +110,7 @@ fn reported_words(status: &mut FeatureRolloutStatus) -> bool {
     let waiting = status.waiting_for.iter_mut().map(|waiting| &mut waiting.message);
     let conditions = status.conditions.iter_mut().map(|condition| &mut condition.message);
     let columns = status.served.iter_mut();
-    waiting.chain(conditions).chain(columns).fold(false, |any, message| shorten(message, MOST_WORDS) || any)
+    shorten(waiting.chain(conditions).chain(columns), MOST_WORDS)
 }
 
 /// The oldest approval is of a step that was entered long ago.

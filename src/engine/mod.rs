@@ -22,6 +22,7 @@ pub mod reading;
 pub mod report;
 mod retry;
 mod rollback;
+mod streak;
 pub mod timeline;
 mod wake;
 mod watch;

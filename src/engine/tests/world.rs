@@ -222,9 +222,9 @@ impl World {
         self.asked += 1;
         let mut spec = spec.clone();
         if spec.action == Action::Approve {
-            let named = self.plan.steps.iter().filter(|step| step.approval == Approval::Missing);
-            let named = named.filter_map(|step| Some((step.phase.clone(), step.name.clone()?)));
-            spec.approve = named.last().map(|(phase, step)| Approve { phase, step });
+            let missing = self.plan.steps.iter().find(|step| step.approval == Approval::Missing);
+            spec.approve = missing
+                .and_then(|step| Some(Approve { phase: step.phase.clone(), step: step.name.clone()? }));
         }
         let uid = format!("u-{}", self.asked);
         let outcome = self.act(&uid, &spec, self.now, verified);
