@@ -64,6 +64,14 @@ pub struct TriggerStatus {
     pub missing_acted: bool,
 }
 
+impl TriggerStatus {
+    /// The last measurement that is known to have been taken in: none before it counts a second time.
+    pub fn seen_until(&self) -> MicroTime {
+        let streaks = self.levels.iter().flat_map(|level| [level.breach, level.quiet]).flatten();
+        streaks.map(|streak| streak.last).chain(self.at).fold(self.since, std::cmp::max)
+    }
+}
+
 /// What a level remembers.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

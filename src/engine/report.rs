@@ -9,6 +9,8 @@ use crate::api::status::{Check, PauseCause};
 use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
 use crate::plan::Plan;
 
+pub use super::fit::fit;
+
 /// How the file stands to the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -272,35 +274,15 @@ pub fn exposure(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Percent> {
     Percent::from_thousandths(thousandths)
 }
 
-/// Most bytes of a status as JSON.
-const MOST_STATUS: usize = 16 * 1024;
 /// Most bytes of one message.
 const MOST_MESSAGE: usize = 512;
-/// Most bytes of a history entry's message where space is short.
-const MOST_OLD_MESSAGE: usize = 160;
-
-/// Keeps a status below 16 KiB: history gives way, first its words and then its oldest entries.
-///
-/// The report itself is bounded field by field, so that deciding again on what was kept changes nothing.
-pub fn fit(status: &mut FeatureRolloutStatus) {
-    let size = |status: &FeatureRolloutStatus| serde_json::to_vec(status).map_or(0, |json| json.len());
-    if size(status) <= MOST_STATUS {
-        return;
-    }
-    for entry in &mut status.history {
-        entry.message = cut(&entry.message, MOST_OLD_MESSAGE);
-    }
-    while status.history.len() > 1 && size(status) > MOST_STATUS {
-        status.history.remove(0);
-    }
-}
-
 /// A message that fits.
 pub fn short(message: &str) -> String {
     cut(message, MOST_MESSAGE)
 }
 
-fn cut(message: &str, most: usize) -> String {
+/// At most so many bytes of a message.
+pub(super) fn cut(message: &str, most: usize) -> String {
     if message.len() <= most {
         return message.to_owned();
     }

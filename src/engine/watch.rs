@@ -2,20 +2,18 @@
 //!
 //! It needs no plan but the guard: it goes on while the rest of a spec is invalid.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::Reading;
 use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
 use super::rollback::Cause;
-use super::{Finite, Reading};
+use super::streak::{Waits, fold_levels, is_over};
 use crate::api::status::{FeatureRolloutStatus, HistoryEntry, Pause, PauseCause};
 use crate::api::trigger::{LevelAction, MissingPolicy};
-use crate::api::verdict::{LevelStatus, Streak, TriggerStatus, Verdict};
+use crate::api::verdict::{LevelStatus, TriggerStatus, Verdict};
 use crate::api::{MicroTime, Reason, RollbackMode};
 use crate::plan::Guard;
 use crate::plan::guard::{Level, Trigger};
-
-/// Intervals that consecutive samples may be apart for the time between them to count.
-const MOST_INTERVALS_APART: i32 = 3;
 
 /// What watches over one state at one time.
 pub(super) struct Watch<'a> {
@@ -80,7 +78,7 @@ impl Watch<'_> {
             self.status.triggers.iter().position(|known| known.name == *name && known.cohort == cohort);
         let at: MicroTime = measurement.at.into();
         let mut status = match known.and_then(|i| self.status.triggers.get(i)) {
-            Some(status) if status.since > at => return,
+            Some(status) if status.seen_until() > at => return,
             Some(status) => status.clone(),
             None => TriggerStatus {
                 name: name.clone(),
@@ -159,7 +157,8 @@ impl Watch<'_> {
         for fired in fired {
             let Some(trigger) = guard.triggers.get(fired.trigger) else { continue };
             let Some(level) = trigger.levels.get(fired.level) else { continue };
-            if self.exposed(fired.cohort.as_deref()) {
+            // To say so is right whoever is served; the rest is about those who are.
+            if level.action == LevelAction::Notify || self.exposed(fired.cohort.as_deref()) {
                 self.act(trigger, level, fired.cohort.as_deref());
             }
         }
@@ -211,21 +210,28 @@ impl Watch<'_> {
     fn act_on_missing(&mut self) {
         let guard = self.guard;
         for trigger in &guard.triggers {
-            let missing: Vec<(String, Verdict, Option<String>)> = self
+            let missing: Vec<(String, Verdict, Option<String>, bool)> = self
                 .status
                 .triggers
                 .iter()
-                .filter(|status| status.name == trigger.name && !status.missing_acted)
-                .map(|status| (status.cohort.clone(), status.verdict, status.message.clone()))
+                .filter(|status| status.name == trigger.name)
+                .map(|status| {
+                    (status.cohort.clone(), status.verdict, status.message.clone(), status.missing_acted)
+                })
                 .collect();
-            for (cohort, verdict, why) in missing {
+            for (cohort, verdict, why, acted) in missing {
                 let policy = match verdict {
                     Verdict::NoData => trigger.on_no_data,
                     Verdict::ProviderError => trigger.on_provider_error,
                     Verdict::Pass | Verdict::Breach | Verdict::Cancelled => continue,
                 };
                 let scope = trigger.per_cohort.as_ref().map(|_| cohort.as_str());
-                let stops = matches!(policy, MissingPolicy::Pause | MissingPolicy::ImmediateRollback);
+                let stops = match policy {
+                    MissingPolicy::Hold | MissingPolicy::Ignore => false,
+                    MissingPolicy::Pause => !acted,
+                    // Once nobody is exposed it does not count any more: a pause before must not stand for it.
+                    MissingPolicy::ImmediateRollback => true,
+                };
                 if !stops || !self.missing_counts(trigger, scope) {
                     continue;
                 }
@@ -261,7 +267,10 @@ impl Watch<'_> {
         let subject = Subject::Trigger(trigger.name.clone());
         let interval = interval_of(self.guard, self.status, trigger, self.now);
         let newest = self.metrics.newest(&subject, cohort, interval, self.now);
-        newest.is_some_and(|newest| missing_counts(self.status, trigger, cohort, newest.at))
+        newest.is_some_and(|newest| {
+            !matches!(newest.reading, Reading::Value { .. })
+                && missing_counts(self.status, trigger, cohort, newest.at)
+        })
     }
 
     fn exposed(&self, cohort: Option<&str>) -> bool {
@@ -353,93 +362,6 @@ impl Watch<'_> {
             },
         );
     }
-}
-
-/// What waits for levels to be quiet.
-#[derive(Clone, Copy)]
-struct Waits {
-    paused: bool,
-    rolled_back: bool,
-    unverified: bool,
-}
-
-impl Waits {
-    /// Whether a level that has acted is remembered, and up to what its quiet time is counted.
-    fn on(self, level: &Level) -> (bool, Option<SignedDuration>) {
-        match level.action {
-            LevelAction::Notify => (false, None),
-            LevelAction::Pause => (self.paused, level.resume_after.filter(|_| self.paused)),
-            LevelAction::PartialRollback | LevelAction::GradualRollback | LevelAction::ImmediateRollback => {
-                (self.rolled_back, self.unverified.then_some(level.for_))
-            }
-        }
-    }
-}
-
-/// One value against every level of its trigger.
-fn fold_levels(
-    states: &mut Vec<LevelStatus>,
-    trigger: &Trigger,
-    value: Finite,
-    at: MicroTime,
-    interval: SignedDuration,
-    waits: Waits,
-) {
-    for level in &trigger.levels {
-        let known = states.iter().position(|state| state.rule == level.rule);
-        let mut state = known.and_then(|i| states.get(i).cloned()).unwrap_or_else(|| LevelStatus {
-            rule: level.rule.clone(),
-            acted_at: None,
-            breach: None,
-            quiet: None,
-        });
-        let counted = [state.breach, state.quiet].into_iter().flatten().map(|streak| streak.last).max();
-        if counted.is_some_and(|counted| at <= counted) {
-            continue;
-        }
-        let keep = if level.bound.holds(value) {
-            state.quiet = None;
-            // Once its time has come, more makes no difference, and would be a write at each check.
-            if !is_over(state.breach, level.for_) {
-                state.breach = Some(longer(state.breach, at, interval));
-            }
-            true
-        } else {
-            state.breach = None;
-            let (keep, wanted) = waits.on(level);
-            if wanted.is_some_and(|time| !is_over(state.quiet, time)) {
-                state.quiet = Some(longer(state.quiet, at, interval));
-            }
-            keep && state.acted_at.is_some()
-        };
-        match (known, keep) {
-            (Some(i), true) => {
-                if let Some(slot) = states.get_mut(i) {
-                    *slot = state;
-                }
-            }
-            (Some(i), false) => drop(states.remove(i)),
-            (None, true) => states.push(state),
-            (None, false) => {}
-        }
-    }
-}
-
-/// A streak with one more sample: the time since the last one counts where they are near enough.
-fn longer(streak: Option<Streak>, at: MicroTime, interval: SignedDuration) -> Streak {
-    let Some(streak) = streak else { return Streak { milliseconds: 0, last: at, samples: 1 } };
-    let apart = at.timestamp().duration_since(streak.last.timestamp());
-    let counts = apart <= interval.saturating_mul(MOST_INTERVALS_APART);
-    let more = if counts { i64::try_from(apart.as_millis()).unwrap_or(0) } else { 0 };
-    Streak { milliseconds: streak.milliseconds.saturating_add(more), last: at, samples: 2 }
-}
-
-/// Whether a streak has lasted for a time, with at least two samples; with no time at all one is enough.
-fn is_over(streak: Option<Streak>, time: SignedDuration) -> bool {
-    streak.is_some_and(|streak| {
-        time <= SignedDuration::ZERO
-            || (streak.samples >= 2 && SignedDuration::from_millis(streak.milliseconds) >= time)
-    })
 }
 
 /// Forgets the time in breach of the levels that pause: a resume gives each its whole `for` again.

@@ -4,14 +4,14 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::properties::file;
 use super::support::{Life, START, UID, action, after, request, t};
-use super::triggers::{ERRORS, spec, watched};
+use super::triggers::{ERRORS, watched};
+use super::world::file;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::Answer;
 use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide};
 
-const STEPS: &str = "
+pub const STEPS: &str = "
 cohorts: [{name: a}, {name: b}]
 schedule: {startAt: '2025-09-08T09:00:00Z'}
 phases:
@@ -34,7 +34,7 @@ fn verbs() -> [Value; 10] {
     ]
 }
 
-fn state(name: &str) -> Life {
+pub fn state(name: &str) -> Life {
     let mut life = Life::begin(STEPS, START);
     life.pass(1);
     let pause = |life: &mut Life, fields: Value| assert!(life.ask(fields).starts_with("Applied"));
@@ -266,142 +266,6 @@ fn case_38_a_rollback_wins_over_the_step_of_the_same_instant() {
     assert_eq!(life.served(), "a=20% b=10%");
     life.ask(json!({"action": "Rollback"}));
     assert_eq!(life.served(), "a=0% b=0%");
-}
-
-#[test]
-fn an_approval_by_action_counts_for_its_step_and_attempt() {
-    let mut life = state("holding");
-    assert_eq!(
-        life.ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "two"}})),
-        "Rejected: ga/two needs no approval"
-    );
-    assert_eq!(
-        life.ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "all"}})),
-        "Rejected: there is no step ga/all"
-    );
-    life.pass(47);
-    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=20% b=10%", "Approval"));
-    let approve = json!({"action": "Approve", "approve": {"phase": "ga", "step": "full"}});
-    assert_eq!(life.ask(approve.clone()), "Applied: approved ga/full");
-    assert_eq!(life.served(), "a=100% b=10%");
-    assert_eq!(life.ask(approve), "Applied: ga/full was approved before");
-    // From the phase it still counts, from the start it has to be given again.
-    life.ask(json!({"action": "Rollback"}));
-    life.ask(json!({"action": "Retry", "retry": {"from": "Phase"}}));
-    life.pass(48);
-    assert_eq!(life.served(), "a=100% b=10%");
-    life.ask(json!({"action": "Rollback"}));
-    life.ask(json!({"action": "Retry"}));
-    life.pass(200);
-    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=20% b=10%", "Approval"));
-}
-
-#[test]
-fn set_percent_holds_the_schedule_until_resume_which_restores_no_dropped_ask() {
-    let spec = "
-cohorts: [{name: a}, {name: b, delay: 30h}]
-schedule: {startAt: '2025-09-08T09:00:00Z'}
-phases: [{name: ga, steps: [{cohorts: {a: 10, b: 10}}, {cohorts: {a: 20}}]}]";
-    let mut life = Life::begin(spec, START);
-    assert_eq!(life.pending("b").as_deref(), Some("10%"));
-    assert_eq!(life.ask(json!({"action": "SetPercent", "setPercent": {"b": 3}})), "Applied: set b 0% → 3%");
-    assert_eq!(
-        (life.served().as_str(), life.pending("b"), life.asked("b").as_str()),
-        ("a=10% b=3%", None, "10%")
-    );
-    life.pass(100);
-    assert_eq!((life.served().as_str(), life.position().as_str()), ("a=10% b=3%", "ga/1"));
-    assert_eq!(life.ask(json!({"action": "Resume"})), "Applied: resumed");
-    // The hold stood still for those hours.
-    life.pass(23);
-    assert_eq!((life.served().as_str(), life.position().as_str()), ("a=10% b=3%", "ga/1"));
-    life.pass(1);
-    assert_eq!(life.served(), "a=20% b=3%");
-    life.pass(100);
-    assert_eq!(life.served(), "a=20% b=3%");
-    assert!(life.completed_at().is_some());
-}
-
-#[test]
-fn resume_clears_people_triggers_and_recovery_and_leaves_git_its_own() {
-    let mut life = state("status lost");
-    life.ask(json!({"action": "Pause"}));
-    life.ask(json!({"action": "SetPercent", "setPercent": {"a": 1}}));
-    life.tweak(|plan| plan.suspend = true);
-    assert_eq!(life.pauses(), ["StatusLost", "Person", "SetPercent", "Suspended"]);
-    assert_eq!(life.ask(json!({"action": "Resume"})), "Applied: resumed; still paused: spec.suspend is true");
-    assert_eq!(life.pauses(), ["Suspended"]);
-    assert!(life.ask(json!({"action": "Resume"})).starts_with("Rejected: only git ends this pause"));
-}
-
-#[test]
-fn resume_does_not_find_a_position_that_is_lost() {
-    let mut life = state("position lost");
-    assert!(
-        life.ask(json!({"action": "Resume"})).starts_with("Rejected: the current step ga/one is no longer")
-    );
-    life.ask(json!({"action": "Pause"}));
-    let seq = life.status.last_seq();
-    assert!(
-        life.ask(json!({"action": "Resume"})).starts_with("Applied: resumed; still paused: the current step")
-    );
-    assert_eq!((life.pauses(), life.status.last_seq()), (vec!["PositionLost".to_owned()], seq + 1));
-    life.edit(STEPS);
-    assert!(life.pauses().is_empty());
-}
-
-#[test]
-fn a_promote_enters_the_next_step_and_its_hold_begins() {
-    let mut life = state("holding");
-    let answer = life.ask(json!({"action": "Promote"}));
-    assert_eq!(answer, "Applied: entered ga/two (2/3): a 10% → 20%");
-    let entry = life.status.history.last().unwrap();
-    assert_eq!((entry.reason.as_str(), entry.who.as_str()), ("Promoted", "ada"));
-    assert!(entry.message.ends_with("; because"), "{}", entry.message);
-    // The next one needs an approval, which a promote is not.
-    assert!(life.ask(json!({"action": "Promote"})).starts_with("Rejected: ga/full waits for approval"));
-    life.ask(json!({"action": "Approve", "approve": {"phase": "ga", "step": "full"}}));
-    life.pass(23);
-    assert_eq!(life.served(), "a=20% b=10%");
-    life.pass(1);
-    assert_eq!(life.served(), "a=100% b=10%");
-    assert!(life.ask(json!({"action": "Promote"})).starts_with("Rejected: every step has been entered"));
-}
-
-#[test]
-fn acknowledging_a_rollback_is_noted_once() {
-    let mut life = state("latched");
-    life.ask(json!({"action": "Acknowledge"}));
-    let at = life.status.rollback.as_ref().unwrap().acknowledged_at;
-    assert_eq!(at.map(|at| at.timestamp()), Some(life.now));
-    life.pass(1).ask(json!({"action": "Acknowledge"}));
-    assert_eq!(life.status.rollback.as_ref().unwrap().acknowledged_at, at);
-    assert_eq!(life.waits(), "RolledBack");
-}
-
-#[rstest]
-#[case::keep_is_needed(STEPS.to_owned(), json!({"mode": "Partial"}), "Rejected: a partial rollback needs", "a=10% b=10%")]
-#[case::kept(spec("[]"), json!({"mode": "Partial"}), "Applied: partial rollback", "a=0% b=40%")]
-#[case::named(spec("[]"), json!({"mode": "Partial", "cohorts": ["b"]}), "Applied: partial rollback", "a=100% b=0%")]
-#[case::gradual(spec("[]"), json!({"mode": "Gradual", "cohorts": ["a"]}), "Applied: gradual rollback", "a=50% b=40%")]
-#[case::immediate(spec("[]"), json!({"cohorts": ["a"]}), "Applied: immediate rollback", "a=0% b=40%")]
-#[case::stranger(spec("[]"), json!({"cohorts": ["x"]}), "Rejected: there is no cohort \"x\"", "a=100% b=40%")]
-fn people_roll_back_as_they_say(
-    #[case] spec: String,
-    #[case] how: Value,
-    #[case] answer: &str,
-    #[case] served: &str,
-) {
-    let mut life = Life::begin(&spec, START);
-    let found = life.ask(json!({"action": "Rollback", "rollback": how}));
-    assert!(found.starts_with(answer), "{found}");
-    assert_eq!(life.served(), served);
-    assert_eq!(life.status.rollback.is_some(), answer.starts_with("Applied"));
-    // Whoever was kept is raised no more either.
-    life.pass(100);
-    if answer.starts_with("Applied") {
-        assert_eq!(life.waits(), "RolledBack");
-    }
 }
 
 #[test]

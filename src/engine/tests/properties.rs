@@ -1,18 +1,18 @@
 //! What holds whatever happens: random rollouts live through random events, and every decision is judged.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::random::{cases, cohort_name, delay, hours, percent, plan_of, rollout, step};
-use super::support::UID;
+use super::random_guard::{ask, reading};
+use super::world::{World, file, served};
 use crate::api::featurerollout::{Approval as Approved, FeatureRolloutSpec, Step};
+use crate::api::rolloutaction::RolloutActionSpec;
 use crate::api::{Duration, FeatureRolloutStatus, Percent, Tier};
-use crate::engine::position::Mark;
-use crate::engine::{Facts, decide};
-use crate::flags::LiveFlag;
-use crate::plan::{Approval, Plan};
+use crate::engine::{Reading, Subject};
+use crate::plan::Plan;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -29,6 +29,16 @@ enum Event {
     /// The status is emptied, or put on another object of the same name.
     Lose,
     Restore,
+    /// A trigger is measured so many times, an interval apart, for everybody or for each cohort.
+    Measure(Index, [Reading; 3], usize),
+    /// The criterion is.
+    Criterion(Reading),
+    /// Somebody asks for something; verified or not.
+    Ask(RolloutActionSpec, bool),
+    /// An action that was applied is read again.
+    AskAgain(Index),
+    /// The spec is invalid, or is no longer.
+    Invalid(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +54,7 @@ enum Edit {
     Hold(Index, Index, i64),
     Swap,
     Approve,
+    Bound(Index, Index, i64),
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -61,6 +72,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (i(), i(), 1i64..60).prop_map(|(p, s, hold)| Edit::Hold(p, s, hold)),
         1 => Just(Edit::Swap),
         1 => Just(Edit::Approve),
+        1 => (i(), i(), 12i64..14).prop_map(|(t, l, bound)| Edit::Bound(t, l, bound)),
     ]
 }
 
@@ -75,6 +87,12 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (-1i32..=2).prop_map(Event::Attempt),
         5 => edit().prop_map(Event::Edit),
         1 => prop_oneof![Just(Event::Lose), Just(Event::Restore)],
+        9 => (any::<Index>(), [reading(), reading(), reading()], 1usize..=6)
+            .prop_map(|(trigger, readings, times)| Event::Measure(trigger, readings, times)),
+        2 => reading().prop_map(Event::Criterion),
+        6 => (ask(), prop::bool::weighted(0.9)).prop_map(|(ask, verified)| Event::Ask(ask, verified)),
+        1 => any::<Index>().prop_map(Event::AskAgain),
+        1 => prop::bool::weighted(0.4).prop_map(Event::Invalid),
     ]
 }
 
@@ -135,6 +153,15 @@ fn apply(spec: &mut FeatureRolloutSpec, edit: &Edit) {
             let c = c.index(cohorts.len());
             cohorts[c].delay = *delay;
         }
+        Edit::Bound(t, l, bound) => {
+            if !spec.triggers.is_empty() {
+                let t = t.index(spec.triggers.len());
+                let levels = &mut spec.triggers[t].levels;
+                let l = l.index(levels.len());
+                // Never that of the other level.
+                levels[l].above = Some(format!("{bound}.{l}").parse().unwrap());
+            }
+        }
         // Another order is another audience.
         Edit::Swap => spec.cohorts.as_mut().unwrap().rotate_left(1),
         Edit::Approve => {
@@ -147,174 +174,12 @@ fn apply(spec: &mut FeatureRolloutSpec, edit: &Edit) {
     }
 }
 
-/// A rollout, and a second account of its clock.
-struct World {
+fn live_through(
     spec: FeatureRolloutSpec,
     plan: Plan,
-    facts: Facts,
-    status: FeatureRolloutStatus,
-    now: Timestamp,
-    wake_at: Option<Timestamp>,
-    /// Time lived unpaused.
-    clock: SignedDuration,
-    entered: SignedDuration,
-    exposed: SignedDuration,
-}
-
-impl World {
-    fn pass(&mut self, to: Timestamp) {
-        if self.status.pauses.is_empty() {
-            self.clock += to.duration_since(self.now);
-        }
-        self.now = to;
-    }
-
-    fn decide(&mut self, edited: bool) -> Result<(), TestCaseError> {
-        let decision = decide(&self.plan, &self.status, &self.facts, self.now);
-        let again = decide(&self.plan, &self.status, &self.facts, self.now);
-        prop_assert_eq!(&decision, &again, "not deterministic");
-        prop_assert!(decision.wake_at.is_none_or(|at| at > self.now), "wakes in the past");
-        let json = serde_json::to_string(&decision.status).unwrap();
-        let read: FeatureRolloutStatus = serde_json::from_str(&json).unwrap();
-        prop_assert_eq!(&read, &decision.status, "status does not survive JSON");
-
-        // Deciding again is no news, once it is told that the file is behind: it holds percentages and position. A step
-        // entered again at the same instant leaves the same position.
-        let changed = served(&decision.status) != served(&self.status)
-            || decision.status.position != self.status.position
-            || decision.status.last_seq() != self.status.last_seq();
-        let facts = Facts { delivered: self.facts.delivered && !changed, ..self.facts.clone() };
-        let next = decide(&self.plan, &read, &facts, self.now);
-        let mut expected = decision.status.clone();
-        if changed {
-            // Only what is waited for may differ.
-            expected.waiting_for.clone_from(&next.status.waiting_for);
-            for (cohort, other) in expected.cohorts.iter_mut().zip(&next.status.cohorts) {
-                if let Some((pending, other)) = cohort.pending.as_mut().zip(other.pending.as_ref()) {
-                    pending.check = other.check;
-                }
-            }
-        }
-        prop_assert_eq!(&next.status, &expected, "not idempotent");
-
-        let before = std::mem::replace(&mut self.status, decision.status);
-        self.wake_at = decision.wake_at;
-        self.judge(&before, edited)
-    }
-
-    fn judge(&mut self, before: &FeatureRolloutStatus, edited: bool) -> Result<(), TestCaseError> {
-        let after = &self.status;
-        let now = self.now;
-        let paused = !after.pauses.is_empty();
-        let attempt = after
-            .history
-            .iter()
-            .any(|entry| entry.seq > before.last_seq() && entry.reason == crate::api::Reason::AttemptStarted);
-        let from = if attempt { None } else { before.position.as_ref() };
-        let entries = after
-            .history
-            .iter()
-            .filter(|e| e.seq > before.last_seq() && e.reason == crate::api::Reason::StepEntered);
-        let entries = entries.count();
-        if entries > 0 {
-            prop_assert!(!paused, "entered a step while paused");
-            let at = find(after.position.as_ref(), &self.plan).unwrap();
-            let stood = from.map(|position| find(Some(position), &self.plan).unwrap());
-            for step in &self.plan.steps[stood.map_or(0, |i| i + 1)..=at] {
-                prop_assert!(step.date.is_none_or(|date| date <= now), "entered before its date");
-                prop_assert!(step.approval != Approval::Missing, "entered without approval");
-            }
-            match stood {
-                None => prop_assert!(self.plan.start_at.unwrap() <= now, "entered before the start"),
-                Some(i) => {
-                    prop_assert!(self.clock - self.entered >= self.plan.steps[i].hold, "hold not over")
-                }
-            }
-            self.entered = self.clock;
-        } else if !edited {
-            prop_assert_eq!(after.position.as_ref().map(place), from.map(place), "moved without an entry");
-        }
-        if after.first_exposure.is_some() && (attempt || before.first_exposure.is_none()) {
-            // An edit may make a step raise that was entered without: only entries ask for dependencies.
-            let met = self.facts.unmet.is_empty() || before.dependencies_met;
-            prop_assert!(met || edited, "dependencies are not met");
-            self.exposed = self.clock;
-        }
-        for cohort in &after.cohorts {
-            prop_assert!(cohort.pending.as_ref().is_none_or(|pending| pending.percent > cohort.served));
-            let Some(old) = before.cohort(&cohort.name) else { continue };
-            let restored = old.restore.unwrap_or_default();
-            if cohort.served > old.served {
-                prop_assert!(!paused, "raised while paused");
-                prop_assert!(!self.facts.emergency && !self.facts.deleting, "raised in an emergency");
-                prop_assert!(self.facts.delivered, "raised before delivery");
-                prop_assert_eq!(self.plan.time_gate.closed(now), None, "raised past a shut gate");
-                prop_assert!(cohort.served <= cohort.asked.max(restored), "raised beyond what is asked");
-                if cohort.served > restored {
-                    let declared = self.plan.cohort(&cohort.name).unwrap();
-                    prop_assert!(self.plan.admits(declared), "raised against its tiers");
-                    if after.first_exposure.is_some() {
-                        prop_assert!(
-                            self.clock - self.exposed >= self.plan.delay(declared),
-                            "raised before its delay"
-                        );
-                    }
-                }
-            }
-            if cohort.served < old.served && !self.facts.emergency && !self.facts.deleting {
-                // Of two steps without a hold between them the first may raise what the second lowers.
-                prop_assert!(cohort.asked < old.asked || entries > 1, "lowered though not asked for less");
-                prop_assert_eq!(cohort.served, cohort.asked, "lowered below what is asked");
-                prop_assert!(edited || !paused, "lowered by the schedule while paused");
-            }
-        }
-        let seqs: Vec<i64> = after.history.iter().map(|entry| entry.seq).collect();
-        prop_assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]) && seqs.len() <= 20);
-        Ok(())
-    }
-}
-
-/// What the file says of a state.
-pub(super) fn file(status: &FeatureRolloutStatus) -> LiveFlag {
-    let position = status.position.as_ref();
-    LiveFlag {
-        uid: status.uid.clone().unwrap(),
-        revision: status.revision,
-        attempt: status.attempt,
-        phase: position.map(|position| position.phase.clone()).unwrap_or_default(),
-        step: position
-            .map(|position| position.step.clone().unwrap_or_else(|| position.number.to_string()))
-            .unwrap_or_default(),
-        served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
-        audience: status.audience.clone().unwrap().name,
-        ..LiveFlag::default()
-    }
-}
-
-fn served(status: &FeatureRolloutStatus) -> Vec<(&str, Percent)> {
-    status.cohorts.iter().map(|cohort| (cohort.name.as_str(), cohort.served)).collect()
-}
-
-fn place(position: &crate::api::status::Position) -> (String, i32) {
-    (position.phase.clone(), position.number)
-}
-
-fn find(position: Option<&crate::api::status::Position>, plan: &Plan) -> Option<usize> {
-    Mark::from(position?).find_position(plan)
-}
-
-fn live_through(spec: FeatureRolloutSpec, plan: Plan, events: &[Event]) -> Result<(), TestCaseError> {
-    let mut world = World {
-        spec,
-        plan,
-        facts: Facts::favourable(UID),
-        status: FeatureRolloutStatus::default(),
-        now: hours(-30),
-        wake_at: None,
-        clock: SignedDuration::ZERO,
-        entered: SignedDuration::ZERO,
-        exposed: SignedDuration::ZERO,
-    };
+    events: &[Event],
+) -> Result<FeatureRolloutStatus, TestCaseError> {
+    let mut world = World::begin(spec, plan, hours(-30));
     world.decide(false)?;
     for event in events {
         let mut edited = false;
@@ -332,17 +197,55 @@ fn live_through(spec: FeatureRolloutSpec, plan: Plan, events: &[Event]) -> Resul
             Event::Lose => {
                 world.facts.live = Some(file(&world.status));
                 world.status = FeatureRolloutStatus::default();
+                world.shadow.lose();
+                world.applied.clear();
+                world.invalid = false;
                 edited = true;
             }
             Event::Restore => {
                 world.facts.live = Some(file(&world.status));
                 world.facts.uid.push('x');
+                world.shadow.forget_answers();
+                world.invalid = false;
+                edited = true;
+            }
+            Event::Measure(which, readings, times) => {
+                let triggers = &world.plan.guard.triggers;
+                if triggers.is_empty() {
+                    continue;
+                }
+                let trigger = triggers[which.index(triggers.len())].clone();
+                for time in 0..*times {
+                    if time > 0 {
+                        world.decide(false)?;
+                        world.pass(world.now + trigger.interval);
+                    }
+                    let subject = || Subject::Trigger(trigger.name.clone());
+                    match trigger.per_cohort {
+                        None => world.shadow.measure(subject(), None, world.now, &readings[0]),
+                        Some(_) => {
+                            for (cohort, reading) in ["a", "b", "c"].into_iter().zip(readings) {
+                                world.shadow.measure(subject(), Some(cohort), world.now, reading);
+                            }
+                        }
+                    }
+                }
+            }
+            Event::Criterion(reading) => {
+                world.shadow.measure(Subject::Criterion("q".to_owned()), None, world.now, reading);
+            }
+            Event::Ask(ask, verified) => world.ask(ask, *verified)?,
+            Event::AskAgain(which) => world.ask_again(which.index(world.applied.len() + 1))?,
+            Event::Invalid(is) => {
+                world.invalid = *is;
+                // What was edited meanwhile is seen now.
                 edited = true;
             }
             Event::Edit(edit) => {
                 let mut spec = world.spec.clone();
                 apply(&mut spec, edit);
                 let Some(plan) = plan_of(&spec) else { continue };
+                world.shadow.edited(&world.plan.guard, &plan.guard);
                 world.plan = Plan { suspend: world.plan.suspend, attempt: world.plan.attempt, ..plan };
                 world.spec = spec;
                 edited = true;
@@ -351,6 +254,8 @@ fn live_through(spec: FeatureRolloutSpec, plan: Plan, events: &[Event]) -> Resul
         world.decide(edited)?;
         world.facts.live = None;
     }
+    let lived = world.status.clone();
+    world.invalid = false;
     // Deletion freezes it, whatever comes.
     let before = served(&world.status).iter().map(|(_, percent)| *percent).collect::<Vec<_>>();
     world.facts.deleting = true;
@@ -359,7 +264,7 @@ fn live_through(spec: FeatureRolloutSpec, plan: Plan, events: &[Event]) -> Resul
     world.decide(true)?;
     let after = served(&world.status).iter().map(|(_, percent)| *percent).collect::<Vec<_>>();
     prop_assert_eq!(before, after);
-    Ok(())
+    Ok(lived)
 }
 
 proptest! {
@@ -368,5 +273,15 @@ proptest! {
     #[test]
     fn whatever_happens(random in rollout(), events in vec(event(), 1..30)) {
         live_through(random.spec, random.plan, &events)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn the_same_inputs_give_the_same_history(random in rollout(), events in vec(event(), 1..30)) {
+        let once = live_through(random.spec.clone(), random.plan.clone(), &events)?;
+        prop_assert_eq!(live_through(random.spec, random.plan, &events)?, once);
     }
 }

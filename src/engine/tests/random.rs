@@ -138,7 +138,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
         ]),
         prop_oneof![2 => Just(vec![]), 1 => vec(window(), 1..=2)],
         prop_oneof![2 => Just(vec![]), 1 => vec((0i64..300, 1i64..80), 1..=2)],
-        select(vec![OnMissed::OneAtATime, OnMissed::OneAtATime, OnMissed::Latest]),
+        select(vec![OnMissed::OneAtATime, OnMissed::OneAtATime, OnMissed::Latest, OnMissed::Hold]),
     )
         .prop_map(|(start, zone, windows, freezes, on_missed)| Schedule {
             start_at: Some(hours(start).into()),
@@ -179,29 +179,38 @@ pub fn rollout() -> impl Strategy<Value = Random> {
         prop_oneof![3 => Just(BTreeMap::new()), 1 => btree_map(cohort_name(), percent(), 1..=2)],
         select(vec![Tier::Stable, Tier::Stable, Tier::Preview]),
         prop::bool::weighted(0.1),
+        super::random_guard::triggers(),
+        prop::bool::weighted(0.2),
     )
-        .prop_filter_map("has a name twice", |(cohorts, phases, schedule, baseline, tier, ignore)| {
-            let spec = FeatureRolloutSpec {
-                feature: Some(Feature { tier, ..Feature::default() }),
-                cohorts: Some(cohorts),
-                cohort_policy: if ignore { CohortPolicy::Ignore } else { CohortPolicy::Apply },
-                baseline,
-                attempt: 1,
-                schedule: Some(schedule),
-                phases: phases
-                    .into_iter()
-                    .enumerate()
-                    .map(|(i, (steps, ramp))| Phase {
-                        name: format!("p{i}"),
-                        steps,
-                        ramp,
-                        ..Phase::default()
-                    })
-                    .collect(),
-                ..FeatureRolloutSpec::default()
-            };
-            plan_of(&spec).map(|plan| Random { spec, plan })
-        })
+        .prop_filter_map(
+            "has a name twice",
+            |(cohorts, phases, schedule, baseline, tier, ignore, triggers, gated)| {
+                let spec = FeatureRolloutSpec {
+                    feature: Some(Feature { tier, ..Feature::default() }),
+                    cohorts: Some(cohorts),
+                    cohort_policy: if ignore { CohortPolicy::Ignore } else { CohortPolicy::Apply },
+                    baseline,
+                    attempt: 1,
+                    schedule: Some(schedule),
+                    phases: phases
+                        .into_iter()
+                        .enumerate()
+                        .map(|(i, (steps, ramp))| Phase {
+                            name: format!("p{i}"),
+                            steps,
+                            ramp,
+                            gates: if gated && i == 1 { vec!["q".to_owned()] } else { vec![] },
+                            ..Phase::default()
+                        })
+                        .collect(),
+                    triggers,
+                    rollback: Some(super::random_guard::rollback()),
+                    criteria: vec![super::random_guard::criterion()],
+                    ..FeatureRolloutSpec::default()
+                };
+                plan_of(&spec).map(|plan| Random { spec, plan })
+            },
+        )
 }
 
 /// How many cases a property runs: `PROPTEST_CASES`, else this many.

@@ -183,8 +183,8 @@ fn the_strongest_of_what_fires_together_is_done_first() {
          {severity: Info, above: '1', action: Notify}",
     );
     life.says("errors", 11.0);
-    // Nobody is exposed any more, so the others have nothing to do.
-    assert_eq!(life.told()[2..], ["0 RolledBack trigger/errors"]);
+    // Nobody is exposed any more, so the others have nothing to do but to say so.
+    assert_eq!(life.told()[2..], ["0 RolledBack trigger/errors", "0 TriggerFired trigger/errors"]);
     assert!(life.pauses().is_empty());
 }
 

@@ -1,0 +1,99 @@
+//! Time in breach, and time of quiet after it: one value against every level of its trigger.
+
+use jiff::SignedDuration;
+
+use super::Finite;
+use crate::api::MicroTime;
+use crate::api::trigger::LevelAction;
+use crate::api::verdict::{LevelStatus, Streak};
+use crate::plan::guard::{Level, Trigger};
+
+/// Intervals that consecutive samples may be apart for the time between them to count.
+const MOST_INTERVALS_APART: i32 = 3;
+
+/// What waits for levels to be quiet.
+#[derive(Clone, Copy)]
+pub(super) struct Waits {
+    pub paused: bool,
+    pub rolled_back: bool,
+    pub unverified: bool,
+}
+
+impl Waits {
+    /// Whether a level that has acted is remembered, and up to what its quiet time is counted.
+    fn on(self, level: &Level) -> (bool, Option<SignedDuration>) {
+        match level.action {
+            LevelAction::Notify => (false, None),
+            LevelAction::Pause => (self.paused, level.resume_after.filter(|_| self.paused)),
+            LevelAction::PartialRollback | LevelAction::GradualRollback | LevelAction::ImmediateRollback => {
+                (self.rolled_back, self.unverified.then_some(level.for_))
+            }
+        }
+    }
+}
+
+/// One value against every level of its trigger.
+pub(super) fn fold_levels(
+    states: &mut Vec<LevelStatus>,
+    trigger: &Trigger,
+    value: Finite,
+    at: MicroTime,
+    interval: SignedDuration,
+    waits: Waits,
+) {
+    for level in &trigger.levels {
+        let known = states.iter().position(|state| state.rule == level.rule);
+        let mut state = known.and_then(|i| states.get(i).cloned()).unwrap_or_else(|| LevelStatus {
+            rule: level.rule.clone(),
+            acted_at: None,
+            breach: None,
+            quiet: None,
+        });
+        let counted = [state.breach, state.quiet].into_iter().flatten().map(|streak| streak.last).max();
+        if counted.is_some_and(|counted| at <= counted) {
+            continue;
+        }
+        let keep = if level.bound.holds(value) {
+            state.quiet = None;
+            // Once its time has come, more makes no difference, and would be a write at each check.
+            if !is_over(state.breach, level.for_) {
+                state.breach = Some(longer(state.breach, at, interval));
+            }
+            true
+        } else {
+            state.breach = None;
+            let (keep, wanted) = waits.on(level);
+            if wanted.is_some_and(|time| !is_over(state.quiet, time)) {
+                state.quiet = Some(longer(state.quiet, at, interval));
+            }
+            keep && state.acted_at.is_some()
+        };
+        match (known, keep) {
+            (Some(i), true) => {
+                if let Some(slot) = states.get_mut(i) {
+                    *slot = state;
+                }
+            }
+            (Some(i), false) => drop(states.remove(i)),
+            (None, true) => states.push(state),
+            (None, false) => {}
+        }
+    }
+}
+
+/// A streak with one more sample: the time since the last one counts where they are near enough.
+fn longer(streak: Option<Streak>, at: MicroTime, interval: SignedDuration) -> Streak {
+    let Some(streak) = streak else { return Streak { milliseconds: 0, last: at, samples: 1 } };
+    let apart = at.timestamp().duration_since(streak.last.timestamp());
+    let counts = apart <= interval.saturating_mul(MOST_INTERVALS_APART);
+    let more = if counts { i64::try_from(apart.as_millis()).unwrap_or(0) } else { 0 };
+    Streak { milliseconds: streak.milliseconds.saturating_add(more), last: at, samples: 2 }
+}
+
+/// Whether a streak has lasted for a time, with at least two samples; with no time at all one is enough.
+pub(super) fn is_over(streak: Option<Streak>, time: SignedDuration) -> bool {
+    streak.is_some_and(|streak| {
+        time <= SignedDuration::ZERO
+            || (streak.samples >= 2 && SignedDuration::from_millis(streak.milliseconds) >= time)
+    })
+}

@@ -1,0 +1,297 @@
+//! A second account of what the metrics say, from the raw samples alone: it never looks at what the engine remembers.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::random_guard::{EVERY_HOURS, RUNGS};
+use crate::api::FeatureRolloutStatus;
+use crate::api::trigger::{LevelAction, MissingPolicy};
+use crate::engine::{Measurement, Metrics, Reading, Subject};
+use crate::plan::guard::{Guard, Level, Trigger};
+
+/// A subject by the names of its trigger and, where it has one, its cohort.
+type Key = (String, Option<String>);
+
+/// All that was measured, and what has followed from it.
+#[derive(Default)]
+pub struct Shadow {
+    /// Every sample of a key since the status was last lost, oldest first, and whether it counts.
+    samples: BTreeMap<Key, Vec<(Timestamp, Reading, bool)>>,
+    /// From when on samples count for a level: it was edited, or a resume set it back.
+    from: BTreeMap<(Key, String), Timestamp>,
+    /// Samples up to then were before a retry or a resume.
+    metrics_from: Option<Timestamp>,
+    /// Whether a rollback is in force.
+    pub latched: bool,
+    /// The cohorts that it takes to control, and by when they are there.
+    pub at_control_by: BTreeMap<String, Timestamp>,
+    /// What the controller remembers of its answers: a few of each key.
+    fed: Vec<Measurement>,
+}
+
+impl Shadow {
+    /// Takes a sample of now, if there is none of now yet.
+    pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: Timestamp, reading: &Reading) {
+        let cohort = cohort.map(str::to_owned);
+        let same = |fed: &Measurement| fed.subject == subject && fed.cohort == cohort;
+        if self.fed.iter().any(|fed| same(fed) && fed.at == at) {
+            return;
+        }
+        if self.fed.iter().filter(|fed| same(fed)).count() >= 3 {
+            let oldest = self.fed.iter().position(same).unwrap();
+            self.fed.remove(oldest);
+        }
+        self.fed.push(Measurement {
+            subject: subject.clone(),
+            cohort: cohort.clone(),
+            at,
+            reading: reading.clone(),
+        });
+        if let Subject::Trigger(name) = subject {
+            let counts = self.metrics_from.is_none_or(|from| at > from);
+            self.samples.entry((name, cohort)).or_default().push((at, reading.clone(), counts));
+        }
+    }
+
+    fn is_fed(&self, (name, cohort): &Key, at: Timestamp) -> bool {
+        let subject = Subject::Trigger(name.clone());
+        self.fed.iter().any(|fed| fed.subject == subject && fed.cohort == *cohort && fed.at == at)
+    }
+
+    /// What the engine is given.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::Measured(self.fed.clone())
+    }
+
+    /// The controller forgets its answers.
+    pub fn forget_answers(&mut self) {
+        self.fed.clear();
+    }
+
+    /// The status is lost, and with it all that was counted.
+    pub fn lose(&mut self) {
+        *self = Shadow::default();
+    }
+
+    /// Somebody started again.
+    pub fn retried(&mut self, now: Timestamp) {
+        self.latched = false;
+        self.at_control_by.clear();
+        self.samples.clear();
+        self.metrics_from = Some(now);
+    }
+
+    /// Somebody resumed: the levels that pause start over.
+    pub fn resumed(&mut self, guard: &Guard, now: Timestamp) {
+        self.metrics_from = Some(now);
+        for trigger in &guard.triggers {
+            for level in trigger.levels.iter().filter(|level| level.action == LevelAction::Pause) {
+                for cohort in cohorts_of(trigger) {
+                    self.from.insert(((trigger.name.clone(), cohort), level.rule.clone()), now);
+                }
+            }
+        }
+    }
+
+    /// The bounds were edited: a level that is new counts from its newest sample on.
+    pub fn edited(&mut self, before: &Guard, after: &Guard) {
+        for trigger in &after.triggers {
+            let old = before.trigger(&trigger.name);
+            for level in &trigger.levels {
+                if old.is_some_and(|old| old.levels.iter().any(|known| known.rule == level.rule)) {
+                    continue;
+                }
+                for cohort in cohorts_of(trigger) {
+                    let key = (trigger.name.clone(), cohort);
+                    let newest = self.samples.get(&key).and_then(|samples| samples.last());
+                    if let Some((at, _, _)) = newest {
+                        let again = self.metrics_from.is_none_or(|from| *at > from) && self.is_fed(&key, *at);
+                        let from = if again { *at - SignedDuration::from_nanos(1) } else { *at };
+                        self.from.insert((key, level.rule.clone()), from);
+                    }
+                }
+            }
+        }
+        // What is asked anew is judged anew; older answers were given to other rules.
+        let newest = self.fed.clone();
+        self.fed.retain(|fed| {
+            let later = |other: &Measurement| {
+                other.subject == fed.subject && other.cohort == fed.cohort && other.at > fed.at
+            };
+            !newest.iter().any(later)
+        });
+    }
+
+    /// The samples that count for a level.
+    fn counting<'s>(&'s self, key: &Key, level: &Level) -> impl Iterator<Item = (Timestamp, &'s Reading)> {
+        let from = self.from.get(&(key.clone(), level.rule.clone())).copied();
+        let samples = self.samples.get(key).map(Vec::as_slice).unwrap_or_default();
+        samples
+            .iter()
+            .filter(move |(at, _, counts)| *counts && from.is_none_or(|from| *at > from))
+            .map(|(at, reading, _)| (*at, reading))
+    }
+
+    /// How long a level has been in breach, and by how many samples.
+    fn breach(&self, trigger: &Trigger, level: &Level, key: &Key) -> (SignedDuration, usize) {
+        let mut last: Option<Timestamp> = None;
+        let mut time = SignedDuration::ZERO;
+        let mut samples = 0;
+        for (at, reading) in self.counting(key, level) {
+            let Reading::Value { value, .. } = reading else { continue };
+            if value.get() > level.bound.value.value() {
+                let apart = last.map_or(SignedDuration::ZERO, |last| at.duration_since(last));
+                if apart <= trigger.interval * 3 {
+                    time += apart;
+                }
+                (last, samples) = (Some(at), samples + 1);
+            } else {
+                (last, time, samples) = (None, SignedDuration::ZERO, 0);
+            }
+        }
+        (time, samples)
+    }
+
+    /// Takes note of what a decision at `now` has to do about the metrics, with `before` being served.
+    pub fn follow(&mut self, guard: &Guard, before: &FeatureRolloutStatus, now: Timestamp) {
+        let mut fired: Vec<(LevelAction, Option<String>)> = Vec::new();
+        for trigger in &guard.triggers {
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort.clone());
+                if !exposed(before, cohort.as_deref()) {
+                    continue;
+                }
+                for level in &trigger.levels {
+                    let (time, samples) = self.breach(trigger, level, &key);
+                    let fires = match level.for_ > SignedDuration::ZERO {
+                        true => samples >= 2 && time >= level.for_,
+                        false => samples >= 1,
+                    };
+                    if fires {
+                        fired.push((level.action, cohort.clone()));
+                    }
+                }
+                let samples = self.samples.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let Some((at, newest, _)) = samples.last() else { continue };
+                let Some((_, counted, _)) = samples.iter().rev().find(|(.., counts)| *counts) else {
+                    continue;
+                };
+                if policy(trigger, Some(counted)) == Some(MissingPolicy::ImmediateRollback)
+                    && !matches!(newest, Reading::Value { .. })
+                    && is_fresh(trigger, *at, now)
+                    && self.is_fed(&key, *at)
+                    && since(before).is_some_and(|from| from + trigger.initial_delay <= *at)
+                {
+                    fired.push((LevelAction::ImmediateRollback, cohort));
+                }
+            }
+        }
+        // The strongest first.
+        fired.sort_by_key(|(action, _)| std::cmp::Reverse(*action));
+        for (action, cohort) in fired {
+            self.act(action, cohort.as_deref(), now);
+        }
+    }
+
+    fn act(&mut self, action: LevelAction, cohort: Option<&str>, now: Timestamp) {
+        let names: Vec<&str> = ["a", "b", "c"]
+            .into_iter()
+            .filter(|name| cohort.is_none_or(|cohort| cohort == *name))
+            .filter(|name| action != LevelAction::PartialRollback || *name != "c")
+            .collect();
+        match action {
+            LevelAction::Notify | LevelAction::Pause => {}
+            LevelAction::PartialRollback => self.roll_back(&names, now, false),
+            LevelAction::GradualRollback => self.roll_back(&names, gradually(now), false),
+            LevelAction::ImmediateRollback => self.roll_back(&names, now, true),
+        }
+    }
+
+    /// These cohorts are at control by then; a stronger rollback overtakes a weaker one.
+    pub fn roll_back(&mut self, cohorts: &[&str], by: Timestamp, stronger: bool) {
+        self.latched = true;
+        for name in cohorts {
+            let known = self.at_control_by.entry((*name).to_owned()).or_insert(by);
+            if stronger {
+                *known = (*known).min(by);
+            }
+        }
+    }
+
+    /// Why nobody may raise this cohort now, as far as triggers go.
+    pub fn shut(
+        &self,
+        guard: &Guard,
+        cohort: &str,
+        (before, after): (&FeatureRolloutStatus, &FeatureRolloutStatus),
+        now: Timestamp,
+    ) -> Option<String> {
+        guard.triggers.iter().find_map(|trigger| {
+            let of = trigger.per_cohort.is_some().then(|| cohort.to_owned());
+            let key = (trigger.name.clone(), of.clone());
+            let subject = Subject::Trigger(trigger.name.clone());
+            let newest = self.fed.iter().rev().find(|fed| fed.subject == subject && fed.cohort == of);
+            let newest = newest.filter(|fed| is_fresh(trigger, fed.at, now)).map(|fed| &fed.reading);
+            let stopping = trigger.levels.iter().filter(|level| level.action > LevelAction::Notify);
+            if let Some(Reading::Value { value, .. }) = newest {
+                let mut stopping = stopping;
+                return stopping
+                    .any(|level| value.get() > level.bound.value.value())
+                    .then(|| format!("{} is in breach", trigger.name));
+            }
+            let mut stopping = stopping;
+            if stopping.any(|level| self.breach(trigger, level, &key).1 > 0) {
+                return Some(format!("{} was in breach and has not passed since", trigger.name));
+            }
+            let exposed = match &of {
+                Some(name) => exposed(before, Some(name)),
+                None => ["a", "b", "c"]
+                    .into_iter()
+                    .any(|name| exposed(before, Some(name)) && exposed(after, Some(name))),
+            };
+            // An exposure that begins anew with this very raise gives the trigger its initial delay again.
+            let from = since(after).max(since(before));
+            let counts = exposed && from.is_some_and(|from| from + trigger.initial_delay <= now);
+            (counts && policy(trigger, newest) != Some(MissingPolicy::Ignore))
+                .then(|| format!("{} has no data", trigger.name))
+        })
+    }
+}
+
+/// When a gradual rollback that begins now is at its end.
+pub fn gradually(now: Timestamp) -> Timestamp {
+    now + SignedDuration::from_hours(EVERY_HOURS * (RUNGS - 1))
+}
+
+fn cohorts_of(trigger: &Trigger) -> Vec<Option<String>> {
+    match trigger.per_cohort {
+        Some(_) => ["a", "b", "c"].map(|name| Some(name.to_owned())).to_vec(),
+        None => vec![None],
+    }
+}
+
+/// The policy for a reading that is none; with nothing measured at all there is no data.
+fn policy(trigger: &Trigger, reading: Option<&Reading>) -> Option<MissingPolicy> {
+    match reading {
+        Some(Reading::Value { .. }) => None,
+        Some(Reading::Error(_)) => Some(trigger.on_provider_error),
+        Some(Reading::NoData(_)) | None => Some(trigger.on_no_data),
+    }
+}
+
+fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at) <= trigger.interval * 2
+}
+
+fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
+    let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero());
+    cohort.map_or_else(|| ["a", "b", "c"].into_iter().any(served), served)
+}
+
+/// From when the attempt's exposure counts.
+fn since(status: &FeatureRolloutStatus) -> Option<Timestamp> {
+    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
+    let retry = status.retry.as_ref().map(|retry| retry.at.timestamp());
+    exposure.or(retry).or(status.first_seen.map(|seen| seen.timestamp()))
+}

@@ -1,0 +1,160 @@
+//! The size of a status: what gives way, and that giving way is the same each time.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::support::{Life, START, UID, t};
+use crate::api::rolloutaction::Answer;
+use crate::api::status::{ActionRecord, ApprovalStatus, Pause, PauseCause};
+use crate::api::{FeatureRolloutStatus, MicroTime};
+use crate::engine::report::fit;
+use crate::engine::{Facts, Measurement, Metrics, Reading, Subject, answered, decide};
+use crate::plan::Plan;
+
+const MOST: usize = 16 * 1024;
+
+fn long(name: &str, of: usize) -> String {
+    format!("{name}-{}", "x".repeat(of - name.len() - 1))
+}
+
+fn size(status: &FeatureRolloutStatus) -> usize {
+    serde_json::to_vec(status).unwrap().len()
+}
+
+/// Sixteen cohorts, four triggers for each of them, sixteen criteria, the longest names.
+fn largest() -> (Plan, Vec<String>, Vec<String>) {
+    let cohorts: Vec<String> = (0..16).map(|i| long(&format!("c{i}"), 63)).collect();
+    let triggers: Vec<String> = (0..4).map(|i| long(&format!("t{i}"), 40)).collect();
+    let percents =
+        |percent: u32| cohorts.iter().map(|name| (name.clone(), percent)).collect::<BTreeMap<_, _>>();
+    let level = |action: &str, above: &str, hours: u32| json!({"severity": "Critical", "above": above, "for": format!("{hours}h"), "action": action});
+    let spec = json!({
+        "cohorts": cohorts.iter().map(|name| json!({"name": name, "share": "6.25%"})).collect::<Vec<_>>(),
+        "schedule": {"startAt": START},
+        "phases": [{"name": long("p", 63), "steps": [
+            {"name": long("s", 63), "cohorts": percents(33)}, {"name": long("u", 63), "cohorts": percents(66)},
+        ]}],
+        "triggers": triggers.iter().map(|name| json!({
+            "name": name, "metric": {"templateRef": {"name": "m"}}, "perCohort": {"label": "cohort"},
+            "levels": [
+                level("ImmediateRollback", "123456789012345.123456781", 9),
+                level("GradualRollback", "123456789012345.123456782", 9),
+                level("Pause", "123456789012344.123456783", 9),
+                level("Notify", "123456789012343.123456784", 9),
+            ],
+        })).collect::<Vec<_>>(),
+        "criteria": (0..16).map(|i| json!({
+            "name": long(&format!("q{i}"), 40), "metric": {"templateRef": {"name": "m"}}, "above": "1",
+        })).collect::<Vec<_>>(),
+    });
+    (super::support::plan(&spec.to_string()), cohorts, triggers)
+}
+
+fn measured(cohorts: &[String], triggers: &[String], bad: usize, at: jiff::Timestamp) -> Metrics {
+    let mut all = Vec::new();
+    for (i, (trigger, cohort)) in
+        triggers.iter().flat_map(|t| cohorts.iter().map(move |c| (t, c))).enumerate()
+    {
+        let reading = match i {
+            i if i < bad => Reading::of(2e15, None),
+            i if i % 2 == 0 => Reading::NoData("n".repeat(600)),
+            _ => Reading::of(0.123_456, None),
+        };
+        let subject = Subject::Trigger(trigger.clone());
+        all.push(Measurement { subject, cohort: Some(cohort.clone()), at, reading });
+    }
+    for i in 0..16 {
+        let subject = Subject::Criterion(long(&format!("q{i}"), 40));
+        all.push(Measurement { subject, cohort: None, at, reading: Reading::Error("e".repeat(600)) });
+    }
+    Metrics::Measured(all)
+}
+
+#[test]
+fn case_28_the_largest_rollout_has_a_status_that_fits_and_deciding_again_writes_nothing() {
+    for bad in [0, 5, 20, 40, 64] {
+        let (plan, cohorts, triggers) = largest();
+        let facts = Facts { metrics: Metrics::Measured(Vec::new()), ..Facts::favourable(UID) };
+        let mut life = Life::of(plan, facts, FeatureRolloutStatus::default(), START);
+        for _ in 0..3 {
+            life.wait(60);
+            life.facts.metrics = measured(&cohorts, &triggers, bad, life.now);
+            life.settle();
+            assert!(size(&life.status) > MOST, "nothing to fit");
+            fit(&mut life.status);
+            assert!(size(&life.status) <= MOST, "{bad}: {} bytes", size(&life.status));
+            let mut again = decide(&life.plan, &life.status, &life.facts, life.now).status;
+            fit(&mut again);
+            assert!(again == life.status, "{bad}: fits differently when it is decided again");
+            let served = life.status.cohorts.iter().all(|cohort| cohort.served.to_string() == "33%");
+            assert!(served && life.status.position.is_some());
+        }
+        // Up to here what is in breach is remembered whole.
+        if bad <= 5 {
+            let known = life.status.triggers.iter().filter(|known| !known.levels.is_empty());
+            assert_eq!(known.map(|known| known.levels.len()).sum::<usize>(), bad * 4);
+        }
+    }
+}
+
+#[test]
+fn case_28_whatever_else_is_long_gives_way_too() {
+    let (plan, cohorts, triggers) = largest();
+    let facts = Facts { metrics: Metrics::Measured(Vec::new()), ..Facts::favourable(UID) };
+    let mut life = Life::of(plan, facts, FeatureRolloutStatus::default(), START);
+    life.wait(60).facts.metrics = measured(&cohorts, &triggers, 64, t(START) + SignedDuration::from_secs(60));
+    life.settle();
+    for _ in 0..30 {
+        let reason = "é".repeat(256);
+        let answer = life.ask(json!({"action": "Pause", "reason": reason}));
+        assert!(answer.starts_with("Applied"));
+        let uid = format!("action-{}", life.actions);
+        answered(&mut life.status, &uid);
+    }
+    life.ask(json!({"action": "Rollback", "reason": "é".repeat(256), "rollback": {"mode": "Gradual"}}));
+    let at: MicroTime = life.now.into();
+    for i in 0..64 {
+        life.status.approvals.push(ApprovalStatus {
+            phase: long("p", 63),
+            step: long(&format!("s{i}"), 63),
+            by: "b".repeat(512),
+            at,
+        });
+    }
+    while life.status.actions.len() < 64 {
+        let uid = format!("{:036}", life.status.actions.len());
+        life.status.actions.push(ActionRecord { uid, until: at, answer: Answer::Applied, message: None });
+    }
+    for cause in [PauseCause::StatusLost, PauseCause::SetPercent, PauseCause::Trigger, PauseCause::Suspended]
+    {
+        life.status.pauses.push(Pause { cause, since: at, message: "m".repeat(512) });
+    }
+    let full = life.status.clone();
+    fit(&mut life.status);
+    assert!(size(&life.status) <= MOST, "{} bytes", size(&life.status));
+    let once = life.status.clone();
+    fit(&mut life.status);
+    assert_eq!(life.status, once);
+    // What decides is still there.
+    assert_eq!(once.cohorts, full.cohorts);
+    assert_eq!(once.position, full.position);
+    assert_eq!(once.last_seq(), full.last_seq());
+    assert_eq!(once.pauses.len(), full.pauses.len());
+    let kept = once.rollback.unwrap();
+    let rollback = full.rollback.unwrap();
+    assert_eq!(
+        (kept.mode, kept.at, kept.cohorts, kept.ladder),
+        (rollback.mode, rollback.at, rollback.cohorts, rollback.ladder)
+    );
+}
+
+#[test]
+fn a_status_that_fits_is_left_alone() {
+    let mut life = super::triggers::watched(super::triggers::ERRORS);
+    life.series("errors", 30, &[11.0; 11]);
+    let before = life.status.clone();
+    fit(&mut life.status);
+    assert_eq!(life.status, before);
+}
