@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod checks;
 mod controller;
 mod edit;
 mod emergency;
 mod figures;
+#[allow(dead_code, reason = "tests use the rest of it")]
+#[path = "../it/support/hostile.rs"]
+mod hostile;
 mod machine;
 #[path = "../it/support/node.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
@@ -32,6 +36,8 @@ enum Scenario {
     Together,
     /// A thousand rollouts in twenty FlagSets
     Thousand,
+    /// A thousand checks a minute, some of bad sources
+    Checks,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -68,6 +74,7 @@ fn main() {
                 Scenario::Step => steps::single(&world, &mut figures).await,
                 Scenario::Together => steps::together(&world, &mut figures).await,
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
+                Scenario::Checks => checks::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
             }
             world.stop().await;
