@@ -71,6 +71,18 @@ impl Clock {
         }
     }
 
+    /// What the clock will show after a length of real time.
+    pub fn after(&self, real: Duration) -> Timestamp {
+        let length = match &*self.0 {
+            Kind::System => real,
+            Kind::Accelerated { speed, .. } => real.saturating_mul(*speed),
+        };
+        SignedDuration::try_from(length)
+            .ok()
+            .and_then(|length| self.now().saturating_add(length).ok())
+            .unwrap_or(Timestamp::MAX)
+    }
+
     /// Waits until the clock shows at least `at`, or for a while: look at the clock again afterwards.
     pub async fn wait_towards(&self, at: Timestamp) {
         tokio::time::sleep(self.real_until(at).min(LONGEST_WAIT)).await;
@@ -113,5 +125,16 @@ mod tests {
         let shown = clock.of_real(stamp);
         assert!(shown >= origin.saturating_sub(SignedDuration::from_mins(6)).unwrap() && shown < origin);
         assert_eq!(Clock::system().of_real(stamp), stamp);
+    }
+
+    #[test]
+    fn a_fast_clock_turns_its_lengths_into_real_ones() {
+        let fast = Clock::accelerated(Timestamp::UNIX_EPOCH, 10);
+        let length = SignedDuration::from_secs(10);
+        assert_eq!(fast.in_real_time(length), SignedDuration::from_secs(1));
+        assert!(fast.after(Duration::from_secs(6)) >= Timestamp::from_second(60).unwrap());
+        let real = Clock::system();
+        assert_eq!(real.in_real_time(length), length);
+        assert!(real.after(Duration::from_secs(3600)) > real.now());
     }
 }

@@ -61,7 +61,7 @@ async fn gone(shutdown: &CancellationToken) {
 }
 
 async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
-    let objects = dev_objects::load_objects(&args.file)?;
+    let mut objects = dev_objects::load_objects(&args.file)?;
     let (plane, config, kubeconfig) = match &args.kubeconfig {
         Some(file) => (None, cluster::config_from(Some(file)).await?, file.clone()),
         None => {
@@ -77,16 +77,24 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
         true => Some(dev_metrics::start(plane.as_ref(), shutdown.clone()).await?),
         false => None,
     };
+    let api_server = controller::api_server(&config).await;
     let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
     install_crds(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     install_policies(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     let demo = args.file.is_empty();
+    if let Some(prometheus) = &prometheus {
+        if demo {
+            dev_objects::watch_the_example(&mut objects);
+        }
+        objects.push(dev_objects::source(prometheus.url()));
+    }
     let speed = args.speed.unwrap_or(if demo { DEMO_SPEED } else { 1 });
     let clock = clock(speed, demo, &objects);
 
-    let options = Options { clock: clock.clone(), instance: instance(), ..Options::default() };
+    let options = Options { clock: clock.clone(), instance: instance(), api_server, ..Options::default() };
     let running = tokio::spawn(controller::run(client.clone(), options, shutdown.clone()));
-    let namespaces = apply(&client, &objects).await?;
+    let mut namespaces = apply(&client, &objects).await?;
+    namespaces.retain(|namespace| namespace != controller::NAMESPACE);
     let url = prometheus.as_ref().map(Prometheus::url);
     print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, &clock, speed, url))?;
 

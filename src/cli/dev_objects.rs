@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::input::{Input, InputArgs, Kind, load};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, VERSION};
+use crate::controller::NAMESPACE;
 use crate::engine::timeline::timeline;
 use crate::error::{Fault, call, chain};
 use crate::plan::{self, Refs};
@@ -26,6 +27,9 @@ const EXAMPLE: [(&str, &str); 6] = [
     ("50-voice.yaml", include_str!("../../examples/playbook/50-voice.yaml")),
     ("60-admin.yaml", include_str!("../../examples/playbook/60-admin.yaml")),
 ];
+
+/// Queries for it, with `--with-prometheus`.
+const TEMPLATES: &str = include_str!("../../examples/metrics/20-templates.yaml");
 
 /// An object to be applied.
 pub struct Object {
@@ -51,16 +55,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
         let problems: Vec<String> = input.problems.iter().map(ToString::to_string).collect();
         return Err(Failure::Input(problems.join("\n")));
     }
-    let mut objects: Vec<Object> = input
-        .objects
-        .into_iter()
-        .map(|object| Object {
-            kind: object.kind,
-            namespace: object.namespace,
-            name: object.name,
-            value: object.value,
-        })
-        .collect();
+    let mut objects: Vec<Object> = input.objects.into_iter().map(Object::from).collect();
     // What is named comes before what names it.
     objects.sort_by_key(|object| match object.kind {
         Kind::CohortSet | Kind::MetricSource => 0,
@@ -84,6 +79,56 @@ impl Object {
         call(api.patch(&self.name, &params, &Patch::Apply(&self.value))).await.map(|_| ()).map_err(|fault| {
             Failure::Cluster(format!("{} {}: {}", self.kind.as_str(), self.name, chain(&fault)))
         })
+    }
+}
+
+/// The source of `sluice dev`'s own Prometheus, by the name that the examples use.
+pub fn source(url: &str) -> Object {
+    let (namespace, name) = (NAMESPACE.to_owned(), "prometheus".to_owned());
+    let value = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "MetricSource",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "prometheus": {"url": url},
+            // It listens on the loopback, where nothing may be asked otherwise.
+            "allowAddresses": ["127.0.0.1"],
+            "allowedNamespaces": ["*"],
+        },
+    });
+    Object { kind: Kind::MetricSource, namespace, name, value }
+}
+
+/// Adds metrics to the built-in example: the templates of the metrics example, and a trigger for Dreams whose times are
+/// those of a week a minute.
+pub fn watch_the_example(objects: &mut Vec<Object>) {
+    let mut input = Input::default();
+    input.add("20-templates.yaml", TEMPLATES, true);
+    objects.extend(input.objects.into_iter().map(Object::from));
+    let spec = objects
+        .iter_mut()
+        .find(|object| object.kind == Kind::FeatureRollout && object.name == "dreams")
+        .and_then(|dreams| dreams.value.get_mut("spec"));
+    if let Some(spec) = spec.and_then(Value::as_object_mut) {
+        // At a week a minute 12 hours are 4 seconds.
+        let triggers = json!([{
+            "name": "error-rate",
+            "metric": {
+                "templateRef": {"name": "http-error-rate"},
+                "args": {"service": "dreams", "window": "15s"},
+            },
+            "interval": "12h",
+            "levels": [{"severity": "Critical", "above": "10", "for": "24h", "action": "GradualRollback"}],
+        }]);
+        spec.insert("triggers".to_owned(), triggers);
+        let rollback = json!({"gradual": {"ladder": [50, 25, 0], "every": "24h"}});
+        spec.insert("rollback".to_owned(), rollback);
+    }
+}
+
+impl From<super::input::Object> for Object {
+    fn from(object: super::input::Object) -> Object {
+        Object { kind: object.kind, namespace: object.namespace, name: object.name, value: object.value }
     }
 }
 

@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod audit;
+mod checks;
 mod controller;
 mod edit;
 mod emergency;
 mod figures;
+#[allow(dead_code, reason = "tests use the rest of it")]
+#[path = "../it/support/hostile.rs"]
+mod hostile;
 mod machine;
 #[path = "../it/support/node.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
@@ -35,6 +39,8 @@ enum Scenario {
     Thousand,
     /// From the creation of a Rollback action to the ConfigMap, among a thousand rollouts
     Rollback,
+    /// A thousand checks a minute, some of bad sources
+    Checks,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -72,6 +78,7 @@ fn main() {
                 Scenario::Together => steps::together(&world, &mut figures).await,
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
                 Scenario::Rollback => rollback::run(&world, &mut figures).await,
+                Scenario::Checks => checks::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
             }
             world.stop().await;

@@ -235,7 +235,11 @@ fn render_gives_the_file_of_the_time() {
 fn render_of_several_files_wants_a_name() {
     let ran = sluice(&["render", "-f", "examples/"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
-    assert!(ran.err.contains("--flag-set: default/new-search, default/summaries, maya/maya"), "{}", ran.err);
+    assert!(
+        ran.err.contains("--flag-set: default/new-search, default/summaries, maya/inbox, maya/maya"),
+        "{}",
+        ran.err
+    );
     let ran = sluice(&["render", "-f", "examples/", "--flag-set", "none"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("there is no file none"), "{}", ran.err);
@@ -269,7 +273,11 @@ fn evaluate_tells_value_variant_cohort_and_reason() {
     );
 
     for (context, flag, message) in [
-        (casual, "nope", "there is no flag \"nope\": the flags are new-search, summaries, admin.mobile"),
+        (
+            casual,
+            "nope",
+            "there is no flag \"nope\": the flags are new-search, summaries, inbox, admin.mobile",
+        ),
         ("[1]", "dreams", "--context is no JSON object"),
         ("{", "dreams", "--context is no JSON object: "),
         ("@/no/such/file", "dreams", "/no/such/file: "),

@@ -8,9 +8,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use sluice::api::FeatureRollout;
 
-use crate::support::eventually;
 use crate::support::prom::value;
 use crate::support::running::running_with;
+use crate::support::{eventually, pause};
 
 #[tokio::test]
 async fn dev_runs_a_rollout_to_its_end_and_leaves_nothing_behind() {
@@ -49,6 +49,30 @@ async fn with_prometheus_the_demo_app_has_an_error_rate() {
     dev.end().await;
 }
 
+/// Takes the minute for which the app is good, and some seconds more.
+#[tokio::test]
+async fn with_prometheus_the_built_in_example_is_rolled_back_by_itself() {
+    let dev = Dev::run(&["--with-prometheus"]);
+    let config = Kubeconfig::read_from(&dev.kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    let api: Api<FeatureRollout> = Api::namespaced(Client::try_from(config).unwrap(), "maya");
+    let dreams = async || api.get("dreams").await.unwrap().status.unwrap_or_default();
+    eventually("the beta is served", async || dreams().await.exposed()).await;
+    assert!(dreams().await.rollback.is_none(), "the app is good");
+    pause(30_000).await;
+    let ended = async || dreams().await.rollback.is_some_and(|rollback| rollback.ended_at.is_some());
+    for _ in 0..3 {
+        if ended().await {
+            break;
+        }
+        pause(15_000).await;
+    }
+    eventually("it is rolled back", ended).await;
+    let served = dreams().await.cohorts;
+    assert!(served.iter().all(|cohort| cohort.served.is_zero()), "{served:#?}");
+    dev.end().await;
+}
+
 /// A `sluice dev` of the minimal example. Ended when dropped.
 struct Dev {
     child: Option<Child>,
@@ -59,8 +83,12 @@ struct Dev {
 impl Dev {
     fn start(args: &[&str]) -> Dev {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/minimal.yaml");
+        Dev::run(&[&["-f", example], args].concat())
+    }
+
+    fn run(args: &[&str]) -> Dev {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
-            .args(["dev", "-f", example])
+            .arg("dev")
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

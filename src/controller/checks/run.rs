@@ -64,6 +64,7 @@ fn last_breach(status: &FeatureRolloutStatus, subject: &Subject) -> Option<Times
 /// Makes a check, and has its rollout decided on with what it said.
 pub async fn run(ctx: Shared, check: Check) {
     let started = clock::monotonic();
+    let _open = Open { ctx: &ctx, check: &check };
     let (samples, unprepared) = tokio::select! {
         biased;
         () = ctx.shutdown.cancelled() => return,
@@ -87,6 +88,20 @@ pub async fn run(ctx: Shared, check: Check) {
     super::decide(&ctx, &check.key);
     if ctx.clock.now() >= check.due.next {
         ctx.checks.look_again(&check.key);
+    }
+}
+
+/// A check under way. One that ends in whatever way does not keep the next from being made.
+struct Open<'a> {
+    ctx: &'a Context,
+    check: &'a Check,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Some(watched) = self.ctx.checks.watched().get_mut(&self.check.key) {
+            watched.give_up(&self.check.due.subject, self.check.begun.ticket);
+        }
     }
 }
 

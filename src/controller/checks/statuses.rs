@@ -10,7 +10,7 @@ use crate::api::metricsource::Circuit;
 use crate::api::metrictemplate::ArgType;
 use crate::api::{MetricSource, MetricSourceStatus, MetricTemplate, MetricTemplateStatus, Reason};
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::{Context, Key, Shared, push_later};
+use crate::controller::context::{Context, Key, Shared};
 use crate::controller::sets::write_status;
 use crate::error::Fault;
 use crate::sources::{self, Context as For};
@@ -37,9 +37,9 @@ pub async fn metric_source(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         )),
         Ok(_) => Ok("it may be asked".to_owned()),
     };
-    if want.is_err() && circuit == Circuit::Closed {
-        push_later(ctx, Key::MetricSource(key.clone()), AGAIN);
-    } else {
+    let again = (want.is_err() && circuit == Circuit::Closed).then(|| ctx.clock.after(AGAIN));
+    ctx.queue.push_at(Key::MetricSource(key.clone()), again);
+    if again.is_none() {
         super::events::retry_unprepared(ctx, |_| true);
     }
     let generation = source.metadata.generation.unwrap_or(0);

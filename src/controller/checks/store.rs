@@ -96,6 +96,13 @@ impl Watched {
         Some(Begun { ticket, missed, again })
     }
 
+    /// Says that a check has ended without an outcome: the next slot is asked for all the same.
+    pub fn give_up(&mut self, subject: &Subject, ticket: u64) {
+        if let Some(run) = self.runs.get_mut(subject).filter(|run| run.ticket == ticket) {
+            run.under_way = false;
+        }
+    }
+
     /// Takes in what was measured, oldest first; nothing if what watches has changed meanwhile. Says whether it did.
     pub fn end(
         &mut self,
@@ -208,12 +215,17 @@ mod tests {
         let first = watched.begin(&due(100), at(101)).unwrap();
         assert!(first.missed && !first.again, "nothing is known of the time before a start");
         assert_eq!(watched.begin(&due(110), at(111)), None, "under way");
+        watched.give_up(&errors(), first.ticket + 1);
+        assert_eq!(watched.begin(&due(110), at(111)), None, "another check is given up");
         assert!(watched.end(&errors(), first.ticket, false, vec![sample(100)]));
         assert_eq!(watched.begin(&due(100), at(109)), None);
         let second = watched.begin(&due(110), at(111)).unwrap();
         assert!(!second.missed && second.again);
         assert!(watched.end(&errors(), second.ticket, false, Vec::new()));
-        assert!(watched.begin(&due(130), at(130)).unwrap().missed);
+        let third = watched.begin(&due(130), at(130)).unwrap();
+        assert!(third.missed);
+        watched.give_up(&errors(), third.ticket);
+        assert!(watched.begin(&due(140), at(140)).is_some(), "nobody waits for one that was given up");
     }
 
     #[test]

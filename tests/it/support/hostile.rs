@@ -194,7 +194,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             let mut next = head;
             while stream.write_all(&next).await.is_ok() {
                 next.clone_from(&again);
-                super::pause(20).await;
+                sluice::clock::sleep(std::time::Duration::from_millis(20)).await;
             }
         }
         // The client is the one to close.
