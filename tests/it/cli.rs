@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 mod cluster;
 mod lint;
+mod metrics;
 mod playbook;
 mod simulate;
 
