@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// How a decimal is written: at most 15 digits before the point and 9 after it.
-const PATTERN: &str = r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$";
+pub const PATTERN: &str = r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$";
 
 /// A decimal number that keeps how it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Failure;
 use super::input::{Input, Kind, Object};
 use super::problem::{Problem, Severity, sorted};
 use super::sets;
 use super::typed::{Item, Typed, typed};
+use super::{Failure, metrics};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::plan::{self, FieldError, Plan, Refs};
@@ -47,6 +47,7 @@ pub fn check(input: &Input) -> Checked<'_> {
     for object in &input.objects {
         check_words(object, &mut problems);
     }
+    metrics::check(&typed, &mut problems);
     Checked { typed, plans, problems: sorted(problems) }
 }
 

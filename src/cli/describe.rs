@@ -48,7 +48,7 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     let mut out = String::new();
     let mut field = |label: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            out.push_str(&format!("{:<12} {value}\n", format!("{label}:")));
+            out.push_str(&format!("{:<13} {value}\n", format!("{label}:")));
         }
     };
     let feature = rollout.spec.feature.clone().unwrap_or_default();
@@ -70,12 +70,23 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
         let since = age(pause.since.timestamp(), now);
         field("Paused", Some(format!("{:?} for {since}: {}", pause.cause, pause.message)));
     }
+    for (label, value) in watching::fields(rollout, &status) {
+        field(label, Some(value));
+    }
     field("Completed", status.completed_at.map(second));
     field("Attempt", Some(status.attempt.to_string()));
     field("Audience", audience(&status));
     field("Revision", Some(revision(&status, rollout.metadata.generation.unwrap_or_default())));
     out.push_str("\nCohorts:\n");
     out.push_str(&cohorts(&status.cohorts));
+    for (title, table) in [
+        ("Triggers", watching::triggers(rollout, &status, now)),
+        ("Criteria", watching::criteria(rollout, &status, now)),
+    ] {
+        if !table.is_empty() {
+            out.push_str(&format!("\n{title}:\n{table}"));
+        }
+    }
     if !status.conditions.is_empty() {
         out.push_str("\nConditions:\n");
         out.push_str(&conditions(&status, now));
@@ -186,6 +197,8 @@ fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {
 fn second(at: MicroTime) -> String {
     format!("{:.0}", at.timestamp())
 }
+
+mod watching;
 
 #[cfg(test)]
 mod tests;

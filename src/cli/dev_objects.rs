@@ -19,9 +19,11 @@ use crate::error::{Fault, call, chain};
 use crate::plan::{self, Refs};
 
 /// The playbook example, so that an installed binary can show it anywhere.
-const EXAMPLE: [(&str, &str); 6] = [
+const EXAMPLE: [(&str, &str); 8] = [
+    ("05-source.yaml", include_str!("../../examples/playbook/05-source.yaml")),
     ("10-cohorts.yaml", include_str!("../../examples/playbook/10-cohorts.yaml")),
     ("20-flagset.yaml", include_str!("../../examples/playbook/20-flagset.yaml")),
+    ("25-metrics.yaml", include_str!("../../examples/playbook/25-metrics.yaml")),
     ("30-dreams.yaml", include_str!("../../examples/playbook/30-dreams.yaml")),
     ("40-whispers.yaml", include_str!("../../examples/playbook/40-whispers.yaml")),
     ("50-voice.yaml", include_str!("../../examples/playbook/50-voice.yaml")),

@@ -24,6 +24,7 @@ mod get;
 mod history;
 pub mod input;
 mod lint;
+mod metrics;
 mod plan;
 mod problem;
 mod recording;

@@ -300,7 +300,7 @@ fn action(
         Err(error) if findings.is_empty() => return line.wrong("", error.to_string()),
         Err(_) => return,
     };
-    check_fields(line, &spec);
+    misfits(&spec).into_iter().for_each(|(field, message)| line.wrong(field, message));
     let name = spec.rollout_ref.name.clone();
     let named: Vec<&Plan> = plans.values().filter(|plan| plan.name == name).collect();
     let plan = match named.as_slice() {
@@ -322,23 +322,25 @@ fn action(
     found.entry((plan.namespace.clone(), plan.name.clone())).or_default().1.push((at, spec));
 }
 
-/// What the API server would refuse beyond the schema.
-fn check_fields(line: &mut Line<'_>, spec: &RolloutActionSpec) {
+/// What the API server would refuse of an action beyond the schema: fields, and what is wrong with them.
+pub fn misfits(spec: &RolloutActionSpec) -> Vec<(&'static str, String)> {
     let action = spec.action;
-    let mut belongs = |field: &str, given: bool, to: Action, needed: bool| match (given, action == to) {
-        (true, false) => line.wrong(field, format!("belongs to the action {}", to.as_str())),
-        (false, true) if needed => line.wrong(field, format!("is missing: {} needs it", to.as_str())),
+    let mut wrong = Vec::new();
+    let mut belongs = |field, given: bool, to: Action, needed: bool| match (given, action == to) {
+        (true, false) => wrong.push((field, format!("belongs to the action {}", to.as_str()))),
+        (false, true) if needed => wrong.push((field, format!("is missing: {} needs it", to.as_str()))),
         _ => {}
     };
     belongs("approve", spec.approve.is_some(), Action::Approve, true);
     belongs("setPercent", spec.set_percent.is_some(), Action::SetPercent, true);
     belongs("rollback", spec.rollback.is_some(), Action::Rollback, false);
     belongs("retry", spec.retry.is_some(), Action::Retry, false);
-    let Some(overrides) = &spec.overrides else { return };
+    let Some(overrides) = &spec.overrides else { return wrong };
     if !matches!(action, Action::Promote | Action::SetPercent | Action::Retry) {
-        line.wrong("override", "belongs to the actions Promote, SetPercent and Retry");
+        wrong.push(("override", "belongs to the actions Promote, SetPercent and Retry".to_owned()));
     }
     if action == Action::SetPercent && overrides.contains(&Override::Gates) {
-        line.wrong("override", "SetPercent passes no gates, so there is none to override");
+        wrong.push(("override", "SetPercent passes no gates, so there is none to override".to_owned()));
     }
+    wrong
 }

@@ -75,6 +75,11 @@ fn string(schema: &Value, found: Option<&Value>) -> Value {
     if schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN) {
         return json!("24h");
     }
+    if schema.get("pattern").and_then(Value::as_str) == Some(crate::api::decimal::PATTERN) {
+        let number = found.filter(|found| found.is_number()).map(Value::to_string);
+        let read = |text: &String| text.parse::<crate::api::Decimal>().is_ok();
+        return json!(number.filter(read).unwrap_or_else(|| "0".to_owned()));
+    }
     if schema.get("maxLength") == Some(&json!(5)) {
         return json!("00:00");
     }

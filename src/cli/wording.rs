@@ -4,7 +4,7 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Value, json};
 
 use super::schema::{NAME, OBJECT_NAME};
-use crate::api::{Duration, Percent};
+use crate::api::{Decimal, Duration, Percent};
 
 /// Says that a field does not exist, and which one may be meant.
 pub fn unknown_field(name: &str, known: &[&str]) -> String {
@@ -91,6 +91,9 @@ pub fn message(
             }
             _ if schema.get("maxLength") == Some(&json!(5)) => {
                 value.as_str().unwrap_or_default().parse::<crate::api::TimeOfDay>().err()?.to_string()
+            }
+            crate::api::decimal::PATTERN => {
+                value.as_str().unwrap_or_default().parse::<Decimal>().err()?.to_string()
             }
             _ => format!("{} does not match {pattern}", shown(value)),
         },

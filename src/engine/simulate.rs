@@ -7,10 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::measure::anchor;
 use super::timeline::{self, Cause, Entry, change, favourable, served_before};
 use super::{Actor, Due, Facts, Ground, Measurement, Metrics, Reading, Request, Subject, act, decide, due};
-use crate::api::rolloutaction::{Answer, RolloutActionSpec};
+use crate::api::rolloutaction::Answer;
 use crate::api::status::{HistoryEntry, RaiseCause};
 use crate::api::{FeatureRolloutStatus, MicroTime, Reason, Severity};
 use crate::plan::Plan;
+
+mod recorded;
+
+pub use recorded::Recorded;
 
 /// Instants after which a course without inputs counts as endless; each action may start all of it again.
 const MOST_INSTANTS: usize = 4096;
@@ -20,67 +24,6 @@ const INSTANTS_A_SAMPLE: usize = 4;
 const MOST_PASSES: usize = 256;
 /// Who acts.
 const ACTOR: &str = "simulated";
-
-/// Samples of one subject, by cohort, oldest first.
-type Samples = BTreeMap<Option<String>, Vec<(Timestamp, Reading)>>;
-
-/// What was recorded of one rollout.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recorded {
-    samples: BTreeMap<Subject, Samples>,
-    actions: Vec<(Timestamp, RolloutActionSpec)>,
-}
-
-impl Recorded {
-    /// What was recorded, in any order. Of two samples of one instant the later one in the list counts.
-    pub fn new(samples: Vec<Measurement>, actions: Vec<(Timestamp, RolloutActionSpec)>) -> Recorded {
-        let mut recorded = Recorded::default();
-        for Measurement { subject, cohort, at, reading } in samples {
-            let of_subject = recorded.samples.entry(subject).or_default();
-            of_subject.entry(cohort).or_default().push((at, reading));
-        }
-        for samples in recorded.samples.values_mut().flat_map(BTreeMap::values_mut) {
-            samples.sort_by_key(|(at, _)| *at);
-        }
-        // Nothing finer than status can hold.
-        recorded.actions =
-            actions.into_iter().map(|(at, spec)| (MicroTime::from(at).timestamp(), spec)).collect();
-        recorded.actions.sort_by_key(|(at, _)| *at);
-        recorded
-    }
-
-    /// The newest reading at `at` that is not older than the interval.
-    fn reading(
-        &self,
-        subject: &Subject,
-        cohort: Option<&String>,
-        at: Timestamp,
-        interval: SignedDuration,
-    ) -> Option<&Reading> {
-        let samples = self.samples.get(subject)?.get(&cohort.cloned())?;
-        let newer = samples.partition_point(|(sample, _)| *sample <= at);
-        let (sample, reading) = samples.get(newer.checked_sub(1)?)?;
-        (at.duration_since(*sample) <= interval).then_some(reading)
-    }
-
-    /// When the subject is sampled next after `at`.
-    fn next(&self, subject: &Subject, at: Timestamp) -> Option<Timestamp> {
-        let of_cohorts = self.samples.get(subject)?.values();
-        of_cohorts
-            .filter_map(|samples| samples.get(samples.partition_point(|(sample, _)| *sample <= at)))
-            .map(|(sample, _)| *sample)
-            .min()
-    }
-
-    fn last(&self) -> Option<Timestamp> {
-        let samples = self.samples.values().flat_map(BTreeMap::values).filter_map(|samples| samples.last());
-        samples.map(|(at, _)| *at).chain(self.actions.last().map(|(at, _)| *at)).max()
-    }
-
-    fn len(&self) -> usize {
-        self.samples.values().flat_map(BTreeMap::values).map(Vec::len).sum()
-    }
-}
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,12 +155,13 @@ impl<'a> Walk<'a> {
             let mut more = false;
             // An object that nobody has seen yet takes no actions.
             if self.status.is_begun() {
+                more |= self.measure(at, true);
                 let was = self.status.clone();
                 more |= self.carry_out(at);
                 if self.moved(&was) {
                     strongest = strongest.max(Some(Cause::Action));
                 }
-                more |= self.measure(at);
+                more |= self.measure(at, false);
             }
             let decision = decide(&self.plan, &self.status, &self.facts, at);
             let was = std::mem::replace(&mut self.status, decision.status);
@@ -285,17 +229,24 @@ impl<'a> Walk<'a> {
         let seen = was.last_seq();
         let new = self.status.history.iter().filter(|entry| entry.seq > seen).map(Transition::from);
         self.transitions.extend(new);
-        if self.status.metrics_from != was.metrics_from || anchor(&self.status) != anchor(was) {
+        let same = self.status.metrics_from == was.metrics_from && anchor(&self.status) == anchor(was);
+        if !same || self.moved(was) {
+            // What was measured before may mean something else now.
             self.checked.clear();
         }
     }
 
-    /// Makes the checks that are due at this instant; whether there were any.
-    fn measure(&mut self, at: Timestamp) -> bool {
+    /// Makes the checks that are due at this instant, or the last of those that were left out before it; whether there
+    /// were any.
+    fn measure(&mut self, now: Timestamp, left_out: bool) -> bool {
         let mut any = false;
-        for Due { subject, at: slot, interval, .. } in due(&self.plan.guard, &self.status, at) {
-            let known = self.checked.get(&subject).is_some_and(|checked| checked.at == at);
-            if slot != at || known || self.passes_unmeasured(&subject) {
+        for Due { subject, at, interval, .. } in due(&self.plan.guard, &self.status, now) {
+            let checked = self.checked.get(&subject);
+            let wanted = match left_out {
+                true => at < now && checked.is_some_and(|checked| checked.unsampled && checked.at < at),
+                false => at == now && checked.is_none_or(|checked| checked.at != at),
+            };
+            if !wanted || self.passes_unmeasured(&subject) {
                 continue;
             }
             any = true;

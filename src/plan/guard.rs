@@ -15,9 +15,9 @@ use crate::api::trigger::{
 use crate::api::{Decimal, Percent};
 
 /// How often a trigger is measured when nothing else is said.
-const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+pub const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 /// How often a criterion is measured when nothing else is said.
-const CRITERION_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+pub const CRITERION_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// The shortest interval: a shorter one says nothing more, and asks the source too often.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// Time from one rung to the next when nothing else is said.

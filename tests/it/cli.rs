@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 mod act;
 mod cluster;
 mod lint;
+mod metrics;
 mod playbook;
 mod simulate;
 

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::describe;
 use crate::api::FeatureRollout;
 use crate::cli::summary::{Summary, as_table};
-use crate::engine::{Delivery, Facts, Report, decide, report};
+use crate::engine::simulate::{Recorded, simulate};
+use crate::engine::{Delivery, Facts, Measurement, Reading, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};
 
 fn t(text: &str) -> Timestamp {
@@ -48,18 +49,18 @@ fn says_what_is_served_what_comes_next_and_what_it_waits_for() {
     let now = t("2025-09-10T09:00:00Z");
     let text = describe(&rollout(now), now);
     let expected = "\
-Rollout:     maya/dreams
-Title:       Dreams
-Owner:       team-dreams
-Flag:        dreams in a file of its own
-State:       Holding
-Position:    ga/2 (2/3), entered 2025-09-09T09:00:00Z (24h ago)
-Exposure:    10%
-Next:        2025-09-15T09:00:00Z
-Waits for:   Date: ga/all is due at 2025-09-22T09:00:00Z (until 2025-09-22T09:00:00Z)
-Attempt:     1
-Audience:    AUDIENCE
-Revision:    0, delivered
+Rollout:      maya/dreams
+Title:        Dreams
+Owner:        team-dreams
+Flag:         dreams in a file of its own
+State:        Holding
+Position:     ga/2 (2/3), entered 2025-09-09T09:00:00Z (24h ago)
+Exposure:     10%
+Next:         2025-09-15T09:00:00Z
+Waits for:    Date: ga/all is due at 2025-09-22T09:00:00Z (until 2025-09-22T09:00:00Z)
+Attempt:      1
+Audience:     AUDIENCE
+Revision:     0, delivered
 
 Cohorts:
 COHORT    SERVED   ASKED   PENDING   WHY           DUE
@@ -84,7 +85,8 @@ fn an_object_that_nobody_has_seen_is_told_apart() {
     let mut fresh = rollout(t("2025-09-10T09:00:00Z"));
     fresh.status = None;
     assert!(
-        describe(&fresh, t("2025-09-10T09:00:00Z")).contains("State:       not seen by the controller yet\n")
+        describe(&fresh, t("2025-09-10T09:00:00Z"))
+            .contains("State:        not seen by the controller yet\n")
     );
 }
 
@@ -102,4 +104,67 @@ dreams   True    Holding   ga      2/3    10%        early=100%,regular=0%,casua
         summary.line(),
         "maya/dreams Holding, phase ga, step 2/3, exposure 10%, served early=100%,regular=0%,casual=0%, next 2025-09-15T09:00:00Z"
     );
+}
+
+/// Early at 100 %, then a p95 of 6,000 ms from 09:30 on: down the ladder from 09:40 on.
+#[test]
+fn says_where_a_rollback_stands_and_how_to_go_on() {
+    let mut rollout: FeatureRollout = serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout",
+        "metadata": {"name": "dreams", "namespace": "maya"},
+        "spec": {
+            "cohorts": [{"name": "early"}, {"name": "rest"}],
+            "schedule": {"startAt": "2025-09-08T09:00:00Z"},
+            "phases": [{"name": "ga", "steps": [{"name": "some", "cohorts": {"early": 100}}]}],
+            "triggers": [
+                {"name": "p95", "metric": {"templateRef": {"name": "p95"}}, "interval": "1m", "levels": [
+                    {"severity": "Warning", "above": "800", "for": "30m", "action": "Notify"},
+                    {"severity": "Critical", "above": "5000", "for": "10m", "action": "GradualRollback"}
+                ]},
+                {"name": "errors", "metric": {"templateRef": {"name": "errors"}}, "onNoData": "Ignore",
+                    "levels": [{"severity": "Critical", "above": "10", "action": "ImmediateRollback"}]}
+            ],
+            "criteria": [
+                {"name": "quality", "metric": {"templateRef": {"name": "quality"}}, "below": "2"},
+                {"name": "rating", "manual": {"value": "4.4", "at": "2025-09-08T08:00:00Z"}, "above": "4.2"}
+            ]
+        }
+    }))
+    .unwrap();
+    let plan = compile(&rollout, Refs::default()).unwrap();
+    let minute = |minute: i64| t("2025-09-08T09:00:00Z") + jiff::SignedDuration::from_mins(minute);
+    let sample = |at: i64| Measurement {
+        subject: Subject::Trigger("p95".to_owned()),
+        cohort: None,
+        at: minute(at),
+        reading: Reading::of(if at < 30 { 300.0 } else { 6000.0 }, None),
+    };
+    let now = minute(45);
+    let recorded = Recorded::new((0..=45).map(sample).collect(), Vec::new());
+    rollout.status = Some(simulate(&plan, &recorded, now, Some(now)).status);
+    let text = describe(&rollout, now);
+    let lines = |from: &str| -> Vec<&str> { text.lines().skip_while(|line| *line != from).skip(1).collect() };
+    for line in [
+        "Rolled back:  Gradual at 2025-09-08T09:40:00Z by trigger/p95 (Critical): p95 was above 5000 for 10m",
+        "Ladder:       early at 50%, 25% at 2025-09-08T09:50:00Z, 0% at 2025-09-08T10:00:00Z",
+        "At control:   not yet",
+        "Verified:     its trigger has not been quiet for long enough",
+        "Acknowledged: by nobody: sluice ack dreams --reason …",
+        "To go on:     sluice retry dreams --reason …, or spec.attempt: 2 in git",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    let triggers = lines("Triggers:");
+    assert_eq!(triggers[0], "TRIGGER   VERDICT   FOR   VALUE   AS OF                  NOTE");
+    assert!(triggers[1].starts_with("p95       Breach    15m   6000    2025-09-08T09:"), "{text}");
+    assert!(
+        triggers[1].ends_with(
+            "Notify above 800 for 15m of 30m; GradualRollback above 5000, acted at 2025-09-08T09:40:00Z"
+        ),
+        "{text}"
+    );
+    assert!(triggers[2].starts_with("errors    NoData    45m   -       -"), "{text}");
+    let criteria = lines("Criteria:");
+    assert_eq!(criteria[1], "quality     -         -      -       -                      must be below 2");
+    assert_eq!(criteria[2], "rating      Pass      105m   4.4     2025-09-08T08:00:00Z   must be above 4.2");
 }

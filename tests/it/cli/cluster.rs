@@ -115,15 +115,19 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
 
     install(&client).await;
     let kubectl = plane.kubectl_path().expect("the control plane comes with kubectl");
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    // The operator's namespace, where the playbook's MetricSource is, comes with the operator.
+    let operators: Namespace =
+        serde_json::from_value(json!({"metadata": {"name": "sluice-system"}})).unwrap();
+    namespaces.create(&PostParams::default(), &operators).await.unwrap();
     let apply = std::process::Command::new(&kubectl)
         .args(["--kubeconfig", &config, "apply", "-f", "examples/playbook"])
         .output()
         .unwrap();
     assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
-    assert_eq!(String::from_utf8_lossy(&apply.stdout).lines().count(), 15);
+    assert_eq!(String::from_utf8_lossy(&apply.stdout).lines().count(), 21);
     reads_as_kubectl_does(&kubectl, &config);
 
-    let namespaces: Api<Namespace> = Api::all(client.clone());
     let told: Namespace = serde_json::from_value(json!({"metadata": {"name": "told"}})).unwrap();
     namespaces.create(&PostParams::default(), &told).await.unwrap();
     let rollouts: Api<FeatureRollout> = Api::namespaced(client.clone(), "told");
@@ -153,9 +157,9 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
     assert_eq!((&json["step"], &json["ready"]), (&json!("1/5"), &json!("True")));
     assert_eq!(ask(&["get", "-o", "json"]).json().as_array().unwrap().len(), 1);
     let describe = ask(&["describe", "new-search"]).out;
-    assert!(describe.contains("Position:    ga/5% (1/5), entered 2025-09-08T09:00:00Z"), "{describe}");
+    assert!(describe.contains("Position:     ga/5% (1/5), entered 2025-09-08T09:00:00Z"), "{describe}");
     assert!(
-        describe.contains("Waits for:   Hold: the hold before ga/10% lasts (until 2030-01-01T00:00:00Z)")
+        describe.contains("Waits for:    Hold: the hold before ga/10% lasts (until 2030-01-01T00:00:00Z)")
     );
     assert_eq!(ask(&["describe", "new-search", "-o", "json"]).json()["status"]["revision"], json!(2));
     let history = ask(&["history", "new-search"]).out;

@@ -87,5 +87,148 @@ fn row(name: &str, entry: &Value) -> (String, Served) {
 fn the_examples_are_clean() {
     let ran = sluice(&["lint", "-f", "examples/"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    assert_eq!(ran.out, "0 errors and 0 warnings in 21 objects of 12 files\n");
+    assert_eq!(ran.out, "2 errors and 2 warnings in 27 objects of 14 files\n");
+}
+
+/// Trigger, its level's action, bound and time.
+const TRIGGERS: [(&str, &str, &str, &str); 8] = [
+    ("error-rate", "Notify", "above 1", "5m"),
+    ("error-rate", "Pause", "above 5", "5m"),
+    ("error-rate", "ImmediateRollback", "above 10", "300s"),
+    ("crash-rate", "ImmediateRollback", "above 1", "300s"),
+    ("latency-p50", "Notify", "above 200", "10m"),
+    ("latency-p95", "Notify", "above 800", "10m"),
+    ("latency-p95", "GradualRollback", "above 5000", "600s"),
+    ("latency-p99", "Notify", "above 2000", "10m"),
+];
+
+/// Journey and quality, the same for each system.
+const JOURNEY: [(&str, &str); 7] = [
+    ("first-interaction", "atMost 24"),
+    ("time-to-value", "below 10"),
+    ("stickiness", "above 60"),
+    ("cross-feature", "above 40"),
+    ("support-tickets", "below 5"),
+    ("critical-bugs", "below 2"),
+    ("nps", "above 50"),
+];
+
+/// Success criteria and adoption by rollout, and what gates which phase.
+type Success = (&'static str, &'static [(&'static str, &'static str)], (&'static str, &'static str));
+const SUCCESS: [Success; 4] = [
+    (
+        "dreams",
+        &[
+            ("adoption", "atLeast 70"),
+            ("engagement", "atLeast 3"),
+            ("weave-quality", "below 2"),
+            ("satisfaction", "above 4.2"),
+            ("first-use", ""),
+            ("retention", ""),
+        ],
+        ("ga", "weave-quality"),
+    ),
+    (
+        "whispers",
+        &[
+            ("opt-in", "atLeast 40"),
+            ("daily-usage", "atLeast 8"),
+            ("relevance", "above 70"),
+            ("ranking-latency", "below 200"),
+        ],
+        ("beta", "ranking-latency"),
+    ),
+    (
+        "voice-english",
+        &[
+            ("usage", "atLeast 30"),
+            ("transcription", "below 5"),
+            ("latency", "below 3000"),
+            ("satisfaction", "above 4.0"),
+        ],
+        ("everybody", ""),
+    ),
+    (
+        "admin-panel",
+        &[
+            ("uptime", "atLeast 99.9"),
+            ("load-time", "below 500"),
+            ("usage", "atLeast 80"),
+            ("accuracy", "atMost 0"),
+        ],
+        ("ga", "load-time accuracy"),
+    ),
+];
+
+/// The specs of the playbook's rollouts, by name.
+fn specs() -> std::collections::BTreeMap<String, Value> {
+    let mut input = sluice::cli::input::Input::default();
+    for entry in std::fs::read_dir("examples/playbook").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            input.add("-", &std::fs::read_to_string(path).unwrap(), true);
+        }
+    }
+    let rollouts = input.objects.into_iter().filter(|object| object.value["kind"] == "FeatureRollout");
+    rollouts.map(|object| (object.name, object.value["spec"].clone())).collect()
+}
+
+/// The bound of a level or criterion, as `above 10`.
+fn bound(value: &Value) -> String {
+    let bounds = ["above", "below", "atLeast", "atMost"];
+    let given = bounds.iter().filter_map(|name| Some(format!("{name} {}", value[*name].as_str()?)));
+    given.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_figure_of_the_playbook_is_watched() {
+    let specs = specs();
+    assert_eq!(specs.len(), 12);
+    for (name, spec) in &specs {
+        let levels: Vec<(&str, &str, String, &str)> = spec["triggers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|trigger| {
+                trigger["levels"].as_array().unwrap().iter().map(move |level| (trigger, level))
+            })
+            .map(|(trigger, level)| {
+                let text = |value: &'static str| level[value].as_str().unwrap();
+                (trigger["name"].as_str().unwrap(), text("action"), bound(level), text("for"))
+            })
+            .collect();
+        let expected = TRIGGERS.map(|(name, action, bound, for_)| (name, action, bound.to_owned(), for_));
+        assert_eq!(levels, expected, "{name}");
+        assert_eq!(
+            spec["rollback"],
+            serde_json::json!({"gradual": {"ladder": [50, 25, 0], "every": "10m"}, "partial": {"keep": ["early-adopters"]}})
+        );
+        let periods: Vec<String> =
+            spec["monitoring"].as_array().unwrap().iter().map(|period| period.to_string()).collect();
+        assert_eq!(periods.len(), 3, "{name}");
+        for (period, figures) in periods.iter().zip([
+            ["168h", "1h", "15m", "24h"],
+            ["672h", "6h", "1h", "72h"],
+            ["standard", "24h", "4h", "168h"],
+        ]) {
+            assert!(figures.iter().all(|figure| period.contains(&format!("\"{figure}\""))), "{period}");
+        }
+    }
+    for (name, success, (phase, gates)) in SUCCESS {
+        let spec = &specs[name];
+        let criteria: Vec<(&str, String)> = spec["criteria"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|criterion| (criterion["name"].as_str().unwrap(), bound(criterion)))
+            .collect();
+        let expected: Vec<(&str, String)> =
+            success.iter().chain(&JOURNEY).map(|(name, bound)| (*name, (*bound).to_owned())).collect();
+        assert_eq!(criteria, expected, "{name}");
+        let phases = spec["phases"].as_array().unwrap();
+        let gated = phases.iter().find(|other| other["name"] == phase).unwrap();
+        let found: Vec<&str> =
+            gated["gates"].as_array().into_iter().flatten().map(|gate| gate.as_str().unwrap()).collect();
+        assert_eq!(found.join(" "), gates, "{name}");
+    }
 }

@@ -307,6 +307,16 @@ fn the_same_inputs_give_the_same_bytes() {
 }
 
 #[test]
+fn the_run_in_the_manual_is_what_the_command_prints() {
+    let manual = std::fs::read_to_string("docs/cli.md").unwrap();
+    let run = manual.split("```").find(|block| block.contains("$ sluice simulate")).unwrap();
+    let (command, output) = run.split_once("jsonl\n").unwrap();
+    let args = format!("{command}jsonl").replace(['\\', '\n'], " ");
+    let args: Vec<&str> = args.split_whitespace().skip_while(|word| *word != "simulate").collect();
+    assert_eq!(sluice(&args).out, output.split_once("jsonl\n").map_or(output, |(_, output)| output));
+}
+
+#[test]
 fn every_wrong_line_is_said_with_field_value_and_what_would_be_right() {
     let dir = tempfile::tempdir().unwrap();
     let samples = [
