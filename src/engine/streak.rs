@@ -16,7 +16,6 @@ const MOST_INTERVALS_APART: i32 = 3;
 pub(super) struct Waits {
     pub paused: bool,
     pub rolled_back: bool,
-    pub unverified: bool,
 }
 
 impl Waits {
@@ -26,7 +25,7 @@ impl Waits {
             LevelAction::Notify => (false, None),
             LevelAction::Pause => (self.paused, level.resume_after.filter(|_| self.paused)),
             LevelAction::PartialRollback | LevelAction::GradualRollback | LevelAction::ImmediateRollback => {
-                (self.rolled_back, self.unverified.then_some(level.for_))
+                (self.rolled_back, self.rolled_back.then_some(level.for_))
             }
         }
     }

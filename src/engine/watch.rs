@@ -128,7 +128,6 @@ impl Watch<'_> {
         Waits {
             paused: self.status.pause(PauseCause::Trigger).is_some(),
             rolled_back: self.status.rollback.is_some(),
-            unverified: self.status.rollback.as_ref().is_some_and(|rollback| rollback.verified_at.is_none()),
         }
     }
 

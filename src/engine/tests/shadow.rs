@@ -35,7 +35,12 @@ impl Shadow {
     pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: Timestamp, reading: &Reading) {
         let cohort = cohort.map(str::to_owned);
         let same = |fed: &Measurement| fed.subject == subject && fed.cohort == cohort;
-        if self.fed.iter().any(|fed| same(fed) && fed.at == at) {
+        let known = match &subject {
+            Subject::Trigger(name) => self.samples.get(&(name.clone(), cohort.clone())),
+            Subject::Criterion(_) => None,
+        };
+        let measured = known.and_then(|samples| samples.last()).is_some_and(|(last, ..)| *last == at);
+        if measured || self.fed.iter().any(|fed| same(fed) && fed.at == at) {
             return;
         }
         if self.fed.iter().filter(|fed| same(fed)).count() >= 3 {

@@ -178,8 +178,11 @@ impl World {
                 );
                 prop_assert!(!self.shadow.latched, "raised after a rollback without a retry");
                 prop_assert!(!self.invalid, "raised by an invalid spec");
-                let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
-                prop_assert_eq!(shut, None, "raised though its triggers are not quiet");
+                // Of two steps entered at once the first may take from everybody what the second gives.
+                if entries < 2 {
+                    let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
+                    prop_assert_eq!(shut, None, "raised though its triggers are not quiet");
+                }
                 prop_assert!(cohort.served <= cohort.asked.max(restored), "raised beyond what is asked");
                 if cohort.served > restored {
                     let declared = self.plan.cohort(&cohort.name).unwrap();
@@ -195,7 +198,8 @@ impl World {
             if cohort.served < old.served && !self.facts.emergency && !self.facts.deleting && !rolled {
                 // Of two steps without a hold between them the first may raise what the second lowers.
                 prop_assert!(cohort.asked < old.asked || entries > 1, "lowered though not asked for less");
-                prop_assert_eq!(cohort.served, cohort.asked, "lowered below what is asked");
+                let again = entries > 1 && cohort.pending.is_some();
+                prop_assert!(again || cohort.served == cohort.asked, "lowered below what is asked");
                 prop_assert!(edited || !paused, "lowered by the schedule while paused");
             }
         }
