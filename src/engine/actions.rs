@@ -193,6 +193,10 @@ fn judge(
         Ground::Plan(_, facts) if raising && facts.deleting => Err("the rollout is being deleted".to_owned()),
         Ground::Plan(plan, facts) => {
             let mut run = Run::new(plan, status.clone(), facts, now);
+            // The spec may be newer than the last decision: what git stopped, and an attempt raised before, come first.
+            run.follow_attempt();
+            run.pause_if(PauseCause::Suspended, plan.suspend);
+            run.pause_if(PauseCause::Emergency, facts.emergency);
             run.relocate();
             run.carry_out(request)
         }
@@ -346,8 +350,12 @@ impl Run<'_> {
             if *percent <= cohort.served {
                 continue;
             }
-            if self.plan.cohort(name).is_some_and(|declared| !self.plan.admits(declared)) {
-                return Err(format!("cohort {name} does not admit the tier of the feature"));
+            match self.plan.cohort(name) {
+                None => return Err(format!("cohort {name} is no longer in the spec, and is raised no more")),
+                Some(declared) if !self.plan.admits(declared) => {
+                    return Err(format!("cohort {name} does not admit the tier of the feature"));
+                }
+                Some(_) => {}
             }
             if let Some(refusal) = self.door(Raise::SetPercent(name)) {
                 return Err(refusal.message);

@@ -61,6 +61,8 @@ impl Metrics {
             .measurements()
             .iter()
             .filter(|measurement| measurement.subject == *subject && measurement.cohort.as_deref() == cohort)
+            // A clock that was set back must not take what it measured before for the present.
+            .filter(|measurement| measurement.at <= now)
             .max_by_key(|measurement| measurement.at)?;
         (now.duration_since(newest.at) <= interval.saturating_mul(2)).then_some(newest)
     }

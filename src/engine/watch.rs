@@ -34,6 +34,7 @@ impl Watch<'_> {
     /// Takes in what was measured, and does what follows from it and from the time.
     pub(super) fn run(&mut self) {
         self.forget_unknown();
+        self.forget_the_future();
         for measurement in self.metrics.measurements() {
             self.fold(measurement);
         }
@@ -57,6 +58,24 @@ impl Watch<'_> {
                 None => status.cohort.is_empty(),
             }
         });
+    }
+
+    /// Where a clock ran ahead, what it wrote must not keep what is measured now from counting.
+    fn forget_the_future(&mut self) {
+        let now: MicroTime = self.now.into();
+        let clamp = |time: &mut MicroTime| *time = (*time).min(now);
+        self.status.metrics_from.iter_mut().for_each(clamp);
+        for trigger in &mut self.status.triggers {
+            clamp(&mut trigger.since);
+            trigger.at.iter_mut().for_each(clamp);
+            for level in &mut trigger.levels {
+                let streaks = [&mut level.breach, &mut level.quiet];
+                streaks.into_iter().flatten().for_each(|streak| clamp(&mut streak.last));
+            }
+        }
+        for criterion in &mut self.status.criteria {
+            clamp(&mut criterion.since);
+        }
     }
 
     fn fold(&mut self, measurement: &Measurement) {

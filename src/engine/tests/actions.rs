@@ -319,3 +319,46 @@ fn an_action_and_the_decisions_around_it_are_the_same_when_replayed() {
     assert_eq!(decision.status, one.status);
     assert_eq!(t(START), one.now - SignedDuration::from_secs(one.seconds()));
 }
+
+/// The spec has changed since the last decision, and the action is the first to see it.
+fn before_anyone_decided(change: impl FnOnce(&mut Life)) -> Life {
+    let mut life = state("holding");
+    change(&mut life);
+    life
+}
+
+#[test]
+fn what_git_has_just_stopped_no_action_raises() {
+    let mut life = before_anyone_decided(|life| life.plan.suspend = true);
+    let answer = life.ask(json!({"action": "Promote"}));
+    assert!(answer.starts_with("Rejected"), "{answer}");
+    let answer = life.ask(json!({"action": "SetPercent", "setPercent": {"a": 90}}));
+    assert!(answer.starts_with("Rejected"), "{answer}");
+    let mut life = before_anyone_decided(|life| life.facts.emergency = true);
+    let answer = life.ask(json!({"action": "SetPercent", "setPercent": {"a": 90}}));
+    assert!(answer.starts_with("Rejected"), "{answer}");
+    assert_eq!(life.status.cohort("a").unwrap().served.to_string(), "0%");
+}
+
+#[test]
+fn an_attempt_raised_before_a_rollback_does_not_undo_it() {
+    let mut life = before_anyone_decided(|life| life.plan.attempt += 1);
+    let answer = life.ask(json!({"action": "Rollback"}));
+    assert!(answer.starts_with("Applied"), "{answer}");
+    life.pass(48);
+    assert_eq!(life.served(), "a=0% b=0%");
+    assert!(life.status.rollback.is_some());
+}
+
+#[test]
+fn a_clock_that_ran_ahead_does_not_blind_the_triggers() {
+    let mut life = watched(ERRORS);
+    let ahead = life.now + SignedDuration::from_hours(1);
+    for trigger in &mut life.status.triggers {
+        trigger.since = ahead.into();
+    }
+    life.status.metrics_from = Some(ahead.into());
+    life.settle();
+    assert!(life.status.metrics_from.is_some_and(|from| from.timestamp() <= life.now));
+    assert!(life.status.triggers.iter().all(|trigger| trigger.since.timestamp() <= life.now));
+}

@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use sluice::api::FeatureRollout;
+use sluice::api::{FeatureRollout, MetricSource, MetricTemplate};
 
+use crate::support::hostile::{Hostile, Reply};
 use crate::support::metrics::{Measured, reasons, verdict};
 use crate::support::{eventually, pause};
 
@@ -145,5 +146,31 @@ async fn only_a_retry_starts_again_and_the_rollback_is_verified_when_the_app_is_
     world.apply_rollout(&format!("{titled}  attempt: 2\n")).await;
     world.until("started again", |status| status.rollback.is_none() && status.attempt == 2).await;
     eventually("the step is in the file again", async || world.file().await == (100.0, 50.0)).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_hangs_holds_up_no_other() {
+    let world = Measured::start("checks-hang").await;
+    let hangs = Hostile::always(Reply::Hang).await;
+    let address = hangs.address;
+    let source = format!(
+        r#"{{metadata: {{name: hangs}}, spec: {{prometheus: {{url: "http://{address}"}}, allowAddresses: ["127.0.0.1"]}}}}"#
+    );
+    world.space.apply::<MetricSource>(&source).await.unwrap();
+    let template = "{metadata: {name: hangs}, spec: {sourceRef: {name: hangs}, promql: 'sum(up)'}}";
+    world.space.apply::<MetricTemplate>(template).await.unwrap();
+    let controller = world.controller();
+    let hanging = "  - {name: hangs, metric: {templateRef: {name: hangs}}, interval: 1s, levels: [{severity: Critical, above: '1', action: ImmediateRollback}]}\n";
+    world.apply_rollout(&format!("{ERRORS}{hanging}")).await;
+    world.until("passing", |status| verdict(status, "error-rate", "") == Some("Pass")).await;
+    world.app.set_error_percent(20.0);
+    let status = world.until("rolled back", |status| status.rollback.is_some()).await;
+    assert_eq!(status.rollback.as_ref().unwrap().trigger.as_deref(), Some("error-rate"));
+    let breach =
+        status.triggers.iter().find(|trigger| trigger.name == "error-rate").unwrap().levels[0].breach;
+    assert!((5000..=6000).contains(&breach.unwrap().milliseconds), "{breach:?}");
+    assert!(!hangs.asked().is_empty(), "it was asked");
+    assert_eq!(verdict(&status, "hangs", ""), Some("ProviderError"));
     controller.stop().await;
 }
