@@ -182,3 +182,13 @@ fn a_retry_clears_every_pause_but_those_of_git() {
     life.tweak(|plan| plan.suspend = false);
     assert_eq!(life.served(), "a=100% b=40%");
 }
+
+#[test]
+fn what_an_emergency_took_is_not_given_back_after_a_rollback_in_it() {
+    let mut life = Life::begin(PHASES, START);
+    life.pass(72).fact(|facts| facts.emergency = true);
+    assert!(life.ask(json!({"action": "Rollback"})).starts_with("Applied"));
+    life.fact(|facts| facts.emergency = false);
+    life.ask(json!({"action": "Retry"}));
+    assert_eq!((life.served().as_str(), life.position().as_str()), ("a=30% b=0%", "beta/1"));
+}
