@@ -82,6 +82,9 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     install_crds(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     install_policies(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     let demo = args.file.is_empty();
+    if demo {
+        dev_objects::without_metrics(&mut objects);
+    }
     if let Some(prometheus) = &prometheus {
         if demo {
             dev_objects::watch_the_example(&mut objects);
