@@ -237,7 +237,7 @@ fn render_of_several_files_wants_a_name() {
     let ran = sluice(&["render", "-f", "examples/"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert!(
-        ran.err.contains("--flag-set: default/new-search, default/summaries, maya/inbox, maya/maya"),
+        ran.err.contains("--flag-set: default/new-search, default/summaries, maya/maya, shop/inbox"),
         "{}",
         ran.err
     );
@@ -274,11 +274,7 @@ fn evaluate_tells_value_variant_cohort_and_reason() {
     );
 
     for (context, flag, message) in [
-        (
-            casual,
-            "nope",
-            "there is no flag \"nope\": the flags are new-search, summaries, inbox, admin.mobile",
-        ),
+        (casual, "nope", "there is no flag \"nope\": the flags are new-search, summaries, admin.mobile"),
         ("[1]", "dreams", "--context is no JSON object"),
         ("{", "dreams", "--context is no JSON object: "),
         ("@/no/such/file", "dreams", "/no/such/file: "),

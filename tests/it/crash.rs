@@ -35,7 +35,7 @@ struct End {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_write_changes_nothing() {
-    let (undisturbed, writes) = run("crash-never", None).await;
+    let (undisturbed, writes, _) = run("crash-never", None).await;
     let per_step = (writes.len() - 3) as f64 / 8.0;
     assert!(per_step <= 4.0, "two status writes, one of the file and one event a step: {writes:#?}");
     assert_eq!(undisturbed.events.len(), 9, "{:#?}", undisturbed.events);
@@ -44,16 +44,22 @@ async fn a_crash_at_any_write_changes_nothing() {
     let mut ends = futures::stream::iter(crashes)
         .map(async |(n, moment)| {
             let name = format!("crash-{n}-{moment:?}").to_lowercase();
-            (n, moment, run(&name, Some((n, moment))).await.0)
+            let (end, _, crashed) = run(&name, Some((n, moment))).await;
+            (n, moment, end, crashed)
         })
         .buffer_unordered(AT_ONCE);
-    while let Some((n, moment, end)) = ends.next().await {
+    let mut crashed_at = 0;
+    while let Some((n, moment, end, crashed)) = ends.next().await {
         assert_eq!(end, undisturbed, "killed {moment:?} write {n}, {}", writes[n - 1]);
+        crashed_at += usize::from(crashed);
     }
+    let points = 2 * writes.len();
+    assert!(crashed_at * 5 >= points * 4, "crashed at {crashed_at} of {points} points only");
 }
 
-/// Runs the seven steps to their end, with one crash at most. Returns what came of it, and the writes it took.
-async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>) {
+/// Runs the seven steps to their end, with one crash at most. Returns what came of it, the writes it took, and
+/// whether it crashed.
+async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>, bool) {
     let space = bare_space(name).await;
     let proxy = Proxy::start(space.client.clone(), name).await;
     let folder = tempfile::tempdir().unwrap();
@@ -62,13 +68,20 @@ async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>) {
     let recorded = Recorded::start(&space, "seven");
     space.apply::<FeatureRollout>(SEVEN_STEPS).await.unwrap();
 
+    let mut crashed = false;
     let process = match crash {
         None => start(folder.path()),
         Some((write, moment)) => {
             let first = start(folder.path());
             let victim = first.clone();
             proxy.at_write(write, moment, move || victim.kill());
-            eventually("the controller is killed", async || !first.runs()).await;
+            // Where a busy machine has joined two writes into one, the last ones never come.
+            eventually("the controller is killed, or done", async || {
+                !first.runs() || is_done(&space.status("seven").await)
+            })
+            .await;
+            crashed = !first.runs();
+            first.kill();
             start(folder.path())
         }
     };
@@ -86,7 +99,7 @@ async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>) {
         file: without_instants(file, name),
         events: events(&space, "seven").await.iter().map(|event| without_time(event)).collect(),
     };
-    (end, proxy.writes())
+    (end, proxy.writes(), crashed)
 }
 
 fn start(folder: &Path) -> ControllerProcess {
