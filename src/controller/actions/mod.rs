@@ -129,7 +129,10 @@ pub async fn run(ctx: Shared) {
 async fn work(ctx: Shared, rollout: ObjectKey) {
     while !ctx.shutdown.is_cancelled() {
         let Some(asked) = ctx.actions.book().next(&rollout) else { break };
-        let Some(verdict) = judge(&ctx, &rollout, &asked).await else { continue };
+        let Some(verdict) = judge(&ctx, &rollout, &asked).await else {
+            ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+            continue;
+        };
         // What was judged stays judged.
         ctx.actions.book().answered(&asked);
         let _inside = ctx.actions.gate.enter();
