@@ -40,6 +40,10 @@ pub use house::sweep;
 const AT_ONCE: usize = 32;
 /// How often a rollout is read again at once because somebody else wrote it meanwhile.
 const MOST_CONFLICTS: u32 = 20;
+/// After how many failed tries an action that raises is given up for one that stops or lowers and waits behind it.
+const MOST_ERRORS: u32 = 1;
+/// How often is looked whether such a one waits.
+const PASSING_POLL: Duration = Duration::from_millis(50);
 /// How long an action that raises waits for the file to hold the last decision.
 const DELIVERY: Duration = Duration::from_secs(2);
 /// The same, right after a start: nobody may have handed that decision over yet.
@@ -164,7 +168,22 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
             }
             Err(Fault::Conflict(_) | Fault::NotFound(_)) if conflicts < MOST_CONFLICTS => conflicts += 1,
             Err(fault) => {
-                if !wait_after(ctx, asked, &fault, errors).await || !ctx.actions.book().waits(asked) {
+                let is_persistent = errors >= MOST_ERRORS;
+                if is_persistent && let Some(verdict) = judge::give_up(ctx, rollout, asked, &fault).await {
+                    return Some(verdict);
+                }
+                // Whoever begins to wait behind it is no longer kept than one more try.
+                let is_alone = !judge::keeps_waiting(ctx, rollout, asked);
+                let passed = async {
+                    while !(is_alone && judge::keeps_waiting(ctx, rollout, asked)) {
+                        clock::sleep(PASSING_POLL).await;
+                    }
+                };
+                let goes_on = tokio::select! {
+                    goes_on = wait_after(ctx, asked, &fault, errors) => goes_on,
+                    () = passed => true,
+                };
+                if !goes_on || !ctx.actions.book().waits(asked) {
                     return None;
                 }
                 errors += 1;

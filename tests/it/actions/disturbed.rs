@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use sluice::api::policies::PERMISSION;
 use sluice::api::rolloutaction::Answer;
 use sluice::api::{FeatureRollout, FlagSet, RolloutAction};
 
@@ -240,5 +241,34 @@ async fn what_raises_waits_for_the_file_and_what_stops_does_not() {
     assert_eq!(answer(&space, "stop").await.0, Answer::Applied);
     proxy.stop_hanging();
     until_served(&space, "half", "100%", "90%").await;
+    controller.stop().await;
+}
+
+/// While nobody can find out who asks, what raises waits, and expires; what stops does not wait behind it.
+#[tokio::test]
+async fn what_cannot_be_judged_gives_way_to_what_stops_and_expires() {
+    let space = bare_space("act-unjudged").await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let controller = Running::over(&proxy);
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    until_served(&space, "half", "100%", "50%").await;
+
+    proxy.hang_on_lists_of(&format!("validatingadmissionpolicies/{PERMISSION}"));
+    let api = space.api::<RolloutAction>();
+    let create = async |name: &str, more: serde_json::Value| {
+        api.create(&PostParams::default(), &action("half", name, more)).await.unwrap();
+    };
+    create("late", json!({"action": "Promote", "expiresAfter": "1s"})).await;
+    let (answered, message) = answer(&space, "late").await;
+    assert_eq!(answered, Answer::Expired, "{message}");
+
+    create("promote", json!({"action": "Promote"})).await;
+    create("stop", json!({"action": "Rollback"})).await;
+    let (answered, message) = answer(&space, "promote").await;
+    assert_eq!(answered, Answer::Rejected);
+    assert!(message.contains("could not be judged"), "{message}");
+    assert_eq!(answer(&space, "stop").await.0, Answer::Applied);
+    proxy.stop_hanging();
+    until_served(&space, "half", "0%", "0%").await;
     controller.stop().await;
 }
