@@ -25,6 +25,17 @@ pub enum Judged {
     Done(Verdict),
     /// It would raise, and the file does not hold the last decision yet.
     Undelivered,
+    /// The rollout has not had its first turn yet, in which it may take over what the file serves.
+    NotBegun,
+}
+
+/// What is not waited for any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Over {
+    /// That the file holds the last decision.
+    pub delivery: bool,
+    /// That the rollout has its first turn.
+    pub beginning: bool,
 }
 
 /// Labels and annotations by which GitOps tools, backups and Helm know what they create again.
@@ -41,12 +52,12 @@ const TRACKED_BY: [&str; 8] = [
 
 /// Judges an action, and persists and hands over what follows from it.
 ///
-/// `has_waited` says that waiting for the file is over.
+/// `over` says what is not waited for any more.
 ///
 /// # Errors
 /// What kept it from being judged or persisted: it is judged again then, unless it was persisted all the same, which
 /// the status says.
-pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, has_waited: bool) -> Result<Judged, Fault> {
+pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> Result<Judged, Fault> {
     let action = match &asked.0 {
         Ok(action) => action,
         Err(invalid) => return Ok(rejected(format!("the action cannot be read: {}", invalid.error))),
@@ -70,9 +81,13 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, has_waited: boo
         know_dependencies(ctx, key, rollout).await?;
     }
     let result = match gather(ctx, rollout).await? {
+        Gathered::Ready(_) if !over.beginning && begins(rollout) => {
+            ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+            return Ok(Judged::NotBegun);
+        }
         Gathered::Ready(observed) => {
             let passes_door = matches!(action.spec.action, Action::Promote | Action::SetPercent);
-            if raising && passes_door && !has_waited && !is_delivered(ctx, key) {
+            if raising && passes_door && !over.delivery && !is_delivered(ctx, key) {
                 return Ok(Judged::Undelivered);
             }
             by_plan(ctx, key, rollout, *observed, &request).await
@@ -134,6 +149,11 @@ pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let status = rollout.status.clone().unwrap_or_default();
     !has_begun(&rollout) || delivered(&status, ack.as_ref()) == status.revision
+}
+
+/// Whether a rollout is about to have its first turn.
+pub fn begins(rollout: &FeatureRollout) -> bool {
+    !has_begun(rollout) && rollout.metadata.deletion_timestamp.is_none()
 }
 
 fn request<'a>(

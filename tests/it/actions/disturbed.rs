@@ -272,3 +272,31 @@ async fn what_cannot_be_judged_gives_way_to_what_stops_and_expires() {
     until_served(&space, "half", "0%", "0%").await;
     controller.stop().await;
 }
+
+/// A rollout whose status was lost is served by its file alone: a rollback that comes first waits for its first turn.
+#[tokio::test]
+async fn a_rollback_before_the_first_turn_takes_effect_on_what_the_file_serves() {
+    let space = bare_space("act-begins").await;
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    until_served(&space, "half", "100%", "50%").await;
+    controller.stop().await;
+    let lost = json!({"status": null});
+    let rollouts = space.api::<FeatureRollout>();
+    rollouts.patch_status("half", &PatchParams::default(), &Patch::Merge(&lost)).await.unwrap();
+
+    // The lane works before anything is listed, and so before the first turn.
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    proxy.hang_on_lists_of("featurerollouts");
+    let controller = Running::over(&proxy);
+    let rollback = action("half", "rollback", json!({"action": "Rollback"}));
+    let api = space.api::<RolloutAction>();
+    api.create(&PostParams::default(), &rollback).await.unwrap();
+    pause(500).await;
+    assert!(api.get("rollback").await.unwrap().status.is_none_or(|status| status.answer.is_none()));
+    proxy.stop_hanging();
+    let (answered, message) = answer(&space, "rollback").await;
+    assert_eq!(answered, Answer::Applied, "{message}");
+    until_served(&space, "half", "0%", "0%").await;
+    controller.stop().await;
+}
