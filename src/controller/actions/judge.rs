@@ -210,7 +210,14 @@ async fn by_plan(
     };
     match advance(ctx, key, rollout, observed, Pace::Urgent, decide).await? {
         Advanced::Done => Ok(verdict.unwrap_or_else(|| reject("nothing was decided".to_owned()))),
-        Advanced::Stalled(why) => Ok(reject(why.message)),
+        Advanced::Stalled(why) => {
+            // What cannot be rendered can be lowered all the same; the file follows when it can.
+            let status = rollout.status.clone().unwrap_or_default();
+            match engine::is_raising(request.spec, &status) {
+                true => Ok(reject(why.message)),
+                false => by_guard(ctx, key, rollout, &why, request).await,
+            }
+        }
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use sluice::api::policies::PERMISSION;
 use sluice::api::rolloutaction::Answer;
 use sluice::api::{FeatureRollout, FlagSet, RolloutAction};
 
-use super::{HALF, action, answer, applied, until_served};
+use super::{HALF, action, answer, applied, rejected, until_served};
 use crate::support::bare::{Recorded, Running, bare_space, served};
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::{Moment, Proxy};
-use crate::support::{eventually, is_ready, pause};
+use crate::support::{eventually, is_ready, is_stalled, pause};
 
 /// While steps fall due all the time, a rollback comes between, and 100 more actions with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -298,5 +299,37 @@ async fn a_rollback_before_the_first_turn_takes_effect_on_what_the_file_serves()
     let (answered, message) = answer(&space, "rollback").await;
     assert_eq!(answered, Answer::Applied, "{message}");
     until_served(&space, "half", "0%", "0%").await;
+    controller.stop().await;
+}
+
+/// Where the pinned audience is gone nothing can be rendered; what stops and lowers is carried out all the same.
+#[tokio::test]
+async fn what_stops_and_lowers_works_without_the_pinned_audience() {
+    let space = bare_space("act-audience").await;
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    let status = until_served(&space, "half", "100%", "50%").await;
+    controller.stop().await;
+    // Suspended, it keeps the audience that it has, although another is declared.
+    let edited = HALF.replace("group: staff", "group: colleagues").replace("spec:", "spec:\n  suspend: true");
+    space.apply::<FeatureRollout>(&edited).await.unwrap();
+    let revisions = space.api::<ControllerRevision>();
+    revisions.delete(&status.audience.unwrap().name, &DeleteParams::default()).await.unwrap();
+
+    let controller = Running::in_space(&space).await;
+    space.until("half", "stalled", |status| is_stalled(status, "ReferenceNotFound", "is gone")).await;
+    let message = rejected(
+        &space,
+        "half",
+        "raise",
+        json!({"action": "Approve",
+        "approve": {"phase": "ga", "step": "third"}}),
+    )
+    .await;
+    assert!(message.contains("is gone"), "{message}");
+    applied(&space, "half", "stop", json!({"action": "Pause"})).await;
+    applied(&space, "half", "rollback", json!({"action": "Rollback"})).await;
+    let status = space.status("half").await;
+    assert!(status.rollback.is_some() && !status.exposed());
     controller.stop().await;
 }
