@@ -49,6 +49,11 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         self.get(key).and_then(|stored| stored.0.as_ref().ok().cloned())
     }
 
+    /// The version known of an object; 0 where it is not known.
+    pub fn version_of(&self, key: &ObjectKey) -> u64 {
+        self.get(key).map_or(0, |known| version(&*known))
+    }
+
     /// Every key known.
     pub fn keys(&self) -> Vec<ObjectKey> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
@@ -99,9 +104,12 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         }
     }
 
-    /// Forgets an object that a read did not find.
-    pub fn forget(&self, key: &ObjectKey) {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    /// Forgets an object that a read did not find, if it is still the version known `before` that read: one that was
+    /// told of meanwhile is another object of the name. Says whether it was there.
+    pub fn forget(&self, key: &ObjectKey, before: u64) -> bool {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same = objects.get(key).is_some_and(|known| version(&**known) == before);
+        is_same && objects.remove(key).is_some()
     }
 
     /// Takes in an event of the watch; returns the keys it concerns and whether a list has just been completed.
@@ -154,4 +162,32 @@ pub fn key_of<K: kube::Resource>(object: &K) -> ObjectKey {
 /// The resource version as a number: comparable within one kind (KEP-5504). 0 where there is none.
 pub fn version<K: kube::Resource>(object: &K) -> u64 {
     object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_told_of_while_it_was_read_is_not_forgotten() {
+        let map = |version: &str| -> DeserializeGuard<ConfigMap> {
+            let metadata = json!({"name": "m", "namespace": "ns", "resourceVersion": version});
+            serde_json::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+                .unwrap()
+        };
+        let key = ("ns".to_owned(), "m".to_owned());
+        let cache = Cache::<ConfigMap>::default();
+        assert!(!cache.forget(&key, cache.version_of(&key)), "there was nothing");
+
+        cache.apply(map("3"));
+        let before = cache.version_of(&key);
+        // Deleted, read in vain, and created again before the answer to the read is here.
+        cache.apply(map("5"));
+        assert!(!cache.forget(&key, before));
+        assert_eq!(cache.version_of(&key), 5);
+        assert!(cache.forget(&key, 5) && cache.get(&key).is_none());
+    }
 }

@@ -115,22 +115,25 @@ fn wake_dependents(ctx: &Context, key: &ObjectKey) {
     }
 }
 
-/// Reads a rollout past the cache.
+/// Reads a rollout past the cache. Whoever what was read concerns hears of it: to the watch it is no news by then.
 ///
 /// # Errors
 /// When it could not be read.
 pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
     let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &key.0);
-    match call(api.get_opt(&key.1)).await? {
+    let before = ctx.rollouts.version_of(key);
+    let is_news = match call(api.get_opt(&key.1)).await? {
         Some(rollout) => {
             if let Ok(rollout) = &rollout.0 {
                 ctx.index.apply(rollout);
             }
-            if ctx.rollouts.apply(rollout) {
-                wake_dependents(ctx, key);
-            }
+            ctx.rollouts.apply(rollout)
         }
-        None => ctx.rollouts.forget(key),
+        None => ctx.rollouts.forget(key, before),
+    };
+    if is_news {
+        ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+        wake_dependents(ctx, key);
     }
     Ok(())
 }

@@ -169,12 +169,11 @@ where
     if let Err(Fault::Conflict(_) | Fault::NotFound(_)) = &written {
         let key = key_of(object);
         let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &key.0);
+        let before = cache.version_of(&key);
         match call(api.get_opt(&key.1)).await? {
-            Some(found) => {
-                cache.apply(found);
-            }
-            None => cache.forget(&key),
-        }
+            Some(found) => cache.apply(found),
+            None => cache.forget(&key, before),
+        };
     }
     written
 }

@@ -1,7 +1,8 @@
 //! Who asks for an action is not theirs to say, and each action is an RBAC verb on the rollout: by admission policy alone.
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -198,6 +199,12 @@ async fn without_mutating_policies_a_forged_name_is_refused() {
     assert_eq!(answered["requestedBy"], json!("sluice-sandbox-admin"));
     let resumed = space.status("half").await;
     assert_eq!(resumed.history.last().unwrap().who, "sluice-sandbox-admin");
+    // And believes it no longer than it is so.
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(admin);
+    bindings.delete(PERMISSION, &DeleteParams::default()).await.unwrap();
+    let (code, answered) = resume(&plane).await;
+    assert_eq!((code, &answered["answer"]), (4, &json!("Rejected")), "{answered}");
+    assert!(answered["message"].as_str().unwrap().contains("not verified"), "{answered}");
     controller.stop().await;
     plane.stop().await.unwrap();
 }

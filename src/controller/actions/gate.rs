@@ -1,20 +1,47 @@
 //! The gate that ordinary work passes: shut while actions are under way, so that a burst of steps delays none.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// Longest time that a piece of ordinary work waits: actions that never end must not starve the schedule.
-const LONGEST: Duration = Duration::from_millis(500);
+use crate::clock;
 
-/// Shut while somebody is inside.
+/// How long the gate may be shut at a stretch: actions that never end must not starve the schedule.
+const MOST: Duration = Duration::from_millis(250);
+/// Of the time that nobody is inside this part may be spent shut again, so that the gate is shut for at most half a
+/// second in any two.
+const REGAINED: u32 = 8;
+
+/// Shut while somebody is inside, for as long as may be.
 pub struct Gate {
-    inside: watch::Sender<usize>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    inside: usize,
+    /// How long it may yet be shut, as of `at`.
+    left: Duration,
+    at: Instant,
+}
+
+impl State {
+    fn left(&self, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.at);
+        match self.inside {
+            0 => self.left.saturating_add(passed / REGAINED).min(MOST),
+            _ => self.left.saturating_sub(passed),
+        }
+    }
+
+    fn change(&mut self, now: Instant, inside: usize) {
+        *self = State { inside, left: self.left(now), at: now };
+    }
 }
 
 impl Default for Gate {
     fn default() -> Gate {
-        Gate { inside: watch::Sender::new(0) }
+        Gate { state: watch::Sender::new(State { inside: 0, left: MOST, at: clock::monotonic() }) }
     }
 }
 
@@ -23,26 +50,27 @@ pub struct Inside<'a>(&'a Gate);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.inside.send_modify(|inside| *inside = inside.saturating_sub(1));
+        self.0.state.send_modify(|state| state.change(clock::monotonic(), state.inside.saturating_sub(1)));
     }
 }
 
 impl Gate {
     /// Shuts the gate.
     pub fn enter(&self) -> Inside<'_> {
-        self.inside.send_modify(|inside| *inside += 1);
+        self.state.send_modify(|state| state.change(clock::monotonic(), state.inside + 1));
         Inside(self)
     }
 
-    /// Waits until the gate is open, or for half a second.
+    /// Waits until the gate is open.
     pub async fn pass(&self) {
-        let mut inside = self.inside.subscribe();
+        let mut state = self.state.subscribe();
+        let left = state.borrow().left(clock::monotonic());
         let open = async {
             // The sender lives as long as the gate.
-            let _open = inside.wait_for(|inside| *inside == 0).await;
+            let _open = state.wait_for(|state| state.inside == 0).await;
         };
         // Whoever has waited long enough goes on all the same.
-        let _late = tokio::time::timeout(LONGEST, open).await;
+        let _late = tokio::time::timeout(left, open).await;
     }
 }
 
@@ -66,5 +94,21 @@ mod tests {
 
         let _inside = gate.enter();
         gate.pass().await;
+    }
+
+    #[test]
+    fn a_steady_stream_of_actions_shuts_the_gate_for_half_a_second_in_any_two() {
+        let begun = clock::monotonic();
+        let mut state = State { inside: 0, left: MOST, at: begun };
+        let mut shut: Vec<bool> = Vec::new();
+        // For ten seconds, 9 of 10 ms are spent on an action.
+        for ms in 0..10_000 {
+            let now = begun + Duration::from_millis(ms);
+            state.change(now, usize::from(ms % 10 != 0));
+            shut.push(state.inside > 0 && !state.left.is_zero());
+        }
+        let most = shut.windows(2000).map(|window| window.iter().filter(|shut| **shut).count()).max();
+        assert!(most.unwrap() <= 500, "{most:?} ms");
+        assert!(shut.iter().skip(5000).any(|shut| *shut), "it is shut again and again");
     }
 }

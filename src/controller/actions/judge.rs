@@ -15,9 +15,9 @@ use crate::controller::persist::refresh;
 use crate::controller::queue::Lane;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
 use crate::controller::{checks, stalled};
-use crate::engine::{self, Decision, Facts, Ground, Outcome, Request};
+use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
-use crate::plan::Plan;
+use crate::plan::{Guard, Plan};
 
 /// What came of a look at an action.
 pub enum Judged {
@@ -25,6 +25,17 @@ pub enum Judged {
     Done(Verdict),
     /// It would raise, and the file does not hold the last decision yet.
     Undelivered,
+    /// The rollout has not had its first turn yet, in which it may take over what the file serves.
+    NotBegun,
+}
+
+/// What is not waited for any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Over {
+    /// That the file holds the last decision.
+    pub delivery: bool,
+    /// That the rollout has its first turn.
+    pub beginning: bool,
 }
 
 /// Labels and annotations by which GitOps tools, backups and Helm know what they create again.
@@ -41,12 +52,12 @@ const TRACKED_BY: [&str; 8] = [
 
 /// Judges an action, and persists and hands over what follows from it.
 ///
-/// `has_waited` says that waiting for the file is over.
+/// `over` says what is not waited for any more.
 ///
 /// # Errors
 /// What kept it from being judged or persisted: it is judged again then, unless it was persisted all the same, which
 /// the status says.
-pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, has_waited: bool) -> Result<Judged, Fault> {
+pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> Result<Judged, Fault> {
     let action = match &asked.0 {
         Ok(action) => action,
         Err(invalid) => return Ok(rejected(format!("the action cannot be read: {}", invalid.error))),
@@ -61,14 +72,22 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, has_waited: boo
     };
     let status = rollout.status.clone().unwrap_or_default();
     let raising = engine::is_raising(&action.spec, &status);
-    let request = request(ctx, action, rollout, policies::actor(ctx, action, raising).await?);
+    let mut request = request(ctx, action, rollout, Actor::Unverified);
+    if let Some(verdict) = at_once(&status, &request, ctx.clock.now()) {
+        return Ok(Judged::Done(verdict));
+    }
+    request.actor = policies::actor(ctx, action, raising).await?;
     if raising {
         know_dependencies(ctx, key, rollout).await?;
     }
     let result = match gather(ctx, rollout).await? {
+        Gathered::Ready(_) if !over.beginning && begins(rollout) => {
+            ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+            return Ok(Judged::NotBegun);
+        }
         Gathered::Ready(observed) => {
             let passes_door = matches!(action.spec.action, Action::Promote | Action::SetPercent);
-            if raising && passes_door && !has_waited && !is_delivered(ctx, key) {
+            if raising && passes_door && !over.delivery && !is_delivered(ctx, key) {
                 return Ok(Judged::Undelivered);
             }
             by_plan(ctx, key, rollout, *observed, &request).await
@@ -85,6 +104,45 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, has_waited: boo
     }
 }
 
+/// The answer that nothing else has a part in: the action comes from a tool, or too late. Whatever cannot be read for
+/// an action, it expires.
+fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: Timestamp) -> Option<Verdict> {
+    if is_carried_out(status, request.uid) {
+        return None;
+    }
+    let outcome = engine::act(Ground::Guard(&Guard::default(), ""), status, request, now);
+    let is_final = request.tracked_by.is_some() || outcome.answer == Answer::Expired;
+    is_final.then(|| Verdict::now(outcome.answer, outcome.message))
+}
+
+fn is_carried_out(status: &FeatureRolloutStatus, uid: &str) -> bool {
+    status.actions.iter().any(|known| known.uid == uid)
+}
+
+/// Whether an action raises, and one that stops or lowers waits behind it.
+pub fn keeps_waiting(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
+    let Ok(action) = &asked.0 else { return false };
+    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
+    let raises = |action: &RolloutAction| engine::is_raising(&action.spec, &status);
+    let lowers = |other: &RolloutAction| other.spec.action != Action::Acknowledge && !raises(other);
+    raises(action) && ctx.actions.book().any(key, lowers)
+}
+
+/// The answer of an action that cannot be judged while one that stops or lowers waits behind it: carried out after that
+/// one it might undo it.
+pub async fn give_up(ctx: &Shared, key: &ObjectKey, asked: &Asked, fault: &Fault) -> Option<Verdict> {
+    // The last write of its effect may have come through although nobody said so.
+    if !keeps_waiting(ctx, key, asked) || refresh(ctx, key).await.is_err() {
+        return None;
+    }
+    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
+    if is_carried_out(&status, &asked.uid().unwrap_or_default()) {
+        return None;
+    }
+    let why = chain(fault);
+    Some(reject(format!("it could not be judged, and what stops or lowers does not wait for it: {why}")))
+}
+
 /// Whether the file holds what the rollout has decided, as far as is known here.
 pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
     let Some(rollout) = ctx.rollouts.readable(key) else { return true };
@@ -93,11 +151,16 @@ pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
     !has_begun(&rollout) || delivered(&status, ack.as_ref()) == status.revision
 }
 
+/// Whether a rollout is about to have its first turn.
+pub fn begins(rollout: &FeatureRollout) -> bool {
+    !has_begun(rollout) && rollout.metadata.deletion_timestamp.is_none()
+}
+
 fn request<'a>(
     ctx: &Shared,
     action: &'a RolloutAction,
     rollout: &'a FeatureRollout,
-    actor: engine::Actor,
+    actor: Actor,
 ) -> Request<'a> {
     let created = action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0);
     Request {
@@ -147,7 +210,14 @@ async fn by_plan(
     };
     match advance(ctx, key, rollout, observed, Pace::Urgent, decide).await? {
         Advanced::Done => Ok(verdict.unwrap_or_else(|| reject("nothing was decided".to_owned()))),
-        Advanced::Stalled(why) => Ok(reject(why.message)),
+        Advanced::Stalled(why) => {
+            // What cannot be rendered can be lowered all the same; the file follows when it can.
+            let status = rollout.status.clone().unwrap_or_default();
+            match engine::is_raising(request.spec, &status) {
+                true => Ok(reject(why.message)),
+                false => by_guard(ctx, key, rollout, &why, request).await,
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::error::{Fault, chain};
 use answer::Verdict;
 use book::{Asked, Book};
 use gate::Gate;
-use judge::Judged;
+use judge::{Judged, Over};
 
 mod answer;
 mod book;
@@ -40,10 +40,18 @@ pub use house::sweep;
 const AT_ONCE: usize = 32;
 /// How often a rollout is read again at once because somebody else wrote it meanwhile.
 const MOST_CONFLICTS: u32 = 20;
+/// After how many failed tries an action that raises is given up for one that stops or lowers and waits behind it.
+const MOST_ERRORS: u32 = 1;
+/// How often is looked whether such a one waits.
+const PASSING_POLL: Duration = Duration::from_millis(50);
 /// How long an action that raises waits for the file to hold the last decision.
 const DELIVERY: Duration = Duration::from_secs(2);
 /// The same, right after a start: nobody may have handed that decision over yet.
 const FIRST_DELIVERY: Duration = Duration::from_secs(10);
+/// How long an action waits for the first turn of its rollout, once everything is listed.
+const BEGINNING: Duration = Duration::from_secs(10);
+/// The same, before: no rollout has a turn then.
+const FIRST_BEGINNING: Duration = Duration::from_secs(60);
 /// How often that is looked for. Polled, as the answer may come from the writer, from a turn of the rollout, or from an
 /// action that ends the waiting.
 const DELIVERY_POLL: Duration = Duration::from_millis(5);
@@ -129,7 +137,10 @@ pub async fn run(ctx: Shared) {
 async fn work(ctx: Shared, rollout: ObjectKey) {
     while !ctx.shutdown.is_cancelled() {
         let Some(asked) = ctx.actions.book().next(&rollout) else { break };
-        let Some(verdict) = judge(&ctx, &rollout, &asked).await else { continue };
+        let Some(verdict) = judge(&ctx, &rollout, &asked).await else {
+            ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+            continue;
+        };
         // What was judged stays judged.
         ctx.actions.book().answered(&asked);
         let _inside = ctx.actions.gate.enter();
@@ -145,23 +156,42 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
 async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdict> {
     let mut conflicts = 0;
     let mut errors = 0;
-    let mut has_waited = false;
+    let mut over = Over::default();
     loop {
         let judged = {
             // The semaphore is never closed.
             let _place = ctx.actions.places.acquire().await;
             let _inside = ctx.actions.gate.enter();
-            judge::judge(ctx, rollout, asked, has_waited).await
+            judge::judge(ctx, rollout, asked, over).await
         };
         match judged {
             Ok(Judged::Done(verdict)) => return Some(verdict),
             Ok(Judged::Undelivered) => {
                 until_delivered(ctx, rollout).await;
-                has_waited = true;
+                over.delivery = true;
+            }
+            Ok(Judged::NotBegun) => {
+                until_begun(ctx, rollout).await;
+                over.beginning = true;
             }
             Err(Fault::Conflict(_) | Fault::NotFound(_)) if conflicts < MOST_CONFLICTS => conflicts += 1,
             Err(fault) => {
-                if !wait_after(ctx, asked, &fault, errors).await || !ctx.actions.book().waits(asked) {
+                let is_persistent = errors >= MOST_ERRORS;
+                if is_persistent && let Some(verdict) = judge::give_up(ctx, rollout, asked, &fault).await {
+                    return Some(verdict);
+                }
+                // Whoever begins to wait behind it is no longer kept than one more try.
+                let is_alone = !judge::keeps_waiting(ctx, rollout, asked);
+                let passed = async {
+                    while !(is_alone && judge::keeps_waiting(ctx, rollout, asked)) {
+                        clock::sleep(PASSING_POLL).await;
+                    }
+                };
+                let goes_on = tokio::select! {
+                    goes_on = wait_after(ctx, asked, &fault, errors) => goes_on,
+                    () = passed => true,
+                };
+                if !goes_on || !ctx.actions.book().waits(asked) {
                     return None;
                 }
                 errors += 1;
@@ -231,6 +261,21 @@ async fn until_delivered(ctx: &Shared, rollout: &ObjectKey) {
     let begun = clock::monotonic();
     while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {
         if judge::is_delivered(ctx, rollout) || ctx.actions.book().any(rollout, stops_or_lowers) {
+            return;
+        }
+        clock::sleep(DELIVERY_POLL).await;
+    }
+}
+
+/// Waits for the first turn of a rollout.
+async fn until_begun(ctx: &Shared, rollout: &ObjectKey) {
+    let begun = clock::monotonic();
+    let mut listed = None;
+    while !ctx.shutdown.is_cancelled() && begun.elapsed() < FIRST_BEGINNING {
+        if ctx.is_listed() && listed.get_or_insert_with(clock::monotonic).elapsed() >= BEGINNING {
+            return;
+        }
+        if !ctx.rollouts.readable(rollout).is_some_and(|rollout| judge::begins(&rollout)) {
             return;
         }
         clock::sleep(DELIVERY_POLL).await;

@@ -14,10 +14,13 @@ use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
 use crate::controller::context::Context;
 use crate::engine::Actor;
-use crate::error::{Fault, call};
+use crate::error::{Fault, call, chain};
 
-/// How long it is believed that the policy is in force. That it is not, is never believed without a look.
+/// How long it is believed that the policy is in force, of actions that raise nobody. That it is not, is never believed
+/// without a look.
 const BELIEVED: Duration = Duration::from_secs(60);
+/// How long a look may take: others wait behind the action.
+const LOOKING: Duration = Duration::from_secs(2);
 
 /// What was seen last.
 #[derive(Default)]
@@ -37,19 +40,27 @@ impl Policies {
 
 /// Who asks for an action.
 ///
+/// For an action that raises the policy is looked at every time: since the last look it may have been taken away, and
+/// then the name is anybody's.
+///
 /// # Errors
-/// When an action raises and it cannot be found out. One that lowers does not wait for that.
+/// When an action raises and it cannot be found out now. One that lowers does not wait for that, and where looking is
+/// forbidden nobody is known.
 pub async fn actor(ctx: &Context, action: &RolloutAction, raising: bool) -> Result<Actor, Fault> {
     let created = action.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let (Some(name), Some(created)) = (&action.spec.requested_by, created) else {
         return Ok(Actor::Unverified);
     };
-    let since = match ctx.actions.policies.believed() {
+    let since = match ctx.actions.policies.believed().filter(|_| !raising) {
         Some(since) => Some(since),
-        None => match look(ctx).await {
+        None => match tokio::time::timeout(LOOKING, look(ctx)).await.unwrap_or(Err(Fault::TimedOut)) {
             Ok(since) => {
                 ctx.actions.policies.saw(since);
                 since
+            }
+            Err(fault @ Fault::Forbidden(_)) => {
+                tracing::warn!(fault = chain(&fault), "the admission policies cannot be looked at");
+                None
             }
             Err(fault) if raising => return Err(fault),
             Err(_) => None,

@@ -59,12 +59,11 @@ fn judge(
 /// Reads a ConfigMap past the cache.
 pub(super) async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(ctx.client.clone(), &key.0);
+    let before = ctx.config_maps.version_of(key);
     match call(api.get_opt(&key.1)).await? {
-        Some(found) => {
-            ctx.config_maps.apply(found);
-        }
-        None => ctx.config_maps.forget(key),
-    }
+        Some(found) => ctx.config_maps.apply(found),
+        None => ctx.config_maps.forget(key, before),
+    };
     Ok(())
 }
 

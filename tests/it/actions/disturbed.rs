@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use sluice::api::policies::PERMISSION;
 use sluice::api::rolloutaction::Answer;
 use sluice::api::{FeatureRollout, FlagSet, RolloutAction};
 
-use super::{HALF, action, answer, applied, until_served};
+use super::{HALF, action, answer, applied, rejected, until_served};
 use crate::support::bare::{Recorded, Running, bare_space, served};
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::{Moment, Proxy};
-use crate::support::{eventually, is_ready, pause};
+use crate::support::{eventually, is_ready, is_stalled, pause};
 
 /// While steps fall due all the time, a rollback comes between, and 100 more actions with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,5 +242,94 @@ async fn what_raises_waits_for_the_file_and_what_stops_does_not() {
     assert_eq!(answer(&space, "stop").await.0, Answer::Applied);
     proxy.stop_hanging();
     until_served(&space, "half", "100%", "90%").await;
+    controller.stop().await;
+}
+
+/// While nobody can find out who asks, what raises waits, and expires; what stops does not wait behind it.
+#[tokio::test]
+async fn what_cannot_be_judged_gives_way_to_what_stops_and_expires() {
+    let space = bare_space("act-unjudged").await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let controller = Running::over(&proxy);
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    until_served(&space, "half", "100%", "50%").await;
+
+    proxy.hang_on_lists_of(&format!("validatingadmissionpolicies/{PERMISSION}"));
+    let api = space.api::<RolloutAction>();
+    let create = async |name: &str, more: serde_json::Value| {
+        api.create(&PostParams::default(), &action("half", name, more)).await.unwrap();
+    };
+    create("late", json!({"action": "Promote", "expiresAfter": "1s"})).await;
+    let (answered, message) = answer(&space, "late").await;
+    assert_eq!(answered, Answer::Expired, "{message}");
+
+    create("promote", json!({"action": "Promote"})).await;
+    create("stop", json!({"action": "Rollback"})).await;
+    let (answered, message) = answer(&space, "promote").await;
+    assert_eq!(answered, Answer::Rejected);
+    assert!(message.contains("could not be judged"), "{message}");
+    assert_eq!(answer(&space, "stop").await.0, Answer::Applied);
+    proxy.stop_hanging();
+    until_served(&space, "half", "0%", "0%").await;
+    controller.stop().await;
+}
+
+/// A rollout whose status was lost is served by its file alone: a rollback that comes first waits for its first turn.
+#[tokio::test]
+async fn a_rollback_before_the_first_turn_takes_effect_on_what_the_file_serves() {
+    let space = bare_space("act-begins").await;
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    until_served(&space, "half", "100%", "50%").await;
+    controller.stop().await;
+    let lost = json!({"status": null});
+    let rollouts = space.api::<FeatureRollout>();
+    rollouts.patch_status("half", &PatchParams::default(), &Patch::Merge(&lost)).await.unwrap();
+
+    // The lane works before anything is listed, and so before the first turn.
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    proxy.hang_on_lists_of("featurerollouts");
+    let controller = Running::over(&proxy);
+    let rollback = action("half", "rollback", json!({"action": "Rollback"}));
+    let api = space.api::<RolloutAction>();
+    api.create(&PostParams::default(), &rollback).await.unwrap();
+    pause(500).await;
+    assert!(api.get("rollback").await.unwrap().status.is_none_or(|status| status.answer.is_none()));
+    proxy.stop_hanging();
+    let (answered, message) = answer(&space, "rollback").await;
+    assert_eq!(answered, Answer::Applied, "{message}");
+    until_served(&space, "half", "0%", "0%").await;
+    controller.stop().await;
+}
+
+/// Where the pinned audience is gone nothing can be rendered; what stops and lowers is carried out all the same.
+#[tokio::test]
+async fn what_stops_and_lowers_works_without_the_pinned_audience() {
+    let space = bare_space("act-audience").await;
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    let status = until_served(&space, "half", "100%", "50%").await;
+    controller.stop().await;
+    // Suspended, it keeps the audience that it has, although another is declared.
+    let edited = HALF.replace("group: staff", "group: colleagues").replace("spec:", "spec:\n  suspend: true");
+    space.apply::<FeatureRollout>(&edited).await.unwrap();
+    let revisions = space.api::<ControllerRevision>();
+    revisions.delete(&status.audience.unwrap().name, &DeleteParams::default()).await.unwrap();
+
+    let controller = Running::in_space(&space).await;
+    space.until("half", "stalled", |status| is_stalled(status, "ReferenceNotFound", "is gone")).await;
+    let message = rejected(
+        &space,
+        "half",
+        "raise",
+        json!({"action": "Approve",
+        "approve": {"phase": "ga", "step": "third"}}),
+    )
+    .await;
+    assert!(message.contains("is gone"), "{message}");
+    applied(&space, "half", "stop", json!({"action": "Pause"})).await;
+    applied(&space, "half", "rollback", json!({"action": "Rollback"})).await;
+    let status = space.status("half").await;
+    assert!(status.rollback.is_some() && !status.exposed());
     controller.stop().await;
 }
