@@ -298,17 +298,24 @@ async fn keep_house(ctx: Shared) {
             continue;
         }
         last = clock::monotonic();
-        if let Err(fault) = pin::collect_garbage(&ctx, &pinned(&ctx)).await {
+        let (pinned, unsure) = pinned(&ctx);
+        if let Err(fault) = pin::collect_garbage(&ctx, &pinned, &unsure).await {
             tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
         }
     }
 }
 
-/// Every audience and guard that a status, a set or an orphan in a file still needs.
-fn pinned(ctx: &Context) -> HashSet<ObjectKey> {
+/// Every audience and guard that a status, a set or an orphan in a file still needs; and the namespaces where nobody
+/// can say so, because of a rollout that cannot be read.
+fn pinned(ctx: &Context) -> (HashSet<ObjectKey>, HashSet<String>) {
     let mut pinned = HashSet::new();
+    let mut unsure = HashSet::new();
     for key in ctx.rollouts.keys() {
-        let Some(status) = ctx.rollouts.readable(&key).and_then(|rollout| rollout.status) else { continue };
+        let Some(rollout) = ctx.rollouts.readable(&key) else {
+            unsure.insert(key.0);
+            continue;
+        };
+        let Some(status) = rollout.status else { continue };
         for audience in status.audience.into_iter().chain(status.pending_audience) {
             pinned.insert((key.0.clone(), audience.name));
         }
@@ -320,5 +327,5 @@ fn pinned(ctx: &Context) -> HashSet<ObjectKey> {
         }
     }
     pinned.extend(writer::audiences_in_files(ctx));
-    pinned
+    (pinned, unsure)
 }

@@ -119,16 +119,21 @@ pub async fn store(ctx: &Context, namespace: &str, name: &str, data: serde_json:
     }
 }
 
-/// Deletes the audiences and guards that nobody has pinned for an hour. `pinned` are those in use.
+/// Deletes the audiences and guards that nobody has pinned for an hour. `pinned` are those in use;
+/// in the namespaces of `unsure` all may be.
 ///
 /// # Errors
 /// When the list cannot be read; an audience that cannot be deleted is tried again the next time.
-pub async fn collect_garbage(ctx: &Context, pinned: &HashSet<ObjectKey>) -> Result<(), Fault> {
+pub async fn collect_garbage(
+    ctx: &Context,
+    pinned: &HashSet<ObjectKey>,
+    unsure: &HashSet<String>,
+) -> Result<(), Fault> {
     for revision in list(ctx).await? {
         let key = (revision.namespace().unwrap_or_default(), revision.name_any());
         let since = {
             let mut unpinned = ctx.audiences.unpinned_since.lock().unwrap_or_else(PoisonError::into_inner);
-            if pinned.contains(&key) {
+            if pinned.contains(&key) || unsure.contains(&key.0) {
                 unpinned.remove(&key);
                 continue;
             }

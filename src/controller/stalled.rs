@@ -10,15 +10,16 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
+use super::queue::Lane;
 use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback, stamp};
-use super::writer::{self, Ack, Offer, OfferKind};
+use super::writer::{self, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
 use crate::error::Fault;
 use crate::flags::Identity;
-use crate::plan::Feature;
+use crate::plan::{self, Feature, Guard};
 
 /// Says that somebody must act. What is served stays served; the neighbours go on.
 ///
@@ -31,22 +32,17 @@ pub async fn stalled(
     why: &Stalled,
 ) -> Result<(), Fault> {
     let deleting = rollout.metadata.deletion_timestamp.is_some();
-    let Some(feature) = why.feature.as_ref().filter(|_| has_begun(rollout)) else {
-        if deleting {
-            let message = &why.message;
-            tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
-            return finalizer::release(ctx, rollout).await;
-        }
-        let status = rollout.status.clone().unwrap_or_default();
-        return say_so(ctx, key, rollout, why, status, None).await.map(drop);
-    };
+    if deleting && (why.feature.is_none() || !has_begun(rollout)) {
+        let message = &why.message;
+        tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
+        return finalizer::release(ctx, rollout).await;
+    }
     let prior = rollout.status.clone().unwrap_or_default();
-    let mut status = prior.clone();
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
-    let acked = ack.as_ref().map_or(0, Ack::delivered);
-    status.delivered_revision = prior.delivered_revision.max(acked.min(prior.revision));
-    status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
+    if !has_begun(rollout) {
+        return say_so(ctx, key, rollout, why, &mut prior.clone(), None).await.map(drop);
+    }
     let now = ctx.clock.now();
+    let mut status = prior.clone();
     if why.emergency {
         engine::take_to_control(&mut status, now);
     }
@@ -54,33 +50,111 @@ pub async fn stalled(
         engine::leave_at_control(&mut status, now);
     }
     let mut wake_at = None;
-    let kept = if deleting { None } else { checks::find(ctx, key, &status).await? };
-    if let Some(guard) = &kept {
-        // An invalid edit stops raises only.
-        let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
-        let decision = engine::guard_only(guard, &status, &metrics, now);
-        (status, wake_at) = (decision.status, decision.wake_at);
+    if !deleting {
+        note_attempt(rollout, &mut status);
+        wake_at = guard(ctx, key, rollout, &mut status, now).await?;
     }
     let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
-    let Some(offer) = offer(ctx, key, rollout, feature, &mut status, removing).await? else {
-        // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
-        if deleting {
-            return finalizer::release(ctx, rollout).await;
-        }
-        return say_so(ctx, key, rollout, why, status, wake_at).await.map(drop);
+    let offer = match &why.feature {
+        Some(feature) => offer(ctx, key, rollout, feature, &mut status, removing).await?,
+        None => None,
     };
-    let urgent = why.emergency || deleting || is_rolling_back(&status);
-    let status = say_so(ctx, key, rollout, why, status, wake_at).await?;
-    note_rollback(ctx, &prior, &status);
-    if let Some(guard) = &kept {
-        checks::follow(ctx, rollout, &feature.key, guard);
+    if offer.is_none() && deleting {
+        // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
+        return finalizer::release(ctx, rollout).await;
     }
+    let decided = status != prior;
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    status.delivered_revision = delivered(&prior, ack.as_ref());
+    let urgent = why.emergency || deleting || is_rolling_back(&status);
     // A lowering that was persisted before the spec became invalid goes on its way, too.
-    if urgent || status.delivered_revision != status.revision {
-        let offer = Offer { status: Arc::new(status.clone()), urgent, ..offer };
-        writer::offer(ctx, &SetId::of(rollout), key, offer);
+    let hand_over = |offer: Option<Offer>, status: &FeatureRolloutStatus| {
+        if let Some(offer) = offer.filter(|_| urgent || status.delivered_revision != status.revision) {
+            let offer = Offer { status: Arc::new(status.clone()), urgent, ..offer };
+            writer::offer(ctx, &SetId::of(rollout), key, offer);
+        }
+    };
+    if decided {
+        if !say_so(ctx, key, rollout, why, &mut status, wake_at).await? {
+            return unsaid(ctx, key, rollout, why, &prior, urgent).await;
+        }
+        note_rollback(ctx, &prior, &status);
+        hand_over(offer, &status);
+        if status.published_seq < status.last_seq() {
+            // Nothing that lowers waits for events to be published.
+            ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+        }
+    } else {
+        hand_over(offer, &status);
+        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
+        say_so(ctx, key, rollout, why, &mut status, wake_at).await?;
     }
     if deleting {
+        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
+    }
+    Ok(())
+}
+
+/// Takes note of `spec.attempt` where there is nothing to start again from, as a valid spec's would be: what was
+/// committed before a rollback does not end it once the spec is valid. A raise that comes later is left to be seen then.
+fn note_attempt(rollout: &FeatureRollout, status: &mut FeatureRolloutStatus) {
+    if !engine::wants_retry(status) {
+        status.attempt = rollout.spec.attempt;
+    }
+}
+
+/// What watched last goes on, and a ladder under way goes down: an invalid edit stops raises only. Says when the next
+/// rung is due.
+async fn guard(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    status: &mut FeatureRolloutStatus,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Fault> {
+    let kept = checks::find(ctx, key, status).await?;
+    let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
+    let decision = match &kept {
+        Some(guard) => engine::guard_only(guard, status, &metrics, now),
+        None => engine::guard_only(&Guard::default(), status, &metrics, now),
+    };
+    let before = std::mem::replace(status, decision.status);
+    if kept.is_none() {
+        // Nobody knows them any more, which is no reason to forget that they were in breach.
+        status.triggers = before.triggers;
+        status.criteria = before.criteria;
+    }
+    if let (Some(guard), Some(feature)) = (&kept, plan::feature_alone(rollout)) {
+        checks::follow(ctx, rollout, &feature.key, guard);
+    }
+    Ok(decision.wake_at)
+}
+
+/// Goes on where the API server refuses what was decided: only what is persisted is served.
+async fn unsaid(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    why: &Stalled,
+    prior: &FeatureRolloutStatus,
+    urgent: bool,
+) -> Result<(), Fault> {
+    let deleting = rollout.metadata.deletion_timestamp.is_some();
+    let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    let mut status = prior.clone();
+    status.delivered_revision = delivered(prior, ack.as_ref());
+    let offer = match &why.feature {
+        Some(feature) => offer(ctx, key, rollout, feature, &mut status, removing).await?,
+        None => None,
+    };
+    let is_persisted = status.revision == prior.revision;
+    let wanted = is_persisted && (urgent || status.delivered_revision != status.revision);
+    if let Some(offer) = offer.filter(|_| wanted) {
+        writer::offer(ctx, &SetId::of(rollout), key, Offer { urgent, ..offer });
+    }
+    // Where it was to go to control first it stays until that can be said.
+    if deleting && is_persisted && rollout.spec.deletion_policy != DeletionPolicy::Control {
         return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
     }
     Ok(())
@@ -101,7 +175,11 @@ pub async fn act(
 ) -> Result<(), Fault> {
     let prior = rollout.status.clone().unwrap_or_default();
     let now = ctx.clock.now();
-    let Some(mut status) = judge(&prior, now) else { return Ok(()) };
+    let mut noted = prior.clone();
+    if has_begun(rollout) {
+        note_attempt(rollout, &mut noted);
+    }
+    let Some(mut status) = judge(&noted, now) else { return Ok(()) };
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     status.delivered_revision = delivered(&prior, ack.as_ref());
     let deleting = rollout.metadata.deletion_timestamp.is_some();
@@ -122,31 +200,35 @@ pub async fn act(
         let offer = Offer { status: Arc::new(status), urgent: true, ..offer };
         writer::offer(ctx, &SetId::of(rollout), key, offer);
     }
+    // A ladder's next rung is armed there, and the events are published.
+    ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
     Ok(())
 }
 
-/// Persists the state with the report that somebody must act.
+/// Persists the state with the report that somebody must act. Says whether it is persisted: the API server refuses any
+/// write to an object whose spec breaks its present rules, which is then said by an event.
 async fn say_so(
     ctx: &Shared,
     key: &ObjectKey,
     rollout: &FeatureRollout,
     why: &Stalled,
-    mut status: FeatureRolloutStatus,
-    wake_at: Option<jiff::Timestamp>,
-) -> Result<FeatureRolloutStatus, Fault> {
+    status: &mut FeatureRolloutStatus,
+    wake_at: Option<Timestamp>,
+) -> Result<bool, Fault> {
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, why.reason, &why.message, generation, ctx.clock.now());
-    engine::report::fit(&mut status);
+    engine::report::stall(status, why.reason, &why.message, generation, ctx.clock.now());
+    engine::report::fit(status);
     ctx.queue.push_at(Key::Rollout(key.clone()), wake_at);
-    if rollout.status.as_ref() != Some(&status) {
-        match persist(ctx, rollout, &status).await {
-            Err(Fault::Invalid(_)) => {
-                publish::complain(ctx, &rollout.metadata, why.reason, &why.message).await?;
-            }
-            other => other?,
-        }
+    if rollout.status.as_ref() == Some(status) {
+        return Ok(true);
     }
-    Ok(status)
+    match persist(ctx, rollout, status).await {
+        Err(Fault::Invalid(_)) => {
+            publish::complain(ctx, &rollout.metadata, why.reason, &why.message).await?;
+            Ok(false)
+        }
+        other => other.map(|()| true),
+    }
 }
 
 /// What the status serves, rendered from it and from the immutable part of the spec alone.

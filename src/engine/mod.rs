@@ -33,6 +33,7 @@ pub use begin::take_to_control;
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use reading::{Finite, Reading};
 pub use report::{Delivery, Report, report};
+pub use retry::wants_retry;
 
 /// What is true outside of the plan and the state.
 #[derive(Clone, Debug, PartialEq)]

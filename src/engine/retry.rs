@@ -7,7 +7,7 @@ use crate::api::status::{FeatureRolloutStatus, PauseCause, RetryStatus};
 use crate::api::{MicroTime, Percent};
 
 /// Whether there is anything to start again from: a rollback in force, or a recovery pause.
-pub(super) fn wants_retry(status: &FeatureRolloutStatus) -> bool {
+pub fn wants_retry(status: &FeatureRolloutStatus) -> bool {
     status.rollback.is_some() || status.pauses.iter().any(|pause| pause.cause.is_recovery())
 }
 

@@ -31,6 +31,7 @@ mod purity;
 mod quiet;
 mod sandbox;
 mod sources;
+mod stalled_lowers;
 mod status;
 mod steps_together;
 mod stored_invalid;

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::store::{Begun, Sample, Watched, asks};
 use crate::api::trigger::Metric;
+use crate::api::verdict::Streak;
 use crate::api::{FeatureRolloutStatus, MetricSource, Verdict};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -46,19 +47,31 @@ impl Check {
             begun,
             metric: metric.clone(),
             per_cohort: label.map(|label| (label.to_owned(), cohorts())),
-            breach: last_breach(status, &due.subject),
+            breach: last_breach(watched.guard(), status, &due.subject),
             due,
         })
     }
 }
 
-/// The earliest of the last samples in breach that a trigger's levels have counted.
-fn last_breach(status: &FeatureRolloutStatus, subject: &Subject) -> Option<Timestamp> {
+/// The earliest of the last samples in breach that a trigger's levels have counted and still count on from.
+fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) -> Option<Timestamp> {
     let Subject::Trigger(name) = subject else { return None };
+    let known = guard.trigger(name)?;
     let levels = status.triggers.iter().filter(|trigger| trigger.name == *name).flat_map(|t| &t.levels);
     // One that has acted stands still until it is quiet: there is no time in breach to be counted.
     let counting = levels.filter(|level| level.acted_at.is_none());
-    counting.filter_map(|level| level.breach).map(|breach| breach.last.timestamp()).min()
+    // Neither is there once its time has come, though it does not act where nobody is exposed.
+    let lasts = |rule: &str, breach: &Streak| {
+        let level = known.levels.iter().find(|level| level.rule == rule);
+        level.is_some_and(|level| {
+            let time = SignedDuration::from_millis(breach.milliseconds);
+            level.for_ > SignedDuration::ZERO && (breach.samples < 2 || time < level.for_)
+        })
+    };
+    counting
+        .filter_map(|level| level.breach.filter(|breach| lasts(&level.rule, breach)))
+        .map(|breach| breach.last.timestamp())
+        .min()
 }
 
 /// Makes a check, and has its rollout decided on with what it said.

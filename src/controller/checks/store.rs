@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
@@ -12,6 +13,11 @@ use crate::plan::guard::CriterionSource;
 
 /// Measurements kept of each subject and cohort: as many as an API server that does not answer may make wait.
 const KEPT: usize = 32;
+/// Measurements kept of each for a while after one backfill, and however many more follow.
+const MOST: usize = KEPT + 201;
+
+/// The next ticket of any rollout: an answer that was asked for another of the same name is not taken for its own.
+static TICKETS: AtomicU64 = AtomicU64::new(1);
 
 /// What is watched over a rollout, and what came of it.
 pub struct Watched {
@@ -22,7 +28,6 @@ pub struct Watched {
     guard: Arc<Guard>,
     runs: HashMap<Subject, Run>,
     kept: BTreeMap<(Subject, Option<String>), VecDeque<Sample>>,
-    tickets: u64,
 }
 
 /// What is known of the last time a subject was asked for.
@@ -57,7 +62,7 @@ pub struct Begun {
 impl Watched {
     /// Nothing has been asked yet.
     pub fn new(uid: String, flag: String, guard: Arc<Guard>) -> Watched {
-        Watched { uid, flag, guard, runs: HashMap::new(), kept: BTreeMap::new(), tickets: 0 }
+        Watched { uid, flag, guard, runs: HashMap::new(), kept: BTreeMap::new() }
     }
 
     /// What watches.
@@ -89,8 +94,7 @@ impl Watched {
         }
         let missed = before.is_none_or(|run| due.at.duration_since(run.slot) > due.interval);
         let again = before.is_some();
-        self.tickets += 1;
-        let ticket = self.tickets;
+        let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
         let run = Run { slot: due.at, ticket, under_way: true, unprepared: false };
         self.runs.insert(due.subject.clone(), run);
         Some(Begun { ticket, missed, again })
@@ -123,7 +127,8 @@ impl Watched {
         for key in grown {
             let Some(kept) = self.kept.get_mut(&key) else { continue };
             // What a backfill brought at once goes two by two: the next decisions have to see all of it.
-            let excess = kept.len().saturating_sub(KEPT).min(2);
+            let slowly = kept.len().saturating_sub(KEPT).min(2);
+            let excess = slowly.max(kept.len().saturating_sub(MOST));
             kept.drain(..excess);
         }
         true
@@ -229,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_for_another_rollout_of_the_name_is_not_taken() {
+        let (mut before, mut after) = (watched(), watched());
+        let old = before.begin(&due(100), at(100)).unwrap();
+        let new = after.begin(&due(100), at(100)).unwrap();
+        assert!(!after.end(&errors(), old.ticket, false, vec![sample(100)]));
+        assert_eq!(after.measurements(), []);
+        assert!(after.end(&errors(), new.ticket, false, vec![sample(100)]));
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_stops_no_check() {
         let mut watched = watched();
         let begun = watched.begin(&due(1000), at(1000)).unwrap();
@@ -264,6 +279,19 @@ mod tests {
         let kept = watched.measurements();
         assert_eq!(kept.len(), KEPT);
         assert_eq!(kept.last().unwrap().at, at(4990));
+    }
+
+    #[test]
+    fn one_backfill_after_the_other_is_kept_within_bounds() {
+        let mut watched = watched();
+        for i in 1..10 {
+            let begun = watched.begin(&due(i * 2000), at(i * 2000)).unwrap();
+            let batch = (0..200).map(|k| sample(i * 2000 - 2000 + k * 10)).collect();
+            watched.end(&errors(), begun.ticket, false, batch);
+        }
+        let kept = watched.measurements();
+        assert_eq!(kept.len(), MOST);
+        assert_eq!(kept.last().unwrap().at, at(17_990));
     }
 
     #[test]
