@@ -34,7 +34,7 @@ struct End {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_at_any_write_changes_nothing() {
+async fn peers_4_side_effects_a_crash_at_any_write_changes_nothing() {
     let (undisturbed, writes, _) = run("crash-never", None).await;
     let per_step = (writes.len() - 3) as f64 / 8.0;
     assert!(per_step <= 4.0, "two status writes, one of the file and one event a step: {writes:#?}");

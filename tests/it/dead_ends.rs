@@ -113,7 +113,7 @@ async fn an_unreadable_file_stalls_its_rollout_until_it_can_be_read() {
 }
 
 #[tokio::test]
-async fn forbidden_events_do_not_hold_the_steps() {
+async fn case_37_forbidden_events_do_not_hold_the_steps() {
     let space = bare_space("dead-events").await;
     grant(&space, &READ_WRITE, &[]).await;
     let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);

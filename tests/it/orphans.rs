@@ -133,7 +133,7 @@ async fn a_flag_set_that_comes_back_adopts_its_config_map() {
 }
 
 #[tokio::test]
-async fn deletion_policies_do_what_they_say_and_never_hang() {
+async fn peers_4_deletion_policies_do_what_they_say_and_never_hang() {
     let space = Space::shared("orphans-policy").await;
     create(&space, &[object("FlagSet", "app", "{}")]).await;
     for (name, policy) in

@@ -172,7 +172,7 @@ async fn dependencies_wait_for_completion_for_a_phase_and_for_those_to_come() {
 }
 
 #[tokio::test]
-async fn edits_in_the_middle_lower_at_once_and_raise_through_the_door() {
+async fn peers_4_edits_in_the_middle_lower_at_once_and_raise_through_the_door() {
     let space = Space::shared("status-edits").await;
     create(&space, &[rollout("one", &half(50))]).await;
     space.until("one", "ready", is_ready).await;

@@ -30,7 +30,7 @@ spec:
 ";
 
 #[tokio::test]
-async fn nothing_is_done_twice_and_nothing_lowered_comes_back() {
+async fn peers_4_with_stale_caches_and_conflicts_nothing_is_done_twice_and_nothing_lowered_comes_back() {
     let space = bare_space("two-controllers").await;
     let recorded = Recorded::start(&space, "app");
     // Both know the set from the beginning, so that one of them goes on knowing it as it was.

@@ -227,7 +227,7 @@ fn an_attempt_passes_the_door_like_any_step() {
 }
 
 #[test]
-fn nothing_is_decided_between_wake_ups() {
+fn peers_4_every_deadline_is_armed_and_nothing_is_decided_between_wake_ups() {
     let mut life = Life::begin(DELAYED, START);
     let mut decisions = 0;
     while let Some(wake) = life.wake_at {

@@ -6,7 +6,7 @@ use crate::support::metrics::{Measured, verdict};
 use crate::support::pause;
 
 #[tokio::test]
-async fn a_restart_in_a_breach_neither_forgets_nor_hurries() {
+async fn peers_4_a_restart_in_a_breach_neither_forgets_nor_hurries() {
     let world = Measured::start("checks-restart").await;
     let controller = world.controller();
     // Long enough that the pause below, more than three intervals, makes a difference.
