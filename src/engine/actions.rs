@@ -2,13 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::begin::add_pause;
 use super::door::{Raise, second};
 use super::retry::{keep_the_clock, restart, wants_retry};
 use super::rollback::Cause;
 use super::watch::{Watch, forget_pausing_levels};
 use super::{Facts, Metrics, Run, record};
 use crate::api::rolloutaction::{Action, Answer, RetryFrom, RolloutActionSpec};
-use crate::api::status::{ActionRecord, ApprovalStatus, FeatureRolloutStatus, Pause, PauseCause};
+use crate::api::status::{ActionRecord, ApprovalStatus, FeatureRolloutStatus, PauseCause};
 use crate::api::{Reason, RollbackMode, Verdict};
 use crate::plan::{Approval, Guard, Plan};
 
@@ -201,14 +202,13 @@ fn judge(
             run.carry_out(request)
         }
         Ground::Guard(_, why) if raising => Err(format!("the spec is invalid: {why}")),
-        Ground::Guard(guard, _) => lower(guard, &Metrics::AllWell, status.clone(), request, now),
+        Ground::Guard(guard, _) => lower(guard, status.clone(), request, now),
     }
 }
 
 /// What stops and lowers: it needs no plan.
 fn lower(
     guard: &Guard,
-    metrics: &Metrics,
     mut status: FeatureRolloutStatus,
     request: &Request<'_>,
     now: Timestamp,
@@ -218,7 +218,7 @@ fn lower(
     let message = match spec.action {
         Action::Pause => {
             let message = format!("paused by {}: {}", cause.by, cause.message);
-            pause(&mut status, PauseCause::Person, &message, now);
+            add_pause(&mut status, PauseCause::Person, &message, now);
             record(&mut status, now, Reason::Paused, &cause.by, super::report::short(&message));
             "paused".to_owned()
         }
@@ -234,7 +234,8 @@ fn lower(
         Action::Rollback => {
             let how = spec.rollback.clone().unwrap_or_default();
             let names = rollback_names(guard, &status, &how)?;
-            let mut watch = Watch { guard, status: &mut status, metrics, now };
+            // Nothing is measured here: people ask.
+            let mut watch = Watch { guard, status: &mut status, metrics: &Metrics::AllWell, now };
             watch.roll_back_cohorts(how.mode, names, cause);
             let mode = how.mode.as_str().to_lowercase();
             format!("{mode} rollback; serving {}", super::begin::served_line(&status.cohorts))
@@ -244,11 +245,6 @@ fn lower(
         }
     };
     Ok((status, message))
-}
-
-fn pause(status: &mut FeatureRolloutStatus, cause: PauseCause, message: &str, now: Timestamp) {
-    status.pauses.retain(|pause| pause.cause != cause);
-    status.pauses.push(Pause { cause, since: now.into(), message: super::report::short(message) });
 }
 
 /// The cohorts that a person's rollback takes to control.
@@ -304,7 +300,7 @@ fn set_percent(
     let cause = request.cause();
     let changes = changes.join(", ");
     let message = format!("{} set {changes}; resume to let the schedule go on", cause.by);
-    pause(status, PauseCause::SetPercent, &message, now);
+    add_pause(status, PauseCause::SetPercent, &message, now);
     let message = format!("set {changes}: {}", cause.message);
     record(status, now, Reason::PercentSet, &cause.by, super::report::short(&message));
     Ok(format!("set {changes}"))
@@ -317,7 +313,7 @@ impl Run<'_> {
         self.overrides = spec.overrides.clone().unwrap_or_default();
         match spec.action {
             Action::Pause | Action::Rollback | Action::Acknowledge => {
-                lower(&self.plan.guard, &self.facts.metrics, self.status, request, self.now)
+                lower(&self.plan.guard, self.status, request, self.now)
             }
             Action::SetPercent => {
                 self.may_set(request)?;

@@ -164,13 +164,18 @@ impl Run<'_> {
     }
 
     pub(super) fn add_pause(&mut self, cause: PauseCause, message: String) {
-        self.end_pause(cause);
-        self.status.pauses.push(Pause { cause, since: self.now.into(), message });
+        add_pause(&mut self.status, cause, &message, self.now);
     }
 
     pub(super) fn end_pause(&mut self, cause: PauseCause) {
         self.status.pauses.retain(|pause| pause.cause != cause);
     }
+}
+
+/// Pauses the schedule for a cause, from now on also where it was paused for it before.
+pub(super) fn add_pause(status: &mut FeatureRolloutStatus, cause: PauseCause, message: &str, now: Timestamp) {
+    status.pauses.retain(|pause| pause.cause != cause);
+    status.pauses.push(Pause { cause, since: now.into(), message: super::report::short(message) });
 }
 
 /// Takes every cohort to control and pauses, as a FlagSet's `emergency` asks; once. What was served waits to come back.

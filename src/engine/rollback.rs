@@ -6,6 +6,7 @@ use super::watch::Watch;
 use crate::api::rollback::Descent;
 use crate::api::status::CohortStatus;
 use crate::api::{Duration, MicroTime, Percent, Reason, RollbackMode, RollbackStatus, Severity};
+use crate::plan::guard::Trigger;
 
 /// What made something happen.
 #[derive(Clone, Debug)]
@@ -21,6 +22,26 @@ pub(super) struct Cause {
 }
 
 impl Cause {
+    /// A trigger, for this reason.
+    pub(super) fn trigger(trigger: &Trigger, severity: Severity, message: String) -> Cause {
+        Cause {
+            by: format!("trigger/{}", trigger.name),
+            trigger: Some(trigger.name.clone()),
+            severity: Some(severity),
+            message,
+        }
+    }
+
+    /// What follows from a rollback in force.
+    pub(super) fn rollback(rollback: &RollbackStatus) -> Cause {
+        Cause {
+            by: rollback.by.clone(),
+            trigger: rollback.trigger.clone(),
+            severity: None,
+            message: String::new(),
+        }
+    }
+
     /// The schedule itself.
     pub(super) fn schedule(message: &str) -> Cause {
         Cause { by: "schedule".to_owned(), trigger: None, severity: None, message: message.to_owned() }
@@ -140,12 +161,7 @@ impl Watch<'_> {
     pub(super) fn descend(&mut self) {
         let Some(rollback) = &self.status.rollback else { return };
         let (ladder, every) = (rollback.ladder.clone(), rollback.every.unwrap_or_else(|| self.every()));
-        let cause = Cause {
-            by: rollback.by.clone(),
-            trigger: rollback.trigger.clone(),
-            severity: None,
-            message: String::new(),
-        };
+        let cause = Cause::rollback(rollback);
         let before = served(&self.status.cohorts);
         let now = self.now;
         for cohort in &mut self.status.cohorts {
@@ -178,12 +194,7 @@ impl Watch<'_> {
         }
         rollback.ended_at = Some(now);
         if say_so {
-            let cause = Cause {
-                by: rollback.by.clone(),
-                trigger: rollback.trigger.clone(),
-                severity: None,
-                message: String::new(),
-            };
+            let cause = Cause::rollback(rollback);
             let names = rollback.cohorts.join(", ");
             self.record(Reason::RollbackEnded, &cause, format!("at control: {names}"));
         }

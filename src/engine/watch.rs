@@ -5,10 +5,11 @@
 use jiff::Timestamp;
 
 use super::Reading;
+use super::begin::add_pause;
 use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
 use super::rollback::Cause;
 use super::streak::{Waits, fold_levels, is_over};
-use crate::api::status::{FeatureRolloutStatus, HistoryEntry, Pause, PauseCause};
+use crate::api::status::{FeatureRolloutStatus, HistoryEntry, PauseCause};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::verdict::{LevelStatus, TriggerStatus, Verdict};
 use crate::api::{MicroTime, Reason, RollbackMode};
@@ -21,13 +22,6 @@ pub(super) struct Watch<'a> {
     pub status: &'a mut FeatureRolloutStatus,
     pub metrics: &'a Metrics,
     pub now: Timestamp,
-}
-
-/// A level whose time in breach has come.
-struct Fired {
-    trigger: usize,
-    level: usize,
-    cohort: Option<String>,
 }
 
 impl Watch<'_> {
@@ -153,31 +147,22 @@ impl Watch<'_> {
     /// Does what the levels ask whose time in breach has come, the strongest first.
     fn act_on_levels(&mut self) {
         let guard = self.guard;
-        let mut fired: Vec<Fired> = Vec::new();
+        let mut fired: Vec<(&Trigger, &Level, Option<String>)> = Vec::new();
         for status in &self.status.triggers {
-            let Some(t) = guard.triggers.iter().position(|trigger| trigger.name == status.name) else {
-                continue;
-            };
-            let Some(trigger) = guard.triggers.get(t) else { continue };
-            for (l, level) in trigger.levels.iter().enumerate() {
+            let Some(trigger) = guard.trigger(&status.name) else { continue };
+            for level in &trigger.levels {
                 let state = status.levels.iter().find(|state| state.rule == level.rule);
                 if state.is_some_and(|state| state.acted_at.is_none() && is_over(state.breach, level.for_)) {
                     let cohort = trigger.per_cohort.as_ref().map(|_| status.cohort.clone());
-                    fired.push(Fired { trigger: t, level: l, cohort });
+                    fired.push((trigger, level, cohort));
                 }
             }
         }
-        let strength = |fired: &Fired| {
-            let trigger = guard.triggers.get(fired.trigger);
-            trigger.and_then(|trigger| trigger.levels.get(fired.level)).map(|level| level.action)
-        };
-        fired.sort_by_key(|fired| std::cmp::Reverse(strength(fired)));
-        for fired in fired {
-            let Some(trigger) = guard.triggers.get(fired.trigger) else { continue };
-            let Some(level) = trigger.levels.get(fired.level) else { continue };
+        fired.sort_by_key(|(_, level, _)| std::cmp::Reverse(level.action));
+        for (trigger, level, cohort) in fired {
             // To say so is right whoever is served; the rest is about those who are.
-            if level.action == LevelAction::Notify || self.exposed(fired.cohort.as_deref()) {
-                self.act(trigger, level, fired.cohort.as_deref());
+            if level.action == LevelAction::Notify || self.exposed(cohort.as_deref()) {
+                self.act(trigger, level, cohort.as_deref());
             }
         }
     }
@@ -187,22 +172,13 @@ impl Watch<'_> {
         let for_ = crate::api::Duration::from_signed(level.for_);
         let message = format!("{}{about} was {} for {for_}", trigger.name, level.bound);
         let now: MicroTime = self.now.into();
-        let cohort_name = cohort.unwrap_or_default();
-        if let Some(state) = self
-            .status
-            .triggers
-            .iter_mut()
-            .find(|state| state.name == trigger.name && state.cohort == cohort_name)
-            .and_then(|state| state.levels.iter_mut().find(|state| state.rule == level.rule))
+        let state = self.state_mut(&trigger.name, cohort.unwrap_or_default());
+        if let Some(state) =
+            state.and_then(|state| state.levels.iter_mut().find(|state| state.rule == level.rule))
         {
             state.acted_at = Some(now);
         }
-        let cause = Cause {
-            by: format!("trigger/{}", trigger.name),
-            trigger: Some(trigger.name.clone()),
-            severity: Some(level.severity),
-            message,
-        };
+        let cause = Cause::trigger(trigger, level.severity, message);
         let scope = cohort.map(|cohort| vec![cohort.to_owned()]);
         match level.action {
             LevelAction::Notify => self.record(Reason::TriggerFired, &cause, cause.message.clone()),
@@ -219,8 +195,7 @@ impl Watch<'_> {
             return;
         }
         let message = format!("{}; resume it when the cause is gone", cause.message);
-        let since = self.now.into();
-        self.status.pauses.push(Pause { cause: PauseCause::Trigger, since, message });
+        add_pause(self.status, PauseCause::Trigger, &message, self.now);
         self.record(Reason::Paused, cause, format!("paused: {}", cause.message));
     }
 
@@ -253,22 +228,13 @@ impl Watch<'_> {
                 if !stops || !self.missing_counts(trigger, scope) {
                     continue;
                 }
-                if let Some(status) = self
-                    .status
-                    .triggers
-                    .iter_mut()
-                    .find(|status| status.name == trigger.name && status.cohort == cohort)
-                {
+                if let Some(status) = self.state_mut(&trigger.name, &cohort) {
                     status.missing_acted = true;
                 }
                 let about = scope.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                let cause = Cause {
-                    by: format!("trigger/{}", trigger.name),
-                    trigger: Some(trigger.name.clone()),
-                    severity: Some(trigger.severity()),
-                    message: format!("{}{about} has {}{why}", trigger.name, missing_words(verdict)),
-                };
+                let message = format!("{}{about} has {}{why}", trigger.name, missing_words(verdict));
+                let cause = Cause::trigger(trigger, trigger.severity(), message);
                 if policy == MissingPolicy::Pause {
                     self.pause(&cause);
                 } else {
@@ -317,12 +283,7 @@ impl Watch<'_> {
         }
         let message = format!("{} quiet again since the rollback", names.join(" and "));
         let now = self.now.into();
-        let cause = Cause {
-            by: rollback.by.clone(),
-            trigger: rollback.trigger.clone(),
-            severity: None,
-            message: String::new(),
-        };
+        let cause = Cause::rollback(rollback);
         if let Some(rollback) = &mut self.status.rollback {
             rollback.verified_at = Some(now);
         }
@@ -352,6 +313,11 @@ impl Watch<'_> {
         forget_pausing_levels(self.guard, self.status);
         let cause = Cause::schedule("the triggers that paused it have been quiet for their resumeAfter");
         self.record(Reason::Resumed, &cause, cause.message.clone());
+    }
+
+    /// What is remembered of a trigger, of the whole rollout where the cohort is empty.
+    fn state_mut(&mut self, trigger: &str, cohort: &str) -> Option<&mut TriggerStatus> {
+        self.status.triggers.iter_mut().find(|state| state.name == trigger && state.cohort == cohort)
     }
 
     /// Every level that has acted, with the name of its trigger.
