@@ -19,7 +19,7 @@ use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
 use crate::error::Fault;
 use crate::flags::Identity;
-use crate::plan::{self, Feature, Guard};
+use crate::plan::{self, Guard};
 
 /// Says that somebody must act. What is served stays served; the neighbours go on.
 ///
@@ -54,11 +54,7 @@ pub async fn stalled(
         note_attempt(rollout, &mut status);
         wake_at = guard(ctx, key, rollout, &mut status, now).await?;
     }
-    let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
-    let offer = match &why.feature {
-        Some(feature) => offer(ctx, key, rollout, feature, &mut status, removing).await?,
-        None => None,
-    };
+    let offer = offer(ctx, key, rollout, why, &mut status).await?;
     if offer.is_none() && deleting {
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
         return finalizer::release(ctx, rollout).await;
@@ -90,7 +86,7 @@ pub async fn stalled(
         say_so(ctx, key, rollout, why, &mut status, wake_at).await?;
     }
     if deleting {
-        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
+        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), is_removing(rollout)).await;
     }
     Ok(())
 }
@@ -140,14 +136,10 @@ async fn unsaid(
     urgent: bool,
 ) -> Result<(), Fault> {
     let deleting = rollout.metadata.deletion_timestamp.is_some();
-    let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut status = prior.clone();
     status.delivered_revision = delivered(prior, ack.as_ref());
-    let offer = match &why.feature {
-        Some(feature) => offer(ctx, key, rollout, feature, &mut status, removing).await?,
-        None => None,
-    };
+    let offer = offer(ctx, key, rollout, why, &mut status).await?;
     let is_persisted = status.revision == prior.revision;
     let wanted = is_persisted && (urgent || status.delivered_revision != status.revision);
     if let Some(offer) = offer.filter(|_| wanted) {
@@ -155,7 +147,7 @@ async fn unsaid(
     }
     // Where it was to go to control first it stays until that can be said.
     if deleting && is_persisted && rollout.spec.deletion_policy != DeletionPolicy::Control {
-        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await;
+        return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), is_removing(rollout)).await;
     }
     Ok(())
 }
@@ -182,13 +174,8 @@ pub async fn act(
     let Some(mut status) = judge(&noted, now) else { return Ok(()) };
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     status.delivered_revision = delivered(&prior, ack.as_ref());
-    let deleting = rollout.metadata.deletion_timestamp.is_some();
-    let removing = deleting && rollout.spec.deletion_policy == DeletionPolicy::Remove;
     // Where nothing can be rendered the file follows as soon as it can.
-    let offer = match &why.feature {
-        Some(feature) => offer(ctx, key, rollout, feature, &mut status, removing).await?,
-        None => None,
-    };
+    let offer = offer(ctx, key, rollout, why, &mut status).await?;
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, why.reason, &why.message, generation, now);
     engine::report::fit(&mut status);
@@ -231,15 +218,20 @@ async fn say_so(
     }
 }
 
-/// What the status serves, rendered from it and from the immutable part of the spec alone.
+/// Whether the flag is to leave the file, with its rollout.
+fn is_removing(rollout: &FeatureRollout) -> bool {
+    rollout.metadata.deletion_timestamp.is_some() && rollout.spec.deletion_policy == DeletionPolicy::Remove
+}
+
+/// What the status serves, rendered from it and from the immutable part of the spec alone; `None` where it cannot be.
 async fn offer(
     ctx: &Shared,
     key: &ObjectKey,
     rollout: &FeatureRollout,
-    feature: &Feature,
+    why: &Stalled,
     status: &mut FeatureRolloutStatus,
-    removing: bool,
 ) -> Result<Option<Offer>, Fault> {
+    let Some(feature) = &why.feature else { return Ok(None) };
     let Some(pinned) = status.audience.clone() else { return Ok(None) };
     let Some(audience) = pin::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
@@ -248,7 +240,7 @@ async fn offer(
     Ok(Some(Offer {
         uid,
         revision: status.revision,
-        kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
+        kind: if is_removing(rollout) { OfferKind::Remove } else { OfferKind::Serve },
         urgent: false,
         feature: feature.clone(),
         audience,

@@ -187,7 +187,6 @@ async fn know_dependencies(ctx: &Shared, key: &ObjectKey, rollout: &FeatureRollo
         let other = (key.0.clone(), dependency.name.clone());
         if !ctx.is_listed() && ctx.rollouts.get(&other).is_none() {
             refresh(ctx, &other).await?;
-            ctx.queue.push(Key::Rollout(other), Lane::Decide);
         }
     }
     Ok(())
