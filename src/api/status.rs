@@ -67,6 +67,9 @@ pub struct FeatureRolloutStatus {
     /// Digest of the fragment of `revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<String>,
+    /// The next change of the file, decided on before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Announced>,
     /// The revision that the file is known to hold.
     #[serde(default)]
     pub delivered_revision: i64,
@@ -154,6 +157,7 @@ impl Default for FeatureRolloutStatus {
             completed_at: None,
             revision: 0,
             fragment: None,
+            announced: None,
             delivered_revision: 0,
             published_seq: 0,
             approvals: Vec::new(),
@@ -476,6 +480,17 @@ pub struct Considered {
     pub number: i32,
     /// Whether it was too late by then.
     pub missed: bool,
+}
+
+/// A change of the file that is expected next. At its time it may go into the file before status says so, if nobody has
+/// touched the rollout since.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Announced {
+    /// Its revision, which nothing else takes.
+    pub revision: i64,
+    /// Digest of its fragment.
+    pub fragment: String,
 }
 
 /// An action that was carried out.

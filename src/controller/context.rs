@@ -10,6 +10,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::actions::Actions;
+use super::ahead::Ahead;
 use super::cache::{Cache, ObjectKey};
 use super::checks::Checks;
 use super::index::{Index, SetId};
@@ -66,6 +67,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// The writers of the files.
     pub hub: Hub,
+    /// What the files hold before the statuses say so.
+    pub ahead: Ahead,
     /// Makes kubelets read a file at once, where that was asked for.
     pub nudger: Nudger,
     /// The lane of the actions.

@@ -19,6 +19,7 @@ use context::{Backoff, Context, Key, Shared, push_later};
 use queue::Queue;
 
 mod actions;
+mod ahead;
 mod cache;
 mod checks;
 mod context;
@@ -161,6 +162,7 @@ pub async fn run(
         queue,
         backoff: Backoff::default(),
         hub: writer::Hub::default(),
+        ahead: ahead::Ahead::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
         actions: actions::Actions::default(),
         listed: AtomicBool::new(false),

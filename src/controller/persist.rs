@@ -30,6 +30,7 @@ pub async fn persist(
     match put_status(ctx, &ctx.rollouts, rollout, status).await {
         Ok(()) => {
             ctx.metrics.status_written();
+            ctx.ahead.forget(&key);
             if reached(rollout.status.as_ref()) != reached(Some(status)) {
                 wake_dependents(ctx, &key);
             }

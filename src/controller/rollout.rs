@@ -13,7 +13,7 @@ use super::persist::{persist, persist_raw};
 use super::queue::Lane;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{checks, pin, publish};
+use super::{ahead, checks, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
@@ -32,6 +32,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let Some(stored) = ctx.rollouts.get(key) else {
         if let Some(gone) = ctx.index.remove(key) {
             ctx.hub.forget(key);
+            ctx.ahead.forget(key);
             checks::forget(ctx, key);
             super::writer::poke(ctx, &gone.set);
             // Who waits for the flag key hears that it is free, or held by an orphan now.
@@ -46,6 +47,8 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         Ok(rollout) => rollout,
         Err(invalid) => return unreadable(ctx, key, invalid).await,
     };
+    let ahead = ctx.ahead.overtake(key, rollout);
+    let rollout = ahead.as_ref().unwrap_or(rollout);
     if rollout.metadata.deletion_timestamp.is_some() && !finalizer::holds(rollout) {
         return Ok(());
     }
@@ -101,6 +104,8 @@ pub(super) async fn advance(
 ) -> Result<Advanced, Fault> {
     let Observed { plan, mut facts, set } = observed;
     let prior = rollout.status.clone().unwrap_or_default();
+    // What the file may hold and the stored status does not say is written with what is decided now.
+    let owes_status = ctx.ahead.is_under_way(key);
     let ack = ctx.hub.ack(key, &facts.uid);
     let begun_here = has_begun(rollout);
     let delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here));
@@ -119,21 +124,42 @@ pub(super) async fn advance(
         return Ok(Advanced::Stalled(Box::new(Stalled::new(Reason::ReferenceNotFound, message))));
     };
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
-    let fragment = stamp(&plan.feature, &identity, &mut status, &audience);
+    let is_beyond = is_beyond(ctx, key, &prior, ack.as_ref(), now);
+    let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
-    if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary {
+    if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary && !owes_status {
         status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
     }
     let generation = rollout.metadata.generation.unwrap_or(0);
-    let report = Report { plan: &plan, delivery, next: decision.wake_at, generation, now };
+    let report = Report { plan: &plan, delivery: delivery.clone(), next: decision.wake_at, generation, now };
     engine::report(&mut status, &report);
 
+    status.announced = status.announced.take_if(|announced| announced.revision > status.revision);
+    let is_ordinary = pace == Pace::Ordinary && !facts.deleting && !facts.emergency;
+    if status != prior && delivery == Delivery::Done && is_ordinary {
+        let next = decision.wake_at;
+        let announced = next.and_then(|at| ahead::announce(&plan, &identity, &status, &facts, &audience, at));
+        status.announced = announced.or(status.announced);
+    }
+
     engine::report::fit(&mut status);
-    if status != prior {
+    let goes_ahead = is_ordinary
+        && !owes_status
+        && facts.delivered
+        && delivery == Delivery::UnderWay
+        && !is_beyond
+        && ahead::is_announced(&prior, &status);
+    if goes_ahead {
+        tracing::debug!(namespace = key.0, name = key.1, revision = status.revision, "as announced");
+    } else if status != prior || owes_status {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
         note_rollback(ctx, &prior, &status);
+    }
+    let status = Arc::new(status);
+    if goes_ahead {
+        ctx.ahead.set(key, prior, status.clone());
     }
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
@@ -141,10 +167,11 @@ pub(super) async fn advance(
         revision: status.revision,
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
         urgent: facts.emergency || facts.deleting || pace == Pace::Urgent || is_rolling_back(&status),
+        ahead_of: goes_ahead.then(|| rollout.resource_version()).flatten(),
         feature: plan.feature.clone(),
         audience,
         fragment: Arc::new(fragment),
-        status: Arc::new(status.clone()),
+        status: status.clone(),
     };
     super::writer::offer(ctx, &set, key, offer);
     if facts.deleting {
@@ -159,22 +186,56 @@ pub(super) async fn advance(
 
 /// The revision that the file is known to hold, by the status and by what its writer said last.
 pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64 {
+    if matches!(ack, Some(Ack::Newer { revision }) if is_next(status, *revision)) {
+        return 0;
+    }
     status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
 }
 
-/// Gives the fragment its revision: the next one if it says something else than the last.
+/// Whether this is the revision of what the status announces.
+fn is_next(status: &FeatureRolloutStatus, revision: i64) -> bool {
+    status.announced.as_ref().is_some_and(|announced| announced.revision == revision)
+}
+
+/// Whether the file holds what the status only announces, and nobody is about to write that status: the process that put it
+/// there was killed, or something else was decided meanwhile.
+pub(super) fn is_beyond(
+    ctx: &Shared,
+    key: &ObjectKey,
+    status: &FeatureRolloutStatus,
+    ack: Option<&Ack>,
+    now: Timestamp,
+) -> bool {
+    match ack {
+        Some(Ack::Delivered { revision }) => is_next(status, *revision),
+        Some(Ack::Newer { revision }) => {
+            // Whoever put it there is given the time to say so.
+            is_next(status, *revision) && now.duration_since(ctx.hub.waiting_since(key, now)) >= LATE
+        }
+        _ => false,
+    }
+}
+
+/// Gives the fragment its revision: a new one if it says something else than the last, or than a file that is `beyond` it.
+///
+/// No two fragments of a rollout have the same: what was announced keeps its own, whether or not it ever comes.
 pub(super) fn stamp(
     feature: &crate::plan::Feature,
     identity: &Identity,
     status: &mut FeatureRolloutStatus,
     audience: &Audience,
+    beyond: bool,
 ) -> flags::Fragment {
     let fragment = flags::fragment(feature, identity, status, audience);
     let digest = flags::digest(&fragment);
-    if status.fragment.as_deref() == Some(digest.as_str()) {
+    if status.fragment.as_deref() == Some(digest.as_str()) && !beyond {
         return fragment;
     }
-    status.revision += 1;
+    status.revision = match status.announced.as_ref().filter(|next| next.revision > status.revision) {
+        Some(announced) if announced.fragment == digest => announced.revision,
+        Some(announced) => announced.revision + 1,
+        None => status.revision + 1,
+    };
     status.fragment = Some(digest);
     flags::fragment(feature, identity, status, audience)
 }

@@ -11,7 +11,9 @@ use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
 use super::queue::Lane;
-use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback, stamp};
+use super::rollout::{
+    delivered, finish_deletion, has_begun, is_beyond, is_rolling_back, note_rollback, stamp,
+};
 use super::writer::{self, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
@@ -59,7 +61,7 @@ pub async fn stalled(
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
         return finalizer::release(ctx, rollout).await;
     }
-    let decided = status != prior;
+    let decided = status != prior || ctx.ahead.is_under_way(key);
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     status.delivered_revision = delivered(&prior, ack.as_ref());
     let urgent = why.emergency || deleting || is_rolling_back(&status);
@@ -236,12 +238,15 @@ async fn offer(
     let Some(audience) = pin::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
-    let fragment = stamp(feature, &identity, status, &audience);
+    let ack = ctx.hub.ack(key, &uid);
+    let beyond = is_beyond(ctx, key, status, ack.as_ref(), ctx.clock.now());
+    let fragment = stamp(feature, &identity, status, &audience, beyond);
     Ok(Some(Offer {
         uid,
         revision: status.revision,
         kind: if is_removing(rollout) { OfferKind::Remove } else { OfferKind::Serve },
         urgent: false,
+        ahead_of: None,
         feature: feature.clone(),
         audience,
         fragment: Arc::new(fragment),

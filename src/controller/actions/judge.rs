@@ -62,6 +62,7 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> 
         Ok(action) => action,
         Err(invalid) => return Ok(rejected(format!("the action cannot be read: {}", invalid.error))),
     };
+    let _hold = ctx.ahead.hold(key);
     refresh(ctx, key).await?;
     let Some(stored) = ctx.rollouts.get(key) else {
         return Ok(rejected(format!("there is no FeatureRollout {} in namespace {}", key.1, key.0)));
@@ -70,6 +71,8 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> 
         Ok(rollout) => rollout,
         Err(invalid) => return Ok(rejected(format!("the rollout cannot be read: {}", invalid.error))),
     };
+    let ahead = ctx.ahead.overtake(key, rollout);
+    let rollout = ahead.as_ref().unwrap_or(rollout);
     let status = rollout.status.clone().unwrap_or_default();
     let raising = engine::is_raising(&action.spec, &status);
     let mut request = request(ctx, action, rollout, Actor::Unverified);
@@ -148,7 +151,8 @@ pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
     let Some(rollout) = ctx.rollouts.readable(key) else { return true };
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let status = rollout.status.clone().unwrap_or_default();
-    !has_begun(&rollout) || delivered(&status, ack.as_ref()) == status.revision
+    !has_begun(&rollout)
+        || delivered(&status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
 }
 
 /// Whether a rollout is about to have its first turn.

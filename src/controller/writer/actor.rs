@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::flush::{Flushed, flush};
 use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
+use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
 use crate::controller::queue::Lane;
@@ -41,8 +42,11 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             if !std::mem::take(&mut waiting.dirty) {
                 continue;
             }
-            waiting.urgent = false;
-            waiting.offers.clone()
+            let taken = waiting.take();
+            if waiting.dirty {
+                mailbox.changed.notify_one();
+            }
+            taken
         };
         let mut flushed = flush(&ctx, &set, &offers).await;
         if flushed.wrote {
@@ -112,7 +116,7 @@ fn settle(
     ctx: &Shared,
     set: &SetId,
     mailbox: &Mailbox,
-    offers: &std::collections::BTreeMap<crate::controller::cache::ObjectKey, super::Offer>,
+    offers: &std::collections::BTreeMap<ObjectKey, super::Offer>,
     flushed: Flushed,
 ) {
     {
@@ -124,7 +128,7 @@ fn settle(
                 _ => false,
             });
             let same = waiting.offers.get(key).is_some_and(|now| now.is_same(offer));
-            if settled && same {
+            if (settled || flushed.overtaken.contains(key)) && same {
                 waiting.offers.remove(key);
             }
         }
@@ -132,14 +136,14 @@ fn settle(
     for (key, (uid, ack)) in flushed.acks {
         say(ctx, &key, &uid, ack);
     }
-    for key in flushed.outdated {
-        let ctx = ctx.clone();
-        tokio::spawn(async move {
-            if let Err(fault) = crate::controller::persist::refresh(&ctx, &key).await {
-                tracing::warn!(namespace = key.0, name = key.1, %fault, "an outdated rollout could not be read again");
-            }
-            ctx.queue.push(Key::Rollout(key), Lane::Decide);
-        });
+    for (key, revision) in flushed.outdated {
+        if let Some(offer) = offers.get(&key) {
+            say(ctx, &key, &offer.uid, Ack::Newer { revision });
+        }
+        read_again(ctx, key);
+    }
+    for key in flushed.overtaken {
+        read_again(ctx, key);
     }
     if let Some(report) = flushed.report {
         let news = ctx.hub.lock().reports.insert(set.clone(), report.clone()).as_ref() != Some(&report);
@@ -147,4 +151,15 @@ fn settle(
             ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Lane::Publish);
         }
     }
+}
+
+/// Has a rollout decided on anew, as it is stored.
+fn read_again(ctx: &Shared, key: ObjectKey) {
+    let ctx = ctx.clone();
+    tokio::spawn(async move {
+        if let Err(fault) = crate::controller::persist::refresh(&ctx, &key).await {
+            tracing::warn!(namespace = key.0, name = key.1, %fault, "an outdated rollout could not be read again");
+        }
+        ctx.queue.push(Key::Rollout(key), Lane::Decide);
+    });
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
+use super::confirm::{Confirmed, confirm};
 use super::found::Found;
 use super::target::{Target, targets};
 use super::{Ack, FileReport, Offer, OfferKind, rebuild};
@@ -28,8 +29,10 @@ pub(super) struct Flushed {
     pub wrote: bool,
     /// UID and answer per rollout.
     pub acks: BTreeMap<ObjectKey, (String, Ack)>,
-    /// Rollouts whose cache lags behind the file.
-    pub outdated: Vec<ObjectKey>,
+    /// Rollouts whose cache lags behind the file, and the revision there.
+    pub outdated: Vec<(ObjectKey, i64)>,
+    /// Rollouts that somebody touched before their change came into the file, which it then does not.
+    pub overtaken: Vec<ObjectKey>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
     /// Whether the cluster has no such kind of output.
@@ -57,11 +60,15 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Flushed::default();
     }
+    let (offers, overtaken) = match confirm(ctx, offers).await {
+        Ok(Confirmed { offers, overtaken }) => (offers, overtaken),
+        Err(fault) => return Flushed { fault: Some(fault), ..Flushed::default() },
+    };
     let mut all: Option<Flushed> = None;
     let mut fault = None;
     for target in targets(set, flag_set.as_ref()) {
         ctx.hub.write_by(&target.memory_key(set), set);
-        match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, offers).await {
+        match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, &offers).await {
             Ok(flushed) => {
                 all = Some(match all {
                     Some(before) => before.and(flushed),
@@ -71,7 +78,7 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
             Err(found) => fault = fault.or(Some(found)),
         }
     }
-    Flushed { fault, ..all.unwrap_or_default() }
+    Flushed { fault, overtaken, ..all.unwrap_or_default() }
 }
 
 /// Begins anew where somebody else wrote meanwhile, and tells what only people can put right from what may work soon.
@@ -290,7 +297,7 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
                     offered = offer.revision,
                     "the file holds a newer revision"
                 );
-                flushed.outdated.push((*key).clone());
+                flushed.outdated.push(((*key).clone(), *live));
                 continue;
             }
             Outcome::KeyConflict { rollout, orphan, .. } => {

@@ -19,6 +19,7 @@ use crate::plan::{Audience, Feature};
 
 mod actor;
 mod config_map;
+mod confirm;
 mod feature_flag;
 mod flush;
 mod found;
@@ -27,7 +28,7 @@ mod target;
 
 pub use config_map::{live_flag, outputs};
 
-/// What a rollout wants the file to hold: always something that its status already says.
+/// What a rollout wants the file to hold: something that its status already says, or has announced.
 #[derive(Clone)]
 pub struct Offer {
     /// UID of the rollout.
@@ -38,6 +39,8 @@ pub struct Offer {
     pub kind: OfferKind,
     /// Whether it may not wait for others to come along.
     pub urgent: bool,
+    /// The version of the rollout that announced it, if its status is still to be written.
+    pub ahead_of: Option<String>,
     /// The flag, for the self-check.
     pub feature: Feature,
     /// The pinned audience, for the self-check.
@@ -51,7 +54,10 @@ pub struct Offer {
 impl Offer {
     /// Whether both ask for the same.
     fn is_same(&self, other: &Offer) -> bool {
-        self.revision == other.revision && self.uid == other.uid && self.kind == other.kind
+        self.revision == other.revision
+            && self.uid == other.uid
+            && self.kind == other.kind
+            && self.ahead_of == other.ahead_of
     }
 }
 
@@ -82,6 +88,11 @@ pub enum Ack {
         reason: Reason,
         /// Why, for people.
         message: String,
+    },
+    /// The file holds a newer revision, which the stored status knows nothing of.
+    Newer {
+        /// That revision.
+        revision: i64,
     },
     /// The file could not be written; it is tried again.
     Retrying {
@@ -148,6 +159,20 @@ struct Waiting {
     offers: BTreeMap<ObjectKey, Offer>,
     dirty: bool,
     urgent: bool,
+}
+
+impl Waiting {
+    /// What is to be written now. Nothing urgent waits for the looks that announced changes take: these come next.
+    fn take(&mut self) -> BTreeMap<ObjectKey, Offer> {
+        let urgent = std::mem::take(&mut self.urgent);
+        let later = |offer: &Offer| urgent && offer.ahead_of.is_some();
+        self.dirty = self.offers.values().any(later);
+        self.offers
+            .iter()
+            .filter(|(_, offer)| !later(offer))
+            .map(|(key, offer)| (key.clone(), offer.clone()))
+            .collect()
+    }
 }
 
 impl Mailbox {

@@ -48,7 +48,8 @@ async fn list(ctx: &Context, set: &SetId) -> Result<Vec<FeatureRollout>, Fault> 
 
 async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Offer>, Fault> {
     let namespace = rollout.namespace().unwrap_or_default();
-    let Some(status) = &rollout.status else { return Ok(None) };
+    let ahead = ctx.ahead.status(&(namespace.clone(), rollout.name_any()), rollout);
+    let Some(status) = ahead.as_deref().or(rollout.status.as_ref()) else { return Ok(None) };
     // The flag and the pinned audience are all it takes: what else of the spec is invalid stops raises only.
     let Some(feature) = plan::feature_alone(rollout) else { return Ok(None) };
     let Some(pinned) = &status.audience else { return Ok(None) };
@@ -61,6 +62,7 @@ async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Offer>
         revision: status.revision,
         kind: OfferKind::Serve,
         urgent: false,
+        ahead_of: None,
         feature,
         audience,
         fragment: Arc::new(fragment),

@@ -1,0 +1,151 @@
+//! Announced changes: at their time they go into the file at once, and status follows.
+//!
+//! The log entry of such a change is `status.announced`, written ahead of time. What is left to do at its time is to see that
+//! deciding afresh leads to exactly that, and that nobody has touched the rollout since: the file's writer reads its version
+//! past every cache. From then on the change counts as decided, for everybody in this process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::cache::ObjectKey;
+use super::rollout::stamp;
+use crate::api::status::Announced;
+use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::engine::{self, Facts};
+use crate::flags::Identity;
+use crate::plan::{Audience, Plan};
+
+/// The changes on their way into a file whose statuses are still to be written.
+#[derive(Default)]
+pub struct Ahead(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    changes: HashMap<ObjectKey, Change>,
+    /// How many actions are being judged, by rollout.
+    held: HashMap<ObjectKey, usize>,
+}
+
+struct Change {
+    /// The status in force when it was decided on.
+    prior: FeatureRolloutStatus,
+    /// The one to come.
+    status: Arc<FeatureRolloutStatus>,
+    /// Whether the writer has found the rollout untouched: then the file may hold it.
+    confirmed: bool,
+}
+
+impl Change {
+    /// The status to come, if it counts already and follows from the stored one.
+    fn in_force(&self, rollout: &FeatureRollout) -> Option<Arc<FeatureRolloutStatus>> {
+        let follows = rollout.status.as_ref() == Some(&self.prior);
+        (self.confirmed && follows).then(|| self.status.clone())
+    }
+}
+
+/// Keeps changes of a rollout from being confirmed until it is dropped.
+pub struct Hold<'a>(&'a Ahead, ObjectKey);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        let left = inner.held.get(&self.1).map_or(0, |held| held.saturating_sub(1));
+        match left {
+            0 => inner.held.remove(&self.1),
+            left => inner.held.insert(self.1.clone(), left),
+        };
+    }
+}
+
+impl Ahead {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a change that is handed to the writer.
+    pub fn set(&self, key: &ObjectKey, prior: FeatureRolloutStatus, status: Arc<FeatureRolloutStatus>) {
+        self.lock().changes.insert(key.clone(), Change { prior, status, confirmed: false });
+    }
+
+    /// Confirms a change whose rollout is untouched; says whether it still is to be made.
+    pub fn confirm(&self, key: &ObjectKey, revision: i64) -> bool {
+        let mut inner = self.lock();
+        if inner.held.contains_key(key) {
+            return false;
+        }
+        let change = inner.changes.get_mut(key).filter(|change| change.status.revision == revision);
+        change.is_some_and(|change| {
+            change.confirmed = true;
+            true
+        })
+    }
+
+    /// The rollout with the change that it is ahead by, if that is confirmed. One that is not is called off: what is decided
+    /// now takes its place.
+    pub fn overtake(&self, key: &ObjectKey, rollout: &FeatureRollout) -> Option<FeatureRollout> {
+        let mut inner = self.lock();
+        let in_force = inner.changes.get(key)?.in_force(rollout);
+        if in_force.is_none() {
+            inner.changes.remove(key);
+        }
+        let status = Some((*in_force?).clone());
+        Some(FeatureRollout { status, ..rollout.clone() })
+    }
+
+    /// The status that is in force although it is not stored yet, if there is one.
+    pub fn status(&self, key: &ObjectKey, rollout: &FeatureRollout) -> Option<Arc<FeatureRolloutStatus>> {
+        self.lock().changes.get(key)?.in_force(rollout)
+    }
+
+    /// Whether a change of the rollout is on its way, or in the file, and not in the stored status.
+    pub fn is_under_way(&self, key: &ObjectKey) -> bool {
+        self.lock().changes.contains_key(key)
+    }
+
+    /// Forgets a change: its status is written, or it is not to be made.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.lock().changes.remove(key);
+    }
+
+    /// Lets no change of the rollout be confirmed for a while: an action is about to say what it is based on.
+    pub fn hold(&self, key: &ObjectKey) -> Hold<'_> {
+        *self.lock().held.entry(key.clone()).or_insert(0) += 1;
+        Hold(self, key.clone())
+    }
+}
+
+/// Whether this is exactly what was announced.
+pub fn is_announced(prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus) -> bool {
+    prior.announced.as_ref().is_some_and(|announced| {
+        announced.revision == status.revision
+            && status.fragment.as_deref() == Some(announced.fragment.as_str())
+    })
+}
+
+/// What the file holds next if nothing but time passes until `at`.
+///
+/// A rollout that is paused or rolled back announces nothing. Neither does one that is being measured, mostly: at `at` its present
+/// measurements will be too old.
+pub fn announce(
+    plan: &Plan,
+    identity: &Identity,
+    status: &FeatureRolloutStatus,
+    facts: &Facts,
+    audience: &Audience,
+    at: Timestamp,
+) -> Option<Announced> {
+    if !status.pauses.is_empty() || status.rollback.is_some() || status.retry.is_some() {
+        return None;
+    }
+    let facts = Facts { delivered: true, ..facts.clone() };
+    let mut next = engine::decide(plan, status, &facts, at).status;
+    if next.audience != status.audience {
+        return None;
+    }
+    stamp(&plan.feature, identity, &mut next, audience, false);
+    let changes = next.revision != status.revision;
+    let revision = next.revision;
+    changes.then(|| next.fragment.map(|fragment| Announced { revision, fragment })).flatten()
+}
