@@ -30,6 +30,7 @@ pub const MAX_STEPS: usize = 32;
     status = "FeatureRolloutStatus",
     derive = "PartialEq",
     derive = "Default",
+    selectable = ".spec.flagSetRef.name",
     doc = "A FeatureRollout steps the percentage of each cohort that gets a feature, on a schedule.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the file holds what the rollout has decided"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "What the rollout is doing"),

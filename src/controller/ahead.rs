@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::cache::ObjectKey;
+use super::cache::{ObjectKey, Stored};
 use super::rollout::stamp;
 use crate::api::status::Announced;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
@@ -29,8 +29,8 @@ struct Inner {
 }
 
 struct Change {
-    /// The status in force when it was decided on.
-    prior: FeatureRolloutStatus,
+    /// The rollout as it was when it was decided on.
+    prior: Stored<FeatureRollout>,
     /// The one to come.
     status: Arc<FeatureRolloutStatus>,
     /// Whether the writer has found the rollout untouched: then the file may hold it.
@@ -40,7 +40,7 @@ struct Change {
 impl Change {
     /// The status to come, if it counts already and follows from the stored one.
     fn in_force(&self, rollout: &FeatureRollout) -> Option<Arc<FeatureRolloutStatus>> {
-        let follows = rollout.status.as_ref() == Some(&self.prior);
+        let follows = self.prior.0.as_ref().is_ok_and(|prior| prior.status == rollout.status);
         (self.confirmed && follows).then(|| self.status.clone())
     }
 }
@@ -65,7 +65,7 @@ impl Ahead {
     }
 
     /// Notes a change that is handed to the writer.
-    pub fn set(&self, key: &ObjectKey, prior: FeatureRolloutStatus, status: Arc<FeatureRolloutStatus>) {
+    pub fn set(&self, key: &ObjectKey, prior: Stored<FeatureRollout>, status: Arc<FeatureRolloutStatus>) {
         self.lock().changes.insert(key.clone(), Change { prior, status, confirmed: false });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::cache::ObjectKey;
+use super::cache::{ObjectKey, Stored};
 use super::context::{Key, Shared};
 use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
@@ -150,24 +150,24 @@ pub(super) async fn advance(
         && delivery == Delivery::UnderWay
         && !is_beyond
         && ahead::is_announced(&prior, &status);
-    if goes_ahead {
-        tracing::debug!(namespace = key.0, name = key.1, revision = status.revision, "as announced");
-    } else if status != prior || owes_status {
+    let decided_on = ctx.rollouts.get(key).filter(|stored| goes_ahead && is_version(stored, rollout));
+    if decided_on.is_none() && (status != prior || owes_status) {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
         note_rollback(ctx, &prior, &status);
     }
     let status = Arc::new(status);
-    if goes_ahead {
-        ctx.ahead.set(key, prior, status.clone());
-    }
+    let ahead_of = decided_on.and_then(|stored| {
+        ctx.ahead.set(key, stored, status.clone());
+        rollout.resource_version()
+    });
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
         uid: facts.uid.clone(),
         revision: status.revision,
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
         urgent: facts.emergency || facts.deleting || pace == Pace::Urgent || is_rolling_back(&status),
-        ahead_of: goes_ahead.then(|| rollout.resource_version()).flatten(),
+        ahead_of,
         feature: plan.feature.clone(),
         audience,
         fragment: Arc::new(fragment),
@@ -182,6 +182,11 @@ pub(super) async fn advance(
         arm(ctx, key, &status, decision.wake_at, now);
     }
     Ok(Advanced::Done)
+}
+
+/// Whether this is the version of the rollout that is stored, as far as is known here.
+fn is_version(stored: &Stored<FeatureRollout>, rollout: &FeatureRollout) -> bool {
+    stored.resource_version() == rollout.resource_version()
 }
 
 /// The revision that the file is known to hold, by the status and by what its writer said last.

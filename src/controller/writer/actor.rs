@@ -48,7 +48,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             }
             taken
         };
-        let mut flushed = flush(&ctx, &set, &offers).await;
+        let mut flushed = flush(&ctx, &set, offers.clone()).await;
         if flushed.wrote {
             last_write = Some(clock::monotonic());
         }

@@ -1,18 +1,21 @@
 //! A last look at changes that go ahead of their statuses: nobody may have touched the rollout since they were decided on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use futures::StreamExt;
+use kube::api::{GetParams, ListParams};
+use kube::core::Request;
 use kube::Api;
+use serde::Deserialize;
 
 use super::Offer;
 use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
+use crate::controller::index::SetId;
 use crate::error::{Fault, call};
 
-/// Reads at a time.
-const AT_ONCE: usize = 16;
+/// From how many on one list costs the API server less than reading each by itself.
+const LIST_FROM: usize = 3;
 
 /// What may go into the file, and what was overtaken.
 pub(super) struct Confirmed {
@@ -20,36 +23,89 @@ pub(super) struct Confirmed {
     pub(super) overtaken: Vec<ObjectKey>,
 }
 
+/// Name and version of a rollout, out of all that the API server tells of its metadata.
+#[derive(Deserialize)]
+struct Seen {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    name: String,
+    resource_version: String,
+}
+
+#[derive(Deserialize)]
+struct SeenList {
+    items: Vec<Seen>,
+}
+
 /// Leaves out the changes whose rollout has another version by now than the one they were decided on.
 ///
 /// # Errors
 /// When a version could not be read: no change of the file may go on then.
-pub(super) async fn confirm(ctx: &Context, offers: &BTreeMap<ObjectKey, Offer>) -> Result<Confirmed, Fault> {
-    let ahead: Vec<(ObjectKey, i64, String)> = offers
-        .iter()
-        .filter_map(|(key, offer)| Some((key.clone(), offer.revision, offer.ahead_of.clone()?)))
-        .collect();
-    let looked: Vec<Result<Option<ObjectKey>, Fault>> = futures::stream::iter(ahead)
-        .map(|(key, revision, version)| async move {
-            let untouched = current_version(ctx, &key).await? == Some(version);
-            let confirmed = untouched && ctx.ahead.confirm(&key, revision);
-            Ok((!confirmed).then_some(key))
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    let mut confirmed = Confirmed { offers: offers.clone(), overtaken: Vec::new() };
-    for overtaken in looked {
-        if let Some(key) = overtaken? {
-            confirmed.offers.remove(&key);
-            confirmed.overtaken.push(key);
+pub(super) async fn confirm(
+    ctx: &Context,
+    set: &SetId,
+    mut offers: BTreeMap<ObjectKey, Offer>,
+) -> Result<Confirmed, Fault> {
+    let ahead: Vec<ObjectKey> =
+        offers.iter().filter(|(_, offer)| offer.ahead_of.is_some()).map(|(key, _)| key.clone()).collect();
+    let mut overtaken = Vec::new();
+    if !ahead.is_empty() {
+        let current = match set.shared && ahead.len() >= LIST_FROM {
+            true => list(ctx, set).await?,
+            false => get(ctx, &ahead).await?,
+        };
+        for key in ahead {
+            let untouched = |offer: &Offer| offer.ahead_of.as_ref() == current.get(&key.1);
+            let confirmed = offers
+                .get(&key)
+                .is_some_and(|offer| untouched(offer) && ctx.ahead.confirm(&key, offer.revision));
+            if !confirmed {
+                offers.remove(&key);
+                overtaken.push(key);
+            }
         }
     }
-    Ok(confirmed)
+    Ok(Confirmed { offers, overtaken })
 }
 
-async fn current_version(ctx: &Context, key: &ObjectKey) -> Result<Option<String>, Fault> {
-    let api: Api<FeatureRollout> = Api::namespaced(ctx.client.clone(), &key.0);
-    let found = call(api.get_metadata_opt(&key.1)).await?;
-    Ok(found.and_then(|found| found.metadata.resource_version))
+/// The version of each member of a file by name, at some moment of this call.
+async fn list(ctx: &Context, set: &SetId) -> Result<HashMap<String, String>, Fault> {
+    let members = ListParams::default().fields(&format!("spec.flagSetRef.name={}", set.name));
+    let listed = match list_by(ctx, set, &members).await {
+        // A kind that was installed by an older release cannot be asked for the members.
+        Err(Fault::Invalid(_)) => list_by(ctx, set, &ListParams::default()).await?,
+        listed => listed?,
+    };
+    Ok(listed.items.into_iter().map(|seen| (seen.metadata.name, seen.metadata.resource_version)).collect())
+}
+
+async fn list_by(ctx: &Context, set: &SetId, params: &ListParams) -> Result<SeenList, Fault> {
+    let request = request(ctx, &set.namespace).list_metadata(params).map_err(unbuilt)?;
+    call(ctx.client.request(request)).await
+}
+
+async fn get(ctx: &Context, keys: &[ObjectKey]) -> Result<HashMap<String, String>, Fault> {
+    let mut versions = HashMap::new();
+    for (namespace, name) in keys {
+        let request = request(ctx, namespace).get_metadata(name, &GetParams::default()).map_err(unbuilt)?;
+        match call(ctx.client.request::<Seen>(request)).await {
+            Ok(seen) => versions.insert(seen.metadata.name, seen.metadata.resource_version),
+            Err(Fault::NotFound(_)) => None,
+            Err(fault) => return Err(fault),
+        };
+    }
+    Ok(versions)
+}
+
+fn request(ctx: &Context, namespace: &str) -> Request {
+    let api: Api<FeatureRollout> = Api::namespaced(ctx.client.clone(), namespace);
+    Request::new(api.resource_url())
+}
+
+fn unbuilt(error: kube::core::request::Error) -> Fault {
+    Fault::from(kube::Error::BuildRequest(error))
 }

@@ -44,7 +44,7 @@ pub(super) struct Flushed {
 }
 
 /// Brings every output of a set up to date. One that fails keeps none of the others waiting.
-pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: BTreeMap<ObjectKey, Offer>) -> Flushed {
     let key = (set.namespace.clone(), set.name.clone());
     let flag_set = match set.shared {
         true => match gather::flag_set(ctx, &key).await {
@@ -60,7 +60,7 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Flushed::default();
     }
-    let (offers, overtaken) = match confirm(ctx, offers).await {
+    let (offers, overtaken) = match confirm(ctx, set, offers).await {
         Ok(Confirmed { offers, overtaken }) => (offers, overtaken),
         Err(fault) => return Flushed { fault: Some(fault), ..Flushed::default() },
     };
