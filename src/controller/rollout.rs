@@ -168,7 +168,7 @@ pub(super) async fn advance(
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
         urgent: facts.emergency || facts.deleting || pace == Pace::Urgent || is_rolling_back(&status),
         ahead_of,
-        feature: plan.feature.clone(),
+        feature: Arc::new(plan.feature.clone()),
         audience,
         fragment: Arc::new(fragment),
         status: status.clone(),

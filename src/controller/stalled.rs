@@ -247,7 +247,7 @@ async fn offer(
         kind: if is_removing(rollout) { OfferKind::Remove } else { OfferKind::Serve },
         urgent: false,
         ahead_of: None,
-        feature: feature.clone(),
+        feature: Arc::new(feature.clone()),
         audience,
         fragment: Arc::new(fragment),
         status: Arc::new(status.clone()),

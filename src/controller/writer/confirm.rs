@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use kube::Api;
 use kube::api::{GetParams, ListParams};
 use kube::core::Request;
-use kube::Api;
 use serde::Deserialize;
 
 use super::Offer;

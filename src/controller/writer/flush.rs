@@ -1,11 +1,10 @@
 //! One turn of a writer: read the file, merge what was handed over, check it, write it if it differs.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use kube::ResourceExt;
+use std::collections::BTreeMap;
 
 use super::confirm::{Confirmed, confirm};
 use super::found::Found;
+use super::next::{Next, next};
 use super::target::{Target, targets};
 use super::{Ack, FileReport, Offer, OfferKind, rebuild};
 use crate::api::{FlagSet, Reason};
@@ -16,8 +15,7 @@ use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
 use crate::error::{Fault, chain};
-use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
-use crate::flags::{self};
+use crate::flags::merge::Live;
 
 /// How often a turn begins anew because somebody else wrote the object meanwhile.
 const MOST_CONFLICTS: usize = 5;
@@ -162,70 +160,35 @@ async fn flush_output(
         Live::Trusted(_) => BTreeMap::new(),
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
-    let wanted = newest(offers, rebuilt);
-    let mut flushed = Flushed::default();
-    let (asking, candidates) = check(&wanted, &mut flushed);
-    // Which flag they have, nobody can tell; that they are no orphans' rollouts, their UIDs do.
-    let unreadable = ctx.rollouts.unreadable(&set.namespace).into_iter().map(|(name, uid)| Living {
-        name,
-        uid,
-        key: String::new(),
-    });
-    let living: BTreeSet<Living> = ctx
-        .index
-        .members(set)
-        .into_iter()
-        .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
-        .chain(unreadable)
-        .collect();
-    let last_good = match live {
-        Live::Trusted(_) => None,
-        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&memory_key),
+    // A scope of its own: nothing but the text and the answers is kept while the write is under way.
+    let Next { text, mut answers, report, urgent } = {
+        let wanted = newest(offers, rebuilt);
+        next(ctx, set, flag_set, target, &live, &wanted)
     };
-    let mut info = flag_set.map(set_info);
-    let left_out = match (target, &mut info) {
-        (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
-        _ => Vec::new(),
-    };
-    // Who is not known yet may live all the same.
-    let listed = ctx.is_listed();
-    let mut merged = merge(&Merge {
-        live: &live,
-        last_good: last_good.as_ref(),
-        set: info.as_ref(),
-        candidates: &candidates,
-        living: listed.then_some(&living),
-    });
-    merged.text = target.spelling(merged.text);
-    merged.refused.extend(left_out);
+    drop(live);
     let marked = over.as_ref().is_some_and(|over| over.is_marked(set));
-    if before.as_deref() != Some(merged.text.as_str()) || !marked {
+    if before.as_deref() != Some(text.as_str()) || !marked {
+        drop(before);
         let started = clock::monotonic();
-        let result = target.write(ctx, set, over.as_ref(), &merged.text).await;
+        let result = target.write(ctx, set, over.as_ref(), &text).await;
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
         result?;
-        flushed.wrote = true;
-        tracing::debug!(set = set.owner(), to = target.title(), bytes = merged.text.len(), "file written");
+        answers.wrote = true;
+        tracing::debug!(set = set.owner(), to = target.title(), bytes = text.len(), "file written");
     }
-    answer(&asking, &merged, &mut flushed);
-    let report = report(&merged);
     if let Target::ConfigMap(output) = target {
         // What one output holds is on its way, whatever becomes of the others.
         let held = Held {
             config_map: output.config_map.clone(),
             key: output.key.clone(),
             sha256: report.sha256.clone(),
-            urgent: asking.iter().any(|(key, offer)| offer.urgent && is_done(&flushed, key)),
+            urgent,
         };
         nudge::tell(ctx, set, held);
     }
-    flushed.report = listed.then_some(report);
-    ctx.hub.keep_last_good(memory_key, &merged.text);
-    Ok(flushed)
-}
-
-fn is_done(flushed: &Flushed, key: &ObjectKey) -> bool {
-    matches!(flushed.acks.get(key), Some((_, Ack::Delivered { .. } | Ack::Removed)))
+    answers.report = ctx.is_listed().then_some(report);
+    ctx.hub.keep_last_good(memory_key, &text);
+    Ok(answers)
 }
 
 /// What was handed over and what the statuses say, whichever is newer.
@@ -242,102 +205,6 @@ fn newest(
         }
     }
     rebuilt
-}
-
-/// Who asks for what, in the order of the candidates.
-type Asking<'a> = Vec<(&'a ObjectKey, &'a Offer)>;
-
-/// Looks once more at every fragment: it must evaluate to what its status says.
-fn check<'a>(wanted: &'a BTreeMap<ObjectKey, Offer>, flushed: &mut Flushed) -> (Asking<'a>, Vec<Candidate>) {
-    let mut asking = Vec::new();
-    let mut candidates = Vec::new();
-    for (key, offer) in wanted {
-        if offer.kind == OfferKind::Remove {
-            asking.push((key, offer));
-            candidates.push(Candidate::Remove {
-                key: offer.fragment.key.clone(),
-                uid: offer.uid.clone(),
-                revision: offer.revision,
-            });
-            continue;
-        }
-        match flags::self_check(&offer.feature, &offer.status, &offer.audience, &offer.fragment) {
-            Ok(()) => {
-                asking.push((key, offer));
-                candidates.push(Candidate::Put((*offer.fragment).clone()));
-            }
-            Err(error) => {
-                let ack = Ack::Failed {
-                    revision: offer.revision,
-                    reason: Reason::SelfCheckFailed,
-                    message: format!(
-                        "the rendered flag failed its check; the file keeps the last good one: {error}"
-                    ),
-                };
-                flushed.acks.insert(key.clone(), (offer.uid.clone(), ack));
-            }
-        }
-    }
-    (asking, candidates)
-}
-
-fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
-    for ((key, offer), outcome) in asking.iter().zip(&merged.outcomes) {
-        let failed = |reason, message: String| Ack::Failed { revision: offer.revision, reason, message };
-        let ack = match outcome {
-            Outcome::Unchanged | Outcome::Removed if offer.kind == OfferKind::Remove => Ack::Removed,
-            Outcome::Written | Outcome::Unchanged | Outcome::Removed => {
-                Ack::Delivered { revision: offer.revision }
-            }
-            Outcome::Stale { live } => {
-                tracing::warn!(
-                    namespace = key.0,
-                    name = key.1,
-                    live,
-                    offered = offer.revision,
-                    "the file holds a newer revision"
-                );
-                flushed.outdated.push(((*key).clone(), *live));
-                continue;
-            }
-            Outcome::KeyConflict { rollout, orphan, .. } => {
-                let way_out =
-                    if *orphan { ", which is gone: name the key in the FlagSet's spec.prune" } else { "" };
-                let message = format!(
-                    "the file has {:?} as the flag of rollout {rollout}{way_out}",
-                    offer.fragment.key
-                );
-                failed(Reason::KeyConflict, message)
-            }
-            Outcome::TooLarge { size } => {
-                let message = format!(
-                    "the file would have {size} bytes of {} that a raise may use: split the FlagSet",
-                    flags::RAISE_LIMIT
-                );
-                failed(Reason::PayloadTooLarge, message)
-            }
-        };
-        flushed.acks.insert((*key).clone(), (offer.uid.clone(), ack));
-    }
-}
-
-fn report(merged: &Merged) -> FileReport {
-    let refused: Vec<String> = merged.refused.iter().map(|(path, why)| format!("{path}: {why}")).collect();
-    let failure = match &merged.set {
-        SetOutcome::TooLarge { size } => Some((
-            Reason::PayloadTooLarge,
-            format!("with the set's own flags the file would have {size} bytes"),
-        )),
-        _ if !refused.is_empty() => Some((Reason::InvalidSpec, refused.join("; "))),
-        _ => None,
-    };
-    FileReport {
-        sha256: flags::sha256_hex(merged.text.as_bytes()),
-        size: merged.text.len(),
-        flags: merged.file.len(),
-        orphans: merged.orphans.clone().unwrap_or_default(),
-        failure,
-    }
 }
 
 /// What belongs to a stranger is never taken.
@@ -369,16 +236,6 @@ fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -
         report: Some(FileReport { failure: Some((reason, message.to_owned())), ..FileReport::default() }),
         refused: true,
         ..Flushed::default()
-    }
-}
-
-fn set_info(set: &FlagSet) -> SetInfo {
-    SetInfo {
-        uid: set.uid().unwrap_or_default(),
-        generation: set.metadata.generation.unwrap_or(0),
-        statics: set.spec.flags.clone(),
-        metadata: set.spec.metadata.clone(),
-        prune: set.spec.prune.iter().cloned().collect(),
     }
 }
 

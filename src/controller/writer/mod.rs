@@ -23,6 +23,7 @@ mod confirm;
 mod feature_flag;
 mod flush;
 mod found;
+mod next;
 mod rebuild;
 mod target;
 
@@ -42,7 +43,7 @@ pub struct Offer {
     /// The version of the rollout that announced it, if its status is still to be written.
     pub ahead_of: Option<String>,
     /// The flag, for the self-check.
-    pub feature: Feature,
+    pub feature: Arc<Feature>,
     /// The pinned audience, for the self-check.
     pub audience: Arc<Audience>,
     /// The rendered flag.

@@ -63,7 +63,7 @@ async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Offer>
         kind: OfferKind::Serve,
         urgent: false,
         ahead_of: None,
-        feature,
+        feature: Arc::new(feature),
         audience,
         fragment: Arc::new(fragment),
         status: Arc::new(status.clone()),

@@ -1,0 +1,185 @@
+//! What a file holds next, by what it holds now and by what rollouts want of it, and what each of them is told then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use super::flush::Flushed;
+use super::target::Target;
+use super::{Ack, FileReport, Offer, OfferKind};
+use crate::api::{FlagSet, Reason};
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::Context;
+use crate::controller::index::SetId;
+use crate::flags;
+use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+
+/// The next file, and what is said of it once it is written.
+pub(super) struct Next {
+    pub(super) text: String,
+    /// Without report; to be passed on when the file holds the text.
+    pub(super) answers: Flushed,
+    pub(super) report: FileReport,
+    /// Whether it brings anything that could not wait.
+    pub(super) urgent: bool,
+}
+
+pub(super) fn next(
+    ctx: &Context,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    target: &Target,
+    live: &Live,
+    wanted: &BTreeMap<ObjectKey, Offer>,
+) -> Next {
+    let mut answers = Flushed::default();
+    let (asking, candidates) = check(wanted, &mut answers);
+    let last_good = match live {
+        Live::Trusted(_) => None,
+        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&target.memory_key(set)),
+    };
+    let mut info = flag_set.map(set_info);
+    let left_out = match (target, &mut info) {
+        (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
+        _ => Vec::new(),
+    };
+    let living = living(ctx, set);
+    let mut merged = merge(&Merge {
+        live,
+        last_good: last_good.as_ref(),
+        set: info.as_ref(),
+        candidates: &candidates,
+        // Who is not known yet may live all the same.
+        living: ctx.is_listed().then_some(&living),
+    });
+    merged.text = target.spelling(merged.text);
+    merged.refused.extend(left_out);
+    answer(&asking, &merged, &mut answers);
+    let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
+    let report = report(&merged);
+    Next { text: merged.text, answers, report, urgent }
+}
+
+fn living(ctx: &Context, set: &SetId) -> BTreeSet<Living> {
+    // Which flag they have, nobody can tell; that they are no orphans' rollouts, their UIDs do.
+    let unreadable = ctx.rollouts.unreadable(&set.namespace).into_iter().map(|(name, uid)| Living {
+        name,
+        uid,
+        key: String::new(),
+    });
+    let members = ctx.index.members(set).into_iter();
+    members
+        .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
+        .chain(unreadable)
+        .collect()
+}
+
+fn is_done(answers: &Flushed, key: &ObjectKey) -> bool {
+    matches!(answers.acks.get(key), Some((_, Ack::Delivered { .. } | Ack::Removed)))
+}
+
+/// Who asks for what, in the order of the candidates.
+type Asking<'a> = Vec<(&'a ObjectKey, &'a Offer)>;
+
+/// Looks once more at every fragment: it must evaluate to what its status says.
+fn check<'a>(wanted: &'a BTreeMap<ObjectKey, Offer>, flushed: &mut Flushed) -> (Asking<'a>, Vec<Candidate>) {
+    let mut asking = Vec::new();
+    let mut candidates = Vec::new();
+    for (key, offer) in wanted {
+        if offer.kind == OfferKind::Remove {
+            asking.push((key, offer));
+            candidates.push(Candidate::Remove {
+                key: offer.fragment.key.clone(),
+                uid: offer.uid.clone(),
+                revision: offer.revision,
+            });
+            continue;
+        }
+        match flags::self_check(&offer.feature, &offer.status, &offer.audience, &offer.fragment) {
+            Ok(()) => {
+                asking.push((key, offer));
+                candidates.push(Candidate::Put((*offer.fragment).clone()));
+            }
+            Err(error) => {
+                let ack = Ack::Failed {
+                    revision: offer.revision,
+                    reason: Reason::SelfCheckFailed,
+                    message: format!(
+                        "the rendered flag failed its check; the file keeps the last good one: {error}"
+                    ),
+                };
+                flushed.acks.insert(key.clone(), (offer.uid.clone(), ack));
+            }
+        }
+    }
+    (asking, candidates)
+}
+
+fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
+    for ((key, offer), outcome) in asking.iter().zip(&merged.outcomes) {
+        let failed = |reason, message: String| Ack::Failed { revision: offer.revision, reason, message };
+        let ack = match outcome {
+            Outcome::Unchanged | Outcome::Removed if offer.kind == OfferKind::Remove => Ack::Removed,
+            Outcome::Written | Outcome::Unchanged | Outcome::Removed => {
+                Ack::Delivered { revision: offer.revision }
+            }
+            Outcome::Stale { live } => {
+                tracing::warn!(
+                    namespace = key.0,
+                    name = key.1,
+                    live,
+                    offered = offer.revision,
+                    "the file holds a newer revision"
+                );
+                flushed.outdated.push(((*key).clone(), *live));
+                continue;
+            }
+            Outcome::KeyConflict { rollout, orphan, .. } => {
+                let way_out =
+                    if *orphan { ", which is gone: name the key in the FlagSet's spec.prune" } else { "" };
+                let message = format!(
+                    "the file has {:?} as the flag of rollout {rollout}{way_out}",
+                    offer.fragment.key
+                );
+                failed(Reason::KeyConflict, message)
+            }
+            Outcome::TooLarge { size } => {
+                let message = format!(
+                    "the file would have {size} bytes of {} that a raise may use: split the FlagSet",
+                    flags::RAISE_LIMIT
+                );
+                failed(Reason::PayloadTooLarge, message)
+            }
+        };
+        flushed.acks.insert((*key).clone(), (offer.uid.clone(), ack));
+    }
+}
+
+fn report(merged: &Merged) -> FileReport {
+    let refused: Vec<String> = merged.refused.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+    let failure = match &merged.set {
+        SetOutcome::TooLarge { size } => Some((
+            Reason::PayloadTooLarge,
+            format!("with the set's own flags the file would have {size} bytes"),
+        )),
+        _ if !refused.is_empty() => Some((Reason::InvalidSpec, refused.join("; "))),
+        _ => None,
+    };
+    FileReport {
+        sha256: flags::sha256_hex(merged.text.as_bytes()),
+        size: merged.text.len(),
+        flags: merged.file.len(),
+        orphans: merged.orphans.clone().unwrap_or_default(),
+        failure,
+    }
+}
+
+fn set_info(set: &FlagSet) -> SetInfo {
+    SetInfo {
+        uid: set.uid().unwrap_or_default(),
+        generation: set.metadata.generation.unwrap_or(0),
+        statics: set.spec.flags.clone(),
+        metadata: set.spec.metadata.clone(),
+        prune: set.spec.prune.iter().cloned().collect(),
+    }
+}
