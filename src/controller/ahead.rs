@@ -7,15 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-
 use super::cache::{ObjectKey, Stored};
-use super::rollout::stamp;
-use crate::api::status::Announced;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
-use crate::engine::{self, Facts};
-use crate::flags::Identity;
-use crate::plan::{Audience, Plan};
 
 /// The changes on their way into a file whose statuses are still to be written.
 #[derive(Default)]
@@ -116,36 +109,69 @@ impl Ahead {
     }
 }
 
-/// Whether this is exactly what was announced.
-pub fn is_announced(prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus) -> bool {
-    prior.announced.as_ref().is_some_and(|announced| {
-        announced.revision == status.revision
-            && status.fragment.as_deref() == Some(announced.fragment.as_str())
-    })
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// What the file holds next if nothing but time passes until `at`.
-///
-/// A rollout that is paused or rolled back announces nothing. Neither does one that is being measured, mostly: at `at` its present
-/// measurements will be too old.
-pub fn announce(
-    plan: &Plan,
-    identity: &Identity,
-    status: &FeatureRolloutStatus,
-    facts: &Facts,
-    audience: &Audience,
-    at: Timestamp,
-) -> Option<Announced> {
-    if !status.pauses.is_empty() || status.rollback.is_some() || status.retry.is_some() {
-        return None;
+    use kube::core::DeserializeGuard;
+
+    use super::*;
+
+    fn key() -> ObjectKey {
+        ("ns".to_owned(), "r".to_owned())
     }
-    let facts = Facts { delivered: true, ..facts.clone() };
-    let mut next = engine::decide(plan, status, &facts, at).status;
-    if next.audience != status.audience {
-        return None;
+
+    fn rollout(revision: i64) -> FeatureRollout {
+        let status = FeatureRolloutStatus { revision, ..FeatureRolloutStatus::default() };
+        FeatureRollout { status: Some(status), ..FeatureRollout::new("r", Default::default()) }
     }
-    stamp(&plan.feature, identity, &mut next, audience, false);
-    let changes = next.revision != status.revision;
-    let revision = next.revision;
-    changes.then(|| next.fragment.map(|fragment| Announced { revision, fragment })).flatten()
+
+    /// Revision 2 on its way, decided on at revision 1.
+    fn under_way() -> Ahead {
+        let ahead = Ahead::default();
+        ahead.set(&key(), Arc::new(DeserializeGuard(Ok(rollout(1)))), Arc::new(rollout(2).status.unwrap()));
+        ahead
+    }
+
+    fn revision(rollout: Option<FeatureRollout>) -> Option<i64> {
+        rollout.map(|rollout| rollout.status.unwrap().revision)
+    }
+
+    #[test]
+    fn what_is_confirmed_counts_for_whoever_decides_next() {
+        let ahead = under_way();
+        assert!(!ahead.confirm(&key(), 3), "another change than the one that waits");
+        assert!(ahead.status(&key(), &rollout(1)).is_none(), "not confirmed");
+        assert!(ahead.confirm(&key(), 2) && ahead.confirm(&key(), 2));
+        assert_eq!(ahead.status(&key(), &rollout(1)).map(|status| status.revision), Some(2));
+        assert_eq!(revision(ahead.overtake(&key(), &rollout(1))), Some(2));
+        assert!(ahead.is_under_way(&key()), "until its status is written");
+        ahead.forget(&key());
+        assert_eq!(revision(ahead.overtake(&key(), &rollout(1))), None);
+    }
+
+    #[test]
+    fn what_is_not_confirmed_is_called_off_by_whoever_decides_next() {
+        let ahead = under_way();
+        assert_eq!(revision(ahead.overtake(&key(), &rollout(1))), None);
+        assert!(!ahead.confirm(&key(), 2), "too late");
+    }
+
+    #[test]
+    fn a_stored_status_of_somebody_else_replaces_what_was_confirmed() {
+        let ahead = under_way();
+        assert!(ahead.confirm(&key(), 2));
+        assert_eq!(revision(ahead.overtake(&key(), &rollout(7))), None);
+        assert!(!ahead.is_under_way(&key()));
+    }
+
+    #[test]
+    fn nothing_is_confirmed_while_an_action_is_being_judged() {
+        let ahead = under_way();
+        let (one, other) = (ahead.hold(&key()), ahead.hold(&key()));
+        drop(one);
+        assert!(!ahead.confirm(&key(), 2));
+        drop(other);
+        assert!(ahead.confirm(&key(), 2));
+    }
 }

@@ -20,6 +20,7 @@ use queue::Queue;
 
 mod actions;
 mod ahead;
+mod announce;
 mod cache;
 mod checks;
 mod context;
@@ -39,6 +40,8 @@ mod writer;
 
 /// The operator's own namespace where nothing else is said.
 pub const NAMESPACE: &str = "sluice-system";
+/// One in so many of the objects worked on at once may be one that is only reported on.
+const PUBLISHING_PART: usize = 4;
 /// How often unpinned audiences are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// How often old actions are looked for.
@@ -142,7 +145,8 @@ pub async fn run(
     let index = Arc::new(index::Index::default());
     let queue = {
         let index = index.clone();
-        Queue::new(options.clock.clone(), move |key| match key {
+        let publishing = options.concurrency / PUBLISHING_PART;
+        Queue::new(options.clock.clone(), publishing, move |key| match key {
             Key::Rollout(rollout) => index.set_of(rollout),
             Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
         })

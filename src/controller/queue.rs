@@ -3,6 +3,9 @@
 //! kube's own scheduler keeps one lane and no per-key state; here deciding goes before publishing, and a key that is
 //! asked for while it is being worked on is done once more afterwards.
 //!
+//! Only some of what is worked on at once is publishing: what the API server has to answer before an emergency is not more
+//! than that, however many reports are due.
+//!
 //! Keys belong to groups, the rollouts of one file. Those that are due together are worked on group by group, so that
 //! the first files are complete early instead of all of them late.
 
@@ -43,18 +46,26 @@ struct Inner<K, G> {
     group_of: GroupOf<K, G>,
     /// Keys that wait to be decided on, or are being decided on.
     deciding: HashMap<G, HashSet<K>>,
+    /// How many keys are being published, and how many may be.
+    publishing: usize,
+    most_publishing: usize,
 }
 
 struct Entry<G> {
     queued: Option<Lane>,
-    running: bool,
+    running: Option<Lane>,
     /// The group that counts the key as one that is being decided on.
     group: Option<G>,
 }
 
 impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
-    /// An empty queue whose due times are of `clock`. `group_of` must not ask the queue anything.
-    pub fn new(clock: Clock, group_of: impl Fn(&K) -> Option<G> + Send + Sync + 'static) -> Queue<K, G> {
+    /// An empty queue whose due times are of `clock`, and of which at most `most_publishing` keys are published at once.
+    /// `group_of` must not ask the queue anything.
+    pub fn new(
+        clock: Clock,
+        most_publishing: usize,
+        group_of: impl Fn(&K) -> Option<G> + Send + Sync + 'static,
+    ) -> Queue<K, G> {
         Queue {
             inner: Mutex::new(Inner {
                 decide: VecDeque::new(),
@@ -64,6 +75,8 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
                 due: HashMap::new(),
                 group_of: Box::new(group_of),
                 deciding: HashMap::new(),
+                publishing: 0,
+                most_publishing: most_publishing.max(1),
             }),
             changed: Notify::new(),
             clock,
@@ -99,7 +112,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
                 let mut inner = self.lock();
                 inner.ring(now);
                 let key = inner.pop();
-                let more = !inner.decide.is_empty() || !inner.publish.is_empty();
+                let more = !inner.decide.is_empty() || (inner.may_publish() && !inner.publish.is_empty());
                 (key, more, inner.timers.first().map(|(at, _)| *at))
             };
             if let Some(key) = key {
@@ -123,13 +136,13 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
     /// Says that the work on a key has ended.
     pub fn done(&self, key: &K) {
         let mut inner = self.lock();
-        let idle = match inner.entries.get_mut(key) {
-            Some(entry) => {
-                entry.running = false;
-                entry.queued
-            }
-            None => None,
+        let (ran, idle) = match inner.entries.get_mut(key) {
+            Some(entry) => (entry.running.take(), entry.queued),
+            None => (None, None),
         };
+        if ran == Some(Lane::Publish) {
+            inner.publishing = inner.publishing.saturating_sub(1);
+        }
         if idle != Some(Lane::Decide) {
             inner.decided(key);
         }
@@ -161,7 +174,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
 
 impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
     fn push(&mut self, key: K, lane: Lane) {
-        let new = Entry { queued: None, running: false, group: None };
+        let new = Entry { queued: None, running: None, group: None };
         let entry = self.entries.entry(key.clone()).or_insert(new);
         if entry.queued >= Some(lane) {
             return;
@@ -173,7 +186,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
                 self.deciding.entry(group).or_default().insert(key.clone());
             }
         }
-        if !entry.running {
+        if entry.running.is_none() {
             self.enqueue(key, lane);
         }
     }
@@ -214,8 +227,15 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         }
     }
 
+    fn may_publish(&self) -> bool {
+        self.publishing < self.most_publishing
+    }
+
     fn pop(&mut self) -> Option<K> {
         for lane in [Lane::Decide, Lane::Publish] {
+            if lane == Lane::Publish && !self.may_publish() {
+                return None;
+            }
             loop {
                 let popped = match lane {
                     Lane::Decide => self.decide.pop_front(),
@@ -224,11 +244,12 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
                 let Some(key) = popped else { break };
                 // A key that has moved to the other lane meanwhile is still in this one, too.
                 if let Some(entry) = self.entries.get_mut(&key)
-                    && !entry.running
+                    && entry.running.is_none()
                     && entry.queued == Some(lane)
                 {
                     entry.queued = None;
-                    entry.running = true;
+                    entry.running = Some(lane);
+                    self.publishing += usize::from(lane == Lane::Publish);
                     return Some(key);
                 }
             }
@@ -243,7 +264,7 @@ mod tests {
     use std::time::Duration;
 
     fn queue(clock: Clock) -> Queue<&'static str, char> {
-        Queue::new(clock, |key: &&'static str| key.chars().next())
+        Queue::new(clock, 1, |key: &&'static str| key.chars().next())
     }
 
     async fn next(queue: &Queue<&'static str, char>) -> Option<&'static str> {
@@ -282,6 +303,28 @@ mod tests {
         assert_eq!(next(&queue).await, Some("a"));
         queue.done(&"a");
         assert_eq!(next(&queue).await, None);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_its_part_is_publishing_and_deciding_goes_on() {
+        let queue = queue(Clock::system());
+        for report in ["a", "b"] {
+            queue.push(report, Lane::Publish);
+        }
+        assert_eq!(next(&queue).await, Some("a"));
+        assert_eq!(next(&queue).await, None);
+        queue.push("step", Lane::Decide);
+        assert_eq!(next(&queue).await, Some("step"));
+        queue.done(&"step");
+        assert_eq!(next(&queue).await, None);
+        queue.done(&"a");
+        assert_eq!(next(&queue).await, Some("b"));
+        // What turns into a decision is one.
+        queue.push("b", Lane::Decide);
+        queue.done(&"b");
+        assert_eq!(next(&queue).await, Some("b"));
+        queue.push("c", Lane::Publish);
+        assert_eq!(next(&queue).await, Some("c"));
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::announce::{announce, is_announced, is_next, stamp};
 use super::cache::{ObjectKey, Stored};
 use super::context::{Key, Shared};
 use super::finalizer;
@@ -13,12 +14,12 @@ use super::persist::{persist, persist_raw};
 use super::queue::Lane;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{ahead, checks, pin, publish};
+use super::{checks, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
 use crate::error::{Fault, chain};
-use crate::flags::{self, Identity};
+use crate::flags::Identity;
 use crate::plan::{Audience, Plan};
 
 /// How long a file may lag behind before Ready says so.
@@ -139,7 +140,7 @@ pub(super) async fn advance(
     let is_ordinary = pace == Pace::Ordinary && !facts.deleting && !facts.emergency;
     if status != prior && delivery == Delivery::Done && is_ordinary {
         let next = decision.wake_at;
-        let announced = next.and_then(|at| ahead::announce(&plan, &identity, &status, &facts, &audience, at));
+        let announced = next.and_then(|at| announce(&plan, &identity, &status, &facts, &audience, at));
         status.announced = announced.or(status.announced);
     }
 
@@ -149,7 +150,7 @@ pub(super) async fn advance(
         && facts.delivered
         && delivery == Delivery::UnderWay
         && !is_beyond
-        && ahead::is_announced(&prior, &status);
+        && is_announced(&prior, &status);
     let decided_on = ctx.rollouts.get(key).filter(|stored| goes_ahead && is_version(stored, rollout));
     if decided_on.is_none() && (status != prior || owes_status) {
         ctx.actions.forget_words(key, &mut status);
@@ -197,11 +198,6 @@ pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64
     status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
 }
 
-/// Whether this is the revision of what the status announces.
-fn is_next(status: &FeatureRolloutStatus, revision: i64) -> bool {
-    status.announced.as_ref().is_some_and(|announced| announced.revision == revision)
-}
-
 /// Whether the file holds what the status only announces, and nobody is about to write that status: the process that put it
 /// there was killed, or something else was decided meanwhile.
 pub(super) fn is_beyond(
@@ -219,30 +215,6 @@ pub(super) fn is_beyond(
         }
         _ => false,
     }
-}
-
-/// Gives the fragment its revision: a new one if it says something else than the last, or than a file that is `beyond` it.
-///
-/// No two fragments of a rollout have the same: what was announced keeps its own, whether or not it ever comes.
-pub(super) fn stamp(
-    feature: &crate::plan::Feature,
-    identity: &Identity,
-    status: &mut FeatureRolloutStatus,
-    audience: &Audience,
-    beyond: bool,
-) -> flags::Fragment {
-    let fragment = flags::fragment(feature, identity, status, audience);
-    let digest = flags::digest(&fragment);
-    if status.fragment.as_deref() == Some(digest.as_str()) && !beyond {
-        return fragment;
-    }
-    status.revision = match status.announced.as_ref().filter(|next| next.revision > status.revision) {
-        Some(announced) if announced.fragment == digest => announced.revision,
-        Some(announced) => announced.revision + 1,
-        None => status.revision + 1,
-    };
-    status.fragment = Some(digest);
-    flags::fragment(feature, identity, status, audience)
 }
 
 /// The definition of the audience that the status pins, stored before the status is.

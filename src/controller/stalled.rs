@@ -5,15 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::announce::stamp;
 use super::cache::ObjectKey;
 use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
 use super::queue::Lane;
-use super::rollout::{
-    delivered, finish_deletion, has_begun, is_beyond, is_rolling_back, note_rollback, stamp,
-};
+use super::rollout::{delivered, finish_deletion, has_begun, is_beyond, is_rolling_back, note_rollback};
 use super::writer::{self, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;

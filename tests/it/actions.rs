@@ -66,7 +66,7 @@ async fn answer(space: &Space, name: &str) -> (Answer, String) {
     found.unwrap()
 }
 
-async fn applied(space: &Space, rollout: &str, name: &str, more: Value) -> String {
+pub async fn applied(space: &Space, rollout: &str, name: &str, more: Value) -> String {
     let (answer, message) = act(space, rollout, name, more).await;
     assert_eq!(answer, Answer::Applied, "{name}: {message}");
     message

@@ -10,6 +10,7 @@
 
 mod actions;
 mod admission;
+mod announced;
 mod apps;
 mod audiences;
 mod beginnings;

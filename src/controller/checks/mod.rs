@@ -57,7 +57,7 @@ impl Checks {
         let options = sources::Options { api_server, ..sources::Options::default() };
         Checks {
             watched: Mutex::default(),
-            queue: Queue::new(clock, |_| None),
+            queue: Queue::new(clock, 1, |_| None),
             sources: Sources::new(options),
             resolver: Resolver::default(),
             places: Places::default(),

@@ -1,0 +1,171 @@
+//! Revisions of a rollout's fragment: the next one, and the one that is announced before its time.
+
+use jiff::Timestamp;
+
+use crate::api::FeatureRolloutStatus;
+use crate::api::status::Announced;
+use crate::engine::{self, Facts};
+use crate::flags::{self, Identity};
+use crate::plan::{Audience, Feature, Plan};
+
+/// Gives the fragment its revision: a new one if it says something else than the last, or than a file that is `beyond` it.
+///
+/// No two fragments of a rollout have the same: what was announced keeps its own, whether or not it ever comes.
+pub(super) fn stamp(
+    feature: &Feature,
+    identity: &Identity,
+    status: &mut FeatureRolloutStatus,
+    audience: &Audience,
+    beyond: bool,
+) -> flags::Fragment {
+    let fragment = flags::fragment(feature, identity, status, audience);
+    let digest = flags::digest(&fragment);
+    if status.fragment.as_deref() == Some(digest.as_str()) && !beyond {
+        return fragment;
+    }
+    status.revision = match status.announced.as_ref().filter(|next| next.revision > status.revision) {
+        Some(announced) if announced.fragment == digest => announced.revision,
+        Some(announced) => announced.revision + 1,
+        None => status.revision + 1,
+    };
+    status.fragment = Some(digest);
+    flags::fragment(feature, identity, status, audience)
+}
+
+/// Whether this is the revision of what the status announces.
+pub(super) fn is_next(status: &FeatureRolloutStatus, revision: i64) -> bool {
+    status.announced.as_ref().is_some_and(|announced| announced.revision == revision)
+}
+
+/// Whether this is exactly what was announced.
+pub(super) fn is_announced(prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus) -> bool {
+    prior.announced.as_ref().is_some_and(|announced| {
+        announced.revision == status.revision
+            && status.fragment.as_deref() == Some(announced.fragment.as_str())
+    })
+}
+
+/// What the file holds next if nothing but time passes until `at`.
+///
+/// A rollout that is paused or rolled back announces nothing. Neither does one that is being measured, mostly: at `at` its present
+/// measurements will be too old.
+pub(super) fn announce(
+    plan: &Plan,
+    identity: &Identity,
+    status: &FeatureRolloutStatus,
+    facts: &Facts,
+    audience: &Audience,
+    at: Timestamp,
+) -> Option<Announced> {
+    if !status.pauses.is_empty() || status.rollback.is_some() || status.retry.is_some() {
+        return None;
+    }
+    let facts = Facts { delivered: true, ..facts.clone() };
+    let mut next = engine::decide(plan, status, &facts, at).status;
+    if next.audience != status.audience {
+        return None;
+    }
+    stamp(&plan.feature, identity, &mut next, audience, false);
+    let changes = next.revision != status.revision;
+    let revision = next.revision;
+    changes.then(|| next.fragment.map(|fragment| Announced { revision, fragment })).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::api::FeatureRollout;
+    use crate::api::status::PauseCause;
+    use crate::engine::decide;
+    use crate::plan::{Refs, compile};
+
+    fn plan(spec: &str) -> Plan {
+        compile(&FeatureRollout::new("r", serde_saphyr::from_str(spec).unwrap()), Refs::default()).unwrap()
+    }
+
+    fn identity() -> Identity {
+        Identity { namespace: "ns".to_owned(), name: "r".to_owned(), uid: "uid".to_owned() }
+    }
+
+    fn facts() -> Facts {
+        Facts::favourable("uid")
+    }
+
+    const TWO: &str = "{cohorts: [{name: all}], phases: [{name: ga, ramp: {percents: [10, 50], every: 1h}}]}";
+
+    /// The first decision on a plan, stamped, and when the next one is due.
+    fn begun(plan: &Plan, now: Timestamp) -> (FeatureRolloutStatus, Option<Timestamp>) {
+        let decision = decide(plan, &FeatureRolloutStatus::default(), &facts(), now);
+        let mut status = decision.status;
+        stamp(&plan.feature, &identity(), &mut status, &plan.audience, false);
+        (status, decision.wake_at)
+    }
+
+    #[rstest]
+    #[case::steps(TWO, 2)]
+    #[case::dates(
+        "{cohorts: [{name: all}], schedule: {startAt: '2026-01-10T00:00:00Z'}, phases: [{name: ga, ramp: {percents: [1, 2, 3], every: 24h}}]}",
+        3
+    )]
+    #[case::delays(
+        "{cohorts: [{name: beta, share: 10, match: {attributes: {a: b}}}, {name: all, delay: 2h, share: 90}], phases: [{name: ga, ramp: {percents: [10, 60], every: 24h}}]}",
+        4
+    )]
+    fn what_is_announced_is_what_comes(#[case] spec: &str, #[case] changes: usize) {
+        let plan = plan(spec);
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (mut status, mut wake_at) = begun(&plan, start);
+        let mut seen = usize::from(status.exposed());
+        while let Some(at) = wake_at {
+            let announced = announce(&plan, &identity(), &status, &facts(), &plan.audience, at);
+            let before = FeatureRolloutStatus { announced: announced.clone(), ..status };
+            let late = at + SignedDuration::from_secs(3);
+            let decision = decide(&plan, &before, &facts(), late);
+            (status, wake_at) = (decision.status, decision.wake_at);
+            stamp(&plan.feature, &identity(), &mut status, &plan.audience, false);
+            assert_eq!(announced.is_some(), status.revision != before.revision);
+            assert_eq!(announced.is_some(), is_announced(&before, &status), "{announced:?}");
+            seen += usize::from(announced.is_some());
+            status.announced = None;
+        }
+        assert!(status.completed_at.is_some());
+        assert_eq!(seen, changes);
+    }
+
+    #[test]
+    fn a_rollout_that_stands_still_announces_nothing() {
+        let plan = plan(TWO);
+        let (status, wake_at) = begun(&plan, "2026-01-01T00:00:00Z".parse().unwrap());
+        let at = wake_at.unwrap();
+        let announce = |status: &FeatureRolloutStatus| {
+            announce(&plan, &identity(), status, &facts(), &plan.audience, at)
+        };
+        assert!(announce(&status).is_some());
+        let mut paused = status.clone();
+        engine::take_to_control(&mut paused, at);
+        assert!(paused.pause(PauseCause::Emergency).is_some());
+        assert_eq!(announce(&paused), None);
+    }
+
+    #[test]
+    fn what_was_announced_keeps_its_revision_for_itself() {
+        let plan = plan(TWO);
+        let (mut status, wake_at) = begun(&plan, "2026-01-01T00:00:00Z".parse().unwrap());
+        let at = wake_at.unwrap();
+        status.announced = announce(&plan, &identity(), &status, &facts(), &plan.audience, at);
+        assert_eq!(status.announced.as_ref().unwrap().revision, 2);
+        let next = |mut status: FeatureRolloutStatus, beyond| {
+            stamp(&plan.feature, &identity(), &mut status, &plan.audience, beyond);
+            status.revision
+        };
+        assert_eq!(next(status.clone(), false), 1, "unchanged");
+        assert_eq!(next(status.clone(), true), 3, "newer than what is in the file");
+        assert_eq!(next(decide(&plan, &status, &facts(), at).status, false), 2, "as announced");
+        let mut other = status.clone();
+        engine::leave_at_control(&mut other, at);
+        assert_eq!(next(other, false), 3, "something else");
+    }
+}

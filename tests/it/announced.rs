@@ -1,0 +1,148 @@
+//! Steps that were announced: in the file at their time, before the status says so, and only if nobody touched the rollout.
+
+use serde_json::json;
+use sluice::api::{FeatureRollout, FeatureRolloutStatus};
+
+use crate::actions::applied;
+use crate::support::bare::{Recorded, Running, bare_space, events, served};
+use crate::support::process::ControllerProcess;
+use crate::support::proxy::Proxy;
+use crate::support::{Space, eventually, is_ready, pause};
+
+/// Two steps, the second one some seconds after the first.
+const TWO: &str = r"
+metadata: {name: two}
+spec:
+  suspend: false
+  cohorts: [{name: all}]
+  phases: [{name: ga, steps: [{cohorts: {all: 10}, hold: 6s}, {cohorts: {all: 50}, hold: 1h}]}]
+";
+
+fn suspended() -> String {
+    TWO.replace("suspend: false", "suspend: true")
+}
+
+/// Whether the first step is served and the second one announced.
+fn is_announced(status: &FeatureRolloutStatus) -> bool {
+    let next = status.announced.as_ref().map(|announced| announced.revision);
+    is_ready(status) && next == Some(status.revision + 1)
+}
+
+async fn in_file(space: &Space) -> Option<(i64, f64)> {
+    let (revision, served) = served(&space.file("two").await?, "two")?;
+    Some((revision, served["all"]))
+}
+
+/// Runs until the second step is in the file and its status cannot be written. Returns the status before it.
+async fn until_ahead(space: &Space, proxy: &Proxy) -> FeatureRolloutStatus {
+    space.apply::<FeatureRollout>(TWO).await.unwrap();
+    let before = space.until("two", "announced", is_announced).await;
+    proxy.hang_on(&["featurerollouts/two/status"]);
+    eventually("the second step is in the file", async || {
+        in_file(space).await == Some((before.revision + 1, 50.0))
+    })
+    .await;
+    eventually("its status is being written", async || proxy.hung() > 0).await;
+    let status = space.status("two").await;
+    assert_eq!((status.revision, status.cohorts.clone()), (before.revision, before.cohorts.clone()));
+    status
+}
+
+#[tokio::test]
+async fn an_announced_step_is_in_the_file_at_its_time_and_its_status_follows() {
+    let space = bare_space("announced-goes").await;
+    let recorded = Recorded::start(&space, "two");
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let running = Running::over(&proxy);
+    let before = until_ahead(&space, &proxy).await;
+    assert_eq!(events(&space, "two").await.len(), 2, "no event of what no status says");
+
+    proxy.stop_hanging();
+    let status = space.until("two", "said", |s| is_ready(s) && s.published_seq == s.last_seq()).await;
+    assert_eq!(status.served.as_deref(), Some("all=50%"));
+    assert_eq!((status.revision, status.delivered_revision), (before.revision + 1, before.revision + 1));
+    assert_eq!(status.history.len(), before.history.len() + 1);
+    eventually("one event each", async || events(&space, "two").await.len() == status.history.len()).await;
+    assert_eq!(recorded.of("two").len(), 2, "each step is one write of the file");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspension_that_the_controller_has_not_heard_of_stops_an_announced_step() {
+    let space = bare_space("announced-unheard").await;
+    let recorded = Recorded::start(&space, "two");
+    let late = std::time::Duration::from_secs(12);
+    let proxy = Proxy::with_watch_delay(space.client.clone(), &space.name, late).await;
+    let running = Running::over(&proxy);
+    space.apply::<FeatureRollout>(TWO).await.unwrap();
+    let before = space.until("two", "announced", is_announced).await;
+    space.apply::<FeatureRollout>(&suspended()).await.unwrap();
+
+    let status =
+        space.until("two", "suspended", |status| !status.pauses.is_empty() && is_ready(status)).await;
+    assert_eq!(status.cohorts, before.cohorts, "{:#?}", status.history);
+    pause(1000).await;
+    let raised: Vec<_> = recorded.of("two").into_iter().filter(|(_, served)| served["all"] > 10.0).collect();
+    assert!(raised.is_empty(), "{raised:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_action_between_file_and_status_goes_on_from_what_the_file_holds() {
+    let space = bare_space("announced-action").await;
+    let recorded = Recorded::start(&space, "two");
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let running = Running::over(&proxy);
+    let before = until_ahead(&space, &proxy).await;
+
+    proxy.stop_hanging();
+    applied(&space, "two", "stop", json!({"action": "Pause"})).await;
+    let status = space.status("two").await;
+    assert_eq!(status.revision, before.revision + 1, "{:#?}", status.history);
+    let reasons: Vec<&str> = status.history.iter().rev().take(2).map(|entry| entry.reason.as_str()).collect();
+    assert_eq!(reasons, ["Paused", "StepEntered"]);
+    space.until("two", "settled", is_ready).await;
+    assert_eq!(recorded.of("two").last().unwrap().1["all"], 50.0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_between_file_and_status_the_step_is_taken_once() {
+    let (space, recorded, before, restart) = crashed("announced-crash").await;
+    let process = restart();
+    let status = space.until("two", "said", |s| is_ready(s) && s.published_seq == s.last_seq()).await;
+    assert_eq!((status.revision, status.served.as_deref()), (before.revision + 1, Some("all=50%")));
+    assert_eq!(events(&space, "two").await.len(), status.history.len());
+    assert_eq!(recorded.of("two").len(), 2, "{:?}", recorded.of("two"));
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_between_file_and_status_a_suspension_wins() {
+    let (space, recorded, before, restart) = crashed("announced-undone").await;
+    space.apply::<FeatureRollout>(&suspended()).await.unwrap();
+    let process = restart();
+    let status = space.until("two", "suspended", |s| !s.pauses.is_empty() && is_ready(s)).await;
+    assert_eq!(status.cohorts, before.cohorts);
+    assert!(status.revision > before.revision + 1, "newer than what is undone: {}", status.revision);
+    eventually("the file says so", async || in_file(&space).await == Some((status.revision, 10.0))).await;
+    let percents: Vec<f64> = recorded.of("two").iter().map(|(_, served)| served["all"]).collect();
+    assert_eq!(percents, [10.0, 50.0, 10.0]);
+    process.kill();
+}
+
+/// A rollout whose second step is in the file and not in its status, its controller killed; and how to start another.
+async fn crashed(name: &str) -> (Space, Recorded, FeatureRolloutStatus, impl Fn() -> ControllerProcess) {
+    let space = bare_space(name).await;
+    let recorded = Recorded::start(&space, "two");
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, proxy.kubeconfig()).unwrap();
+    let start = move || ControllerProcess::start(&kubeconfig, &folder.path().join("log"));
+    let process = start();
+    let before = until_ahead(&space, &proxy).await;
+    process.kill();
+    proxy.stop_hanging();
+    (space, recorded, before, start)
+}
