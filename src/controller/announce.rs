@@ -32,9 +32,10 @@ pub(super) fn stamp(
     flags::fragment(feature, identity, status, audience)
 }
 
-/// Whether this is the revision of what the status announces.
+/// Whether this is the revision of what the status announces, and does not say yet.
 pub(super) fn is_next(status: &FeatureRolloutStatus, revision: i64) -> bool {
-    status.announced.as_ref().is_some_and(|announced| announced.revision == revision)
+    revision > status.revision
+        && status.announced.as_ref().is_some_and(|announced| announced.revision == revision)
 }
 
 /// Whether this is exactly what was announced.

@@ -243,6 +243,14 @@ fn delivery(
     {
         return Delivery::Failed(*reason, message.clone());
     }
+    if let Some(Ack::Newer { revision }) = ack
+        && is_next(status, *revision)
+    {
+        let message = format!(
+            "the file holds revision {revision}, which was announced, and nobody has said yet that it came"
+        );
+        return Delivery::Late(message);
+    }
     if status.delivered_revision == status.revision {
         ctx.hub.settled(key);
         return Delivery::Done;

@@ -7,7 +7,7 @@ use crate::actions::applied;
 use crate::support::bare::{Recorded, Running, bare_space, events, served};
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::Proxy;
-use crate::support::{Space, eventually, is_ready, pause};
+use crate::support::{Space, condition, eventually, is_ready, pause};
 
 /// Two steps, the second one some seconds after the first.
 const TWO: &str = r"
@@ -26,6 +26,11 @@ fn suspended() -> String {
 fn is_announced(status: &FeatureRolloutStatus) -> bool {
     let next = status.announced.as_ref().map(|announced| announced.revision);
     is_ready(status) && next == Some(status.revision + 1)
+}
+
+/// Whether the status says of a later revision that it is served.
+fn is_said(status: &FeatureRolloutStatus, before: &FeatureRolloutStatus) -> bool {
+    status.revision > before.revision && is_ready(status) && status.published_seq == status.last_seq()
 }
 
 async fn in_file(space: &Space) -> Option<(i64, f64)> {
@@ -58,7 +63,7 @@ async fn an_announced_step_is_in_the_file_at_its_time_and_its_status_follows() {
     assert_eq!(events(&space, "two").await.len(), 2, "no event of what no status says");
 
     proxy.stop_hanging();
-    let status = space.until("two", "said", |s| is_ready(s) && s.published_seq == s.last_seq()).await;
+    let status = space.until("two", "said", |s| is_said(s, &before)).await;
     assert_eq!(status.served.as_deref(), Some("all=50%"));
     assert_eq!((status.revision, status.delivered_revision), (before.revision + 1, before.revision + 1));
     assert_eq!(status.history.len(), before.history.len() + 1);
@@ -110,7 +115,7 @@ async fn an_action_between_file_and_status_goes_on_from_what_the_file_holds() {
 async fn after_a_crash_between_file_and_status_the_step_is_taken_once() {
     let (space, recorded, before, restart) = crashed("announced-crash").await;
     let process = restart();
-    let status = space.until("two", "said", |s| is_ready(s) && s.published_seq == s.last_seq()).await;
+    let status = space.until("two", "said", |s| is_said(s, &before)).await;
     assert_eq!((status.revision, status.served.as_deref()), (before.revision + 1, Some("all=50%")));
     assert_eq!(events(&space, "two").await.len(), status.history.len());
     assert_eq!(recorded.of("two").len(), 2, "{:?}", recorded.of("two"));
@@ -122,10 +127,14 @@ async fn after_a_crash_between_file_and_status_a_suspension_wins() {
     let (space, recorded, before, restart) = crashed("announced-undone").await;
     space.apply::<FeatureRollout>(&suspended()).await.unwrap();
     let process = restart();
-    let status = space.until("two", "suspended", |s| !s.pauses.is_empty() && is_ready(s)).await;
+    let says_why = |s: &FeatureRolloutStatus| {
+        condition(s, "Ready").is_some_and(|(_, _, why)| why.contains("nobody has said"))
+    };
+    space.until("two", "not ready while the file holds something else", says_why).await;
+    let status = space.until("two", "settled", |s| is_said(s, &before)).await;
     assert_eq!(status.cohorts, before.cohorts);
-    assert!(status.revision > before.revision + 1, "newer than what is undone: {}", status.revision);
-    eventually("the file says so", async || in_file(&space).await == Some((status.revision, 10.0))).await;
+    assert!(!status.pauses.is_empty());
+    assert_eq!(in_file(&space).await, Some((before.revision + 2, 10.0)));
     let percents: Vec<f64> = recorded.of("two").iter().map(|(_, served)| served["all"]).collect();
     assert_eq!(percents, [10.0, 50.0, 10.0]);
     process.kill();
