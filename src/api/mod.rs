@@ -24,6 +24,7 @@ pub mod metrictemplate;
 pub mod percent;
 pub mod policies;
 pub mod reason;
+pub mod record;
 pub mod rollback;
 pub mod rolloutaction;
 pub mod schedule;

@@ -110,6 +110,8 @@ async fn loosen(crds: &Api<CustomResourceDefinition>) {
     let mut crd = serde_json::to_value(crds.get(&name).await.unwrap()).unwrap();
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
         json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    // Fields of a schema that does not name them cannot be selected.
+    crd["spec"]["versions"][0]["selectableFields"] = json!([]);
     let crd = serde_json::from_value(crd).unwrap();
     crds.replace(&name, &PostParams::default(), &crd).await.unwrap();
 }

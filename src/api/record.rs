@@ -1,0 +1,98 @@
+//! What a FeatureRollout's status keeps on record: what happened, what was given and considered, and what comes next.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rolloutaction::{Answer, Override};
+use super::trigger::Severity;
+use super::{MicroTime, Reason};
+
+/// One thing that happened.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Number of the entry, growing by one for each.
+    pub seq: i64,
+    /// When it was decided.
+    pub at: MicroTime,
+    /// What happened, from a closed set.
+    pub reason: Reason,
+    /// What happened, in words.
+    pub message: String,
+    /// Who did it: `schedule`, `git`, `recovery`, `trigger/NAME`, or the actor of an action.
+    pub who: String,
+    /// The trigger it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// How bad that trigger's breach is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+}
+
+/// An approval given by an action.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalStatus {
+    /// Phase of the step.
+    pub phase: String,
+    /// Name of the step.
+    pub step: String,
+    /// Who approved it.
+    pub by: String,
+    /// When.
+    pub at: MicroTime,
+}
+
+/// A retry whose first step has not been entered yet.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryStatus {
+    /// When it was asked for.
+    pub at: MicroTime,
+    /// The phase to start from; absent: from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Checks that the entry passes over.
+    #[serde(rename = "override", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "atomic"))]
+    pub overrides: Vec<Override>,
+}
+
+/// A step that the door was asked about.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Considered {
+    /// Phase of the step.
+    pub phase: String,
+    /// Number of the step in its phase, from 1.
+    #[schemars(range(min = 1))]
+    pub number: i32,
+    /// Whether it was too late by then.
+    pub missed: bool,
+}
+
+/// A change of the file that is expected next. At its time it may go into the file before status says so, if nobody has
+/// touched the rollout since.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Announced {
+    /// Its revision, which nothing else takes.
+    pub revision: i64,
+    /// Digest of its fragment.
+    pub fragment: String,
+}
+
+/// An action that was carried out.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionRecord {
+    /// UID of the RolloutAction.
+    pub uid: String,
+    /// When the action expires: from then on it cannot be taken for a new one.
+    pub until: MicroTime,
+    /// What became of it.
+    pub answer: Answer,
+    /// The answer in words, until it is known to be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
