@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::writer::Ack;
 use crate::api::FeatureRolloutStatus;
 use crate::api::status::Announced;
 use crate::engine::{self, Facts};
@@ -32,10 +33,12 @@ pub(super) fn stamp(
     flags::fragment(feature, identity, status, audience)
 }
 
-/// Whether this is the revision of what the status announces, and does not say yet.
-pub(super) fn is_next(status: &FeatureRolloutStatus, revision: i64) -> bool {
-    revision > status.revision
-        && status.announced.as_ref().is_some_and(|announced| announced.revision == revision)
+/// Whether the file holds what was announced and no status says yet: the process that put it there was killed, or something
+/// else was decided meanwhile.
+pub(super) fn is_beyond(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> bool {
+    let Some(Ack::Delivered { revision } | Ack::Newer { revision }) = ack else { return false };
+    let announced = status.announced.as_ref().map_or(0, |announced| announced.revision);
+    (status.revision + 1..=announced).contains(revision)
 }
 
 /// Whether this is exactly what was announced.
@@ -113,7 +116,7 @@ mod tests {
     )]
     #[case::delays(
         "{cohorts: [{name: beta, share: 10, match: {attributes: {a: b}}}, {name: all, delay: 2h, share: 90}], phases: [{name: ga, ramp: {percents: [10, 60], every: 24h}}]}",
-        4
+        3
     )]
     fn what_is_announced_is_what_comes(#[case] spec: &str, #[case] changes: usize) {
         let plan = plan(spec);
@@ -149,6 +152,21 @@ mod tests {
         engine::take_to_control(&mut paused, at);
         assert!(paused.pause(PauseCause::Emergency).is_some());
         assert_eq!(announce(&paused), None);
+    }
+
+    #[rstest]
+    #[case::nothing_said(None, false)]
+    #[case::as_said(Some(Ack::Delivered { revision: 4 }), false)]
+    #[case::as_announced(Some(Ack::Delivered { revision: 6 }), true)]
+    #[case::as_announced_before_something_else_was(Some(Ack::Newer { revision: 5 }), true)]
+    #[case::of_a_status_that_was_lost(Some(Ack::Newer { revision: 7 }), false)]
+    fn a_file_is_beyond_its_status_where_it_holds_what_is_only_announced(
+        #[case] ack: Option<Ack>,
+        #[case] expected: bool,
+    ) {
+        let announced = Some(Announced { revision: 6, fragment: "x".to_owned() });
+        let status = FeatureRolloutStatus { revision: 4, announced, ..FeatureRolloutStatus::default() };
+        assert_eq!(is_beyond(&status, ack.as_ref()), expected);
     }
 
     #[test]

@@ -35,12 +35,14 @@ pub struct Stalled {
     pub feature: Option<Feature>,
     /// Whether the FlagSet's emergency asks for control.
     pub emergency: bool,
+    /// Whether the file may hold the rollout's status, and it is not stored yet.
+    pub owes_status: bool,
 }
 
 impl Stalled {
     /// Without anything that could be lowered.
     pub fn new(reason: Reason, message: String) -> Stalled {
-        Stalled { reason, message, feature: None, emergency: false }
+        Stalled { reason, message, feature: None, emergency: false, owes_status: false }
     }
 }
 
@@ -52,13 +54,16 @@ pub struct Observed {
     pub facts: Facts,
     /// The file.
     pub set: SetId,
+    /// Whether the file may hold the rollout's status, and it is not stored yet.
+    pub owes_status: bool,
 }
 
-/// Reads what the rollout names and what the file says, and compiles the spec.
+/// Reads what the rollout names and what the file says, and compiles the spec. `owes_status` where the rollout's status is in
+/// force and not stored yet.
 ///
 /// # Errors
 /// When something could not be read; it is tried again.
-pub async fn gather(ctx: &Shared, rollout: &FeatureRollout) -> Result<Gathered, Fault> {
+pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -> Result<Gathered, Fault> {
     let (mut flag_set, cohort_set) = references(ctx, rollout).await?;
     let mut compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
     if let Ok(plan) = &compiled
@@ -72,10 +77,11 @@ pub async fn gather(ctx: &Shared, rollout: &FeatureRollout) -> Result<Gathered, 
     let emergency = is_emergency(flag_set.as_ref());
     let has_file = rollout.spec.flag_set_ref.is_none() || flag_set.is_some();
     Ok(match observe(ctx, rollout, flag_set, compiled).await? {
-        Ok(observed) => Gathered::Ready(Box::new(observed)),
+        Ok(observed) => Gathered::Ready(Box::new(Observed { owes_status, ..observed })),
         Err(mut stalled) => {
             stalled.feature = has_file.then(|| plan::feature_alone(rollout)).flatten();
             stalled.emergency = emergency;
+            stalled.owes_status = owes_status;
             Gathered::Stalled(Box::new(stalled))
         }
     })
@@ -124,7 +130,7 @@ async fn observe(
         unmet: unmet(ctx, &key.0, &plan),
         live,
     };
-    Ok(Ok(Observed { plan, facts, set }))
+    Ok(Ok(Observed { plan, facts, set, owes_status: false }))
 }
 
 fn compile(

@@ -27,11 +27,14 @@ pub async fn persist(
     status: &FeatureRolloutStatus,
 ) -> Result<(), Fault> {
     let key = key_of(rollout);
+    // As it is stored: a change that went ahead of its status is no news to this rollout alone.
+    let before = ctx.rollouts.get(&key);
     match put_status(ctx, &ctx.rollouts, rollout, status).await {
         Ok(()) => {
             ctx.metrics.status_written();
             ctx.ahead.forget(&key);
-            if reached(rollout.status.as_ref()) != reached(Some(status)) {
+            let before = before.as_ref().and_then(|stored| stored.0.as_ref().ok()?.status.as_ref());
+            if reached(before) != reached(Some(status)) {
                 wake_dependents(ctx, &key);
             }
             Ok(())

@@ -12,11 +12,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 
 /// How soon a key should be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,9 @@ pub enum Lane {
     /// Everything that may change what is served.
     Decide,
 }
+
+/// After how long the publishing of a key does not count any more: it waits for an answer that does not come.
+const HUNG: Duration = Duration::from_secs(1);
 
 /// Tells the group of a key, if it has one.
 type GroupOf<K, G> = Box<dyn Fn(&K) -> Option<G> + Send + Sync>;
@@ -46,14 +50,14 @@ struct Inner<K, G> {
     group_of: GroupOf<K, G>,
     /// Keys that wait to be decided on, or are being decided on.
     deciding: HashMap<G, HashSet<K>>,
-    /// How many keys are being published, and how many may be.
-    publishing: usize,
+    /// The keys that are being published and since when, and how many may be.
+    publishing: HashMap<K, Instant>,
     most_publishing: usize,
 }
 
 struct Entry<G> {
     queued: Option<Lane>,
-    running: Option<Lane>,
+    running: bool,
     /// The group that counts the key as one that is being decided on.
     group: Option<G>,
 }
@@ -75,7 +79,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
                 due: HashMap::new(),
                 group_of: Box::new(group_of),
                 deciding: HashMap::new(),
-                publishing: 0,
+                publishing: HashMap::new(),
                 most_publishing: most_publishing.max(1),
             }),
             changed: Notify::new(),
@@ -108,12 +112,14 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
         loop {
             let changed = self.changed.notified();
             let now = self.clock.now();
-            let (key, more, timer) = {
+            let (key, more, timer, free) = {
                 let mut inner = self.lock();
+                let started = clock::monotonic();
                 inner.ring(now);
-                let key = inner.pop();
-                let more = !inner.decide.is_empty() || (inner.may_publish() && !inner.publish.is_empty());
-                (key, more, inner.timers.first().map(|(at, _)| *at))
+                let key = inner.pop(started);
+                let free = inner.may_publish(started);
+                let more = !inner.decide.is_empty() || (free && !inner.publish.is_empty());
+                (key, more, inner.timers.first().map(|(at, _)| *at), free || inner.publish.is_empty())
             };
             if let Some(key) = key {
                 if more || timer.is_some() {
@@ -121,14 +127,22 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
                 }
                 return key;
             }
-            match timer {
-                Some(at) => {
-                    tokio::select! {
-                        () = changed => {}
-                        () = self.clock.wait_towards(at) => {}
-                    }
+            let due = async {
+                match timer {
+                    Some(at) => self.clock.wait_towards(at).await,
+                    None => std::future::pending().await,
                 }
-                None => changed.await,
+            };
+            let hung = async {
+                match free {
+                    true => std::future::pending().await,
+                    false => clock::sleep(HUNG).await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = due => {}
+                () = hung => {}
             }
         }
     }
@@ -136,13 +150,14 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
     /// Says that the work on a key has ended.
     pub fn done(&self, key: &K) {
         let mut inner = self.lock();
-        let (ran, idle) = match inner.entries.get_mut(key) {
-            Some(entry) => (entry.running.take(), entry.queued),
-            None => (None, None),
+        inner.publishing.remove(key);
+        let idle = match inner.entries.get_mut(key) {
+            Some(entry) => {
+                entry.running = false;
+                entry.queued
+            }
+            None => None,
         };
-        if ran == Some(Lane::Publish) {
-            inner.publishing = inner.publishing.saturating_sub(1);
-        }
         if idle != Some(Lane::Decide) {
             inner.decided(key);
         }
@@ -174,7 +189,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
 
 impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
     fn push(&mut self, key: K, lane: Lane) {
-        let new = Entry { queued: None, running: None, group: None };
+        let new = Entry { queued: None, running: false, group: None };
         let entry = self.entries.entry(key.clone()).or_insert(new);
         if entry.queued >= Some(lane) {
             return;
@@ -186,7 +201,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
                 self.deciding.entry(group).or_default().insert(key.clone());
             }
         }
-        if entry.running.is_none() {
+        if !entry.running {
             self.enqueue(key, lane);
         }
     }
@@ -227,13 +242,14 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         }
     }
 
-    fn may_publish(&self) -> bool {
-        self.publishing < self.most_publishing
+    fn may_publish(&self, now: Instant) -> bool {
+        let answered = |since: &&Instant| now.duration_since(**since) < HUNG;
+        self.publishing.values().filter(answered).count() < self.most_publishing
     }
 
-    fn pop(&mut self) -> Option<K> {
+    fn pop(&mut self, now: Instant) -> Option<K> {
         for lane in [Lane::Decide, Lane::Publish] {
-            if lane == Lane::Publish && !self.may_publish() {
+            if lane == Lane::Publish && !self.may_publish(now) {
                 return None;
             }
             loop {
@@ -244,12 +260,14 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
                 let Some(key) = popped else { break };
                 // A key that has moved to the other lane meanwhile is still in this one, too.
                 if let Some(entry) = self.entries.get_mut(&key)
-                    && entry.running.is_none()
+                    && !entry.running
                     && entry.queued == Some(lane)
                 {
                     entry.queued = None;
-                    entry.running = Some(lane);
-                    self.publishing += usize::from(lane == Lane::Publish);
+                    entry.running = true;
+                    if lane == Lane::Publish {
+                        self.publishing.insert(key.clone(), now);
+                    }
                     return Some(key);
                 }
             }
@@ -325,6 +343,17 @@ mod tests {
         assert_eq!(next(&queue).await, Some("b"));
         queue.push("c", Lane::Publish);
         assert_eq!(next(&queue).await, Some("c"));
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_gives_its_place_back() {
+        let queue = queue(Clock::system());
+        for report in ["a", "b"] {
+            queue.push(report, Lane::Publish);
+        }
+        assert_eq!(next(&queue).await, Some("a"));
+        assert_eq!(next(&queue).await, None);
+        assert_eq!(tokio::time::timeout(HUNG * 2, queue.next()).await.ok(), Some("b"));
     }
 
     #[tokio::test]

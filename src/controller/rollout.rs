@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::announce::{announce, is_announced, is_next, stamp};
+use super::announce::{announce, is_announced, is_beyond, stamp};
 use super::cache::{ObjectKey, Stored};
 use super::context::{Key, Shared};
 use super::finalizer;
@@ -58,7 +58,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
         return Ok(());
     }
-    match gather(ctx, rollout).await? {
+    match gather(ctx, rollout, ahead.is_some()).await? {
         Gathered::Stalled(why) => stalled(ctx, key, rollout, &why).await,
         Gathered::Ready(observed) => {
             let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now| {
@@ -103,10 +103,8 @@ pub(super) async fn advance(
     pace: Pace,
     decide: impl FnOnce(&Plan, &FeatureRolloutStatus, &Facts, Timestamp) -> Option<Decision>,
 ) -> Result<Advanced, Fault> {
-    let Observed { plan, mut facts, set } = observed;
+    let Observed { plan, mut facts, set, owes_status } = observed;
     let prior = rollout.status.clone().unwrap_or_default();
-    // What the file may hold and the stored status does not say is written with what is decided now.
-    let owes_status = ctx.ahead.is_under_way(key);
     let ack = ctx.hub.ack(key, &facts.uid);
     let begun_here = has_begun(rollout);
     let delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here));
@@ -122,11 +120,16 @@ pub(super) async fn advance(
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!("the pinned audience {name} is gone; the file keeps what it has");
-        return Ok(Advanced::Stalled(Box::new(Stalled::new(Reason::ReferenceNotFound, message))));
+        let why = Stalled { owes_status, ..Stalled::new(Reason::ReferenceNotFound, message) };
+        return Ok(Advanced::Stalled(Box::new(why)));
     };
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
-    let is_beyond = is_beyond(ctx, key, &prior, ack.as_ref(), now);
+    let is_beyond = is_beyond(&prior, ack.as_ref());
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
+    if begun_here {
+        // It may be what was announced, and in the file.
+        status.delivered_revision = self::delivered(&status, ack.as_ref());
+    }
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
     if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary && !owes_status {
@@ -136,7 +139,7 @@ pub(super) async fn advance(
     let report = Report { plan: &plan, delivery: delivery.clone(), next: decision.wake_at, generation, now };
     engine::report(&mut status, &report);
 
-    status.announced = status.announced.take_if(|announced| announced.revision > status.revision);
+    status.announced = status.announced.take().filter(|announced| announced.revision > status.revision);
     let is_ordinary = pace == Pace::Ordinary && !facts.deleting && !facts.emergency;
     if status != prior && delivery == Delivery::Done && is_ordinary {
         let next = decision.wake_at;
@@ -192,29 +195,7 @@ fn is_version(stored: &Stored<FeatureRollout>, rollout: &FeatureRollout) -> bool
 
 /// The revision that the file is known to hold, by the status and by what its writer said last.
 pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64 {
-    if matches!(ack, Some(Ack::Newer { revision }) if is_next(status, *revision)) {
-        return 0;
-    }
     status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
-}
-
-/// Whether the file holds what the status only announces, and nobody is about to write that status: the process that put it
-/// there was killed, or something else was decided meanwhile.
-pub(super) fn is_beyond(
-    ctx: &Shared,
-    key: &ObjectKey,
-    status: &FeatureRolloutStatus,
-    ack: Option<&Ack>,
-    now: Timestamp,
-) -> bool {
-    match ack {
-        Some(Ack::Delivered { revision }) => is_next(status, *revision),
-        Some(Ack::Newer { revision }) => {
-            // Whoever put it there is given the time to say so.
-            is_next(status, *revision) && now.duration_since(ctx.hub.waiting_since(key, now)) >= LATE
-        }
-        _ => false,
-    }
 }
 
 /// The definition of the audience that the status pins, stored before the status is.
@@ -242,14 +223,6 @@ fn delivery(
         && *revision >= status.revision
     {
         return Delivery::Failed(*reason, message.clone());
-    }
-    if let Some(Ack::Newer { revision }) = ack
-        && is_next(status, *revision)
-    {
-        let message = format!(
-            "the file holds revision {revision}, which was announced, and nobody has said yet that it came"
-        );
-        return Delivery::Late(message);
     }
     if status.delivered_revision == status.revision {
         ctx.hub.settled(key);
@@ -348,6 +321,8 @@ async fn unreadable(
 pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
     let Some(stored) = ctx.rollouts.get(key) else { return };
     let Ok(rollout) = &stored.0 else { return };
+    let ahead = ctx.ahead.overtake(key, rollout);
+    let rollout = ahead.as_ref().unwrap_or(rollout);
     let (Fault::Forbidden(_) | Fault::Invalid(_)) = fault else { return };
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();

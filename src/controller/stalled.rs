@@ -5,14 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::announce::stamp;
+use super::announce::{is_beyond, stamp};
 use super::cache::ObjectKey;
 use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
 use super::queue::Lane;
-use super::rollout::{delivered, finish_deletion, has_begun, is_beyond, is_rolling_back, note_rollback};
+use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
 use super::writer::{self, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
@@ -60,13 +60,16 @@ pub async fn stalled(
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
         return finalizer::release(ctx, rollout).await;
     }
-    let decided = status != prior || ctx.ahead.is_under_way(key);
+    let decided = status != prior || why.owes_status;
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     status.delivered_revision = delivered(&prior, ack.as_ref());
     let urgent = why.emergency || deleting || is_rolling_back(&status);
-    // A lowering that was persisted before the spec became invalid goes on its way, too.
+    // A lowering that was persisted before the spec became invalid goes on its way, too; and what a process before this one has
+    // left in the file is looked at once.
     let hand_over = |offer: Option<Offer>, status: &FeatureRolloutStatus| {
-        if let Some(offer) = offer.filter(|_| urgent || status.delivered_revision != status.revision) {
+        if let Some(offer) =
+            offer.filter(|_| urgent || ack.is_none() || status.delivered_revision != status.revision)
+        {
             let offer = Offer { status: Arc::new(status.clone()), urgent, ..offer };
             writer::offer(ctx, &SetId::of(rollout), key, offer);
         }
@@ -142,7 +145,7 @@ async fn unsaid(
     status.delivered_revision = delivered(prior, ack.as_ref());
     let offer = offer(ctx, key, rollout, why, &mut status).await?;
     let is_persisted = status.revision == prior.revision;
-    let wanted = is_persisted && (urgent || status.delivered_revision != status.revision);
+    let wanted = is_persisted && (urgent || ack.is_none() || status.delivered_revision != status.revision);
     if let Some(offer) = offer.filter(|_| wanted) {
         writer::offer(ctx, &SetId::of(rollout), key, Offer { urgent, ..offer });
     }
@@ -238,7 +241,7 @@ async fn offer(
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
     let ack = ctx.hub.ack(key, &uid);
-    let beyond = is_beyond(ctx, key, status, ack.as_ref(), ctx.clock.now());
+    let beyond = is_beyond(status, ack.as_ref());
     let fragment = stamp(feature, &identity, status, &audience, beyond);
     Ok(Some(Offer {
         uid,

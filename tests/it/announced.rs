@@ -7,7 +7,7 @@ use crate::actions::applied;
 use crate::support::bare::{Recorded, Running, bare_space, events, served};
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::Proxy;
-use crate::support::{Space, condition, eventually, is_ready, pause};
+use crate::support::{Space, eventually, is_ready, is_stalled, pause};
 
 /// Two steps, the second one some seconds after the first.
 const TWO: &str = r"
@@ -127,10 +127,6 @@ async fn after_a_crash_between_file_and_status_a_suspension_wins() {
     let (space, recorded, before, restart) = crashed("announced-undone").await;
     space.apply::<FeatureRollout>(&suspended()).await.unwrap();
     let process = restart();
-    let says_why = |s: &FeatureRolloutStatus| {
-        condition(s, "Ready").is_some_and(|(_, _, why)| why.contains("nobody has said"))
-    };
-    space.until("two", "not ready while the file holds something else", says_why).await;
     let status = space.until("two", "settled", |s| is_said(s, &before)).await;
     assert_eq!(status.cohorts, before.cohorts);
     assert!(!status.pauses.is_empty());
@@ -154,4 +150,72 @@ async fn crashed(name: &str) -> (Space, Recorded, FeatureRolloutStatus, impl Fn(
     process.kill();
     proxy.stop_hanging();
     (space, recorded, before, start)
+}
+
+/// What comes next is another step than the one that is in the file.
+const LONGER: &str = r"
+metadata: {name: two}
+spec:
+  suspend: false
+  cohorts: [{name: all}]
+  phases: [{name: ga, steps: [{cohorts: {all: 10}, hold: 2h}, {cohorts: {all: 60}, hold: 1h}]}]
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_between_file_and_status_an_edit_of_what_was_to_come_wins() {
+    let (space, recorded, before, restart) = crashed("announced-edited").await;
+    space.apply::<FeatureRollout>(LONGER).await.unwrap();
+    let process = restart();
+    let status = space.until("two", "settled", |s| is_said(s, &before)).await;
+    assert_eq!(status.cohorts, before.cohorts);
+    assert_eq!(in_file(&space).await, Some((status.revision, 10.0)));
+    let percents: Vec<f64> = recorded.of("two").iter().map(|(_, served)| served["all"]).collect();
+    assert_eq!(percents, [10.0, 50.0, 10.0]);
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_between_file_and_status_an_invalid_edit_keeps_what_status_says() {
+    let (space, _recorded, before, restart) = crashed("announced-invalid").await;
+    space.apply::<FeatureRollout>(&TWO.replace("{all: 50}", "{nobody: 50}")).await.unwrap();
+    let process = restart();
+    space.until("two", "stalled", |s| is_stalled(s, "InvalidSpec", "nobody")).await;
+    eventually("the file says what status says", async || {
+        in_file(&space)
+            .await
+            .is_some_and(|(revision, served)| revision > before.revision + 1 && served == 10.0)
+    })
+    .await;
+    process.kill();
+}
+
+/// Waits for the phase that the first one enters as announced.
+const WITHIN: &str = r"
+metadata: {name: within}
+spec:
+  cohorts: [{name: all}]
+  dependsOn: [{name: first, phase: ga}]
+  phases: [{name: only, steps: [{cohorts: {all: 10}, hold: 1h}]}]
+";
+const FIRST: &str = r"
+metadata: {name: first}
+spec:
+  cohorts: [{name: all}]
+  phases:
+  - {name: beta, steps: [{cohorts: {all: 10}, hold: 3s}]}
+  - {name: ga, steps: [{cohorts: {all: 50}, hold: 1h}]}
+";
+
+#[tokio::test]
+async fn a_dependent_hears_of_a_phase_that_was_entered_as_announced() {
+    let space = bare_space("announced-dependent").await;
+    // By the watch it would hear too late for this test.
+    let late = std::time::Duration::from_secs(45);
+    let proxy = Proxy::with_watch_delay(space.client.clone(), &space.name, late).await;
+    space.apply::<FeatureRollout>(WITHIN).await.unwrap();
+    space.apply::<FeatureRollout>(FIRST).await.unwrap();
+    let running = Running::over(&proxy);
+    space.until("first", "in its second phase", |s| s.phase.as_deref() == Some("ga") && is_ready(s)).await;
+    space.until("within", "raised", |s| s.exposed()).await;
+    running.stop().await;
 }

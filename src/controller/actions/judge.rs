@@ -83,7 +83,7 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> 
     if raising {
         know_dependencies(ctx, key, rollout).await?;
     }
-    let result = match gather(ctx, rollout).await? {
+    let result = match gather(ctx, rollout, ahead.is_some()).await? {
         Gathered::Ready(_) if !over.beginning && begins(rollout) => {
             ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
             return Ok(Judged::NotBegun);

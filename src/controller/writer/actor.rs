@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::confirm::{Confirmed, confirm};
 use super::flush::{Flushed, flush};
 use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::{Key, Shared};
+use crate::controller::context::{Key, Shared, push_later};
 use crate::controller::index::SetId;
 use crate::controller::queue::Lane;
 use crate::error::chain;
@@ -29,26 +30,24 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(10);
 pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
     let mut last_write: Option<Instant> = None;
     let mut retry: Option<Duration> = None;
+    // Whether what is tried again could not wait.
+    let mut urgent = false;
     loop {
         tokio::select! {
             () = mailbox.changed.notified() => {}
-            () = wait(retry) => { mailbox.lock().dirty = true; }
+            () = wait(retry) => {
+                let mut waiting = mailbox.lock();
+                waiting.dirty = true;
+                waiting.urgent |= urgent;
+            }
             () = ctx.shutdown.cancelled() => return,
         }
         space_out(&mailbox, last_write).await;
         gather(&ctx, &set, &mailbox).await;
-        let offers = {
-            let mut waiting = mailbox.lock();
-            if !std::mem::take(&mut waiting.dirty) {
-                continue;
-            }
-            let taken = waiting.take();
-            if waiting.dirty {
-                mailbox.changed.notify_one();
-            }
-            taken
-        };
-        let mut flushed = flush(&ctx, &set, offers.clone()).await;
+        let Some(Confirmed { offers, overtaken }) = take(&ctx, &set, &mailbox).await else { continue };
+        urgent = offers.values().any(|offer| offer.urgent);
+        leave_out(&ctx, &mailbox, overtaken);
+        let mut flushed = flush(&ctx, &set, &offers).await;
         if flushed.wrote {
             last_write = Some(clock::monotonic());
         }
@@ -69,6 +68,50 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 }
             }
         }
+    }
+}
+
+/// What is to be written now, if anything is. What goes ahead of its status is confirmed; where something urgent comes while
+/// that takes, it is left for the next turn.
+async fn take(ctx: &Shared, set: &SetId, mailbox: &Mailbox) -> Option<Confirmed> {
+    loop {
+        let offers = {
+            let mut waiting = mailbox.lock();
+            if !std::mem::take(&mut waiting.dirty) {
+                return None;
+            }
+            let offers = waiting.take();
+            if waiting.dirty {
+                mailbox.changed.notify_one();
+            }
+            offers
+        };
+        tokio::select! {
+            confirmed = confirm(ctx, set, offers) => return Some(confirmed),
+            () = until_urgent(mailbox) => {}
+        }
+    }
+}
+
+/// Polled, as the notice that something has come is the next turn's.
+async fn until_urgent(mailbox: &Mailbox) {
+    while !mailbox.lock().urgent {
+        clock::sleep(GATHERING_POLL).await;
+    }
+}
+
+/// Forgets the offers that could not be confirmed, and has their rollouts decided on anew.
+fn leave_out(ctx: &Shared, mailbox: &Mailbox, overtaken: Vec<ObjectKey>) {
+    {
+        let mut waiting = mailbox.lock();
+        for key in &overtaken {
+            if waiting.offers.get(key).is_some_and(|offer| offer.ahead_of.is_some()) {
+                waiting.offers.remove(key);
+            }
+        }
+    }
+    for key in overtaken {
+        read_again(ctx, key);
     }
 }
 
@@ -128,7 +171,7 @@ fn settle(
                 _ => false,
             });
             let same = waiting.offers.get(key).is_some_and(|now| now.is_same(offer));
-            if (settled || flushed.overtaken.contains(key)) && same {
+            if settled && same {
                 waiting.offers.remove(key);
             }
         }
@@ -136,13 +179,8 @@ fn settle(
     for (key, (uid, ack)) in flushed.acks {
         say(ctx, &key, &uid, ack);
     }
-    for (key, revision) in flushed.outdated {
-        if let Some(offer) = offers.get(&key) {
-            say(ctx, &key, &offer.uid, Ack::Newer { revision });
-        }
-        read_again(ctx, key);
-    }
-    for key in flushed.overtaken {
+    for (key, uid, revision) in flushed.outdated {
+        say(ctx, &key, &uid, Ack::Newer { revision });
         read_again(ctx, key);
     }
     if let Some(report) = flushed.report {
@@ -153,13 +191,13 @@ fn settle(
     }
 }
 
-/// Has a rollout decided on anew, as it is stored.
+/// Has a rollout decided on anew, as it is stored: at once where that is news, else a little later.
 fn read_again(ctx: &Shared, key: ObjectKey) {
     let ctx = ctx.clone();
     tokio::spawn(async move {
         if let Err(fault) = crate::controller::persist::refresh(&ctx, &key).await {
             tracing::warn!(namespace = key.0, name = key.1, %fault, "an outdated rollout could not be read again");
         }
-        ctx.queue.push(Key::Rollout(key), Lane::Decide);
+        push_later(&ctx, Key::Rollout(key), FIRST_RETRY);
     });
 }

@@ -1,6 +1,7 @@
 //! A last look at changes that go ahead of their statuses: nobody may have touched the rollout since they were decided on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use kube::Api;
 use kube::api::{GetParams, ListParams};
@@ -12,12 +13,14 @@ use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
-use crate::error::{Fault, call};
+use crate::error::{Fault, call, chain};
 
 /// From how many on one list costs the API server less than reading each by itself.
 const LIST_FROM: usize = 3;
+/// How long a look may take. Nothing else of the file is written meanwhile, unless it is urgent.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What may go into the file, and what was overtaken.
+/// What may go into the file, and what may not.
 pub(super) struct Confirmed {
     pub(super) offers: BTreeMap<ObjectKey, Offer>,
     pub(super) overtaken: Vec<ObjectKey>,
@@ -41,23 +44,14 @@ struct SeenList {
     items: Vec<Seen>,
 }
 
-/// Leaves out the changes whose rollout has another version by now than the one they were decided on.
-///
-/// # Errors
-/// When a version could not be read: no change of the file may go on then.
-pub(super) async fn confirm(
-    ctx: &Context,
-    set: &SetId,
-    mut offers: BTreeMap<ObjectKey, Offer>,
-) -> Result<Confirmed, Fault> {
+/// Leaves out the changes that were called off, that an action is about to build on, and those whose rollout has another
+/// version by now than the one they were decided on, or one that cannot be read soon.
+pub(super) async fn confirm(ctx: &Context, set: &SetId, mut offers: BTreeMap<ObjectKey, Offer>) -> Confirmed {
     let ahead: Vec<ObjectKey> =
         offers.iter().filter(|(_, offer)| offer.ahead_of.is_some()).map(|(key, _)| key.clone()).collect();
     let mut overtaken = Vec::new();
     if !ahead.is_empty() {
-        let current = match set.shared && ahead.len() >= LIST_FROM {
-            true => list(ctx, set).await?,
-            false => get(ctx, &ahead).await?,
-        };
+        let current = versions(ctx, set, &ahead).await;
         for key in ahead {
             let untouched = |offer: &Offer| offer.ahead_of.as_ref() == current.get(&key.1);
             let confirmed = offers
@@ -69,7 +63,28 @@ pub(super) async fn confirm(
             }
         }
     }
-    Ok(Confirmed { offers, overtaken })
+    Confirmed { offers, overtaken }
+}
+
+/// The versions as far as they could be read: without one nothing is confirmed, and it is decided on again.
+async fn versions(ctx: &Context, set: &SetId, keys: &[ObjectKey]) -> HashMap<String, String> {
+    let looks = async {
+        match set.shared && keys.len() >= LIST_FROM {
+            true => list(ctx, set).await,
+            false => get(ctx, keys).await,
+        }
+    };
+    match tokio::time::timeout(PATIENCE, looks).await {
+        Ok(Ok(versions)) => versions,
+        Ok(Err(fault)) => {
+            tracing::warn!(set = set.owner(), fault = chain(&fault), "versions could not be read");
+            HashMap::new()
+        }
+        Err(_) => {
+            tracing::warn!(set = set.owner(), "versions could not be read in time");
+            HashMap::new()
+        }
+    }
 }
 
 /// The version of each member of a file by name, at some moment of this call.

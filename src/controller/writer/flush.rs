@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::confirm::{Confirmed, confirm};
 use super::found::Found;
 use super::next::{Next, next};
 use super::target::{Target, targets};
@@ -27,10 +26,8 @@ pub(super) struct Flushed {
     pub wrote: bool,
     /// UID and answer per rollout.
     pub acks: BTreeMap<ObjectKey, (String, Ack)>,
-    /// Rollouts whose cache lags behind the file, and the revision there.
-    pub outdated: Vec<(ObjectKey, i64)>,
-    /// Rollouts that somebody touched before their change came into the file, which it then does not.
-    pub overtaken: Vec<ObjectKey>,
+    /// Rollouts whose cache lags behind the file: UID and the revision there.
+    pub outdated: Vec<(ObjectKey, String, i64)>,
     /// What the set's status should say.
     pub report: Option<FileReport>,
     /// Whether the cluster has no such kind of output.
@@ -42,7 +39,7 @@ pub(super) struct Flushed {
 }
 
 /// Brings every output of a set up to date. One that fails keeps none of the others waiting.
-pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: BTreeMap<ObjectKey, Offer>) -> Flushed {
+pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
     let key = (set.namespace.clone(), set.name.clone());
     let flag_set = match set.shared {
         true => match gather::flag_set(ctx, &key).await {
@@ -58,15 +55,11 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: BTreeMap<ObjectKey,
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Flushed::default();
     }
-    let (offers, overtaken) = match confirm(ctx, set, offers).await {
-        Ok(Confirmed { offers, overtaken }) => (offers, overtaken),
-        Err(fault) => return Flushed { fault: Some(fault), ..Flushed::default() },
-    };
     let mut all: Option<Flushed> = None;
     let mut fault = None;
     for target in targets(set, flag_set.as_ref()) {
         ctx.hub.write_by(&target.memory_key(set), set);
-        match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, &offers).await {
+        match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, offers).await {
             Ok(flushed) => {
                 all = Some(match all {
                     Some(before) => before.and(flushed),
@@ -76,7 +69,7 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: BTreeMap<ObjectKey,
             Err(found) => fault = fault.or(Some(found)),
         }
     }
-    Flushed { fault, overtaken, ..all.unwrap_or_default() }
+    Flushed { fault, ..all.unwrap_or_default() }
 }
 
 /// Begins anew where somebody else wrote meanwhile, and tells what only people can put right from what may work soon.
@@ -87,14 +80,20 @@ async fn flush_repeatedly(
     target: &Target,
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
+    // What was confirmed by a look has to be looked at anew where somebody else is at work.
+    let looked_at = offers.values().any(|offer| offer.ahead_of.is_some());
     let mut tries = 0;
     loop {
         match flush_output(ctx, set, flag_set, target, offers).await {
             Err(Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
-                if tries < MOST_CONFLICTS =>
+                if tries < MOST_CONFLICTS && !looked_at =>
             {
                 tries += 1;
                 target.refresh(ctx, set).await?;
+            }
+            Err(fault @ Fault::Conflict(_)) if looked_at => {
+                target.refresh(ctx, set).await?;
+                return Err(fault);
             }
             Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
                 let reason =

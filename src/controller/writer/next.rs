@@ -10,8 +10,9 @@ use super::{Ack, FileReport, Offer, OfferKind};
 use crate::api::{FlagSet, Reason};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
-use crate::controller::index::SetId;
+use crate::controller::index::{Neighbour, SetId};
 use crate::flags;
+use crate::flags::File;
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
 
 /// The next file, and what is said of it once it is written.
@@ -55,6 +56,9 @@ pub(super) fn next(
     merged.text = target.spelling(merged.text);
     merged.refused.extend(left_out);
     answer(&asking, &merged, &mut answers);
+    if let Live::Trusted(file) = live {
+        answers.outdated.extend(outdated(ctx, set, file, wanted));
+    }
     let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
     let report = report(&merged);
     Next { text: merged.text, answers, report, urgent }
@@ -72,6 +76,25 @@ fn living(ctx: &Context, set: &SetId) -> BTreeSet<Living> {
         .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
         .chain(unreadable)
         .collect()
+}
+
+/// Members of which the file holds a newer revision than its writer has said: another process was there.
+fn outdated(
+    ctx: &Context,
+    set: &SetId,
+    file: &File,
+    wanted: &BTreeMap<ObjectKey, Offer>,
+) -> Vec<(ObjectKey, String, i64)> {
+    let newer = |member: Neighbour| {
+        let live = file.live(&member.flag).filter(|live| live.uid == member.uid)?;
+        let known = match ctx.hub.ack(&member.key, &member.uid)? {
+            Ack::Delivered { revision } | Ack::Newer { revision } => revision,
+            _ => return None,
+        };
+        (live.revision > known).then_some((member.key, member.uid, live.revision))
+    };
+    let others = ctx.index.members(set).into_iter().filter(|member| !wanted.contains_key(&member.key));
+    others.filter_map(newer).collect()
 }
 
 fn is_done(answers: &Flushed, key: &ObjectKey) -> bool {
@@ -131,7 +154,7 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
                     offered = offer.revision,
                     "the file holds a newer revision"
                 );
-                flushed.outdated.push(((*key).clone(), *live));
+                flushed.outdated.push(((*key).clone(), offer.uid.clone(), *live));
                 continue;
             }
             Outcome::KeyConflict { rollout, orphan, .. } => {
