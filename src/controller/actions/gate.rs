@@ -10,7 +10,7 @@ use crate::clock;
 const MOST: Duration = Duration::from_millis(400);
 /// Of the time that nobody is inside this part may be spent shut again, so that the gate is shut for at most half a
 /// second in any two.
-const REGAINED: u32 = 8;
+const REGAINED: u32 = 16;
 
 /// Shut while somebody is inside, for as long as may be.
 pub struct Gate {
