@@ -21,6 +21,9 @@ use super::address;
 use super::failure::{Failure, LARGEST_BODY};
 use super::resolved::Parts;
 
+/// Bytes of an answer that are held before they are looked at; its head may have as many.
+const READ_AHEAD: usize = 64 * 1024;
+
 /// What is sent: a GET with its parameters in the URL, or a POST with a form.
 pub(super) enum Call {
     Get(Url),
@@ -124,8 +127,9 @@ async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Vec<u8>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(|_| Failure::Http)?;
+    let mut http = hyper::client::conn::http1::Builder::new();
+    http.max_buf_size(READ_AHEAD);
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Http)?;
     let mut answer = pin!(async {
         let response = sender.send_request(request).await.map_err(|_| Failure::Http)?;
         let (head, body) = response.into_parts();
