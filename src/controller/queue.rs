@@ -31,6 +31,9 @@ pub enum Lane {
 /// After how long the publishing of a key does not count any more: it waits for an answer that does not come.
 const HUNG: Duration = Duration::from_secs(1);
 
+/// How many times as many as may be published at once are, if some of them hang.
+const MOST_HUNG: usize = 2;
+
 /// Tells the group of a key, if it has one.
 type GroupOf<K, G> = Box<dyn Fn(&K) -> Option<G> + Send + Sync>;
 
@@ -244,7 +247,9 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
 
     fn may_publish(&self, now: Instant) -> bool {
         let answered = |since: &&Instant| now.duration_since(**since) < HUNG;
+        // However many hang, some workers are left for deciding.
         self.publishing.values().filter(answered).count() < self.most_publishing
+            && self.publishing.len() < MOST_HUNG * self.most_publishing
     }
 
     fn pop(&mut self, now: Instant) -> Option<K> {

@@ -113,7 +113,6 @@ pub(super) async fn advance(
     let now = ctx.clock.now();
     let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
-    status.delivered_revision = if begun_here { delivered } else { status.delivered_revision };
     note_lateness(ctx, &prior, &status, now);
     status.guard = checks::keep(ctx, key, rollout).await?;
 
@@ -321,9 +320,9 @@ async fn unreadable(
 pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
     let Some(stored) = ctx.rollouts.get(key) else { return };
     let Ok(rollout) = &stored.0 else { return };
+    let (Fault::Forbidden(_) | Fault::Invalid(_)) = fault else { return };
     let ahead = ctx.ahead.overtake(key, rollout);
     let rollout = ahead.as_ref().unwrap_or(rollout);
-    let (Fault::Forbidden(_) | Fault::Invalid(_)) = fault else { return };
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();
     let generation = rollout.metadata.generation.unwrap_or(0);

@@ -30,23 +30,21 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(10);
 pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
     let mut last_write: Option<Instant> = None;
     let mut retry: Option<Duration> = None;
-    // Whether what is tried again could not wait.
-    let mut urgent = false;
+    // Whether what failed and is tried again could not wait.
+    let mut hurries = false;
     loop {
         tokio::select! {
             () = mailbox.changed.notified() => {}
-            () = wait(retry) => {
-                let mut waiting = mailbox.lock();
-                waiting.dirty = true;
-                waiting.urgent |= urgent;
-            }
+            () = wait(retry) => mailbox.lock().dirty = true,
             () = ctx.shutdown.cancelled() => return,
         }
+        mailbox.lock().urgent |= hurries;
         space_out(&mailbox, last_write).await;
         gather(&ctx, &set, &mailbox).await;
-        let Some(Confirmed { offers, overtaken }) = take(&ctx, &set, &mailbox).await else { continue };
-        urgent = offers.values().any(|offer| offer.urgent);
-        leave_out(&ctx, &mailbox, overtaken);
+        let Some(Confirmed { offers, overtaken, unread }) = take(&ctx, &set, &mailbox).await else {
+            continue;
+        };
+        leave_out(&ctx, &mailbox, overtaken, unread);
         let mut flushed = flush(&ctx, &set, &offers).await;
         if flushed.wrote {
             last_write = Some(clock::monotonic());
@@ -57,10 +55,16 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 // A stranger's object that goes and a permission or a kind that comes are in no watch.
                 retry = flushed.refused.then(|| next_wait(retry, LONGEST_REFUSED));
                 settle(&ctx, &set, &mailbox, &offers, flushed);
+                hurries = false;
+                if mailbox.lock().dirty {
+                    // What was left for later.
+                    mailbox.changed.notify_one();
+                }
             }
             Some(fault) => {
                 let wait = next_wait(retry, LONGEST_RETRY);
                 retry = Some(wait);
+                hurries = offers.values().any(|offer| offer.urgent);
                 let message = format!("the file could not be written: {}", chain(&fault));
                 tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
                 for (key, offer) in &offers {
@@ -80,11 +84,7 @@ async fn take(ctx: &Shared, set: &SetId, mailbox: &Mailbox) -> Option<Confirmed>
             if !std::mem::take(&mut waiting.dirty) {
                 return None;
             }
-            let offers = waiting.take();
-            if waiting.dirty {
-                mailbox.changed.notify_one();
-            }
-            offers
+            waiting.take()
         };
         tokio::select! {
             confirmed = confirm(ctx, set, offers) => return Some(confirmed),
@@ -101,7 +101,7 @@ async fn until_urgent(mailbox: &Mailbox) {
 }
 
 /// Forgets the offers that could not be confirmed, and has their rollouts decided on anew.
-fn leave_out(ctx: &Shared, mailbox: &Mailbox, overtaken: Vec<ObjectKey>) {
+fn leave_out(ctx: &Shared, mailbox: &Mailbox, overtaken: Vec<ObjectKey>, unread: bool) {
     {
         let mut waiting = mailbox.lock();
         for key in &overtaken {
@@ -111,7 +111,10 @@ fn leave_out(ctx: &Shared, mailbox: &Mailbox, overtaken: Vec<ObjectKey>) {
         }
     }
     for key in overtaken {
-        read_again(ctx, key);
+        match unread {
+            true => push_later(ctx, Key::Rollout(key), FIRST_RETRY),
+            false => read_again(ctx, key),
+        }
     }
 }
 

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Confirmed {
     pub(super) offers: BTreeMap<ObjectKey, Offer>,
     pub(super) overtaken: Vec<ObjectKey>,
+    /// Whether that is because the versions could not be read.
+    pub(super) unread: bool,
 }
 
 /// Name and version of a rollout, out of all that the API server tells of its metadata.
@@ -50,10 +52,13 @@ pub(super) async fn confirm(ctx: &Context, set: &SetId, mut offers: BTreeMap<Obj
     let ahead: Vec<ObjectKey> =
         offers.iter().filter(|(_, offer)| offer.ahead_of.is_some()).map(|(key, _)| key.clone()).collect();
     let mut overtaken = Vec::new();
+    let mut unread = false;
     if !ahead.is_empty() {
         let current = versions(ctx, set, &ahead).await;
+        unread = current.is_none();
         for key in ahead {
-            let untouched = |offer: &Offer| offer.ahead_of.as_ref() == current.get(&key.1);
+            let current = current.as_ref().and_then(|versions| versions.get(&key.1));
+            let untouched = |offer: &Offer| offer.ahead_of.as_ref() == current;
             let confirmed = offers
                 .get(&key)
                 .is_some_and(|offer| untouched(offer) && ctx.ahead.confirm(&key, offer.revision));
@@ -63,11 +68,11 @@ pub(super) async fn confirm(ctx: &Context, set: &SetId, mut offers: BTreeMap<Obj
             }
         }
     }
-    Confirmed { offers, overtaken }
+    Confirmed { offers, overtaken, unread }
 }
 
-/// The versions as far as they could be read: without one nothing is confirmed, and it is decided on again.
-async fn versions(ctx: &Context, set: &SetId, keys: &[ObjectKey]) -> HashMap<String, String> {
+/// The versions, if they can be read soon.
+async fn versions(ctx: &Context, set: &SetId, keys: &[ObjectKey]) -> Option<HashMap<String, String>> {
     let looks = async {
         match set.shared && keys.len() >= LIST_FROM {
             true => list(ctx, set).await,
@@ -75,14 +80,14 @@ async fn versions(ctx: &Context, set: &SetId, keys: &[ObjectKey]) -> HashMap<Str
         }
     };
     match tokio::time::timeout(PATIENCE, looks).await {
-        Ok(Ok(versions)) => versions,
+        Ok(Ok(versions)) => Some(versions),
         Ok(Err(fault)) => {
             tracing::warn!(set = set.owner(), fault = chain(&fault), "versions could not be read");
-            HashMap::new()
+            None
         }
         Err(_) => {
             tracing::warn!(set = set.owner(), "versions could not be read in time");
-            HashMap::new()
+            None
         }
     }
 }

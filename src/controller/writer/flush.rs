@@ -80,20 +80,19 @@ async fn flush_repeatedly(
     target: &Target,
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
-    // What was confirmed by a look has to be looked at anew where somebody else is at work.
+    // What a look has confirmed is looked at anew where somebody else is at work, in another turn.
     let looked_at = offers.values().any(|offer| offer.ahead_of.is_some());
     let mut tries = 0;
     loop {
         match flush_output(ctx, set, flag_set, target, offers).await {
-            Err(Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
-                if tries < MOST_CONFLICTS && !looked_at =>
+            Err(fault @ (Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_)))
+                if tries < MOST_CONFLICTS =>
             {
+                target.refresh(ctx, set).await?;
+                if looked_at {
+                    return Err(fault);
+                }
                 tries += 1;
-                target.refresh(ctx, set).await?;
-            }
-            Err(fault @ Fault::Conflict(_)) if looked_at => {
-                target.refresh(ctx, set).await?;
-                return Err(fault);
             }
             Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
                 let reason =

@@ -282,7 +282,7 @@ pub fn audiences_in_files(ctx: &Context) -> Vec<ObjectKey> {
 }
 
 /// Hands what was persisted to the file's writer.
-pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
+pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, mut offer: Offer) {
     // What the writer has confirmed and nobody has touched since needs no look.
     let known = ctx.hub.ack(key, &offer.uid);
     if offer.kind == OfferKind::Serve && known.as_ref().is_some_and(|ack| ack.delivered() == offer.revision) {
@@ -295,6 +295,8 @@ pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
     if offer.kind == OfferKind::Serve && waiting.offers.get(key).is_some_and(outdated) {
         return;
     }
+    // What could not wait when it was decided on cannot wait when that is said again.
+    offer.urgent |= waiting.offers.get(key).is_some_and(|waits| waits.is_same(&offer) && waits.urgent);
     let taken =
         waiting.offers.get(key).is_some_and(|waits| waits.is_same(&offer) && waits.urgent == offer.urgent);
     if taken && !matches!(known, Some(Ack::Failed { .. })) {
