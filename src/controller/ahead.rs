@@ -69,10 +69,7 @@ impl Ahead {
             return false;
         }
         let change = inner.changes.get_mut(key).filter(|change| change.status.revision == revision);
-        change.is_some_and(|change| {
-            change.confirmed = true;
-            true
-        })
+        change.map(|change| change.confirmed = true).is_some()
     }
 
     /// The rollout with the change that it is ahead by, if that is confirmed. One that is not is called off: what is decided

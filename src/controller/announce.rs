@@ -20,9 +20,16 @@ pub(super) fn stamp(
     beyond: bool,
 ) -> flags::Fragment {
     let fragment = flags::fragment(feature, identity, status, audience);
-    let digest = flags::digest(&fragment);
-    if status.fragment.as_deref() == Some(digest.as_str()) && !beyond {
+    if !renumber(status, flags::digest(&fragment), beyond) {
         return fragment;
+    }
+    flags::fragment(feature, identity, status, audience)
+}
+
+/// Gives a status the revision of a fragment with this digest; says whether that is a new one.
+fn renumber(status: &mut FeatureRolloutStatus, digest: String, beyond: bool) -> bool {
+    if status.fragment.as_deref() == Some(digest.as_str()) && !beyond {
+        return false;
     }
     status.revision = match status.announced.as_ref().filter(|next| next.revision > status.revision) {
         Some(announced) if announced.fragment == digest => announced.revision,
@@ -30,7 +37,7 @@ pub(super) fn stamp(
         None => status.revision + 1,
     };
     status.fragment = Some(digest);
-    flags::fragment(feature, identity, status, audience)
+    true
 }
 
 /// Whether the file holds what was announced and no status says yet: the process that put it there was killed, or something
@@ -69,10 +76,9 @@ pub(super) fn announce(
     if next.audience != status.audience {
         return None;
     }
-    stamp(&plan.feature, identity, &mut next, audience, false);
-    let changes = next.revision != status.revision;
-    let revision = next.revision;
-    changes.then(|| next.fragment.map(|fragment| Announced { revision, fragment })).flatten()
+    let fragment = flags::digest(&flags::fragment(&plan.feature, identity, &next, audience));
+    let is_new = renumber(&mut next, fragment.clone(), false);
+    is_new.then_some(Announced { revision: next.revision, fragment })
 }
 
 #[cfg(test)]

@@ -115,14 +115,14 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
         loop {
             let changed = self.changed.notified();
             let now = self.clock.now();
-            let (key, more, timer, free) = {
+            let (key, more, timer, blocked) = {
                 let mut inner = self.lock();
                 let started = clock::monotonic();
                 inner.ring(now);
                 let key = inner.pop(started);
-                let free = inner.may_publish(started);
-                let more = !inner.decide.is_empty() || (free && !inner.publish.is_empty());
-                (key, more, inner.timers.first().map(|(at, _)| *at), free || inner.publish.is_empty())
+                let blocked = !inner.publish.is_empty() && !inner.may_publish(started);
+                let more = !inner.decide.is_empty() || (!inner.publish.is_empty() && !blocked);
+                (key, more, inner.timers.first().map(|(at, _)| *at), blocked)
             };
             if let Some(key) = key {
                 if more || timer.is_some() {
@@ -130,22 +130,10 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
                 }
                 return key;
             }
-            let due = async {
-                match timer {
-                    Some(at) => self.clock.wait_towards(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let hung = async {
-                match free {
-                    true => std::future::pending().await,
-                    false => clock::sleep(HUNG).await,
-                }
-            };
             tokio::select! {
                 () = changed => {}
-                () = due => {}
-                () = hung => {}
+                () = self.clock.wait_towards(timer.unwrap_or(now)), if timer.is_some() => {}
+                () = clock::sleep(HUNG), if blocked => {}
             }
         }
     }

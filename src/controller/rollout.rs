@@ -107,8 +107,7 @@ pub(super) async fn advance(
     let prior = rollout.status.clone().unwrap_or_default();
     let ack = ctx.hub.ack(key, &facts.uid);
     let begun_here = has_begun(rollout);
-    let delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here));
-    facts.delivered = delivered == prior.revision;
+    facts.delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here)) == prior.revision;
 
     let now = ctx.clock.now();
     let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
@@ -127,7 +126,7 @@ pub(super) async fn advance(
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
     if begun_here {
         // It may be what was announced, and in the file.
-        status.delivered_revision = self::delivered(&status, ack.as_ref());
+        status.delivered_revision = delivered(&status, ack.as_ref());
     }
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
@@ -166,15 +165,10 @@ pub(super) async fn advance(
     });
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
-        uid: facts.uid.clone(),
-        revision: status.revision,
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
         urgent: facts.emergency || facts.deleting || pace == Pace::Urgent || is_rolling_back(&status),
         ahead_of,
-        feature: Arc::new(plan.feature.clone()),
-        audience,
-        fragment: Arc::new(fragment),
-        status: status.clone(),
+        ..Offer::serve(facts.uid.clone(), plan.feature.clone(), audience, fragment, status.clone())
     };
     super::writer::offer(ctx, &set, key, offer);
     if facts.deleting {

@@ -13,7 +13,7 @@ use super::index::SetId;
 use super::persist::persist;
 use super::queue::Lane;
 use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
-use super::writer::{self, Offer, OfferKind};
+use super::writer::{self, Ack, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
@@ -55,21 +55,17 @@ pub async fn stalled(
         note_attempt(rollout, &mut status);
         wake_at = guard(ctx, key, rollout, &mut status, now).await?;
     }
-    let offer = offer(ctx, key, rollout, why, &mut status).await?;
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     if offer.is_none() && deleting {
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
         return finalizer::release(ctx, rollout).await;
     }
     let decided = status != prior || why.owes_status;
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     status.delivered_revision = delivered(&prior, ack.as_ref());
     let urgent = why.emergency || deleting || is_rolling_back(&status);
-    // A lowering that was persisted before the spec became invalid goes on its way, too; and what a process before this one has
-    // left in the file is looked at once.
     let hand_over = |offer: Option<Offer>, status: &FeatureRolloutStatus| {
-        if let Some(offer) =
-            offer.filter(|_| urgent || ack.is_none() || status.delivered_revision != status.revision)
-        {
+        if let Some(offer) = offer.filter(|_| urgent || is_open(status, ack.as_ref())) {
             let offer = Offer { status: Arc::new(status.clone()), urgent, ..offer };
             writer::offer(ctx, &SetId::of(rollout), key, offer);
         }
@@ -143,9 +139,9 @@ async fn unsaid(
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut status = prior.clone();
     status.delivered_revision = delivered(prior, ack.as_ref());
-    let offer = offer(ctx, key, rollout, why, &mut status).await?;
+    let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     let is_persisted = status.revision == prior.revision;
-    let wanted = is_persisted && (urgent || ack.is_none() || status.delivered_revision != status.revision);
+    let wanted = is_persisted && (urgent || is_open(&status, ack.as_ref()));
     if let Some(offer) = offer.filter(|_| wanted) {
         writer::offer(ctx, &SetId::of(rollout), key, Offer { urgent, ..offer });
     }
@@ -179,7 +175,7 @@ pub async fn act(
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     status.delivered_revision = delivered(&prior, ack.as_ref());
     // Where nothing can be rendered the file follows as soon as it can.
-    let offer = offer(ctx, key, rollout, why, &mut status).await?;
+    let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, why.reason, &why.message, generation, now);
     engine::report::fit(&mut status);
@@ -222,6 +218,12 @@ async fn say_so(
     }
 }
 
+/// Whether the writer has to hear of it: of a lowering that was persisted before the spec became invalid, and once of
+/// everything, as a process before this one may have left something else in the file.
+fn is_open(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> bool {
+    ack.is_none() || status.delivered_revision != status.revision
+}
+
 /// Whether the flag is to leave the file, with its rollout.
 fn is_removing(rollout: &FeatureRollout) -> bool {
     rollout.metadata.deletion_timestamp.is_some() && rollout.spec.deletion_policy == DeletionPolicy::Remove
@@ -234,24 +236,17 @@ async fn offer(
     rollout: &FeatureRollout,
     why: &Stalled,
     status: &mut FeatureRolloutStatus,
+    ack: Option<&Ack>,
 ) -> Result<Option<Offer>, Fault> {
     let Some(feature) = &why.feature else { return Ok(None) };
     let Some(pinned) = status.audience.clone() else { return Ok(None) };
     let Some(audience) = pin::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
-    let ack = ctx.hub.ack(key, &uid);
-    let beyond = is_beyond(status, ack.as_ref());
+    let beyond = is_beyond(status, ack);
     let fragment = stamp(feature, &identity, status, &audience, beyond);
     Ok(Some(Offer {
-        uid,
-        revision: status.revision,
         kind: if is_removing(rollout) { OfferKind::Remove } else { OfferKind::Serve },
-        urgent: false,
-        ahead_of: None,
-        feature: Arc::new(feature.clone()),
-        audience,
-        fragment: Arc::new(fragment),
-        status: Arc::new(status.clone()),
+        ..Offer::serve(uid, feature.clone(), audience, fragment, Arc::new(status.clone()))
     }))
 }

@@ -53,13 +53,19 @@ async fn until_ahead(space: &Space, proxy: &Proxy) -> FeatureRolloutStatus {
     status
 }
 
-#[tokio::test]
-async fn an_announced_step_is_in_the_file_at_its_time_and_its_status_follows() {
-    let space = bare_space("announced-goes").await;
+/// A rollout whose second step is in the file and not in its status, with a controller that goes on trying.
+async fn ahead(name: &str) -> (Space, Recorded, Proxy, Running, FeatureRolloutStatus) {
+    let space = bare_space(name).await;
     let recorded = Recorded::start(&space, "two");
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let running = Running::over(&proxy);
     let before = until_ahead(&space, &proxy).await;
+    (space, recorded, proxy, running, before)
+}
+
+#[tokio::test]
+async fn an_announced_step_is_in_the_file_at_its_time_and_its_status_follows() {
+    let (space, recorded, proxy, running, before) = ahead("announced-goes").await;
     assert_eq!(events(&space, "two").await.len(), 2, "no event of what no status says");
 
     proxy.stop_hanging();
@@ -94,12 +100,7 @@ async fn a_suspension_that_the_controller_has_not_heard_of_stops_an_announced_st
 
 #[tokio::test]
 async fn an_action_between_file_and_status_goes_on_from_what_the_file_holds() {
-    let space = bare_space("announced-action").await;
-    let recorded = Recorded::start(&space, "two");
-    let proxy = Proxy::start(space.client.clone(), &space.name).await;
-    let running = Running::over(&proxy);
-    let before = until_ahead(&space, &proxy).await;
-
+    let (space, recorded, proxy, running, before) = ahead("announced-action").await;
     proxy.stop_hanging();
     applied(&space, "two", "stop", json!({"action": "Pause"})).await;
     let status = space.status("two").await;
@@ -152,19 +153,12 @@ async fn crashed(name: &str) -> (Space, Recorded, FeatureRolloutStatus, impl Fn(
     (space, recorded, before, start)
 }
 
-/// What comes next is another step than the one that is in the file.
-const LONGER: &str = r"
-metadata: {name: two}
-spec:
-  suspend: false
-  cohorts: [{name: all}]
-  phases: [{name: ga, steps: [{cohorts: {all: 10}, hold: 2h}, {cohorts: {all: 60}, hold: 1h}]}]
-";
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_between_file_and_status_an_edit_of_what_was_to_come_wins() {
     let (space, recorded, before, restart) = crashed("announced-edited").await;
-    space.apply::<FeatureRollout>(LONGER).await.unwrap();
+    // What comes next is another step than the one that is in the file.
+    let edited = TWO.replace("hold: 6s", "hold: 2h").replace("all: 50", "all: 60");
+    space.apply::<FeatureRollout>(&edited).await.unwrap();
     let process = restart();
     let status = space.until("two", "settled", |s| is_said(s, &before)).await;
     assert_eq!(status.cohorts, before.cohorts);

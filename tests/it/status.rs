@@ -155,12 +155,13 @@ async fn dependencies_wait_for_completion_for_a_phase_and_for_those_to_come() {
         assert_eq!(waiting.check, Check::Dependencies);
         assert!(waiting.message.contains("first, which does not exist"), "{}", waiting.message);
     }
-    let phases = "phases: [{name: beta, ramp: {percents: [5], every: 1s}}, {name: ga, ramp: {percents: [100], every: 3s}}]";
+    let phases = "phases: [{name: beta, ramp: {percents: [5], every: 1s}}, {name: ga, ramp: {percents: [100], every: 8s}}]";
     create(&space, &[rollout("first", phases)]).await;
     let within = space.until("within", "raised", |s| is_ready(s) && s.exposed()).await;
     let first = space.status("first").await;
     assert_eq!(first.phase.as_deref(), Some("ga"));
     assert!(within.first_exposure.unwrap().at >= first.position.unwrap().entered_at);
+    assert!(!space.status("after").await.exposed());
     let after = space.until("after", "raised", |s| is_ready(s) && s.exposed()).await;
     assert!(after.first_exposure.unwrap().at >= space.status("first").await.completed_at.unwrap());
     // Once met it stays met.

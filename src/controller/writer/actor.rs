@@ -79,13 +79,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
 /// that takes, it is left for the next turn.
 async fn take(ctx: &Shared, set: &SetId, mailbox: &Mailbox) -> Option<Confirmed> {
     loop {
-        let offers = {
-            let mut waiting = mailbox.lock();
-            if !std::mem::take(&mut waiting.dirty) {
-                return None;
-            }
-            waiting.take()
-        };
+        let offers = mailbox.lock().take()?;
         tokio::select! {
             confirmed = confirm(ctx, set, offers) => return Some(confirmed),
             () = until_urgent(mailbox) => {}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use kube::Api;
-use kube::api::{GetParams, ListParams};
+use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 
@@ -104,28 +104,22 @@ async fn list(ctx: &Context, set: &SetId) -> Result<HashMap<String, String>, Fau
 }
 
 async fn list_by(ctx: &Context, set: &SetId, params: &ListParams) -> Result<SeenList, Fault> {
-    let request = request(ctx, &set.namespace).list_metadata(params).map_err(unbuilt)?;
+    // By hand, as kube's would take in all of the metadata of every member.
+    let request = Request::new(api(ctx, &set.namespace).resource_url())
+        .list_metadata(params)
+        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
     call(ctx.client.request(request)).await
 }
 
 async fn get(ctx: &Context, keys: &[ObjectKey]) -> Result<HashMap<String, String>, Fault> {
     let mut versions = HashMap::new();
     for (namespace, name) in keys {
-        let request = request(ctx, namespace).get_metadata(name, &GetParams::default()).map_err(unbuilt)?;
-        match call(ctx.client.request::<Seen>(request)).await {
-            Ok(seen) => versions.insert(seen.metadata.name, seen.metadata.resource_version),
-            Err(Fault::NotFound(_)) => None,
-            Err(fault) => return Err(fault),
-        };
+        let found = call(api(ctx, namespace).get_metadata_opt(name)).await?;
+        versions.extend(found.and_then(|found| Some((name.clone(), found.metadata.resource_version?))));
     }
     Ok(versions)
 }
 
-fn request(ctx: &Context, namespace: &str) -> Request {
-    let api: Api<FeatureRollout> = Api::namespaced(ctx.client.clone(), namespace);
-    Request::new(api.resource_url())
-}
-
-fn unbuilt(error: kube::core::request::Error) -> Fault {
-    Fault::from(kube::Error::BuildRequest(error))
+fn api(ctx: &Context, namespace: &str) -> Api<FeatureRollout> {
+    Api::namespaced(ctx.client.clone(), namespace)
 }

@@ -53,6 +53,27 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// What a status says, to be served; with the others, when their turn comes.
+    pub fn serve(
+        uid: String,
+        feature: Feature,
+        audience: Arc<Audience>,
+        fragment: Fragment,
+        status: Arc<FeatureRolloutStatus>,
+    ) -> Offer {
+        Offer {
+            uid,
+            revision: status.revision,
+            kind: OfferKind::Serve,
+            urgent: false,
+            ahead_of: None,
+            feature: Arc::new(feature),
+            audience,
+            fragment: Arc::new(fragment),
+            status,
+        }
+    }
+
     /// Whether both ask for the same.
     fn is_same(&self, other: &Offer) -> bool {
         self.revision == other.revision
@@ -163,16 +184,17 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What is to be written now. Nothing urgent waits for the looks that announced changes take: these come next.
-    fn take(&mut self) -> BTreeMap<ObjectKey, Offer> {
+    /// What is to be written now, if anything is. Nothing urgent waits for the looks that announced changes take: these
+    /// come next.
+    fn take(&mut self) -> Option<BTreeMap<ObjectKey, Offer>> {
+        if !self.dirty {
+            return None;
+        }
         let urgent = std::mem::take(&mut self.urgent);
         let later = |offer: &Offer| urgent && offer.ahead_of.is_some();
         self.dirty = self.offers.values().any(later);
-        self.offers
-            .iter()
-            .filter(|(_, offer)| !later(offer))
-            .map(|(key, offer)| (key.clone(), offer.clone()))
-            .collect()
+        let now = self.offers.iter().filter(|(_, offer)| !later(offer));
+        Some(now.map(|(key, offer)| (key.clone(), offer.clone())).collect())
     }
 }
 

@@ -44,7 +44,8 @@ pub(super) fn next(
         (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
         _ => Vec::new(),
     };
-    let living = living(ctx, set);
+    let members = ctx.index.members(set);
+    let living = living(ctx, set, &members);
     let mut merged = merge(&Merge {
         live,
         last_good: last_good.as_ref(),
@@ -57,44 +58,44 @@ pub(super) fn next(
     merged.refused.extend(left_out);
     answer(&asking, &merged, &mut answers);
     if let Live::Trusted(file) = live {
-        answers.outdated.extend(outdated(ctx, set, file, wanted));
+        answers.outdated.extend(outdated(ctx, &members, file, wanted));
     }
     let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
     let report = report(&merged);
     Next { text: merged.text, answers, report, urgent }
 }
 
-fn living(ctx: &Context, set: &SetId) -> BTreeSet<Living> {
+fn living(ctx: &Context, set: &SetId, members: &[Neighbour]) -> BTreeSet<Living> {
     // Which flag they have, nobody can tell; that they are no orphans' rollouts, their UIDs do.
     let unreadable = ctx.rollouts.unreadable(&set.namespace).into_iter().map(|(name, uid)| Living {
         name,
         uid,
         key: String::new(),
     });
-    let members = ctx.index.members(set).into_iter();
-    members
-        .map(|member| Living { name: member.key.1, uid: member.uid, key: member.flag })
-        .chain(unreadable)
-        .collect()
+    let known = members.iter().map(|member| Living {
+        name: member.key.1.clone(),
+        uid: member.uid.clone(),
+        key: member.flag.clone(),
+    });
+    known.chain(unreadable).collect()
 }
 
 /// Members of which the file holds a newer revision than its writer has said: another process was there.
 fn outdated(
     ctx: &Context,
-    set: &SetId,
+    members: &[Neighbour],
     file: &File,
     wanted: &BTreeMap<ObjectKey, Offer>,
 ) -> Vec<(ObjectKey, String, i64)> {
-    let newer = |member: Neighbour| {
+    let newer = |member: &Neighbour| {
         let live = file.live(&member.flag).filter(|live| live.uid == member.uid)?;
         let known = match ctx.hub.ack(&member.key, &member.uid)? {
             Ack::Delivered { revision } | Ack::Newer { revision } => revision,
             _ => return None,
         };
-        (live.revision > known).then_some((member.key, member.uid, live.revision))
+        (live.revision > known).then(|| (member.key.clone(), member.uid.clone(), live.revision))
     };
-    let others = ctx.index.members(set).into_iter().filter(|member| !wanted.contains_key(&member.key));
-    others.filter_map(newer).collect()
+    members.iter().filter(|member| !wanted.contains_key(&member.key)).filter_map(newer).collect()
 }
 
 fn is_done(answers: &Flushed, key: &ObjectKey) -> bool {

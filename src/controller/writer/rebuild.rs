@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
-use super::{Offer, OfferKind};
+use super::Offer;
 use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
@@ -57,15 +57,5 @@ async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Offer>
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace, name: rollout.name_any(), uid: uid.clone() };
     let fragment = flags::fragment(&feature, &identity, status, &audience);
-    Ok(Some(Offer {
-        uid,
-        revision: status.revision,
-        kind: OfferKind::Serve,
-        urgent: false,
-        ahead_of: None,
-        feature: Arc::new(feature),
-        audience,
-        fragment: Arc::new(fragment),
-        status: Arc::new(status.clone()),
-    }))
+    Ok(Some(Offer::serve(uid, feature, audience, fragment, Arc::new(status.clone()))))
 }
