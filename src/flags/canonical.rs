@@ -49,7 +49,15 @@ pub(super) fn write(value: &Value, out: &mut String) {
 
 /// Appends a JSON string.
 pub(super) fn string(text: &str, out: &mut String) {
-    let _ = write!(out, "{}", Value::from(text));
+    // RFC 8259, section 7: all else may stand as it is. A file is thousands of such strings.
+    let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+    if is_plain {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        let _ = write!(out, "{}", Value::from(text));
+    }
 }
 
 /// SHA-256 of some bytes as 64 lower-case hexadecimal digits.
@@ -69,6 +77,15 @@ mod tests {
     fn keys_are_sorted_at_every_depth() {
         let value = json!({"b": [{"z": 1.5, "a": "\"\n"}], "a": null});
         assert_eq!(text(&value), r#"{"a":null,"b":[{"a":"\"\n","z":1.5}]}"#);
+    }
+
+    #[test]
+    fn strings_are_written_as_serde_json_writes_them() {
+        let characters = (0..=0x7f_u8).map(char::from).chain(['ä', '\u{2028}', '\u{fffd}', '😀']);
+        for character in characters {
+            let value = json!(format!("a{character}b"));
+            assert_eq!(text(&value), value.to_string());
+        }
     }
 
     #[test]

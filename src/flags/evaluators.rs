@@ -92,16 +92,15 @@ fn reference(name: &str) -> String {
     format!("{{\"$ref\":\"{name}\"}}")
 }
 
-/// The flag with the references in its targeting replaced.
+/// Replaces the references in a flag's targeting.
 ///
 /// # Errors
 /// The name of an evaluator that does not exist or holds a reference itself.
-pub(super) fn expand(body: &Value, evaluators: &Map<String, Value>) -> Result<Value, String> {
-    let mut body = body.clone();
-    if let Some(targeting) = body.get_mut("targeting") {
-        replace(targeting, evaluators)?;
+pub(super) fn expand(body: &mut Value, evaluators: &Map<String, Value>) -> Result<(), String> {
+    match body.get_mut("targeting") {
+        Some(targeting) => replace(targeting, evaluators),
+        None => Ok(()),
     }
-    Ok(body)
 }
 
 /// Whether a flag's targeting holds a reference.

@@ -135,29 +135,31 @@ pub fn compose(file: &File) -> String {
 /// A [`FileError`] when it is not a file of flags, or a `$ref` in it cannot be replaced.
 pub fn parse(text: &str) -> Result<File, FileError> {
     let value: Value = serde_json::from_str(text).map_err(|error| FileError::NotJson(error.to_string()))?;
-    let root = value.as_object().ok_or(FileError::Malformed("the file is no JSON object"))?;
-    let flags = root
-        .get("flags")
-        .and_then(Value::as_object)
-        .ok_or(FileError::Malformed("the file has no object `flags`"))?;
-    let none = Map::new();
-    let evaluators = match root.get("$evaluators") {
-        None => &none,
-        Some(value) => value.as_object().ok_or(FileError::Malformed("`$evaluators` is no object"))?,
+    let Value::Object(mut root) = value else {
+        return Err(FileError::Malformed("the file is no JSON object"));
+    };
+    let Some(Value::Object(flags)) = root.remove("flags") else {
+        return Err(FileError::Malformed("the file has no object `flags`"));
+    };
+    let evaluators = match root.remove("$evaluators") {
+        None => Map::new(),
+        Some(Value::Object(evaluators)) => evaluators,
+        Some(_) => return Err(FileError::Malformed("`$evaluators` is no object")),
     };
     let mut file = File::default();
-    for (key, body) in flags {
+    for (key, mut body) in flags {
         if !body.is_object() {
             return Err(FileError::Malformed("a flag is no object"));
         }
-        let body = evaluators::expand(body, evaluators)
-            .map_err(|name| FileError::UnknownEvaluator { flag: key.clone(), name })?;
+        if let Err(name) = evaluators::expand(&mut body, &evaluators) {
+            return Err(FileError::UnknownEvaluator { flag: key, name });
+        }
         let side = if is_member(&body) { &mut file.members } else { &mut file.statics };
-        side.insert(key.clone(), body);
+        side.insert(key, body);
     }
-    if let Some(metadata) = root.get("metadata").and_then(Value::as_object) {
-        file.set = mark(metadata);
-        file.set_metadata(metadata.clone());
+    if let Some(Value::Object(metadata)) = root.remove("metadata") {
+        file.set = mark(&metadata);
+        file.set_metadata(metadata);
     }
     Ok(file)
 }
