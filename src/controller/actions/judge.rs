@@ -63,7 +63,25 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> 
         Err(invalid) => return Ok(rejected(format!("the action cannot be read: {}", invalid.error))),
     };
     let _hold = ctx.ahead.hold(key);
+    if ctx.rollouts.get(key).is_some() {
+        // What is applied is persisted over the very version that it was judged by, or not at all: whatever version is
+        // known here, an answer that was persisted needs no read before it.
+        let judged = by_known(ctx, key, action, over).await?;
+        if matches!(&judged, Judged::Done(verdict) if verdict.answer == Answer::Applied) {
+            return Ok(judged);
+        }
+    }
     refresh(ctx, key).await?;
+    by_known(ctx, key, action, over).await
+}
+
+/// Judges an action by the rollout as it is known here.
+async fn by_known(
+    ctx: &Shared,
+    key: &ObjectKey,
+    action: &RolloutAction,
+    over: Over,
+) -> Result<Judged, Fault> {
     let Some(stored) = ctx.rollouts.get(key) else {
         return Ok(rejected(format!("there is no FeatureRollout {} in namespace {}", key.1, key.0)));
     };

@@ -1,7 +1,8 @@
 //! The lane of the actions: its own watch and its own work, which wait neither for the caches nor for ordinary steps.
 //!
 //! The actions of one rollout are carried out one after the other, in the order of their creation. Each is judged once;
-//! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered.
+//! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered, the file
+//! first where that takes no time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,6 +56,8 @@ const FIRST_BEGINNING: Duration = Duration::from_secs(60);
 /// How often that is looked for. Polled, as the answer may come from the writer, from a turn of the rollout, or from an
 /// action that ends the waiting.
 const DELIVERY_POLL: Duration = Duration::from_millis(5);
+/// How long an answer lets the file go first: the API server has time for one after the other, and apps wait for the file.
+const FILE_FIRST: Duration = Duration::from_millis(100);
 /// How long the next action of a rollout waits for the answer of the one before.
 const ANSWERING: Duration = Duration::from_millis(500);
 /// The fields that a watch of actions without an answer asks for.
@@ -202,6 +205,9 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
 
 /// Gives an answer, however often that has to be tried.
 async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
+    if verdict.answer == Answer::Applied {
+        until_file(&ctx, &rollout).await;
+    }
     let mut errors = 0;
     loop {
         match answer::give(&ctx, &asked, &verdict).await {
@@ -263,6 +269,14 @@ async fn until_delivered(ctx: &Shared, rollout: &ObjectKey) {
         if judge::is_delivered(ctx, rollout) || ctx.actions.book().any(rollout, stops_or_lowers) {
             return;
         }
+        clock::sleep(DELIVERY_POLL).await;
+    }
+}
+
+/// Lets the file's writer go first.
+async fn until_file(ctx: &Shared, rollout: &ObjectKey) {
+    let begun = clock::monotonic();
+    while begun.elapsed() < FILE_FIRST && !judge::is_delivered(ctx, rollout) {
         clock::sleep(DELIVERY_POLL).await;
     }
 }

@@ -16,6 +16,33 @@ use crate::support::process::ControllerProcess;
 use crate::support::proxy::{Moment, Proxy};
 use crate::support::{eventually, is_ready, is_stalled, pause};
 
+/// The rollout's watch is far behind: neither a refusal nor an effect comes from a version that is no longer the stored one.
+#[tokio::test]
+async fn an_action_is_judged_by_the_stored_rollout_not_by_the_one_that_was_heard_of() {
+    let space = bare_space("act-unheard").await;
+    let late = std::time::Duration::from_secs(6);
+    let proxy = Proxy::with_watch_delay_of(space.client.clone(), &space.name, "featurerollouts", late).await;
+    let controller = Running::over(&proxy);
+    space.apply::<FeatureRollout>(HALF).await.unwrap();
+    until_served(&space, "half", "100%", "50%").await;
+    space.until("half", "settled", is_ready).await;
+
+    // The version that is known would have it refused.
+    space.apply::<FeatureRollout>(&HALF.replace("second", "next")).await.unwrap();
+    let more = json!({"action": "SetPercent", "setPercent": {"everyone": 40}, "expectedGeneration": 2});
+    applied(&space, "half", "heard-of-later", more).await;
+    until_served(&space, "half", "100%", "40%").await;
+
+    // The version that is known would have it carried out.
+    space.apply::<FeatureRollout>(&HALF.replace("second", "other")).await.unwrap();
+    let more = json!({"action": "Rollback", "expectedGeneration": 2});
+    let message = rejected(&space, "half", "too-late", more).await;
+    assert!(message.contains("generation 2 of the spec, which is at 3"), "{message}");
+    let status = until_served(&space, "half", "100%", "40%").await;
+    assert!(status.rollback.is_none(), "{:#?}", status.history);
+    controller.stop().await;
+}
+
 /// While steps fall due all the time, a rollback comes between, and 100 more actions with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_38_a_rollback_racing_a_step_wins_and_100_actions_are_ordered_each_once() {

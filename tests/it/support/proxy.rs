@@ -37,6 +37,8 @@ struct Inner {
     log: Mutex<Vec<String>>,
     plan: Mutex<Option<Plan>>,
     watch_delay: Duration,
+    /// Only watches whose path ends so are late.
+    late: String,
     /// Writes whose path contains one of these are never answered.
     hangs_on: Mutex<Vec<String>>,
     hung: AtomicUsize,
@@ -59,12 +61,23 @@ impl Proxy {
 
     /// The same, with everything that a watch tells coming later by `watch_delay`.
     pub async fn with_watch_delay(upstream: Client, namespace: &str, watch_delay: Duration) -> Proxy {
+        Proxy::with_watch_delay_of(upstream, namespace, "", watch_delay).await
+    }
+
+    /// The same for the watches of one plural.
+    pub async fn with_watch_delay_of(
+        upstream: Client,
+        namespace: &str,
+        plural: &str,
+        watch_delay: Duration,
+    ) -> Proxy {
         let inner = Arc::new(Inner {
             upstream,
             namespace: namespace.to_owned(),
             log: Mutex::default(),
             plan: Mutex::default(),
             watch_delay,
+            late: plural.to_owned(),
             hangs_on: Mutex::default(),
             hung: AtomicUsize::new(0),
             hangs_on_lists_of: Mutex::default(),
@@ -170,7 +183,7 @@ async fn forward(inner: &Inner, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = narrowed(parts.uri.path(), &inner.namespace);
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let watches = query.contains("watch=true");
+    let is_late = query.contains("watch=true") && path.ends_with(&inner.late);
     parts.uri = format!("{path}{query}").parse().unwrap();
     parts.headers.remove("host");
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
@@ -178,7 +191,7 @@ async fn forward(inner: &Inner, request: Request) -> Response {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             let body = Body::new(body);
-            let slow = watches && !inner.watch_delay.is_zero();
+            let slow = is_late && !inner.watch_delay.is_zero();
             let body = if slow { delayed(body, inner.watch_delay) } else { body };
             Response::from_parts(parts, body)
         }
