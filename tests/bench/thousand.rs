@@ -1,11 +1,15 @@
 //! A thousand rollouts in twenty FlagSets: created, verified after a restart, stepping at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt;
 use jiff::SignedDuration;
-use kube::api::ListParams;
+use kube::ResourceExt;
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
+use sluice::api::FeatureRolloutStatus;
 use sluice::clock;
 
 use crate::audit::{Writes, count};
@@ -91,23 +95,27 @@ async fn steps(world: &World, figures: &mut Figures, names: &[String], due: jiff
 }
 
 /// Waits until this many rollouts say that they are delivered.
+///
+/// By a watch: a list of a thousand rollouts, twice a second, took a tenth of the API server's work away from
+/// what is measured.
 pub async fn until_ready(world: &World, rollouts: usize) {
-    let begun = clock::monotonic();
-    loop {
-        // From the API server's cache and in one answer, so that looking does not slow down what is looked at.
-        let params = ListParams::default().match_any();
-        let listed = world.rollouts().list(&params).await.unwrap();
-        let ready = |status: &sluice::api::FeatureRolloutStatus| {
-            status.delivered_revision == status.revision
-                && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
-        };
-        let count = listed.items.iter().filter(|rollout| rollout.status.as_ref().is_some_and(ready)).count();
-        if count == rollouts {
-            return;
+    let mut ready = BTreeSet::new();
+    let mut events = pin!(watcher::watcher(world.rollouts(), watcher::Config::default()).touched_objects());
+    let all = async {
+        while ready.len() < rollouts {
+            let rollout = events.next().await.unwrap().unwrap();
+            if rollout.status.as_ref().is_some_and(is_ready) {
+                ready.insert(rollout.name_any());
+            }
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "only {count} rollouts became Ready");
-        clock::sleep(Duration::from_millis(500)).await;
-    }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(120), all).await;
+    assert!(waited.is_ok(), "only {} rollouts became Ready", ready.len());
+}
+
+fn is_ready(status: &FeatureRolloutStatus) -> bool {
+    status.delivered_revision == status.revision
+        && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn print(figures: &mut Figures, phase: &str, writes: &Writes) {
