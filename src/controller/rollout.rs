@@ -112,7 +112,6 @@ pub(super) async fn advance(
     let now = ctx.clock.now();
     let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
-    note_lateness(ctx, &prior, &status, now);
     status.guard = checks::keep(ctx, key, rollout).await?;
 
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
@@ -158,6 +157,7 @@ pub(super) async fn advance(
         persist(ctx, rollout, &status).await?;
         note_rollback(ctx, &prior, &status);
     }
+    note_lateness(ctx, &prior, &status, now);
     let status = Arc::new(status);
     let ahead_of = decided_on.and_then(|stored| {
         ctx.ahead.set(key, stored, status.clone());

@@ -104,9 +104,10 @@ pub async fn until_ready(world: &World, rollouts: usize) {
     let all = async {
         while ready.len() < rollouts {
             let rollout = events.next().await.unwrap().unwrap();
-            if rollout.status.as_ref().is_some_and(is_ready) {
-                ready.insert(rollout.name_any());
-            }
+            match rollout.status.as_ref().is_some_and(is_ready) {
+                true => ready.insert(rollout.name_any()),
+                false => ready.remove(&rollout.name_any()),
+            };
         }
     };
     let waited = tokio::time::timeout(Duration::from_secs(120), all).await;

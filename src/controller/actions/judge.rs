@@ -14,6 +14,7 @@ use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Lane;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
+use crate::controller::writer::Ack;
 use crate::controller::{checks, stalled};
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
@@ -29,9 +30,11 @@ pub enum Judged {
     NotBegun,
 }
 
-/// What is not waited for any more.
+/// What is not tried or waited for any more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Over {
+    /// To do without a read of the rollout: by the version that is known here something could not be looked up.
+    pub known: bool,
     /// That the file holds the last decision.
     pub delivery: bool,
     /// That the rollout has its first turn.
@@ -52,7 +55,7 @@ const TRACKED_BY: [&str; 8] = [
 
 /// Judges an action, and persists and hands over what follows from it.
 ///
-/// `over` says what is not waited for any more.
+/// `over` says what is not tried or waited for any more.
 ///
 /// # Errors
 /// What kept it from being judged or persisted: it is judged again then, unless it was persisted all the same, which
@@ -63,16 +66,20 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> 
         Err(invalid) => return Ok(rejected(format!("the action cannot be read: {}", invalid.error))),
     };
     let _hold = ctx.ahead.hold(key);
-    if ctx.rollouts.get(key).is_some() {
-        // What is applied is persisted over the very version that it was judged by, or not at all: whatever version is
-        // known here, an answer that was persisted needs no read before it.
-        let judged = by_known(ctx, key, action, over).await?;
-        if matches!(&judged, Judged::Done(verdict) if verdict.answer == Answer::Applied) {
-            return Ok(judged);
-        }
+    let version = || ctx.rollouts.get(key).map(|stored| stored.resource_version());
+    let known = version().filter(|_| !over.known);
+    if known.is_none() {
+        refresh(ctx, key).await?;
+        return by_known(ctx, key, action, over).await;
+    }
+    // What is applied is persisted over the very version that it was judged by, or not at all: whatever version is known
+    // here, an answer that was persisted needs no read before it. Any other answer holds for the stored version alone.
+    let judged = by_known(ctx, key, action, over).await?;
+    if matches!(&judged, Judged::Done(verdict) if verdict.answer == Answer::Applied) {
+        return Ok(judged);
     }
     refresh(ctx, key).await?;
-    by_known(ctx, key, action, over).await
+    if version() == known { Ok(judged) } else { by_known(ctx, key, action, over).await }
 }
 
 /// Judges an action by the rollout as it is known here.
@@ -166,11 +173,20 @@ pub async fn give_up(ctx: &Shared, key: &ObjectKey, asked: &Asked, fault: &Fault
 
 /// Whether the file holds what the rollout has decided, as far as is known here.
 pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
-    let Some(rollout) = ctx.rollouts.readable(key) else { return true };
+    let stored = ctx.rollouts.get(key);
+    let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { return true };
+    let Some(status) = rollout.status.as_ref().filter(|_| has_begun(rollout)) else { return true };
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
-    let status = rollout.status.clone().unwrap_or_default();
-    !has_begun(&rollout)
-        || delivered(&status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
+    delivered(status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
+}
+
+/// Whether the file's writer has said that it could not write what the rollout has decided.
+pub fn is_held_back(ctx: &Shared, key: &ObjectKey) -> bool {
+    let Some(rollout) = ctx.rollouts.get(key) else { return false };
+    match ctx.hub.ack(key, &rollout.uid().unwrap_or_default()) {
+        Some(Ack::Retrying { .. } | Ack::Failed { .. }) => true,
+        Some(Ack::Delivered { .. } | Ack::Removed | Ack::Newer { .. }) | None => false,
+    }
 }
 
 /// Whether a rollout is about to have its first turn.

@@ -170,7 +170,9 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
         match judged {
             Ok(Judged::Done(verdict)) => return Some(verdict),
             Ok(Judged::Undelivered) => {
-                until_delivered(ctx, rollout).await;
+                let longest = if ctx.is_listed() { DELIVERY } else { FIRST_DELIVERY };
+                until_delivered(ctx, rollout, longest, || ctx.actions.book().any(rollout, stops_or_lowers))
+                    .await;
                 over.delivery = true;
             }
             Ok(Judged::NotBegun) => {
@@ -197,6 +199,7 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
                 if !goes_on || !ctx.actions.book().waits(asked) {
                     return None;
                 }
+                over.known = true;
                 errors += 1;
             }
         }
@@ -206,7 +209,8 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
 /// Gives an answer, however often that has to be tried.
 async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
     if verdict.answer == Answer::Applied {
-        until_file(&ctx, &rollout).await;
+        let holds_up = || ctx.actions.book().any(&rollout, |_| true) || judge::is_held_back(&ctx, &rollout);
+        until_delivered(&ctx, &rollout, FILE_FIRST, holds_up).await;
     }
     let mut errors = 0;
     loop {
@@ -261,22 +265,13 @@ async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> 
     }
 }
 
-/// Waits until the file holds the last decision; not for long, and not while somebody wants to lower.
-async fn until_delivered(ctx: &Shared, rollout: &ObjectKey) {
-    let longest = if ctx.is_listed() { DELIVERY } else { FIRST_DELIVERY };
+/// Waits until the file holds the last decision; not for longer than that, and not once `ends` says so.
+async fn until_delivered(ctx: &Shared, rollout: &ObjectKey, longest: Duration, ends: impl Fn() -> bool) {
     let begun = clock::monotonic();
     while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {
-        if judge::is_delivered(ctx, rollout) || ctx.actions.book().any(rollout, stops_or_lowers) {
+        if judge::is_delivered(ctx, rollout) || ends() {
             return;
         }
-        clock::sleep(DELIVERY_POLL).await;
-    }
-}
-
-/// Lets the file's writer go first.
-async fn until_file(ctx: &Shared, rollout: &ObjectKey) {
-    let begun = clock::monotonic();
-    while begun.elapsed() < FILE_FIRST && !judge::is_delivered(ctx, rollout) {
         clock::sleep(DELIVERY_POLL).await;
     }
 }
