@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
@@ -23,11 +23,13 @@ use crate::clock;
 
 /// Longest wait before a broken watch is tried again: an API server that is back must be noticed soon.
 const LONGEST_RETRY: Duration = Duration::from_secs(3);
+/// Objects in one answer to a list, which is as much as an action may have to wait for.
+const PAGE: u32 = 100;
 
 /// Starts every watch; each of the returned receivers hears when its first list is complete.
 pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
-    let all = watcher::Config::default();
-    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let all = watcher::Config::default().page_size(PAGE);
+    let ours = all.clone().labels(&format!("{MANAGED_BY}={MANAGER}"));
     vec![
         spawn(
             ctx,
@@ -93,7 +95,20 @@ where
 {
     let (listed, heard) = oneshot::channel();
     let mut listed = Some(listed);
-    tokio::spawn(follow(ctx.clone(), api, config, move |ctx, event| {
+    let events = watcher::watcher(api, config).then({
+        let ctx = ctx.clone();
+        move |event| {
+            let ctx = ctx.clone();
+            async move {
+                // The next page is asked for when these have been taken.
+                if matches!(event, Ok(watcher::Event::Init | watcher::Event::InitApply(_))) {
+                    ctx.actions.gate.pass().await;
+                }
+                event
+            }
+        }
+    });
+    tokio::spawn(follow(ctx.clone(), events, move |ctx, event| {
         let (keys, done) = cache(ctx).event(event);
         for (key, news) in keys {
             changed(ctx, &key, news);
@@ -109,14 +124,13 @@ where
 /// Passes on every event of a watch, which is tried again when it breaks, until the shutdown.
 pub async fn follow<K>(
     ctx: Shared,
-    api: Api<K>,
-    config: watcher::Config,
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
     mut take: impl FnMut(&Shared, watcher::Event<K>),
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()>,
 {
     let mut wait = Duration::from_millis(100);
-    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    let mut events = std::pin::pin!(events);
     loop {
         let event = tokio::select! {
             event = events.next() => event,

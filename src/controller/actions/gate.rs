@@ -1,4 +1,4 @@
-//! The gate that ordinary work passes: shut while actions are under way, so that a burst of steps delays none.
+//! The gate that ordinary work and lists pass: shut while actions are under way, so that a burst of steps delays none.
 
 use std::time::{Duration, Instant};
 

@@ -68,7 +68,7 @@ pub struct Actions {
     book: Mutex<Book>,
     changed: Notify,
     places: Semaphore,
-    /// What ordinary work passes.
+    /// What ordinary work and lists pass.
     pub gate: Gate,
     policies: policies::Policies,
     /// UIDs, by rollout, of carried out actions whose answer is given: its words may go from the status.
@@ -118,7 +118,7 @@ impl Actions {
 pub async fn run(ctx: Shared) {
     let api = Api::<DeserializeGuard<RolloutAction>>::all(ctx.client.clone());
     let config = watcher::Config::default().fields(UNANSWERED);
-    tokio::spawn(watch::follow(ctx.clone(), api, config, |ctx, event| {
+    tokio::spawn(watch::follow(ctx.clone(), watcher::watcher(api, config), |ctx, event| {
         ctx.actions.book().event(event);
         ctx.actions.changed.notify_one();
     }));
