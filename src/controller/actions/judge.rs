@@ -14,7 +14,6 @@ use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Lane;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
-use crate::controller::writer::Ack;
 use crate::controller::{checks, stalled};
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
@@ -183,10 +182,7 @@ pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
 /// Whether the file's writer has said that it could not write what the rollout has decided.
 pub fn is_held_back(ctx: &Shared, key: &ObjectKey) -> bool {
     let Some(rollout) = ctx.rollouts.get(key) else { return false };
-    match ctx.hub.ack(key, &rollout.uid().unwrap_or_default()) {
-        Some(Ack::Retrying { .. } | Ack::Failed { .. }) => true,
-        Some(Ack::Delivered { .. } | Ack::Removed | Ack::Newer { .. }) | None => false,
-    }
+    ctx.hub.ack(key, &rollout.uid().unwrap_or_default()).is_some_and(|ack| ack.is_failure())
 }
 
 /// Whether a rollout is about to have its first turn.

@@ -265,7 +265,7 @@ async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> 
     }
 }
 
-/// Waits until the file holds the last decision; not for longer than that, and not once `ends` says so.
+/// Waits until the file holds the last decision; for `longest` at most, and not once `ends` says so.
 async fn until_delivered(ctx: &Shared, rollout: &ObjectKey, longest: Duration, ends: impl Fn() -> bool) {
     let begun = clock::monotonic();
     while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {

@@ -123,13 +123,12 @@ impl Flushed {
         if other.absent {
             return self;
         }
-        let failed = |ack: &Ack| matches!(ack, Ack::Failed { .. } | Ack::Retrying { .. });
-        self.acks.retain(|key, (_, ack)| failed(ack) || other.acks.contains_key(key));
+        self.acks.retain(|key, (_, ack)| ack.is_failure() || other.acks.contains_key(key));
         for (key, said) in other.acks {
             let replaces = match (self.acks.get(&key).map(|(_, ack)| ack), &said.1) {
                 (Some(Ack::Delivered { revision: a }), Ack::Delivered { revision: b }) => b < a,
-                (Some(before), ack) => !failed(before) && failed(ack),
-                (None, ack) => failed(ack),
+                (Some(before), ack) => !before.is_failure() && ack.is_failure(),
+                (None, ack) => ack.is_failure(),
             };
             if replaces {
                 self.acks.insert(key, said);

@@ -131,6 +131,11 @@ impl Ack {
             _ => 0,
         }
     }
+
+    /// Whether it says that the file could not be written, for now or until somebody acts.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Ack::Failed { .. } | Ack::Retrying { .. })
+    }
 }
 
 /// What a FlagSet's status says of its file.
