@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::sync::atomic::AtomicI64;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -7,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +30,9 @@ pub enum LogFormat {
 /// Starts logging to standard error. The level comes from `RUST_LOG`, by default `default`.
 pub fn start_logging(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = coloured(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let started = match format {
         LogFormat::Json => logs.json().try_init(),
         LogFormat::Text => logs.try_init(),
@@ -35,6 +40,11 @@ pub fn start_logging(format: LogFormat, default: &str) {
     if let Err(error) = started {
         tracing::debug!(%error, "logging had been started before");
     }
+}
+
+/// Whether logs have colours: on a terminal, unless somebody asks for none. In a file they are dirt.
+fn coloured(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// How a reconcile or a write of a file ended.
@@ -105,6 +115,11 @@ impl Metrics {
     /// A registry that shows these metrics.
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("sluice");
+        let versions = vec![
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("time_zone_data", crate::plan::calendar::zone_data()),
+        ];
+        registry.register("build", "Version of the program and of its time zone data", Info::new(versions));
         registry.register("reconciles", "Reconciles by outcome", self.reconciles.clone());
         registry.register("reconcile_seconds", "Time of a reconcile", self.reconcile_seconds.clone());
         registry.register("status_writes", "Writes of a FeatureRollout's status", self.status_writes.clone());
@@ -182,4 +197,26 @@ impl Metrics {
 
 fn by(ok: bool) -> ByOutcome {
     ByOutcome { outcome: if ok { Outcome::Ok } else { Outcome::Error } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_have_colours_on_a_terminal_only() {
+        assert!(coloured(true, None) && coloured(true, Some(OsStr::new(""))));
+        assert!(!coloured(false, None) && !coloured(true, Some(OsStr::new("1"))));
+    }
+
+    #[test]
+    fn the_versions_are_a_metric() {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &Metrics::default().registry()).unwrap();
+        let line = format!("time_zone_data=\"{}\"", crate::plan::calendar::zone_data());
+        assert!(
+            text.lines().any(|found| found.starts_with("sluice_build_info{") && found.contains(&line)),
+            "{text}"
+        );
+    }
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::rollback::RollbackMode;
 use super::{Condition, Duration, MicroTime, Percent};
 
+/// Pattern of text that is more than spaces.
+pub const NOT_BLANK: &str = r"\S";
+
 /// What somebody wants done to a rollout.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -78,7 +81,7 @@ pub struct RolloutActionSpec {
     /// What is to be done.
     pub action: Action,
     /// Why, for the record.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = NOT_BLANK))]
     pub reason: String,
     /// What is approved; with Approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -129,6 +129,9 @@ pub struct FeatureRolloutStatus {
     /// Percentage served to each cohort, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<String>,
+    /// Release of the time zone data in use, such as `2026f`; absent for UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone_data: Option<String>,
     /// When something changes next, UTC; absent when nothing is due by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -175,6 +178,7 @@ impl Default for FeatureRolloutStatus {
             step: None,
             exposure: None,
             served: None,
+            time_zone_data: None,
             next: None,
             conditions: Vec::new(),
         }

@@ -34,7 +34,7 @@ pub fn as_table(history: &[HistoryEntry]) -> String {
         .map(|entry| {
             vec![
                 entry.seq.to_string(),
-                format!("{:.0}", entry.at.timestamp()),
+                format!("{:.0}", entry.at),
                 entry.reason.to_string(),
                 entry.who.clone(),
                 entry.message.clone(),

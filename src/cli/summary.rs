@@ -1,11 +1,11 @@
 //! A rollout in one row: the columns of kubectl, and what is served.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::table;
-use crate::api::FeatureRollout;
+use super::visible::line;
 use crate::api::conditions::types::READY;
+use crate::api::{FeatureRollout, MicroTime};
 
 /// What the columns say.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
@@ -90,18 +90,18 @@ impl Summary {
             .iter()
             .filter_map(|(label, value)| value.as_ref().map(|value| format!("{label}{value}")))
             .collect();
-        format!("{}/{} {}", self.namespace, self.name, known.join(", "))
+        line(&format!("{}/{} {}", self.namespace, self.name, known.join(", "))).into_owned()
     }
 }
 
 /// The rows as a table; ages count to `now`.
-pub fn as_table(summaries: &[Summary], now: Timestamp) -> String {
+pub fn as_table(summaries: &[Summary], now: MicroTime) -> String {
     let headings = ["NAME", "READY", "STATE", "PHASE", "STEP", "EXPOSURE", "SERVED", "NEXT", "REASON", "AGE"];
     let cell = |value: &Option<String>| value.clone().unwrap_or_default();
     let rows: Vec<Vec<String>> = summaries
         .iter()
         .map(|s| {
-            let created = s.created.as_deref().and_then(|created| created.parse::<Timestamp>().ok());
+            let created = s.created.as_deref().and_then(|created| created.parse::<MicroTime>().ok());
             let age = created.map(|created| age(created, now)).unwrap_or_default();
             let middle = [&s.ready, &s.state, &s.phase, &s.step, &s.exposure, &s.served, &s.next, &s.reason];
             std::iter::once(s.name.clone()).chain(middle.map(cell)).chain([age]).collect()
@@ -111,7 +111,7 @@ pub fn as_table(summaries: &[Summary], now: Timestamp) -> String {
 }
 
 /// How long ago, in the largest unit that says enough: `45s`, `12m`, `3h`, `8d`.
-pub fn age(since: Timestamp, now: Timestamp) -> String {
+pub fn age(since: MicroTime, now: MicroTime) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

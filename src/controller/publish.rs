@@ -1,16 +1,15 @@
 //! History entries as events: one each, named by UID and seq, so that a repeat is a 409 and not a second event.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared, push_later};
 use crate::api::status::HistoryEntry;
-use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
 use crate::clock;
 use crate::error::{Fault, call};
 use crate::flags::sha256_hex;
@@ -48,7 +47,7 @@ pub async fn publish(
     let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
     let mut last = published;
     for entry in entries.iter().filter(|entry| entry.seq > published) {
-        let at = entry.at.timestamp();
+        let at = entry.at;
         // The instant keeps it apart from an entry of the same number before the status was lost.
         let number = format!("{}.{:x}", entry.seq, at.as_microsecond());
         let event = event(ctx, &kind(), &rollout.metadata, &number, entry.reason, &entry.message, at);
@@ -115,7 +114,7 @@ fn event(
     number: &str,
     reason: Reason,
     message: &str,
-    at: Timestamp,
+    at: MicroTime,
 ) -> Event {
     let uid = metadata.uid.clone().unwrap_or_default();
     let short: String = uid.chars().filter(|c| *c != '-').take(12).collect();
@@ -132,7 +131,7 @@ fn event(
         reason: Some(reason.as_str().to_owned()),
         note: Some(message.chars().take(1024).collect()),
         type_: Some(if reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
-        event_time: Some(MicroTime(at)),
+        event_time: Some(v1::MicroTime(at.into())),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(ctx.instance.clone()),
         regarding: Some(ObjectReference {

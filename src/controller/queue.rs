@@ -14,9 +14,9 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::api::MicroTime;
 use crate::clock::{self, Clock};
 
 /// How soon a key should be worked on.
@@ -48,8 +48,8 @@ struct Inner<K, G> {
     decide: VecDeque<K>,
     publish: VecDeque<K>,
     entries: HashMap<K, Entry<G>>,
-    timers: BTreeSet<(Timestamp, K)>,
-    due: HashMap<K, Timestamp>,
+    timers: BTreeSet<(MicroTime, K)>,
+    due: HashMap<K, MicroTime>,
     group_of: GroupOf<K, G>,
     /// Keys that wait to be decided on, or are being decided on.
     deciding: HashMap<G, HashSet<K>>,
@@ -97,7 +97,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
     }
 
     /// Asks for a key to be worked on at a time. A key has one due time: the last one said.
-    pub fn push_at(&self, key: K, at: Option<Timestamp>) {
+    pub fn push_at(&self, key: K, at: Option<MicroTime>) {
         let mut inner = self.lock();
         if let Some(before) = inner.due.remove(&key) {
             inner.timers.remove(&(before, key.clone()));
@@ -216,7 +216,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
     }
 
     /// Moves the keys whose time has come into their lane, group by group.
-    fn ring(&mut self, now: Timestamp) {
+    fn ring(&mut self, now: MicroTime) {
         let mut ringing = Vec::new();
         while let Some((at, key)) = self.timers.first().cloned() {
             if at > now {
@@ -353,8 +353,8 @@ mod tests {
     async fn the_last_due_time_counts() {
         let clock = Clock::system();
         let queue = queue(clock.clone());
-        let soon = clock.now().saturating_add(jiff::SignedDuration::from_millis(5)).unwrap();
-        let late = clock.now().saturating_add(jiff::SignedDuration::from_hours(1)).unwrap();
+        let soon = clock.now().saturating_add(jiff::SignedDuration::from_millis(5));
+        let late = clock.now().saturating_add(jiff::SignedDuration::from_hours(1));
         queue.push_at("a", Some(soon));
         queue.push_at("a", Some(late));
         assert_eq!(next(&queue).await, None);
@@ -366,7 +366,7 @@ mod tests {
     async fn what_is_due_together_is_done_group_by_group() {
         let clock = Clock::system();
         let queue = queue(clock.clone());
-        let before = clock.now().saturating_sub(jiff::SignedDuration::from_secs(1)).unwrap();
+        let before = clock.now().saturating_sub(jiff::SignedDuration::from_secs(1));
         for key in ["a2", "b1", "a1", "c1", "b2"] {
             queue.push_at(key, Some(before));
         }

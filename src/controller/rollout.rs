@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::announce::{announce, is_announced, is_beyond, stamp};
@@ -16,7 +16,7 @@ use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
 use super::{checks, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
-use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
 use crate::error::{Fault, chain};
 use crate::flags::Identity;
@@ -101,7 +101,7 @@ pub(super) async fn advance(
     rollout: &FeatureRollout,
     observed: Observed,
     pace: Pace,
-    decide: impl FnOnce(&Plan, &FeatureRolloutStatus, &Facts, Timestamp) -> Option<Decision>,
+    decide: impl FnOnce(&Plan, &FeatureRolloutStatus, &Facts, MicroTime) -> Option<Decision>,
 ) -> Result<Advanced, Fault> {
     let Observed { plan, mut facts, set, owes_status } = observed;
     let prior = rollout.status.clone().unwrap_or_default();
@@ -210,7 +210,7 @@ fn delivery(
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
     ack: Option<&Ack>,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Delivery {
     if let Some(Ack::Failed { revision, reason, message }) = ack
         && *revision >= status.revision
@@ -237,12 +237,11 @@ fn arm(
     ctx: &Shared,
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
-    wake_at: Option<Timestamp>,
-    now: Timestamp,
+    wake_at: Option<MicroTime>,
+    now: MicroTime,
 ) {
     let late = (status.delivered_revision != status.revision)
-        .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE).ok())
-        .flatten()
+        .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE))
         .filter(|late| *late > now);
     let at = [wake_at, late].into_iter().flatten().min();
     ctx.queue.push_at(Key::Rollout(key.clone()), at);
@@ -265,14 +264,14 @@ pub(super) fn note_rollback(ctx: &Shared, prior: &FeatureRolloutStatus, status: 
     }
 }
 
-fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus, now: Timestamp) {
+fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus, now: MicroTime) {
     let entered = status.position.as_ref().map(|position| position.entered_at);
     if entered == prior.position.as_ref().map(|position| position.entered_at) {
         return;
     }
     let due = prior.waiting_for.as_ref().and_then(|waiting| waiting.until);
-    if let Some(due) = due.filter(|due| due.timestamp() <= now) {
-        ctx.metrics.step_entered(now.duration_since(due.timestamp()).as_secs_f64());
+    if let Some(due) = due.filter(|due| *due <= now) {
+        ctx.metrics.step_entered(now.duration_since(due).as_secs_f64());
     }
 }
 

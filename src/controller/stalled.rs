@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::announce::{is_beyond, stamp};
@@ -16,7 +15,7 @@ use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, not
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
-use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::engine;
 use crate::error::Fault;
 use crate::flags::Identity;
@@ -106,8 +105,8 @@ async fn guard(
     key: &ObjectKey,
     rollout: &FeatureRollout,
     status: &mut FeatureRolloutStatus,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Fault> {
+    now: MicroTime,
+) -> Result<Option<MicroTime>, Fault> {
     let kept = checks::find(ctx, key, status).await?;
     let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
     let decision = match &kept {
@@ -163,7 +162,7 @@ pub async fn act(
     key: &ObjectKey,
     rollout: &FeatureRollout,
     why: &Stalled,
-    judge: impl FnOnce(&FeatureRolloutStatus, Timestamp) -> Option<FeatureRolloutStatus>,
+    judge: impl FnOnce(&FeatureRolloutStatus, MicroTime) -> Option<FeatureRolloutStatus>,
 ) -> Result<(), Fault> {
     let prior = rollout.status.clone().unwrap_or_default();
     let now = ctx.clock.now();
@@ -200,7 +199,7 @@ async fn say_so(
     rollout: &FeatureRollout,
     why: &Stalled,
     status: &mut FeatureRolloutStatus,
-    wake_at: Option<Timestamp>,
+    wake_at: Option<MicroTime>,
 ) -> Result<bool, Fault> {
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(status, why.reason, &why.message, generation, ctx.clock.now());

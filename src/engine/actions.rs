@@ -1,6 +1,6 @@
 //! Actions: what people ask for, judged once and whole, and carried out once.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::begin::add_pause;
 use super::door::{Raise, second};
@@ -10,7 +10,7 @@ use super::watch::{Watch, forget_pausing_levels};
 use super::{Facts, Metrics, Run, record};
 use crate::api::rolloutaction::{Action, Answer, RetryFrom, RolloutActionSpec};
 use crate::api::status::{ActionRecord, ApprovalStatus, FeatureRolloutStatus, PauseCause};
-use crate::api::{Reason, RollbackMode, Verdict};
+use crate::api::{MicroTime, Reason, RollbackMode, Verdict};
 use crate::plan::{Approval, Guard, Plan};
 
 /// How long an action that raises may wait to be read.
@@ -46,7 +46,7 @@ pub struct Request<'a> {
     /// What is asked.
     pub spec: &'a RolloutActionSpec,
     /// When it was created.
-    pub created: Timestamp,
+    pub created: MicroTime,
     /// Who asks.
     pub actor: Actor,
     /// A label or annotation of a GitOps tool on it: such a tool would create it again.
@@ -58,10 +58,10 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn expires_at(&self, raising: bool) -> Timestamp {
+    fn expires_at(&self, raising: bool) -> MicroTime {
         let default = if raising { RAISING_EXPIRES } else { EXPIRES };
         let after = self.spec.expires_after.map_or(default, |after| after.signed());
-        self.created.saturating_add(after).unwrap_or(Timestamp::MAX)
+        self.created.saturating_add(after)
     }
 
     fn cause(&self) -> Cause {
@@ -101,9 +101,8 @@ pub fn act(
     ground: Ground<'_>,
     status: &FeatureRolloutStatus,
     request: &Request<'_>,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Outcome {
-    let now = crate::api::MicroTime::from(now).timestamp();
     if let Some(known) = status.actions.iter().find(|known| known.uid == request.uid) {
         let message = known.message.clone().unwrap_or_else(|| "carried out before".to_owned());
         return Outcome { status: status.clone(), answer: known.answer, message };
@@ -138,9 +137,9 @@ pub fn answered(status: &mut FeatureRolloutStatus, uid: &str) {
     }
 }
 
-fn remember(status: &mut FeatureRolloutStatus, uid: &str, until: Timestamp, message: &str, now: Timestamp) {
+fn remember(status: &mut FeatureRolloutStatus, uid: &str, until: MicroTime, message: &str, now: MicroTime) {
     // Past its expiry an action cannot be taken for a new one.
-    status.actions.retain(|known| known.until.timestamp() > now);
+    status.actions.retain(|known| known.until > now);
     while status.actions.len() >= MOST_RECORDS {
         // One whose answer is known to be given will not be read as new.
         let oldest = status.actions.iter().position(|known| known.message.is_none()).unwrap_or(0);
@@ -148,7 +147,7 @@ fn remember(status: &mut FeatureRolloutStatus, uid: &str, until: Timestamp, mess
     }
     status.actions.push(ActionRecord {
         uid: uid.to_owned(),
-        until: until.into(),
+        until,
         answer: Answer::Applied,
         message: Some(message.to_owned()),
     });
@@ -170,7 +169,7 @@ fn judge(
     status: &FeatureRolloutStatus,
     request: &Request<'_>,
     raising: bool,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Judgement {
     let spec = request.spec;
     if let Some(uid) = spec.rollout_ref.uid.as_deref().filter(|uid| *uid != request.rollout_uid) {
@@ -211,7 +210,7 @@ fn lower(
     guard: &Guard,
     mut status: FeatureRolloutStatus,
     request: &Request<'_>,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Judgement {
     let spec = request.spec;
     let cause = request.cause();
@@ -224,7 +223,7 @@ fn lower(
         }
         Action::Acknowledge => {
             if let Some(rollback) = &mut status.rollback {
-                rollback.acknowledged_at.get_or_insert(now.into());
+                rollback.acknowledged_at.get_or_insert(now);
             }
             let message = format!("acknowledged: {}", cause.message);
             record(&mut status, now, Reason::Acknowledged, &cause.by, super::report::short(&message));
@@ -279,7 +278,7 @@ fn unknown_cohort(status: &FeatureRolloutStatus, name: &str) -> String {
 fn set_percent(
     status: &mut FeatureRolloutStatus,
     request: &Request<'_>,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Result<String, String> {
     let percents = request.spec.set_percent.clone().unwrap_or_default();
     if let Some(unknown) = percents.keys().find(|name| status.cohort(name).is_none()) {
@@ -363,7 +362,7 @@ impl Run<'_> {
     fn resume(mut self, cause: &Cause) -> Judgement {
         let from_git = |cause| matches!(cause, PauseCause::Suspended | PauseCause::Emergency);
         if let Some(rollback) = &self.status.rollback {
-            let at = second(rollback.at.timestamp());
+            let at = second(rollback.at);
             return Err(format!("it was rolled back at {at}: retry, do not resume"));
         }
         // While the position is lost there is nothing to go on from.
@@ -384,7 +383,7 @@ impl Run<'_> {
             // A policy for missing data has acted once until data is there again.
             trigger.missing_acted &= matches!(trigger.verdict, Verdict::NoData | Verdict::ProviderError);
         }
-        self.status.metrics_from = Some(self.now.into());
+        self.status.metrics_from = Some(self.now);
         let message = format!("resumed: {}", cause.message);
         self.record(Reason::Resumed, &cause.by, super::report::short(&message));
         let left = self.status.pauses.first().map(|pause| format!("; still paused: {}", pause.message));
@@ -405,7 +404,7 @@ impl Run<'_> {
         if !self.approval_missing(step) {
             return Ok((self.status, format!("{name} was approved before")));
         }
-        let at = self.now.into();
+        let at = self.now;
         let by = cause.by.clone();
         self.status.approvals.push(ApprovalStatus { phase: approve.phase, step: approve.step, by, at });
         let excess = self.status.approvals.len().saturating_sub(MOST_RECORDS);

@@ -10,7 +10,7 @@ use super::door::{Raise, Refusal, second};
 use super::edits::pending;
 use super::position::{asked_by, describe_step, position_at};
 use crate::api::status::{AskedBy, AudienceRef, Check, Considered, Exposure, Pending, RaiseCause};
-use crate::api::{Percent, Reason};
+use crate::api::{MicroTime, Percent, Reason};
 use crate::plan::{Plan, Step};
 
 /// How late a step counts as missed with `onMissed: Hold`.
@@ -117,9 +117,7 @@ impl<'a> Run<'a> {
             .enumerate()
             .filter_map(|(i, cohort)| Some((i, cohort.pending.clone()?, cohort.name.as_str())))
             .filter(|(_, pending, name)| {
-                concerns(name)
-                    && pending.due.timestamp() <= self.now
-                    && self.door(raise_of(pending, name)).is_none()
+                concerns(name) && pending.due <= self.now && self.door(raise_of(pending, name)).is_none()
             })
             .map(|(i, pending, _)| (i, pending))
             .collect();
@@ -135,7 +133,7 @@ impl<'a> Run<'a> {
             }
         }
         if edited && let Some(position) = &mut self.status.position {
-            position.hold_from = self.now.into();
+            position.hold_from = self.now;
         }
         raised
     }
@@ -186,7 +184,7 @@ impl<'a> Run<'a> {
             return;
         }
         let (_, earliest) = self.earliest(step);
-        let allowed = if rising { self.gate().next_open(earliest) } else { Some(earliest) };
+        let allowed = if rising { self.calendar().next_open(earliest) } else { Some(earliest) };
         if let Some(allowed) = allowed.filter(|allowed| *allowed <= self.now) {
             let by = asked_by(step);
             let missed = self.now.duration_since(allowed) >= MISSED_AFTER;
@@ -261,14 +259,14 @@ impl<'a> Run<'a> {
         if raises {
             self.entered = true;
             self.status.dependencies_met = true;
-            let exposure = Exposure { at: self.now.into(), delay_from: self.now.into() };
+            let exposure = Exposure { at: self.now, delay_from: self.now };
             self.status.first_exposure.get_or_insert(exposure);
         }
         let named: BTreeSet<String> = asks.keys().cloned().collect();
         for (name, (ask, by)) in asks {
             self.ask(&name, ask, by);
         }
-        self.status.position = Some(position_at(step, self.now.into()));
+        self.status.position = Some(position_at(step, self.now));
         self.at = Some(last);
         self.status.completed_at = None;
         self.status.retry = None;
@@ -324,12 +322,7 @@ impl<'a> Run<'a> {
             .iter()
             .filter_map(|cohort| cohort.pending.as_ref().map(|pending| (cohort, pending)))
             .map(|(cohort, pending)| {
-                format!(
-                    "{} → {} pending until {}",
-                    cohort.name,
-                    pending.percent,
-                    second(pending.due.timestamp())
-                )
+                format!("{} → {} pending until {}", cohort.name, pending.percent, second(pending.due))
             })
             .collect();
         let parts: Vec<String> = changes.into_iter().chain(later).collect();
@@ -348,7 +341,7 @@ impl<'a> Run<'a> {
         let over = self.last_hold_end().is_some_and(|end| end <= self.now);
         match (over && nothing_pending, self.status.completed_at) {
             (true, None) => {
-                self.status.completed_at = Some(self.now.into());
+                self.status.completed_at = Some(self.now);
                 let served = super::begin::served_line(&self.status.cohorts);
                 self.record(Reason::Completed, "schedule", format!("completed with {served}"));
             }
@@ -364,10 +357,10 @@ impl<'a> Run<'a> {
     }
 
     /// When the hold of the last step ends, once it has been entered.
-    pub(super) fn last_hold_end(&self) -> Option<jiff::Timestamp> {
+    pub(super) fn last_hold_end(&self) -> Option<MicroTime> {
         let at = self.at.filter(|at| at + 1 == self.plan.steps.len())?;
         let hold = self.plan.steps.get(at)?.hold;
-        self.status.position.as_ref()?.hold_from.timestamp().saturating_add(hold).ok()
+        Some(self.status.position.as_ref()?.hold_from.saturating_add(hold))
     }
 
     /// Writes down why each pending raise has not come yet; returns the soonest one's reason.
@@ -401,9 +394,9 @@ impl<'a> Run<'a> {
         {
             return standing.clone();
         }
-        let earliest = pending.due.timestamp().max(self.now);
-        let open = self.plan.time_gate.next_open(earliest);
-        match self.plan.time_gate.closed(earliest) {
+        let earliest = pending.due.max(self.now);
+        let open = self.plan.calendar.next_open(earliest);
+        match self.plan.calendar.closed(earliest) {
             Some(closed) => self.closed(closed, &what, open),
             None if earliest > self.now => Refusal {
                 check: Check::CohortDelay,

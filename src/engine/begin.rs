@@ -1,7 +1,5 @@
 //! Beginnings: fresh, rebuilt, restored, adopted; and new attempts.
 
-use jiff::Timestamp;
-
 use super::Run;
 use super::retry::{restart, wants_retry};
 use crate::api::status::{AudienceRef, CohortStatus, Pause, PauseCause, Position};
@@ -100,7 +98,7 @@ impl Run<'_> {
     fn take_over(&mut self) {
         self.status.uid = Some(self.facts.uid.clone());
         self.status.attempt = self.plan.attempt;
-        self.status.first_seen = Some(self.now.into());
+        self.status.first_seen = Some(self.now);
     }
 
     fn hold_for_recovery(&mut self, cause: PauseCause, reason: Reason, message: &str) {
@@ -124,8 +122,8 @@ impl Run<'_> {
             of: i32::try_from(step.of).unwrap_or(1),
             step: step.name.clone(),
             content: step.content.clone(),
-            entered_at: self.now.into(),
-            hold_from: self.now.into(),
+            entered_at: self.now,
+            hold_from: self.now,
         })
     }
 
@@ -173,19 +171,18 @@ impl Run<'_> {
 }
 
 /// Pauses the schedule for a cause, from now on also where it was paused for it before.
-pub(super) fn add_pause(status: &mut FeatureRolloutStatus, cause: PauseCause, message: &str, now: Timestamp) {
+pub(super) fn add_pause(status: &mut FeatureRolloutStatus, cause: PauseCause, message: &str, now: MicroTime) {
     status.pauses.retain(|pause| pause.cause != cause);
-    status.pauses.push(Pause { cause, since: now.into(), message: super::report::short(message) });
+    status.pauses.push(Pause { cause, since: now, message: super::report::short(message) });
 }
 
 /// Takes every cohort to control and pauses, as a FlagSet's `emergency` asks; once. What was served waits to come back.
 ///
 /// It needs no plan: an emergency reaches a rollout whose spec is invalid, too.
-pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
+pub fn take_to_control(status: &mut FeatureRolloutStatus, now: MicroTime) {
     if status.pause(PauseCause::Emergency).is_some() {
         return;
     }
-    let now = MicroTime::from(now);
     for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
         // A cohort on its way down a ladder has nothing to come back to.
         if cohort.descent.take().is_none() {
@@ -198,7 +195,7 @@ pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
     let pause = format!("{message}; take spec.emergency away to go on");
     status.pauses.push(Pause { cause, since: now, message: pause });
     status.paused_since.get_or_insert(now);
-    super::record(status, now.timestamp(), Reason::EmergencyControl, "git", message.to_owned());
+    super::record(status, now, Reason::EmergencyControl, "git", message.to_owned());
 }
 
 /// What every cohort is served, in one line.

@@ -1,7 +1,5 @@
 //! Criteria: whether the feature succeeds, and whether a phase may be raised.
 
-use jiff::Timestamp;
-
 use super::Reading;
 use super::measure::{Measurement, Metrics, Subject, cadence};
 use super::watch::Watch;
@@ -20,14 +18,14 @@ impl Watch<'_> {
             if let CriterionSource::Manual { value, at } = &criterion.source {
                 let verdict = super::Finite::new(value.value())
                     .and_then(|value| criterion.bound.as_ref().map(|bound| judge(bound.holds(value))));
-                self.note(criterion, (*at).into(), verdict, Some(value.to_string()), None);
+                self.note(criterion, *at, verdict, Some(value.to_string()), None);
             }
         }
         for measurement in self.metrics.measurements() {
             let Subject::Criterion(name) = &measurement.subject else { continue };
             let Some(criterion) = guard.criterion(name) else { continue };
             let known = self.status.criteria.iter().find(|status| status.name == *name);
-            let at: MicroTime = measurement.at.into();
+            let at = measurement.at;
             if known.is_some_and(|known| known.since > at) {
                 continue;
             }
@@ -94,7 +92,7 @@ pub(super) fn gate_shut(
     status: &FeatureRolloutStatus,
     metrics: &Metrics,
     name: &str,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Option<String> {
     if *metrics == Metrics::AllWell {
         return None;

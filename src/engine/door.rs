@@ -1,20 +1,18 @@
 //! The one door that every raise passes: a table of checks, asked in order; the first that says no is reported.
 
-use jiff::Timestamp;
-
 use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
 use super::position::describe_step;
 use super::watch::{missing_counts, missing_words};
 use super::{Reading, Run};
-use crate::api::Verdict;
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::verdict::TriggerStatus;
+use crate::api::{MicroTime, Verdict};
+use crate::plan::calendar::Closed;
 use crate::plan::guard::{Bound, Level, Trigger};
-use crate::plan::time_gate::Closed;
-use crate::plan::{Approval, Step, TimeGate};
+use crate::plan::{Approval, Calendar, Step};
 
 /// What wants to pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,13 +38,13 @@ pub(super) enum Raise<'a> {
 pub(super) struct Refusal {
     pub check: Check,
     pub message: String,
-    pub until: Option<Timestamp>,
+    pub until: Option<MicroTime>,
 }
 
 impl From<Refusal> for WaitingFor {
     fn from(refusal: Refusal) -> WaitingFor {
         let message = super::report::short(&refusal.message);
-        WaitingFor { check: refusal.check, message, until: refusal.until.map(Into::into) }
+        WaitingFor { check: refusal.check, message, until: refusal.until }
     }
 }
 
@@ -75,7 +73,7 @@ const DOOR: &[Row] = &[
     row(check_time, [YES, YES, NO, NO, NO, NO, NO]),
     row(check_missed, [YES, YES, NO, NO, NO, NO, NO]),
     row(check_approval, [YES, YES, NO, NO, YES, YES, NO]),
-    row(check_gate, [YES, NO, YES, YES, YES, NO, YES]),
+    row(check_calendar, [YES, NO, YES, YES, YES, NO, YES]),
     row(check_delivered, [YES, NO, YES, YES, YES, NO, YES]),
     row(check_triggers, [YES, NO, YES, YES, YES, NO, YES]),
     row(check_gates, [YES, NO, YES, YES, YES, NO, NO]),
@@ -98,8 +96,8 @@ impl Run<'_> {
             .find_map(|row| (row.check)(self, raise))
     }
 
-    /// A closed gate as a refusal.
-    pub(super) fn closed(&self, closed: Closed, what: &str, until: Option<Timestamp>) -> Refusal {
+    /// A closed calendar as a refusal.
+    pub(super) fn closed(&self, closed: Closed, what: &str, until: Option<MicroTime>) -> Refusal {
         let when = until.map(|until| format!(" until {}", second(until))).unwrap_or_default();
         match closed {
             Closed::Window => refusal(Check::Window, format!("{what} waits for a window{when}"), until),
@@ -110,12 +108,12 @@ impl Run<'_> {
     }
 
     /// The windows and freezes that concern the raise under way.
-    pub(super) fn gate(&self) -> std::borrow::Cow<'_, TimeGate> {
+    pub(super) fn calendar(&self) -> std::borrow::Cow<'_, Calendar> {
         let windows = self.overrides.contains(&Override::Window);
         let freezes = self.overrides.contains(&Override::Freeze);
         match windows || freezes {
-            true => std::borrow::Cow::Owned(self.plan.time_gate.without(windows, freezes)),
-            false => std::borrow::Cow::Borrowed(&self.plan.time_gate),
+            true => std::borrow::Cow::Owned(self.plan.calendar.without(windows, freezes)),
+            false => std::borrow::Cow::Borrowed(&self.plan.calendar),
         }
     }
 
@@ -180,18 +178,18 @@ impl Run<'_> {
     }
 
     /// Earliest entry of the next step, and the check that sets it.
-    pub(super) fn earliest(&self, step: &Step) -> (Check, Timestamp) {
+    pub(super) fn earliest(&self, step: &Step) -> (Check, MicroTime) {
         let (check, floor) = match (&self.status.position, self.at) {
             (Some(position), Some(at)) => {
                 let hold = self.plan.steps.get(at).map(|step| step.hold).unwrap_or_default();
-                let over = position.hold_from.timestamp().saturating_add(hold).unwrap_or(Timestamp::MAX);
+                let over = position.hold_from.saturating_add(hold);
                 (Check::Hold, over)
             }
             _ => {
-                let seen = self.status.first_seen.map_or(self.now, |seen| seen.timestamp());
+                let seen = self.status.first_seen.map_or(self.now, |seen| seen);
                 let start = self.plan.start_at.unwrap_or(seen);
                 // What is started again was not missed before.
-                let retry = self.status.retry.as_ref().map(|retry| retry.at.timestamp());
+                let retry = self.status.retry.as_ref().map(|retry| retry.at);
                 (Check::Start, retry.map_or(start, |retry| start.max(retry)))
             }
         };
@@ -208,7 +206,7 @@ fn check_valid(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
 
 fn check_latch(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
     let rollback = run.status.rollback.as_ref()?;
-    let message = format!("rolled back at {}; retry to start again", second(rollback.at.timestamp()));
+    let message = format!("rolled back at {}; retry to start again", second(rollback.at));
     Some(refusal(Check::RolledBack, message, None))
 }
 
@@ -236,12 +234,12 @@ fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
     // approval shows as soon as the time has come, whatever the windows say.
     let until = match raise {
-        Raise::Step(step) if !run.approval_missing(step) => run.gate().next_open(earliest),
+        Raise::Step(step) if !run.approval_missing(step) => run.calendar().next_open(earliest),
         _ => Some(earliest),
     };
     let name = describe_step(step);
     if let Some(until) = until.filter(|until| *until > earliest) {
-        let closed = run.gate().closed(earliest).unwrap_or(Closed::Window);
+        let closed = run.calendar().closed(earliest).unwrap_or(Closed::Window);
         return Some(run.closed(closed, &name, Some(until)));
     }
     let message = match check {
@@ -274,10 +272,10 @@ fn check_approval(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     })
 }
 
-fn check_gate(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
-    let gate = run.gate();
-    let closed = gate.closed(run.now)?;
-    Some(run.closed(closed, &describe_raise(raise), gate.next_open(run.now)))
+fn check_calendar(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let calendar = run.calendar();
+    let closed = calendar.closed(run.now)?;
+    Some(run.closed(closed, &describe_raise(raise), calendar.next_open(run.now)))
 }
 
 /// What wants to pass, in words.
@@ -343,11 +341,11 @@ fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     })
 }
 
-fn refusal(check: Check, message: String, until: Option<Timestamp>) -> Refusal {
+fn refusal(check: Check, message: String, until: Option<MicroTime>) -> Refusal {
     Refusal { check, message, until }
 }
 
 /// An instant to the second, as messages show it.
-pub(super) fn second(at: Timestamp) -> String {
+pub(super) fn second(at: MicroTime) -> String {
     format!("{at:.0}")
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::Run;
 use super::position::{Mark, asked_by};
 use crate::api::status::{AskedBy, Check, CohortStatus, Exposure, Pending, RaiseCause};
@@ -86,7 +84,7 @@ impl Run<'_> {
     /// An edit that makes an entered step raise is the attempt's first exposure, if there was none: the cohorts' delays
     /// count from then on.
     fn expose(&mut self) {
-        let now = MicroTime::from(self.now);
+        let now = self.now;
         // The clock has stood since a pause began, and moves on by the whole pause when that ends.
         let delay_from = self.status.paused_since.unwrap_or(now);
         self.status.first_exposure.get_or_insert(Exposure { at: now, delay_from });
@@ -122,14 +120,14 @@ impl Run<'_> {
     }
 
     /// Earliest instant at which this cohort may be raised: its delay after first exposure, at least now.
-    pub(super) fn due(&self, name: &str) -> Timestamp {
+    pub(super) fn due(&self, name: &str) -> MicroTime {
         self.delay_end(name).map_or(self.now, |end| end.max(self.now))
     }
 
     /// When the cohort's delay after first exposure is over, on the rollout clock.
-    fn delay_end(&self, name: &str) -> Option<Timestamp> {
+    fn delay_end(&self, name: &str) -> Option<MicroTime> {
         let delay = self.plan.cohort(name).map(|cohort| self.plan.delay(cohort)).unwrap_or_default();
-        self.status.first_exposure?.delay_from.timestamp().saturating_add(delay).ok()
+        Some(self.status.first_exposure?.delay_from.saturating_add(delay))
     }
 
     /// Delays apply at once when they are edited: what is pending is due when the delay of now is over.
@@ -139,10 +137,10 @@ impl Run<'_> {
             let Some(pending) = &cohort.pending else { continue };
             // What was due before may wait for something else: it stays due. What was asked for in a pause was
             // moved on by the whole pause: it is due now at the latest.
-            let passed = pending.due.timestamp().min(self.due(&cohort.name));
+            let passed = pending.due.min(self.due(&cohort.name));
             let due = self.delay_end(&cohort.name).map_or(passed, |end| end.max(passed));
             if let Some(pending) = self.status.cohorts.get_mut(i).and_then(|cohort| cohort.pending.as_mut()) {
-                pending.due = due.into();
+                pending.due = due;
             }
         }
     }
@@ -178,6 +176,6 @@ impl Run<'_> {
 }
 
 /// A raise that the door has not judged yet.
-pub(super) fn pending(percent: Percent, due: Timestamp, cause: RaiseCause) -> Pending {
-    Pending { percent, check: Check::CohortDelay, due: due.into(), cause }
+pub(super) fn pending(percent: Percent, due: MicroTime, cause: RaiseCause) -> Pending {
+    Pending { percent, check: Check::CohortDelay, due, cause }
 }

@@ -1,11 +1,9 @@
 //! The decision: what a rollout serves next, as a pure function of its plan, its state, some facts and the time.
 
-use jiff::Timestamp;
-
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::rolloutaction::Override;
 use crate::api::status::{HISTORY, HistoryEntry, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
 use crate::flags::LiveFlag;
 use crate::plan::{Guard, Plan};
 
@@ -75,14 +73,14 @@ pub struct Decision {
     /// The new state. Its report part is still the old one.
     pub status: FeatureRolloutStatus,
     /// When the next decision may differ by the passing of time alone; later than now.
-    pub wake_at: Option<Timestamp>,
+    pub wake_at: Option<MicroTime>,
 }
 
 /// Decides what a rollout serves at `now`.
 ///
 /// Total and deterministic: the same arguments give the same decision, and deciding again on its outcome at the
 /// same instant changes nothing as long as the facts stay the same.
-pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp) -> Decision {
+pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: MicroTime) -> Decision {
     let mut run = Run::new(plan, status.clone(), facts, now);
     run.begin();
     if facts.deleting {
@@ -107,7 +105,7 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
 struct Run<'a> {
     plan: &'a Plan,
     facts: &'a Facts,
-    now: Timestamp,
+    now: MicroTime,
     status: FeatureRolloutStatus,
     /// Index of the position among the plan's steps.
     at: Option<usize>,
@@ -123,9 +121,8 @@ pub fn guard_only(
     guard: &Guard,
     status: &FeatureRolloutStatus,
     metrics: &Metrics,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Decision {
-    let now = crate::api::MicroTime::from(now).timestamp();
     let mut status = status.clone();
     watch::Watch { guard, status: &mut status, metrics, now }.run();
     retry::keep_the_clock(&mut status, now);
@@ -134,9 +131,7 @@ pub fn guard_only(
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, status: FeatureRolloutStatus, facts: &'a Facts, now: Timestamp) -> Run<'a> {
-        // Read back, the state must equal what was decided: nothing finer than it can hold.
-        let now = crate::api::MicroTime::from(now).timestamp();
+    fn new(plan: &'a Plan, status: FeatureRolloutStatus, facts: &'a Facts, now: MicroTime) -> Run<'a> {
         Run { plan, facts, now, status, at: None, entered: false, overrides: Vec::new() }
     }
 
@@ -159,7 +154,7 @@ impl<'a> Run<'a> {
 }
 
 /// Takes every cohort of a deleted rollout to control for good. It needs no plan: an invalid spec stops raises only.
-pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
+pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: MicroTime) {
     if !status.exposed() {
         return;
     }
@@ -171,16 +166,9 @@ pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
     record(status, now, Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
 }
 
-fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who: &str, message: String) {
-    let entry = HistoryEntry {
-        seq: 0,
-        at: now.into(),
-        reason,
-        message,
-        who: who.to_owned(),
-        trigger: None,
-        severity: None,
-    };
+fn record(status: &mut FeatureRolloutStatus, now: MicroTime, reason: Reason, who: &str, message: String) {
+    let entry =
+        HistoryEntry { seq: 0, at: now, reason, message, who: who.to_owned(), trigger: None, severity: None };
     record_entry(status, entry);
 }
 

@@ -1,8 +1,8 @@
 //! Where a rollout stands in its plan, and where that is after an edit.
 
 use super::Run;
-use crate::api::Reason;
 use crate::api::status::{AskedBy, PauseCause, Position};
+use crate::api::{MicroTime, Reason};
 use crate::plan::{Plan, Step};
 
 /// How a step is remembered.
@@ -132,7 +132,7 @@ impl Run<'_> {
 }
 
 /// The position of a step entered at a time.
-pub(super) fn position_at(step: &Step, at: crate::api::MicroTime) -> Position {
+pub(super) fn position_at(step: &Step, at: MicroTime) -> Position {
     let by = asked_by(step);
     Position {
         phase: by.phase,

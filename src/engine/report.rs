@@ -1,12 +1,10 @@
 //! What people and GitOps tools see of a state: columns, conditions, and whether all is well.
 
-use jiff::Timestamp;
-
 use super::begin::served_line;
 use super::door::second;
 use crate::api::conditions::{Want, is_true, merge, types};
 use crate::api::status::{Check, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, Verdict};
 use crate::plan::Plan;
 
 pub use super::fit::fit;
@@ -32,11 +30,11 @@ pub struct Report<'a> {
     /// How the file stands to it.
     pub delivery: Delivery,
     /// When something changes next by itself.
-    pub next: Option<Timestamp>,
+    pub next: Option<MicroTime>,
     /// `metadata.generation` of the spec that was decided on.
     pub generation: i64,
     /// The time of the report.
-    pub now: Timestamp,
+    pub now: MicroTime,
 }
 
 /// Fills the report part of a status.
@@ -79,7 +77,7 @@ pub fn stall(
     reason: Reason,
     message: &str,
     generation: i64,
-    now: Timestamp,
+    now: MicroTime,
 ) {
     status.observed_generation = generation;
     status.state = Some("Stalled".to_owned());
@@ -90,7 +88,7 @@ pub fn stall(
 }
 
 /// Says that an error is being retried.
-pub fn retrying(status: &mut FeatureRolloutStatus, message: String, generation: i64, now: Timestamp) {
+pub fn retrying(status: &mut FeatureRolloutStatus, message: String, generation: i64, now: MicroTime) {
     status.state = Some("Reconciling".to_owned());
     finish(status, reconciling(Reason::Retrying, message), generation, now);
 }
@@ -109,13 +107,13 @@ fn rollback_message(status: &FeatureRolloutStatus) -> Option<String> {
         .map(|at| format!("; the next rung comes at {}", second(at)))
         .unwrap_or_default();
     let verified = match rollback.verified_at {
-        Some(at) => format!("; its triggers passed again at {}", second(at.timestamp())),
+        Some(at) => format!("; its triggers passed again at {}", second(at)),
         None => String::new(),
     };
     Some(format!(
         "{mode} rollback by {} since {}: {}; serving {served}{next}{verified}; retry to start again",
         rollback.by,
-        second(rollback.at.timestamp()),
+        second(rollback.at),
         rollback.message
     ))
 }
@@ -151,7 +149,7 @@ fn criteria_met(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Want> {
     })
 }
 
-fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i64, now: Timestamp) {
+fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i64, now: MicroTime) {
     if let Some(message) = rollback_message(status) {
         want.push(Want {
             type_: types::ROLLED_BACK,
@@ -174,7 +172,7 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
         status: completed,
         reason: if completed { Reason::Completed.as_str() } else { "InProgress" },
         message: match status.completed_at {
-            Some(at) => format!("completed at {}", second(at.timestamp())),
+            Some(at) => format!("completed at {}", second(at)),
             None => "not all steps are done".to_owned(),
         },
     });
@@ -249,6 +247,7 @@ fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         (Some(_), None) => format!("?/{total}"),
         (_, entered) => format!("{}/{total}", entered.map_or(0, |i| i + 1)),
     });
+    status.time_zone_data = report.plan.zone_data.map(str::to_owned);
     status.exposure = exposure(report.plan, status).map(|percent| percent.to_string());
     status.served = Some(short(
         &status

@@ -1,6 +1,6 @@
 //! Starting again, after a rollback or a recovery pause.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::api::rolloutaction::Override;
 use crate::api::status::{FeatureRolloutStatus, PauseCause, RetryStatus};
@@ -17,9 +17,8 @@ pub(super) fn restart(
     status: &mut FeatureRolloutStatus,
     phase: Option<String>,
     overrides: Vec<Override>,
-    now: Timestamp,
+    now: MicroTime,
 ) {
-    let now = MicroTime::from(now);
     status.rollback = None;
     status.triggers.clear();
     status.metrics_from = Some(now);
@@ -43,16 +42,14 @@ pub(super) fn restart(
 }
 
 /// Stops the rollout clock with the first pause, and moves what counts on it with the last one's end.
-pub(super) fn keep_the_clock(status: &mut FeatureRolloutStatus, now: Timestamp) {
+pub(super) fn keep_the_clock(status: &mut FeatureRolloutStatus, now: MicroTime) {
     let paused = !status.pauses.is_empty();
     match (status.paused_since, paused) {
-        (None, true) => status.paused_since = Some(now.into()),
+        (None, true) => status.paused_since = Some(now),
         (Some(since), false) => {
             // Another leader's clock may run behind: nothing is due earlier for that.
-            let paused_for = now.duration_since(since.timestamp()).max(SignedDuration::ZERO);
-            let moved = |time: MicroTime| -> MicroTime {
-                time.timestamp().saturating_add(paused_for).unwrap_or(Timestamp::MAX).into()
-            };
+            let paused_for = now.duration_since(since).max(SignedDuration::ZERO);
+            let moved = |time: MicroTime| time.saturating_add(paused_for);
             if let Some(position) = &mut status.position {
                 position.hold_from = moved(position.hold_from);
             }

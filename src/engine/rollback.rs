@@ -1,7 +1,5 @@
 //! Rollbacks: to control at once, down a ladder, or for some cohorts only; latched until an explicit retry.
 
-use jiff::Timestamp;
-
 use super::watch::Watch;
 use crate::api::rollback::Descent;
 use crate::api::status::CohortStatus;
@@ -116,7 +114,7 @@ impl Watch<'_> {
         ladder: Vec<Percent>,
         every: Duration,
     ) {
-        let now: MicroTime = self.now.into();
+        let now = self.now;
         let gradual = mode == RollbackMode::Gradual;
         let rollback = self.status.rollback.get_or_insert_with(|| RollbackStatus {
             mode,
@@ -166,10 +164,10 @@ impl Watch<'_> {
         let now = self.now;
         for cohort in &mut self.status.cohorts {
             while let Some(descent) = cohort.descent
-                && descent.next.timestamp() <= now
+                && descent.next <= now
             {
                 let rung = usize::try_from(descent.rung).unwrap_or(0);
-                step_down(cohort, &ladder, rung, descent.next.timestamp(), every);
+                step_down(cohort, &ladder, rung, descent.next, every);
             }
         }
         let moved = changes(&before, &self.status.cohorts);
@@ -182,7 +180,7 @@ impl Watch<'_> {
 
     /// Notes that every cohort of the rollback is at control, once.
     fn end_rollback(&mut self, say_so: bool) {
-        let now: MicroTime = self.now.into();
+        let now = self.now;
         let cohorts = &self.status.cohorts;
         let Some(rollback) = &mut self.status.rollback else { return };
         let at_control = cohorts
@@ -202,17 +200,16 @@ impl Watch<'_> {
 }
 
 /// Goes to the first rung from `from` on that lowers the cohort; the next one comes `every` after `at`.
-fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Timestamp, every: Duration) {
+fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: MicroTime, every: Duration) {
     let next = ladder.iter().enumerate().skip(from).find(|(_, rung)| **rung < cohort.served);
     cohort.descent = None;
     // A ladder ends at 0; whatever it holds, there is nothing below its end but control.
     let (rung, percent) = next.map_or((ladder.len(), Percent::ZERO), |(i, percent)| (i, *percent));
     cohort.served = percent;
     if !percent.is_zero() {
-        cohort.descent = i32::try_from(rung + 1).ok().map(|rung| Descent {
-            rung,
-            next: at.saturating_add(every.signed()).unwrap_or(Timestamp::MAX).into(),
-        });
+        cohort.descent = i32::try_from(rung + 1)
+            .ok()
+            .map(|rung| Descent { rung, next: at.saturating_add(every.signed()) });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::measure::anchor;
 use super::timeline::{self, Cause, Entry, change, favourable, served_before};
@@ -29,7 +29,7 @@ const ACTOR: &str = "simulated";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
     /// When.
-    pub at: Timestamp,
+    pub at: MicroTime,
     /// What.
     pub reason: Reason,
     /// What and why, in words.
@@ -45,7 +45,7 @@ pub struct Transition {
 impl From<&HistoryEntry> for Transition {
     fn from(entry: &HistoryEntry) -> Transition {
         Transition {
-            at: entry.at.timestamp(),
+            at: entry.at,
             reason: entry.reason,
             message: entry.message.clone(),
             who: entry.who.clone(),
@@ -72,19 +72,19 @@ pub struct Course {
 /// suspended, every decision is delivered at once, and a gate whose criterion has no samples at all passes. A trigger
 /// without samples has no data. Without `until` it ends with the later of the completion and the last input; where it
 /// never completes, a ladder under way at the last input is still gone down.
-pub fn simulate(plan: &Plan, recorded: &Recorded, now: Timestamp, until: Option<Timestamp>) -> Course {
+pub fn simulate(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Course {
     if until.is_some() {
         return walk(plan, recorded, now, until);
     }
     let course = walk(plan, recorded, now, None);
     let Some(last) = recorded.last().filter(|_| course.status.completed_at.is_none()) else { return course };
-    let ladder = course.status.rollback.as_ref().filter(|rollback| rollback.at.timestamp() <= last);
-    let ended = ladder.and_then(|rollback| rollback.ended_at).map(|ended| ended.timestamp());
+    let ladder = course.status.rollback.as_ref().filter(|rollback| rollback.at <= last);
+    let ended = ladder.and_then(|rollback| rollback.ended_at);
     walk(plan, recorded, now, Some(ended.map_or(last, |ended| ended.max(last))))
 }
 
-fn walk(plan: &Plan, recorded: &Recorded, now: Timestamp, until: Option<Timestamp>) -> Course {
-    let mut walk = Walk::new(plan, recorded, MicroTime::from(now).timestamp());
+fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Course {
+    let mut walk = Walk::new(plan, recorded, now);
     let start = walk.plan.start_at.unwrap_or(now);
     let mut at = recorded.actions.first().map_or(start, |(first, _)| start.min(*first));
     let last = recorded.last();
@@ -106,7 +106,7 @@ fn walk(plan: &Plan, recorded: &Recorded, now: Timestamp, until: Option<Timestam
 
 /// The last check of a subject.
 struct Checked {
-    at: Timestamp,
+    at: MicroTime,
     /// Whether there was no sample for it at all: nothing changes until there is one.
     unsampled: bool,
 }
@@ -124,7 +124,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(plan: &Plan, recorded: &'a Recorded, now: Timestamp) -> Walk<'a> {
+    fn new(plan: &Plan, recorded: &'a Recorded, now: MicroTime) -> Walk<'a> {
         let on_missed = plan.on_missed;
         let mut plan = favourable(plan, now);
         plan.on_missed = on_missed;
@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Everything that happens at one instant: actions, then checks, then the decision, until it stands.
-    fn instant(&mut self, at: Timestamp) -> Option<Timestamp> {
+    fn instant(&mut self, at: MicroTime) -> Option<MicroTime> {
         let mut before = self.status.clone();
         let told = self.transitions.len();
         let mut strongest = None;
@@ -189,7 +189,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Carries out the actions of this instant; whether there were any.
-    fn carry_out(&mut self, at: Timestamp) -> bool {
+    fn carry_out(&mut self, at: MicroTime) -> bool {
         let recorded = self.recorded;
         let from = self.acted;
         while let Some((created, spec)) = recorded.actions.get(self.acted).filter(|(of, _)| *of <= at) {
@@ -238,7 +238,7 @@ impl<'a> Walk<'a> {
 
     /// Makes the checks that are due at this instant, or the last of those that were left out before it; whether there
     /// were any.
-    fn measure(&mut self, now: Timestamp, left_out: bool) -> bool {
+    fn measure(&mut self, now: MicroTime, left_out: bool) -> bool {
         let mut any = false;
         for Due { subject, at, interval, .. } in due(&self.plan.guard, &self.status, now) {
             let checked = self.checked.get(&subject);
@@ -322,19 +322,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The next instant, after `at`, at which anything can happen.
-    fn next(&self, wake_at: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
+    fn next(&self, wake_at: Option<MicroTime>, at: MicroTime) -> Option<MicroTime> {
         let action = self.recorded.actions.get(self.acted).map(|(at, _)| *at);
         let checks = due(&self.plan.guard, &self.status, at);
         let checks = checks.iter().filter_map(|due| self.next_check(due, at));
         // From one period of the monitoring to the next, checks are made at other instants.
-        let completed = self.status.completed_at.map(|completed| completed.timestamp());
         let periods = self.plan.guard.monitoring.iter().filter_map(|(until, _)| *until);
-        let periods = periods.filter_map(|until| completed?.saturating_add(until).ok());
+        let periods = periods.filter_map(|until| Some(self.status.completed_at?.saturating_add(until)));
         checks.chain(periods).chain(action).chain(wake_at).filter(|next| *next > at).min()
     }
 
     /// The next check of a subject that can say anything but what the last one said.
-    fn next_check(&self, due: &Due, at: Timestamp) -> Option<Timestamp> {
+    fn next_check(&self, due: &Due, at: MicroTime) -> Option<MicroTime> {
         if self.passes_unmeasured(&due.subject) {
             return None;
         }
@@ -347,17 +346,17 @@ impl<'a> Walk<'a> {
             Subject::Trigger(name) => self.plan.guard.trigger(name).map(|trigger| trigger.initial_delay),
             Subject::Criterion(_) => None,
         };
-        let fault = anchor(&self.status).zip(delay).and_then(|(from, delay)| from.saturating_add(delay).ok());
+        let fault = anchor(&self.status).zip(delay).map(|(from, delay)| from.saturating_add(delay));
         let from = sampled.into_iter().chain(fault.filter(|fault| *fault > at)).min()?;
         slot(due, from)
     }
 }
 
 /// The first instant after now, and not before `from`, at which the subject is due.
-fn slot(due: &Due, from: Timestamp) -> Option<Timestamp> {
+fn slot(due: &Due, from: MicroTime) -> Option<MicroTime> {
     let wait = from.duration_since(due.next).as_micros();
     let interval = due.interval.as_micros().max(1);
     let intervals = if wait <= 0 { 0 } else { (wait + interval - 1) / interval };
     let micros = i64::try_from(intervals.saturating_mul(interval)).ok()?;
-    due.next.saturating_add(SignedDuration::from_micros(micros)).ok()
+    Some(due.next.saturating_add(SignedDuration::from_micros(micros)))
 }

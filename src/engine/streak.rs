@@ -83,7 +83,7 @@ pub(super) fn fold_levels(
 /// A streak with one more sample: the time since the last one counts where they are near enough.
 fn longer(streak: Option<Streak>, at: MicroTime, interval: SignedDuration) -> Streak {
     let Some(streak) = streak else { return Streak { milliseconds: 0, last: at, samples: 1 } };
-    let apart = at.timestamp().duration_since(streak.last.timestamp());
+    let apart = at.duration_since(streak.last);
     let counts = apart <= interval.saturating_mul(MOST_INTERVALS_APART);
     let more = if counts { i64::try_from(apart.as_millis()).unwrap_or(0) } else { 0 };
     Streak { milliseconds: streak.milliseconds.saturating_add(more), last: at, samples: 2 }

@@ -1,11 +1,9 @@
 //! The whole course of a rollout if all goes well, by the same decisions that the controller takes.
 
-use jiff::Timestamp;
-
 use super::position::{self, Mark};
 use super::{Facts, decide};
 use crate::api::featurerollout::OnMissed;
-use crate::api::{FeatureRolloutStatus, Percent};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
 use crate::plan::{Approval, Plan};
 
 /// Decisions after which a plan counts as endless; the largest has 16 × 32 steps and 16 delays.
@@ -15,7 +13,7 @@ const MOST_DECISIONS: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// When.
-    pub at: Timestamp,
+    pub at: MicroTime,
     /// Phase of the step that asked for it.
     pub phase: String,
     /// Number of that step in its phase, from 1.
@@ -67,11 +65,11 @@ pub struct Timeline {
     /// The changes in order.
     pub entries: Vec<Entry>,
     /// When the last hold is over with nothing pending.
-    pub completed_at: Option<Timestamp>,
+    pub completed_at: Option<MicroTime>,
 }
 
 /// The plan as offline commands take it: approvals given, nothing suspended, a start.
-pub fn favourable(plan: &Plan, now: Timestamp) -> Plan {
+pub fn favourable(plan: &Plan, now: MicroTime) -> Plan {
     let mut plan = plan.clone();
     plan.suspend = false;
     if plan.on_missed == OnMissed::Hold {
@@ -87,21 +85,21 @@ pub fn favourable(plan: &Plan, now: Timestamp) -> Plan {
 }
 
 /// The course of a rollout if all goes well; one without a start begins at `now`.
-pub fn timeline(plan: &Plan, now: Timestamp) -> Timeline {
+pub fn timeline(plan: &Plan, now: MicroTime) -> Timeline {
     let mut entries = Vec::new();
     let status = walk(plan, now, None, |entry| entries.push(entry));
-    Timeline { entries, completed_at: status.completed_at.map(|at| at.timestamp()) }
+    Timeline { entries, completed_at: status.completed_at }
 }
 
 /// The state of a rollout at `at` if all goes well; before the start it serves its baseline.
-pub fn state_at(plan: &Plan, now: Timestamp, at: Timestamp) -> FeatureRolloutStatus {
+pub fn state_at(plan: &Plan, now: MicroTime, at: MicroTime) -> FeatureRolloutStatus {
     walk(plan, now, Some(at), |_| {})
 }
 
 fn walk(
     plan: &Plan,
-    now: Timestamp,
-    until: Option<Timestamp>,
+    now: MicroTime,
+    until: Option<MicroTime>,
     mut each: impl FnMut(Entry),
 ) -> FeatureRolloutStatus {
     let plan = favourable(plan, now);
@@ -145,7 +143,7 @@ pub(super) fn change(
     plan: &Plan,
     before: &FeatureRolloutStatus,
     after: &FeatureRolloutStatus,
-    at: Timestamp,
+    at: MicroTime,
 ) -> Option<Entry> {
     let asked_by_steps: Vec<usize> = after
         .cohorts
@@ -166,7 +164,7 @@ pub(super) fn change(
 pub(super) fn entry(
     plan: &Plan,
     after: &FeatureRolloutStatus,
-    at: Timestamp,
+    at: MicroTime,
     cause: Cause,
     (phase, step, name): (String, i32, Option<String>),
 ) -> Entry {

@@ -2,8 +2,6 @@
 //!
 //! It needs no plan but the guard: it goes on while the rest of a spec is invalid.
 
-use jiff::Timestamp;
-
 use super::Reading;
 use super::begin::add_pause;
 use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
@@ -21,7 +19,7 @@ pub(super) struct Watch<'a> {
     pub guard: &'a Guard,
     pub status: &'a mut FeatureRolloutStatus,
     pub metrics: &'a Metrics,
-    pub now: Timestamp,
+    pub now: MicroTime,
 }
 
 impl Watch<'_> {
@@ -56,7 +54,7 @@ impl Watch<'_> {
 
     /// Where a clock ran ahead, what it wrote must not keep what is measured now from counting.
     fn forget_the_future(&mut self) {
-        let now: MicroTime = self.now.into();
+        let now = self.now;
         let clamp = |time: &mut MicroTime| *time = (*time).min(now);
         self.status.metrics_from.iter_mut().for_each(clamp);
         for trigger in &mut self.status.triggers {
@@ -76,7 +74,7 @@ impl Watch<'_> {
         let Subject::Trigger(name) = &measurement.subject else { return };
         let Some(trigger) = self.guard.trigger(name) else { return };
         // What came before a retry or a resume was counted, or is not to count any more.
-        let counts = self.status.metrics_from.is_none_or(|from| measurement.at > from.timestamp());
+        let counts = self.status.metrics_from.is_none_or(|from| measurement.at > from);
         let fits = match &measurement.cohort {
             Some(cohort) => trigger.per_cohort.is_some() && self.status.cohort(cohort).is_some(),
             None => trigger.per_cohort.is_none(),
@@ -89,7 +87,7 @@ impl Watch<'_> {
         let cohort = measurement.cohort.clone().unwrap_or_default();
         let known =
             self.status.triggers.iter().position(|known| known.name == *name && known.cohort == cohort);
-        let at: MicroTime = measurement.at.into();
+        let at = measurement.at;
         let mut status = match known.and_then(|i| self.status.triggers.get(i)) {
             Some(status) if status.seen_until() > at => return,
             Some(status) => status.clone(),
@@ -171,7 +169,7 @@ impl Watch<'_> {
         let about = cohort.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
         let for_ = crate::api::Duration::from_signed(level.for_);
         let message = format!("{}{about} was {} for {for_}", trigger.name, level.bound);
-        let now: MicroTime = self.now.into();
+        let now = self.now;
         let state = self.state_mut(&trigger.name, cohort.unwrap_or_default());
         if let Some(state) =
             state.and_then(|state| state.levels.iter_mut().find(|state| state.rule == level.rule))
@@ -282,7 +280,7 @@ impl Watch<'_> {
             return;
         }
         let message = format!("{} quiet again since the rollback", names.join(" and "));
-        let now = self.now.into();
+        let now = self.now;
         let cause = Cause::rollback(rollback);
         if let Some(rollback) = &mut self.status.rollback {
             rollback.verified_at = Some(now);
@@ -337,7 +335,7 @@ impl Watch<'_> {
             self.status,
             HistoryEntry {
                 seq: 0,
-                at: self.now.into(),
+                at: self.now,
                 reason,
                 message: super::report::short(&message),
                 who: cause.by.clone(),
@@ -374,9 +372,9 @@ pub(super) fn missing_counts(
     status: &FeatureRolloutStatus,
     trigger: &Trigger,
     cohort: Option<&str>,
-    now: Timestamp,
+    now: MicroTime,
 ) -> bool {
-    let over = |from: Timestamp| from.saturating_add(trigger.initial_delay).is_ok_and(|end| end <= now);
+    let over = |from: MicroTime| from.saturating_add(trigger.initial_delay) <= now;
     exposed(status, cohort) && anchor(status).is_some_and(over)
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::condition::condition;
 use super::file::File;
+use super::generation::{Generation, settled};
 use super::{canonical, engine};
 use crate::plan::Audience;
 
@@ -72,6 +73,20 @@ pub fn evaluate(
     context: &Map<String, Value>,
     audience: Option<&Audience>,
 ) -> Result<Evaluation, EvaluateError> {
+    evaluate_as(file, key, context, audience, Generation::default())
+}
+
+/// As [`evaluate`], with users in the buckets of a generation of evaluators.
+///
+/// # Errors
+/// As there, and where that generation has no common answer.
+pub fn evaluate_as(
+    file: &File,
+    key: &str,
+    context: &Map<String, Value>,
+    audience: Option<&Audience>,
+    generation: Generation,
+) -> Result<Evaluation, EvaluateError> {
     let body = file
         .members
         .get(key)
@@ -91,9 +106,13 @@ pub fn evaluate(
     if body.get("state").and_then(Value::as_str) == Some("DISABLED") {
         return Ok(answer(Value::Null, None, Reason::Disabled));
     }
+    let of = |rule: &Value| match generation {
+        Generation::Third => Ok(rule.clone()),
+        Generation::Second => settled(rule, key, &context).map_err(broken),
+    };
     let (named, reason) = match body.get("targeting").filter(|rule| !is_empty(rule)) {
         None => (None, Reason::Static),
-        Some(rule) => match engine::apply(key, &canonical::text(rule), &context) {
+        Some(rule) => match engine::apply(key, &canonical::text(&of(rule)?), &context) {
             Ok(Some(variant)) => (Some(variant), Reason::TargetingMatch),
             Ok(None) => (None, Reason::Default),
             Err(error) => return Err(broken(error.to_string())),

@@ -13,6 +13,7 @@ pub mod file;
 #[cfg(test)]
 mod fixtures;
 pub mod fragment;
+mod generation;
 pub mod merge;
 mod model;
 pub mod schema;
@@ -24,7 +25,8 @@ pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};
 pub use condition::{condition, validate};
-pub use evaluate::{EvaluateError, Evaluation, evaluate};
+pub use evaluate::{EvaluateError, Evaluation, evaluate, evaluate_as};
 pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
+pub use generation::Generation;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::FieldError;
@@ -12,7 +12,7 @@ use crate::api::rollback::Rollback;
 use crate::api::trigger::{
     self as api, LevelAction, MAX_PAIRS, Metric, MissingPolicy, MonitoringPeriod, Severity,
 };
-use crate::api::{Decimal, Percent};
+use crate::api::{Decimal, MicroTime, Percent};
 
 /// How often a trigger is measured when nothing else is said.
 pub const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
@@ -212,7 +212,7 @@ pub enum CriterionSource {
         /// What they measured.
         value: Decimal,
         /// When.
-        at: Timestamp,
+        at: MicroTime,
     },
 }
 
@@ -404,7 +404,7 @@ fn criterion(declared: &api::Criterion, path: &str, errors: &mut Vec<FieldError>
             if declared.interval.is_some() || declared.min_samples.is_some() {
                 errors.push(FieldError::new(path, "has interval or minSamples, which belong to a metric"));
             }
-            CriterionSource::Manual { value: manual.value.clone(), at: manual.at.timestamp() }
+            CriterionSource::Manual { value: manual.value.clone(), at: manual.at }
         }
         (Some(_), Some(_)) => {
             errors.push(FieldError::new(path, "has metric and manual: give exactly one"));

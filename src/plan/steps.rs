@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, ToSpan};
 
 use super::audience::short_digest;
 use super::{Approval, FieldError, Step};
-use crate::api::Percent;
 use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
+use crate::api::{MicroTime, Percent};
 
 /// How long a step is kept when nothing else is said.
 const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
@@ -16,7 +16,7 @@ const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
 /// What the steps of a spec are compiled against.
 pub(super) struct Context<'a> {
     pub cohorts: &'a [String],
-    pub start_at: Option<Timestamp>,
+    pub start_at: Option<MicroTime>,
     pub zone: &'a TimeZone,
 }
 
@@ -79,7 +79,7 @@ struct Draft {
 }
 
 fn settle_holds(drafts: Vec<Draft>) -> Vec<Step> {
-    let dates: Vec<Option<Timestamp>> = drafts.iter().map(|draft| draft.step.date).collect();
+    let dates: Vec<Option<MicroTime>> = drafts.iter().map(|draft| draft.step.date).collect();
     drafts
         .into_iter()
         .enumerate()
@@ -249,13 +249,13 @@ fn date(
     path: &str,
     context: &Context<'_>,
     errors: &mut Vec<FieldError>,
-) -> Option<Timestamp> {
+) -> Option<MicroTime> {
     match (step.at, step.week) {
         (Some(_), Some(_)) => {
             errors.push(FieldError::new(path, "has at and week: give one of them"));
             None
         }
-        (Some(at), None) => Some(at.timestamp()),
+        (Some(at), None) => Some(at),
         (None, None) => None,
         (None, Some(week)) => {
             let path = format!("{path}.week");
@@ -272,7 +272,7 @@ fn date(
             let date =
                 local.checked_add((week - 1).weeks()).and_then(|local| local.to_zoned(context.zone.clone()));
             match date {
-                Ok(date) => Some(date.timestamp()),
+                Ok(date) => Some(date.timestamp().into()),
                 Err(error) => {
                     errors.push(FieldError::new(path, error.to_string()).with_value(week));
                     None

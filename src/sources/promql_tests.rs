@@ -255,3 +255,18 @@ fn a_regular_expression_that_takes_long_to_read_is_refused_unread(#[case] query:
     let literal = [("s", ArgType::String, r"\w\w\w\w{1000}{1000}")];
     assert!(with("up{x=~'{{s}}'}", &literal).is_ok(), "an argument is no expression");
 }
+
+/// A query of ten lines that does not parse was "invalid promql query", and nothing more.
+#[rstest]
+#[case("sum(\n  rate(x[5m]\n)\n/ sum(y)", "line 1, column 4, at \"(\": unclosed left parenthesis")]
+#[case("sum(x)\n/ sum by (a)\n", "line 2, column 13: the query ends too early: ")]
+#[case("sum(rate(x[5m]))\n  / * sum(y)", "line 2, column 5, at \"*\": ")]
+#[case("sum(x{a=\"b\"} == == y)", "line 1, column 17, at \"==\": ")]
+#[case("sum(x))", "line 1, column 7, at \")\": ")]
+#[case("x{a=\"b", "line 1, column 5, at ")]
+#[case("sum(\n  x{a=\"{{service}}\"} // y\n)", "line 2, column 23, at \"/\": ")]
+#[case("# first\n100 * (x / ) + y", "line 2, column 12, at \")\": ")]
+fn what_does_not_parse_has_its_place(#[case] query: &str, #[case] begin: &str) {
+    let error = with(query, &[("service", ArgType::String, "a-service-of-a-long-name")]).unwrap_err();
+    assert!(error.starts_with(begin), "{query}: {error}");
+}

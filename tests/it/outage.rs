@@ -39,7 +39,7 @@ async fn an_overdue_step_follows_the_return_of_the_api_server() {
             .until(name, "at its second step", |status| served(status) >= 50.0 && is_ready(status))
             .await;
         let entered = status.history.iter().find(|entry| entry.message.contains("(2/3)")).unwrap();
-        let after = entered.at.timestamp().duration_since(back).as_secs();
+        let after = entered.at.duration_since(back).as_secs();
         assert!(after <= CATCH_UP_S, "{name} was entered {after} s after the return");
         assert_never_fell(&recorded.of(name));
     }

@@ -69,6 +69,23 @@ fn is_test(file: &Path) -> bool {
     name.ends_with("tests") || file.parent().unwrap().ends_with("tests")
 }
 
+/// Two precisions of time in one program once made a start that never came.
+#[test]
+fn every_instant_is_a_micro_time() {
+    let allowed = ["src/api/time.rs", "src/clock.rs"].map(PathBuf::from);
+    let mut found = Vec::new();
+    for file in sources(Path::new("src")).into_iter().filter(|file| !allowed.contains(file) && !is_test(file))
+    {
+        let text = std::fs::read_to_string(&file).unwrap();
+        // Imports may stand in braces over several lines.
+        let imports = text.split("use jiff::").skip(1).filter_map(|rest| rest.split(';').next());
+        if text.contains("jiff::Timestamp") || imports.into_iter().any(|names| names.contains("Timestamp")) {
+            found.push(file);
+        }
+    }
+    assert_eq!(found, Vec::<PathBuf>::new(), "take api::MicroTime");
+}
+
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

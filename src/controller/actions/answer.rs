@@ -1,10 +1,10 @@
 //! The answer of an action, in its status.
 
-use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Api, Resource};
 
 use super::book::Asked;
+use crate::api::MicroTime;
 use crate::api::conditions::{Want, merge, types};
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionStatus};
 use crate::clock;
@@ -20,7 +20,7 @@ pub struct Verdict {
     /// The answer, in words.
     pub message: String,
     /// When it was judged. Others compare it with the time of creation, which the API server's clock gave.
-    pub at: Timestamp,
+    pub at: MicroTime,
 }
 
 impl Verdict {
@@ -66,7 +66,7 @@ fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
         observed_generation: generation,
         answer: Some(verdict.answer),
         message: Some(verdict.message.clone()),
-        answered_at: Some(verdict.at.into()),
+        answered_at: Some(verdict.at),
         conditions: merge(&[], &want, generation, verdict.at),
     }
 }

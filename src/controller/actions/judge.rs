@@ -1,13 +1,12 @@
 //! One action, judged by what is true now, and carried out in the same breath.
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::answer::Verdict;
 use super::book::Asked;
 use super::policies;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
-use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
 use crate::controller::gather::{Gathered, Observed, Stalled, gather};
@@ -133,7 +132,7 @@ async fn by_known(
 
 /// The answer that nothing else has a part in: the action comes from a tool, or too late. Whatever cannot be read for
 /// an action, it expires.
-fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: Timestamp) -> Option<Verdict> {
+fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: MicroTime) -> Option<Verdict> {
     if is_carried_out(status, request.uid) {
         return None;
     }
@@ -196,7 +195,8 @@ fn request<'a>(
     rollout: &'a FeatureRollout,
     actor: Actor,
 ) -> Request<'a> {
-    let created = action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0);
+    let created =
+        action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0.into());
     Request {
         uid: action.metadata.uid.as_deref().unwrap_or_default(),
         spec: &action.spec,
@@ -235,7 +235,7 @@ async fn by_plan(
 ) -> Result<Verdict, Fault> {
     let mut verdict = None;
     let is_listed = ctx.is_listed();
-    let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp| {
+    let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: MicroTime| {
         let outcome = engine::act(Ground::Plan(plan, facts), status, request, now);
         let decision = follow_up(plan, facts, status, &outcome, now, is_listed);
         verdict = Some(Verdict::now(outcome.answer, outcome.message));
@@ -260,7 +260,7 @@ fn follow_up(
     facts: &Facts,
     before: &FeatureRolloutStatus,
     outcome: &Outcome,
-    now: Timestamp,
+    now: MicroTime,
     is_listed: bool,
 ) -> Option<Decision> {
     if outcome.answer != Answer::Applied {
@@ -286,7 +286,7 @@ async fn by_guard(
     // The last valid triggers and rollback are in force; a rollout that never had any goes down the default ladder.
     let prior = rollout.status.clone().unwrap_or_default();
     let guard = checks::find(ctx, key, &prior).await?.unwrap_or_default();
-    let judge = |status: &FeatureRolloutStatus, now: Timestamp| {
+    let judge = |status: &FeatureRolloutStatus, now: MicroTime| {
         let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
         let applied = outcome.answer == Answer::Applied;
         verdict = Some(Verdict::now(outcome.answer, outcome.message));

@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use kube::Api;
 
+use crate::api::MicroTime;
 use crate::api::policies::PERMISSION;
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
@@ -24,15 +24,15 @@ const LOOKING: Duration = Duration::from_secs(2);
 
 /// What was seen last.
 #[derive(Default)]
-pub struct Policies(Mutex<Option<(Instant, Timestamp)>>);
+pub struct Policies(Mutex<Option<(Instant, MicroTime)>>);
 
 impl Policies {
-    fn believed(&self) -> Option<Timestamp> {
+    fn believed(&self) -> Option<MicroTime> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.filter(|(at, _)| at.elapsed() < BELIEVED).map(|(_, since)| since)
     }
 
-    fn saw(&self, since: Option<Timestamp>) {
+    fn saw(&self, since: Option<MicroTime>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
             since.map(|since| (clock::monotonic(), since));
     }
@@ -47,7 +47,7 @@ impl Policies {
 /// When an action raises and it cannot be found out now. One that lowers does not wait for that, and where looking is
 /// forbidden nobody is known.
 pub async fn actor(ctx: &Context, action: &RolloutAction, raising: bool) -> Result<Actor, Fault> {
-    let created = action.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let created = action.metadata.creation_timestamp.as_ref().map(|time| MicroTime::from(time.0));
     let (Some(name), Some(created)) = (&action.spec.requested_by, created) else {
         return Ok(Actor::Unverified);
     };
@@ -75,7 +75,7 @@ pub async fn actor(ctx: &Context, action: &RolloutAction, raising: bool) -> Resu
 ///
 /// The validating one is enough: it lets nobody in who gives another's name. The mutating one only saves the trouble of
 /// giving one's own.
-async fn look(ctx: &Context) -> Result<Option<Timestamp>, Fault> {
+async fn look(ctx: &Context) -> Result<Option<MicroTime>, Fault> {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(ctx.client.clone());
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(ctx.client.clone());
     let (policy, binding) =
@@ -84,8 +84,8 @@ async fn look(ctx: &Context) -> Result<Option<Timestamp>, Fault> {
     Ok(denies(&policy, &binding).then(|| {
         let created = [&policy.metadata, &binding.metadata]
             .into_iter()
-            .filter_map(|metadata| metadata.creation_timestamp.as_ref().map(|time| time.0));
-        created.max().unwrap_or(Timestamp::MAX)
+            .filter_map(|metadata| metadata.creation_timestamp.as_ref().map(|time| MicroTime::from(time.0)));
+        created.max().unwrap_or(MicroTime::MAX)
     }))
 }
 

@@ -8,14 +8,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
 use super::queue::{Lane, Queue};
 use crate::api::metricsource::Circuit;
-use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::clock::Clock;
 use crate::engine::{self, Metrics};
 use crate::plan::Guard;
@@ -141,7 +140,7 @@ fn look(ctx: &Shared, key: &ObjectKey) {
     let unwritten = FeatureRolloutStatus::default();
     let status = rollout.status.as_ref().unwrap_or(&unwritten);
     let now = ctx.clock.now();
-    let mut next: Option<Timestamp> = None;
+    let mut next: Option<MicroTime> = None;
     let mut begun = Vec::new();
     {
         let mut watched = ctx.checks.watched();

@@ -1,11 +1,11 @@
 //! One check: prepare the query, ask, and keep what was said.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::store::{Begun, Sample, Watched, asks};
 use crate::api::trigger::Metric;
 use crate::api::verdict::Streak;
-use crate::api::{FeatureRolloutStatus, MetricSource, Verdict};
+use crate::api::{FeatureRolloutStatus, MetricSource, MicroTime, Verdict};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Key, Shared};
@@ -27,7 +27,7 @@ pub struct Check {
     /// The label that tells the cohorts apart, and the cohorts.
     per_cohort: Option<(String, Vec<String>)>,
     /// The last breaching sample that counts, where there is one.
-    breach: Option<Timestamp>,
+    breach: Option<MicroTime>,
 }
 
 impl Check {
@@ -54,7 +54,7 @@ impl Check {
 }
 
 /// The earliest of the last samples in breach that a trigger's levels have counted and still count on from.
-fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) -> Option<Timestamp> {
+fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) -> Option<MicroTime> {
     let Subject::Trigger(name) = subject else { return None };
     let known = guard.trigger(name)?;
     let levels = status.triggers.iter().filter(|trigger| trigger.name == *name).flat_map(|t| &t.levels);
@@ -70,7 +70,7 @@ fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) 
     };
     counting
         .filter_map(|level| level.breach.filter(|breach| lasts(&level.rule, breach)))
-        .map(|breach| breach.last.timestamp())
+        .map(|breach| breach.last)
         .min()
 }
 
@@ -189,7 +189,7 @@ async fn measure(ctx: &Shared, check: &Check) -> (Vec<(Option<String>, Sample)>,
 
 /// The instant that a measurement speaks of: its slot, so that times in breach are whole intervals; the present where
 /// the slot is long gone.
-fn instant(due: &Due, now: Timestamp) -> Timestamp {
+fn instant(due: &Due, now: MicroTime) -> MicroTime {
     let late = now.duration_since(due.at);
     if late.saturating_mul(2) <= due.interval { due.at } else { now }
 }
@@ -228,7 +228,7 @@ fn everybody(check: &Check, problem: String) -> Readings {
 }
 
 /// Readings as what is kept, of every cohort where each is judged by itself.
-fn samples(check: &Check, at: Timestamp, readings: &Readings) -> Vec<(Option<String>, Sample)> {
+fn samples(check: &Check, at: MicroTime, readings: &Readings) -> Vec<(Option<String>, Sample)> {
     let sample = |cohort: &str| Sample { at, reading: readings.of_cohort(cohort) };
     match &check.per_cohort {
         Some((_, cohorts)) => cohorts.iter().map(|cohort| (Some(cohort.clone()), sample(cohort))).collect(),
@@ -243,7 +243,7 @@ async fn backfill(
     check: &Check,
     query: &Query,
     resolved: &Resolved,
-    at: Timestamp,
+    at: MicroTime,
 ) -> Vec<(Option<String>, Sample)> {
     let Some(instants) =
         check.breach.filter(|_| check.begun.missed).and_then(|last| instants(last, at, check.due.interval))
@@ -278,7 +278,7 @@ async fn backfill(
 }
 
 /// The slots after the last sample that counts and before `at`, oldest first, the last of them where there are many.
-fn instants(last: Timestamp, at: Timestamp, interval: SignedDuration) -> Option<Vec<Timestamp>> {
+fn instants(last: MicroTime, at: MicroTime, interval: SignedDuration) -> Option<Vec<MicroTime>> {
     let between = at.duration_since(last);
     if interval <= SignedDuration::ZERO || between <= interval {
         return None;
@@ -286,7 +286,7 @@ fn instants(last: Timestamp, at: Timestamp, interval: SignedDuration) -> Option<
     let count = (between.as_nanos() - 1) / interval.as_nanos();
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     let first = count.saturating_sub(BACKFILLED - 1).max(1);
-    (first..=count).map(|i| last.checked_add(interval.checked_mul(i)?).ok()).collect()
+    (first..=count).map(|i| Some(last.saturating_add(interval.checked_mul(i)?))).collect()
 }
 
 /// Tells of a circuit that has opened or closed.
@@ -307,8 +307,8 @@ fn note_circuit(ctx: &Context, source: &MetricSource, uid: &str) {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
+    fn at(seconds: i64) -> MicroTime {
+        MicroTime::from_second(seconds).unwrap()
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
-
+use crate::api::MicroTime;
 use crate::api::trigger::Metric;
 use crate::engine::{Due, Measurement, Reading, Subject};
 use crate::plan::Guard;
@@ -32,7 +31,7 @@ pub struct Watched {
 
 /// What is known of the last time a subject was asked for.
 struct Run {
-    slot: Timestamp,
+    slot: MicroTime,
     ticket: u64,
     under_way: bool,
     /// Whether nothing could be asked, because a template, a source or an argument was wrong.
@@ -43,7 +42,7 @@ struct Run {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The time it speaks of.
-    pub at: Timestamp,
+    pub at: MicroTime,
     /// What the metric said.
     pub reading: Reading,
 }
@@ -85,7 +84,7 @@ impl Watched {
     }
 
     /// Begins to measure a subject, unless its slot was asked for already or it is being measured.
-    pub fn begin(&mut self, due: &Due, now: Timestamp) -> Option<Begun> {
+    pub fn begin(&mut self, due: &Due, now: MicroTime) -> Option<Begun> {
         let before = self.runs.get(&due.subject);
         // A slot to come was asked for by a clock that has been set back.
         let asked = before.is_some_and(|run| run.under_way || (run.slot >= due.at && run.slot <= now));
@@ -192,8 +191,8 @@ mod tests {
         guard
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
+    fn at(seconds: i64) -> MicroTime {
+        MicroTime::from_second(seconds).unwrap()
     }
 
     fn due(seconds: i64) -> Due {

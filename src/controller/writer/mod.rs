@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::Notify;
 
 use super::cache::ObjectKey;
@@ -13,7 +13,7 @@ use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::queue::Lane;
 use crate::api::flagset::Orphan;
-use crate::api::{FeatureRolloutStatus, Reason};
+use crate::api::{FeatureRolloutStatus, MicroTime, Reason};
 use crate::flags::{self, File, Fragment};
 use crate::plan::{Audience, Feature};
 
@@ -163,7 +163,7 @@ struct Inner {
     /// UID of the rollout, and what was said of it.
     acks: HashMap<ObjectKey, (String, Ack)>,
     /// Since when a rollout waits to be delivered.
-    waiting: HashMap<ObjectKey, Timestamp>,
+    waiting: HashMap<ObjectKey, MicroTime>,
     reports: HashMap<SetId, FileReport>,
     /// Which set writes a ConfigMap.
     config_maps: HashMap<ObjectKey, SetId>,
@@ -171,7 +171,7 @@ struct Inner {
     last_good: HashMap<ObjectKey, Arc<str>>,
     /// UID and generation that a FlagSet's writer was last told of, and when its status was last written.
     generations: HashMap<SetId, (String, i64)>,
-    status_written: HashMap<SetId, Timestamp>,
+    status_written: HashMap<SetId, MicroTime>,
 }
 
 /// What waits for one writer.
@@ -224,7 +224,7 @@ impl Hub {
     }
 
     /// Since when a rollout waits to be delivered; from now on if it has not waited.
-    pub fn waiting_since(&self, key: &ObjectKey, now: Timestamp) -> Timestamp {
+    pub fn waiting_since(&self, key: &ObjectKey, now: MicroTime) -> MicroTime {
         let mut inner = self.lock();
         *inner.waiting.entry(key.clone()).or_insert(now)
     }
@@ -275,9 +275,9 @@ impl Hub {
 
     /// When a FlagSet's status may be written again, if it was written less than `spacing` ago; else notes that it
     /// is written now.
-    pub fn too_soon(&self, set: &SetId, spacing: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    pub fn too_soon(&self, set: &SetId, spacing: SignedDuration, now: MicroTime) -> Option<MicroTime> {
         let mut inner = self.lock();
-        let next = inner.status_written.get(set).and_then(|last| last.saturating_add(spacing).ok());
+        let next = inner.status_written.get(set).map(|last| last.saturating_add(spacing));
         if let Some(next) = next.filter(|next| *next > now) {
             return Some(next);
         }

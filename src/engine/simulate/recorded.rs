@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutActionSpec;
 use crate::engine::{Measurement, Reading, Subject};
 
 /// Samples of one subject, by cohort, oldest first.
-type Samples = BTreeMap<Option<String>, Vec<(Timestamp, Reading)>>;
+type Samples = BTreeMap<Option<String>, Vec<(MicroTime, Reading)>>;
 
 /// What was recorded of one rollout.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recorded {
     pub(super) samples: BTreeMap<Subject, Samples>,
-    pub(super) actions: Vec<(Timestamp, RolloutActionSpec)>,
+    pub(super) actions: Vec<(MicroTime, RolloutActionSpec)>,
 }
 
 impl Recorded {
     /// What was recorded, in any order. Of two samples of one instant the later one in the list counts.
-    pub fn new(samples: Vec<Measurement>, actions: Vec<(Timestamp, RolloutActionSpec)>) -> Recorded {
+    pub fn new(samples: Vec<Measurement>, actions: Vec<(MicroTime, RolloutActionSpec)>) -> Recorded {
         let mut recorded = Recorded::default();
         for Measurement { subject, cohort, at, reading } in samples {
             let of_subject = recorded.samples.entry(subject).or_default();
@@ -29,9 +29,7 @@ impl Recorded {
         for samples in recorded.samples.values_mut().flat_map(BTreeMap::values_mut) {
             samples.sort_by_key(|(at, _)| *at);
         }
-        // Nothing finer than status can hold.
-        recorded.actions =
-            actions.into_iter().map(|(at, spec)| (MicroTime::from(at).timestamp(), spec)).collect();
+        recorded.actions = actions;
         recorded.actions.sort_by_key(|(at, _)| *at);
         recorded
     }
@@ -41,7 +39,7 @@ impl Recorded {
         &self,
         subject: &Subject,
         cohort: Option<&String>,
-        at: Timestamp,
+        at: MicroTime,
         interval: SignedDuration,
     ) -> Option<&Reading> {
         let samples = self.samples.get(subject)?.get(&cohort.cloned())?;
@@ -51,7 +49,7 @@ impl Recorded {
     }
 
     /// When the subject is sampled next after `at`.
-    pub(super) fn next(&self, subject: &Subject, at: Timestamp) -> Option<Timestamp> {
+    pub(super) fn next(&self, subject: &Subject, at: MicroTime) -> Option<MicroTime> {
         let of_cohorts = self.samples.get(subject)?.values();
         of_cohorts
             .filter_map(|samples| samples.get(samples.partition_point(|(sample, _)| *sample <= at)))
@@ -59,7 +57,7 @@ impl Recorded {
             .min()
     }
 
-    pub(super) fn last(&self) -> Option<Timestamp> {
+    pub(super) fn last(&self) -> Option<MicroTime> {
         let samples = self.samples.values().flat_map(BTreeMap::values).filter_map(|samples| samples.last());
         samples.map(|(at, _)| *at).chain(self.actions.last().map(|(at, _)| *at)).max()
     }

@@ -43,7 +43,7 @@ fn a_fresh_object_starts_at_its_baseline_and_waits_for_its_start() {
     let status = &life.status;
     assert_eq!((status.uid.as_deref(), status.attempt, status.revision), (Some(UID), 1, 0));
     assert_eq!(status.audience.as_ref().unwrap().name, life.plan.audience.name);
-    assert_eq!(status.first_seen.unwrap().timestamp(), t("2025-09-01T00:00:00Z"));
+    assert_eq!(status.first_seen.unwrap(), t("2025-09-01T00:00:00Z"));
     life.until(t(START));
     assert_eq!(life.served(), "a=10% b=10%");
 }

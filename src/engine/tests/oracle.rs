@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::random::{EPOCH, cases, hours, rollout};
 use super::support::{Life, UID, t};
 use crate::api::featurerollout::OnMissed;
-use crate::api::{FeatureRolloutStatus, Percent};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
 use crate::engine::Facts;
 use crate::engine::timeline::{Cause, favourable, timeline};
 use crate::plan::Plan;
@@ -20,14 +19,14 @@ struct State {
     served: Percent,
     asked: Percent,
     by: Option<usize>,
-    pending: Option<(Percent, Timestamp)>,
+    pending: Option<(Percent, MicroTime)>,
 }
 
 /// An entry: instant, asking step, whether it was entered then, served.
-type Told = (Timestamp, usize, bool, Vec<Percent>);
+type Told = (MicroTime, usize, bool, Vec<Percent>);
 
 /// The plan by its definition, for steps taken one at a time.
-fn by_definition(plan: &Plan) -> (Vec<Told>, Timestamp) {
+fn by_definition(plan: &Plan) -> (Vec<Told>, MicroTime) {
     let names: Vec<String> = plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
     let mut states: BTreeMap<String, State> = names
         .iter()
@@ -49,14 +48,14 @@ fn by_definition(plan: &Plan) -> (Vec<Told>, Timestamp) {
                 let promised = state.pending.map_or(Percent::ZERO, |(percent, _)| percent);
                 plan.admits(plan.cohort(name).unwrap()) && *ask > state.served.max(promised)
             });
-            let at = if raises { plan.time_gate.next_open(earliest).unwrap() } else { earliest };
+            let at = if raises { plan.calendar.next_open(earliest).unwrap() } else { earliest };
             if raises {
                 first_exposure.get_or_insert(at);
             }
             at
         });
         // Raises that come before, or with, the entry.
-        let instants: BTreeSet<Timestamp> =
+        let instants: BTreeSet<MicroTime> =
             states.values().filter_map(|state| state.pending.map(|(_, at)| at)).collect();
         for at in instants.into_iter().filter(|at| entry.is_none_or(|entry| *at < entry)) {
             at_once(&mut moments, &mut states, at, |states| come(states, at));
@@ -79,8 +78,8 @@ fn by_definition(plan: &Plan) -> (Vec<Told>, Timestamp) {
                 state.pending = None;
                 if *ask > state.served {
                     let due =
-                        first_exposure.map_or(at, |first: Timestamp| at.max(first + plan.delay(cohort)));
-                    let comes = plan.time_gate.next_open(due).unwrap();
+                        first_exposure.map_or(at, |first: MicroTime| at.max(first + plan.delay(cohort)));
+                    let comes = plan.calendar.next_open(due).unwrap();
                     match comes == at {
                         true => state.served = *ask,
                         false => state.pending = Some((*ask, comes)),
@@ -96,7 +95,7 @@ fn by_definition(plan: &Plan) -> (Vec<Told>, Timestamp) {
     (entries, free_from.max(last))
 }
 
-fn come(states: &mut BTreeMap<String, State>, at: Timestamp) {
+fn come(states: &mut BTreeMap<String, State>, at: MicroTime) {
     for state in states.values_mut() {
         if let Some((percent, due)) = state.pending
             && due <= at
@@ -108,13 +107,13 @@ fn come(states: &mut BTreeMap<String, State>, at: Timestamp) {
 }
 
 /// The states before and after each instant at which something was done.
-type Moments = Vec<(Timestamp, BTreeMap<String, State>, BTreeMap<String, State>)>;
+type Moments = Vec<(MicroTime, BTreeMap<String, State>, BTreeMap<String, State>)>;
 
 /// Does something at an instant; what is done at one instant is seen as a whole.
 fn at_once(
     moments: &mut Moments,
     states: &mut BTreeMap<String, State>,
-    at: Timestamp,
+    at: MicroTime,
     change: impl FnOnce(&mut BTreeMap<String, State>),
 ) {
     let before = states.clone();
@@ -126,7 +125,7 @@ fn at_once(
 }
 
 /// The moments at which a served percentage changes.
-fn told(moments: &Moments, names: &[String], entered: &BTreeMap<usize, Timestamp>) -> Vec<Told> {
+fn told(moments: &Moments, names: &[String], entered: &BTreeMap<usize, MicroTime>) -> Vec<Told> {
     let mut entries = Vec::new();
     for (at, before, after) in moments {
         let changed = names.iter().filter(|name| after[*name].served != before[*name].served);
@@ -140,7 +139,7 @@ fn told(moments: &Moments, names: &[String], entered: &BTreeMap<usize, Timestamp
 }
 
 /// Every change of what is served, with its instant.
-fn changes(plan: &Plan, extra: &[Timestamp]) -> Vec<(Timestamp, String)> {
+fn changes(plan: &Plan, extra: &[MicroTime]) -> Vec<(MicroTime, String)> {
     let mut life = Life::of(
         favourable(plan, t(EPOCH)),
         Facts::favourable(UID),
@@ -148,7 +147,7 @@ fn changes(plan: &Plan, extra: &[Timestamp]) -> Vec<(Timestamp, String)> {
         &hours(-100).to_string(),
     );
     let mut changes = vec![(life.now, life.served())];
-    let mut instants: Vec<Timestamp> = extra.to_vec();
+    let mut instants: Vec<MicroTime> = extra.to_vec();
     instants.sort_unstable();
     for stop in instants.into_iter().chain([hours(24 * 200)]) {
         while let Some(at) = life.wake_at.filter(|at| *at <= stop).or((life.now < stop).then_some(stop)) {
@@ -187,7 +186,7 @@ proptest! {
 
     #[test]
     fn deciding_more_often_changes_nothing(random in rollout(), extra in prop::collection::vec(-6000i64..40_000, 1..12)) {
-        let extra: Vec<Timestamp> =
+        let extra: Vec<MicroTime> =
             extra.into_iter().map(|minutes| t(EPOCH) + jiff::SignedDuration::from_mins(minutes)).collect();
         prop_assert_eq!(changes(&random.plan, &extra), changes(&random.plan, &[]));
     }

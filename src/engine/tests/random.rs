@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -12,14 +12,14 @@ use super::support::t;
 use crate::api::featurerollout::{
     ApprovalPolicy, CohortPolicy, Feature, FeatureRolloutSpec, OnMissed, Phase, Ramp, Schedule, Step,
 };
-use crate::api::{Cohort, Duration, FeatureRollout, Freeze, Percent, Tier, Window};
+use crate::api::{Cohort, Duration, FeatureRollout, Freeze, MicroTime, Percent, Tier, Window};
 use crate::plan::{Plan, Refs, compile};
 
 /// Monday; all dates are near it.
 pub const EPOCH: &str = "2025-10-20T00:00:00Z";
 
 /// Some hours after [`EPOCH`].
-pub fn hours(hours: i64) -> Timestamp {
+pub fn hours(hours: i64) -> MicroTime {
     t(EPOCH) + SignedDuration::from_hours(hours)
 }
 
@@ -72,7 +72,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         prop_oneof![3 => Just(None), 2 => select(vec![1i64, 6, 24, 30, 72]).prop_map(|h| Some(Duration::from_hours(h)))],
         prop_oneof![
             4 => Just((None, None)),
-            2 => (-48i64..400).prop_map(|h| (Some(hours(h).into()), None)),
+            2 => (-48i64..400).prop_map(|h| (Some(hours(h)), None)),
             1 => (1i32..=3).prop_map(|week| (None, Some(week))),
         ],
         option::weighted(0.2, select(vec!["x", "y", "z"])),
@@ -141,7 +141,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
         select(vec![OnMissed::OneAtATime, OnMissed::OneAtATime, OnMissed::Latest, OnMissed::Hold]),
     )
         .prop_map(|(start, zone, windows, freezes, on_missed)| Schedule {
-            start_at: Some(hours(start).into()),
+            start_at: Some(hours(start)),
             time_zone: Some(zone.to_owned()),
             windows,
             freezes: freezes
@@ -149,8 +149,8 @@ fn schedule() -> impl Strategy<Value = Schedule> {
                 .enumerate()
                 .map(|(i, (from, long))| Freeze {
                     name: format!("f{i}"),
-                    from: hours(from).into(),
-                    to: hours(from + long).into(),
+                    from: hours(from),
+                    to: hours(from + long),
                 })
                 .collect(),
             on_missed,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::random_guard::{EVERY_HOURS, RUNGS};
-use crate::api::FeatureRolloutStatus;
 use crate::api::trigger::{LevelAction, MissingPolicy};
+use crate::api::{FeatureRolloutStatus, MicroTime};
 use crate::engine::{Measurement, Metrics, Reading, Subject};
 use crate::plan::guard::{Guard, Level, Trigger};
 
@@ -17,22 +17,22 @@ type Key = (String, Option<String>);
 #[derive(Default)]
 pub struct Shadow {
     /// Every sample of a key since the status was last lost, oldest first, and whether it counts.
-    samples: BTreeMap<Key, Vec<(Timestamp, Reading, bool)>>,
+    samples: BTreeMap<Key, Vec<(MicroTime, Reading, bool)>>,
     /// From when on samples count for a level: it was edited, or a resume set it back.
-    from: BTreeMap<(Key, String), Timestamp>,
+    from: BTreeMap<(Key, String), MicroTime>,
     /// Samples up to then were before a retry or a resume.
-    metrics_from: Option<Timestamp>,
+    metrics_from: Option<MicroTime>,
     /// Whether a rollback is in force.
     pub latched: bool,
     /// The cohorts that it takes to control, and by when they are there.
-    pub at_control_by: BTreeMap<String, Timestamp>,
+    pub at_control_by: BTreeMap<String, MicroTime>,
     /// What the controller remembers of its answers: a few of each key.
     fed: Vec<Measurement>,
 }
 
 impl Shadow {
     /// Takes a sample of now, if there is none of now yet.
-    pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: Timestamp, reading: &Reading) {
+    pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: MicroTime, reading: &Reading) {
         let cohort = cohort.map(str::to_owned);
         let same = |fed: &Measurement| fed.subject == subject && fed.cohort == cohort;
         let known = match &subject {
@@ -59,7 +59,7 @@ impl Shadow {
         }
     }
 
-    fn is_fed(&self, (name, cohort): &Key, at: Timestamp) -> bool {
+    fn is_fed(&self, (name, cohort): &Key, at: MicroTime) -> bool {
         let subject = Subject::Trigger(name.clone());
         self.fed.iter().any(|fed| fed.subject == subject && fed.cohort == *cohort && fed.at == at)
     }
@@ -80,7 +80,7 @@ impl Shadow {
     }
 
     /// Somebody started again.
-    pub fn retried(&mut self, now: Timestamp) {
+    pub fn retried(&mut self, now: MicroTime) {
         self.latched = false;
         self.at_control_by.clear();
         self.samples.clear();
@@ -88,7 +88,7 @@ impl Shadow {
     }
 
     /// Somebody resumed: the levels that pause start over.
-    pub fn resumed(&mut self, guard: &Guard, now: Timestamp) {
+    pub fn resumed(&mut self, guard: &Guard, now: MicroTime) {
         self.metrics_from = Some(now);
         for trigger in &guard.triggers {
             for level in trigger.levels.iter().filter(|level| level.action == LevelAction::Pause) {
@@ -129,7 +129,7 @@ impl Shadow {
     }
 
     /// The samples that count for a level.
-    fn counting<'s>(&'s self, key: &Key, level: &Level) -> impl Iterator<Item = (Timestamp, &'s Reading)> {
+    fn counting<'s>(&'s self, key: &Key, level: &Level) -> impl Iterator<Item = (MicroTime, &'s Reading)> {
         let from = self.from.get(&(key.clone(), level.rule.clone())).copied();
         let samples = self.samples.get(key).map(Vec::as_slice).unwrap_or_default();
         samples
@@ -140,7 +140,7 @@ impl Shadow {
 
     /// How long a level has been in breach, and by how many samples.
     fn breach(&self, trigger: &Trigger, level: &Level, key: &Key) -> (SignedDuration, usize) {
-        let mut last: Option<Timestamp> = None;
+        let mut last: Option<MicroTime> = None;
         let mut time = SignedDuration::ZERO;
         let mut samples = 0;
         for (at, reading) in self.counting(key, level) {
@@ -159,7 +159,7 @@ impl Shadow {
     }
 
     /// Takes note of what a decision at `now` has to do about the metrics, with `before` being served.
-    pub fn follow(&mut self, guard: &Guard, before: &FeatureRolloutStatus, now: Timestamp) {
+    pub fn follow(&mut self, guard: &Guard, before: &FeatureRolloutStatus, now: MicroTime) {
         let mut fired: Vec<(LevelAction, Option<String>)> = Vec::new();
         for trigger in &guard.triggers {
             for cohort in cohorts_of(trigger) {
@@ -199,7 +199,7 @@ impl Shadow {
         }
     }
 
-    fn act(&mut self, action: LevelAction, cohort: Option<&str>, now: Timestamp) {
+    fn act(&mut self, action: LevelAction, cohort: Option<&str>, now: MicroTime) {
         let names: Vec<&str> = ["a", "b", "c"]
             .into_iter()
             .filter(|name| cohort.is_none_or(|cohort| cohort == *name))
@@ -214,7 +214,7 @@ impl Shadow {
     }
 
     /// These cohorts are at control by then; a stronger rollback overtakes a weaker one.
-    pub fn roll_back(&mut self, cohorts: &[&str], by: Timestamp, stronger: bool) {
+    pub fn roll_back(&mut self, cohorts: &[&str], by: MicroTime, stronger: bool) {
         self.latched = true;
         for name in cohorts {
             let known = self.at_control_by.entry((*name).to_owned()).or_insert(by);
@@ -230,7 +230,7 @@ impl Shadow {
         guard: &Guard,
         cohort: &str,
         (before, after): (&FeatureRolloutStatus, &FeatureRolloutStatus),
-        now: Timestamp,
+        now: MicroTime,
     ) -> Option<String> {
         guard.triggers.iter().find_map(|trigger| {
             let of = trigger.per_cohort.is_some().then(|| cohort.to_owned());
@@ -265,7 +265,7 @@ impl Shadow {
 }
 
 /// When a gradual rollback that begins now is at its end.
-pub fn gradually(now: Timestamp) -> Timestamp {
+pub fn gradually(now: MicroTime) -> MicroTime {
     now + SignedDuration::from_hours(EVERY_HOURS * (RUNGS - 1))
 }
 
@@ -285,7 +285,7 @@ fn policy(trigger: &Trigger, reading: Option<&Reading>) -> Option<MissingPolicy>
     }
 }
 
-fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
+fn is_fresh(trigger: &Trigger, at: MicroTime, now: MicroTime) -> bool {
     now.duration_since(at) <= trigger.interval * 2
 }
 
@@ -295,8 +295,8 @@ fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
 }
 
 /// From when the attempt's exposure counts.
-fn since(status: &FeatureRolloutStatus) -> Option<Timestamp> {
-    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
-    let retry = status.retry.as_ref().map(|retry| retry.at.timestamp());
-    exposure.or(retry).or(status.first_seen.map(|seen| seen.timestamp()))
+fn since(status: &FeatureRolloutStatus) -> Option<MicroTime> {
+    let exposure = status.first_exposure.map(|exposure| exposure.at);
+    let retry = status.retry.as_ref().map(|retry| retry.at);
+    exposure.or(retry).or(status.first_seen)
 }

@@ -52,7 +52,7 @@ fn largest() -> (Plan, Vec<String>, Vec<String>) {
     (super::support::plan(&spec.to_string()), cohorts, triggers)
 }
 
-fn measured(cohorts: &[String], triggers: &[String], bad: usize, at: jiff::Timestamp) -> Metrics {
+fn measured(cohorts: &[String], triggers: &[String], bad: usize, at: MicroTime) -> Metrics {
     let mut all = Vec::new();
     for (i, (trigger, cohort)) in
         triggers.iter().flat_map(|t| cohorts.iter().map(move |c| (t, c))).enumerate()
@@ -114,7 +114,7 @@ fn case_28_whatever_else_is_long_gives_way_too() {
         answered(&mut life.status, &uid);
     }
     life.ask(json!({"action": "Rollback", "reason": "é".repeat(256), "rollback": {"mode": "Gradual"}}));
-    let at: MicroTime = life.now.into();
+    let at = life.now;
     for i in 0..64 {
         life.status.approvals.push(ApprovalStatus {
             phase: long("p", 63),

@@ -1,6 +1,6 @@
 //! A random rollout that lives, and what must hold at each of its decisions and actions.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::shadow::{Shadow, gradually};
@@ -8,7 +8,7 @@ use super::support::UID;
 use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::rolloutaction::{Action, Answer, Approve, RolloutActionSpec};
 use crate::api::status::{CohortStatus, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason, RollbackMode};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, RollbackMode};
 use crate::engine::position::Mark;
 use crate::engine::{Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, guard_only};
 use crate::flags::LiveFlag;
@@ -20,14 +20,14 @@ pub struct World {
     pub plan: Plan,
     pub facts: Facts,
     pub status: FeatureRolloutStatus,
-    pub now: Timestamp,
-    pub wake_at: Option<Timestamp>,
+    pub now: MicroTime,
+    pub wake_at: Option<MicroTime>,
     /// What the raw samples say.
     pub shadow: Shadow,
     /// The spec is invalid: only its guard decides.
     pub invalid: bool,
     /// Actions that were applied, with when they were created.
-    pub applied: Vec<(String, RolloutActionSpec, Timestamp)>,
+    pub applied: Vec<(String, RolloutActionSpec, MicroTime)>,
     asked: u32,
     /// Time lived unpaused.
     clock: SignedDuration,
@@ -36,7 +36,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn begin(spec: FeatureRolloutSpec, plan: Plan, now: Timestamp) -> World {
+    pub fn begin(spec: FeatureRolloutSpec, plan: Plan, now: MicroTime) -> World {
         World {
             spec,
             plan,
@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    pub fn pass(&mut self, to: Timestamp) {
+    pub fn pass(&mut self, to: MicroTime) {
         if self.status.pauses.is_empty() {
             self.clock += to.duration_since(self.now);
         }
@@ -173,8 +173,8 @@ impl World {
                 let overridden =
                     entries > 0 && before.retry.as_ref().is_some_and(|r| !r.overrides.is_empty());
                 prop_assert!(
-                    overridden || self.plan.time_gate.closed(now).is_none(),
-                    "raised past a shut gate"
+                    overridden || self.plan.calendar.closed(now).is_none(),
+                    "raised outside of windows or in a freeze"
                 );
                 prop_assert!(!self.shadow.latched, "raised after a rollback without a retry");
                 prop_assert!(!self.invalid, "raised by an invalid spec");
@@ -255,7 +255,7 @@ impl World {
         Ok(())
     }
 
-    fn act(&self, uid: &str, spec: &RolloutActionSpec, created: Timestamp, verified: bool) -> Outcome {
+    fn act(&self, uid: &str, spec: &RolloutActionSpec, created: MicroTime, verified: bool) -> Outcome {
         let actor = if verified { Actor::Verified("ada".to_owned()) } else { Actor::Unverified };
         let request = Request {
             uid,
@@ -288,8 +288,8 @@ impl World {
                 prop_assert!(!self.plan.suspend && !self.facts.emergency, "raised against git");
                 prop_assert!(!self.shadow.latched, "raised after a rollback");
                 prop_assert!(
-                    overridden || self.plan.time_gate.closed(now).is_none(),
-                    "raised past a shut gate"
+                    overridden || self.plan.calendar.closed(now).is_none(),
+                    "raised outside of windows or in a freeze"
                 );
                 let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
                 prop_assert_eq!(shut, None, "raised though its triggers are not quiet");

@@ -93,7 +93,7 @@ async fn case_38_a_rollback_racing_a_step_wins_and_100_actions_are_ordered_each_
     let mut burst: Vec<&RolloutAction> = all.iter().filter(|a| a.name_any().starts_with("burst")).collect();
     let number =
         |action: &RolloutAction| action.spec.reason.rsplit(' ').next().unwrap().parse::<u32>().unwrap();
-    burst.sort_by_key(|action| action.status.as_ref().unwrap().answered_at.unwrap().timestamp());
+    burst.sort_by_key(|action| action.status.as_ref().unwrap().answered_at.unwrap());
     let order: Vec<u32> = burst.iter().map(|action| number(action)).collect();
     assert_eq!(order, (0..100).collect::<Vec<_>>());
     assert!(burst.iter().all(|action| action.status.as_ref().unwrap().answer == Some(Answer::Applied)));

@@ -74,9 +74,9 @@ async fn slow_answers_take_the_ladder_and_its_rungs_keep_their_times() {
     let reasons = reasons(&status);
     let began = reasons.iter().position(|reason| *reason == "RolledBack").unwrap();
     assert_eq!(reasons[began..], ["RolledBack", "RungEntered", "RungEntered", "RollbackEnded"]);
-    let start = status.rollback.as_ref().unwrap().at.timestamp();
+    let start = status.rollback.as_ref().unwrap().at;
     for (i, entry) in status.history[began + 1..=began + 2].iter().enumerate() {
-        let after = entry.at.timestamp().duration_since(start);
+        let after = entry.at.duration_since(start);
         let due = SignedDuration::from_secs(3 * i64::try_from(i + 1).unwrap());
         assert!(after >= due && after < due + SignedDuration::from_secs(3), "rung {i} after {after:#}");
     }

@@ -51,6 +51,22 @@ async fn each_verb_prints_its_answer_and_ends_with_the_code_for_it() {
     assert_eq!(json["requestedBy"], json!("sluice-sandbox-admin"));
     assert!(action.starts_with("half-resume-"), "{action}");
 
+    let typo = ask(&["pause", "hlaf", "--reason", "lunch"], &name).await;
+    assert_eq!((typo.code, typo.out.as_str()), (3, ""));
+    assert!(typo.err.contains("there is no FeatureRollout hlaf in namespace"), "{}", typo.err);
+    let actions = space.api::<RolloutAction>().list(&ListParams::default()).await.unwrap().items;
+    assert!(
+        actions.iter().all(|action| action.spec.rollout_ref.name == "half"),
+        "a typo leaves no action behind"
+    );
+    for args in [&["describe", "frol/half"][..], &["get", "FeatureRollout/half"], &["history", "frol/half"]] {
+        let told = ask(Box::leak(Box::new(args.to_vec())), &name).await;
+        assert_eq!(told.code, 0, "{args:?}: {}", told.err);
+    }
+    let nobody = ask(&["watch", "hlaf"], &name).await;
+    assert_eq!(nobody.code, 3);
+    assert!(nobody.err.contains("there is no FeatureRollout hlaf in namespace"), "{}", nobody.err);
+
     let early = ask(&["promote", "half", "--reason", "hurry"], &name).await;
     assert_eq!(early.code, 4, "{}", early.err);
     assert!(early.out.starts_with("Rejected: ") && early.out.contains("approval"), "{}", early.out);
@@ -98,6 +114,7 @@ fn wrong_usage_is_told_before_any_cluster_is_asked() {
         &["approve", "half", "--reason", "x", "--phase", "ga"],
         &["rollback", "half", "--reason", "x", "--mode", "slow"],
         &["pause", "half", "--reason", "x", "--override", "window"],
+        &["pause", "half", "--reason", "  "],
     ] {
         assert_eq!(sluice(args).code, 2, "{args:?}");
     }

@@ -162,11 +162,11 @@ const SUCCESS: [Success; 4] = [
 
 /// The specs of the playbook's rollouts, by name.
 fn specs() -> std::collections::BTreeMap<String, Value> {
-    let mut input = sluice::cli::input::Input::default();
+    let mut input = sluice::cli::files::Input::default();
     for entry in std::fs::read_dir("examples/playbook").unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
-            input.add("-", &std::fs::read_to_string(path).unwrap(), true);
+            input.add("-", &std::fs::read_to_string(path).unwrap());
         }
     }
     let rollouts = input.objects.into_iter().filter(|object| object.value["kind"] == "FeatureRollout");

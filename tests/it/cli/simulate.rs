@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Ran, sluice, write};
+use sluice::api::MicroTime;
 
 /// Minutes after 09:00 on 8 September 2025, UTC.
 fn at(minutes: i64) -> String {
-    let start: jiff::Timestamp = "2025-09-08T09:00:00Z".parse().unwrap();
+    let start: MicroTime = "2025-09-08T09:00:00Z".parse().unwrap();
     (start + jiff::SignedDuration::from_mins(minutes)).to_string()
 }
 
@@ -361,4 +362,32 @@ fn every_wrong_line_is_said_with_field_value_and_what_would_be_right() {
             "samples.7: error: rollout: \"summaries\": there is no such rollout: there are maya/summaries",
         ]
     );
+}
+
+/// Prometheus' API writes numbers as strings, and what is no number too.
+#[test]
+fn samples_may_be_spelt_as_prometheus_spells_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let rollout = rollout(ERRORS).replace("    gates: [quality]\n", "");
+    let json = |values: [Value; 2]| {
+        let [bad, odd] = values;
+        let mut samples = each_minute(0..=9, "errors", &bad);
+        samples.extend(each_minute(10..=12, "errors", &odd));
+        let ran = run(dir.path(), &rollout, &samples, &[], &["-o", "json"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        ran.json()
+    };
+    let numbers = json([json!(12.5), Value::Null]);
+    assert!(numbers.to_string().contains("RolledBack"), "{numbers}");
+    let without_words = |json: &Value| {
+        json.to_string().replace("the value is NaN", "").replace("the sample has no value", "")
+    };
+    assert_eq!(without_words(&json([json!("12.5"), json!("NaN")])), without_words(&numbers));
+    assert_eq!(
+        json([json!("1.25e+01"), json!("+Inf")])["rollouts"][0]["entries"],
+        numbers["rollouts"][0]["entries"]
+    );
+    let ran = run(dir.path(), &rollout, &each_minute(0..=0, "errors", &json!("a lot")), &[], &[]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("samples.jsonl:1: error: value: \"a lot\" is no number"), "{}", ran.err);
 }

@@ -1,14 +1,16 @@
 //! `sluice describe`: what is served now, what comes next and when, and what it waits for.
 
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::json;
 
-use super::cluster::{self, ClusterArgs};
+use super::cluster::{self, Cluster, ClusterArgs};
 use super::summary::age;
 use super::table::table;
-use super::{Failure, Output, history};
+use super::visible::line;
+use super::{Failure, Output, history, schedule_clock};
 use crate::api::status::{CohortStatus, Position};
-use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MetricTemplate, MicroTime};
 use crate::plan::flag_key;
 
 /// History entries shown; `sluice history` has all that status keeps.
@@ -28,7 +30,14 @@ pub struct Args {
 
 /// Prints the description.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let rollout = cluster::with(&args.cluster, async |cluster| cluster.rollout(&args.rollout).await)?;
+    let table = args.output == Output::Table;
+    let (rollout, now, units) = cluster::with(&args.cluster, async |cluster| {
+        let rollout = cluster.rollout(&args.rollout).await?;
+        // What status says of times is by the clock that schedules run on, which `sluice dev` may have sped up.
+        let now = if table { schedule_clock::now(&cluster).await } else { super::now() };
+        let units = if table { units(&cluster, &rollout).await } else { Units::new() };
+        Ok((rollout, now, units))
+    })?;
     match args.output {
         Output::Json => super::print_json(&json!({
             "namespace": rollout.metadata.namespace,
@@ -38,17 +47,37 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "spec": rollout.spec,
             "status": rollout.status,
         })),
-        Output::Table => super::print(&describe(&rollout, super::now())),
+        Output::Table => super::print(&describe(&rollout, now, &units)),
     }
 }
 
+/// Units of values, by the name of the MetricTemplate that measures them.
+type Units = BTreeMap<String, String>;
+
+/// The units that the rollout's templates give, as far as they can be read: without them values stand bare.
+async fn units(cluster: &Cluster, rollout: &FeatureRollout) -> Units {
+    let triggers = rollout.spec.triggers.iter().map(|trigger| &trigger.metric);
+    let criteria = rollout.spec.criteria.iter().filter_map(|criterion| criterion.metric.as_ref());
+    let names: BTreeSet<&str> =
+        triggers.chain(criteria).map(|metric| metric.template_ref.name.as_str()).collect();
+    let api = cluster.api::<MetricTemplate>();
+    let unit = |name: &str| {
+        let (api, name) = (&api, name.to_owned());
+        async move {
+            let template = cluster.call(api.get_opt(&name)).await.ok()??;
+            Some((name, template.spec.unit?))
+        }
+    };
+    futures::future::join_all(names.into_iter().map(unit)).await.into_iter().flatten().collect()
+}
+
 /// The description; ages count to `now`.
-pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
+pub fn describe(rollout: &FeatureRollout, now: MicroTime, units: &Units) -> String {
     let status = rollout.status.clone().unwrap_or_default();
     let mut out = String::new();
     let mut field = |label: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            out.push_str(&format!("{:<13} {value}\n", format!("{label}:")));
+            out.push_str(&format!("{:<13} {}\n", format!("{label}:"), line(&value)));
         }
     };
     let feature = rollout.spec.feature.clone().unwrap_or_default();
@@ -63,11 +92,12 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     }
     field("State", status.state.clone());
     field("Position", Some(position(&status, now)));
+    field("Zone data", status.time_zone_data.as_deref().map(zone_data));
     field("Exposure", status.exposure.clone());
     field("Next", status.next.clone().or_else(|| Some("nothing is due by itself".to_owned())));
     field("Waits for", waits(&status));
     for pause in &status.pauses {
-        let since = age(pause.since.timestamp(), now);
+        let since = age(pause.since, now);
         field("Paused", Some(format!("{:?} for {since}: {}", pause.cause, pause.message)));
     }
     for (label, value) in watching::fields(rollout, &status) {
@@ -80,8 +110,8 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     out.push_str("\nCohorts:\n");
     out.push_str(&cohorts(&status.cohorts));
     for (title, table) in [
-        ("Triggers", watching::triggers(rollout, &status, now)),
-        ("Criteria", watching::criteria(rollout, &status, now)),
+        ("Triggers", watching::triggers(rollout, &status, now, units)),
+        ("Criteria", watching::criteria(rollout, &status, now, units)),
     ] {
         if !table.is_empty() {
             out.push_str(&format!("\n{title}:\n{table}"));
@@ -99,6 +129,15 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     out
 }
 
+/// The release of the controller's time zone data, and what to make of another one here.
+fn zone_data(controller: &str) -> String {
+    let here = crate::plan::calendar::zone_data();
+    if here == controller {
+        return controller.to_owned();
+    }
+    format!("{controller}; this sluice plans by {here}, which may give other times")
+}
+
 fn file(rollout: &FeatureRollout) -> String {
     match &rollout.spec.flag_set_ref {
         Some(reference) => format!("the file of FlagSet {}", reference.name),
@@ -106,14 +145,14 @@ fn file(rollout: &FeatureRollout) -> String {
     }
 }
 
-fn position(status: &FeatureRolloutStatus, now: Timestamp) -> String {
+fn position(status: &FeatureRolloutStatus, now: MicroTime) -> String {
     let step = status.step.as_deref().unwrap_or("-");
     match &status.position {
         Some(position) => format!(
             "{} ({step}), entered {} ({} ago)",
             step_name(position),
             second(position.entered_at),
-            age(position.entered_at.timestamp(), now)
+            age(position.entered_at, now)
         ),
         None => format!("before the first step ({step})"),
     }
@@ -177,7 +216,7 @@ fn cohorts(cohorts: &[CohortStatus]) -> String {
     table(&["COHORT", "SERVED", "ASKED", "PENDING", "WHY", "DUE"], &rows)
 }
 
-fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {
+fn conditions(status: &FeatureRolloutStatus, now: MicroTime) -> String {
     let rows: Vec<Vec<String>> = status
         .conditions
         .iter()
@@ -186,7 +225,7 @@ fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {
                 condition.type_.clone(),
                 condition.status.clone(),
                 condition.reason.clone(),
-                age(condition.last_transition_time.0, now),
+                age(condition.last_transition_time.0.into(), now),
                 condition.message.clone(),
             ]
         })
@@ -195,7 +234,7 @@ fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {
 }
 
 fn second(at: MicroTime) -> String {
-    format!("{:.0}", at.timestamp())
+    format!("{:.0}", at)
 }
 
 mod watching;

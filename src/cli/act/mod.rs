@@ -4,13 +4,17 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::act_wait::{self, Answered};
 use super::cluster::{self, ClusterArgs};
+use super::visible::line;
 use super::{Failure, Output};
 use crate::api::rolloutaction::{
     Action, Answer, Approve, Override, RetryFrom, RetryHow, RollbackHow, RolloutRef,
 };
 use crate::api::{Duration, Percent, RollbackMode, RolloutActionSpec};
+
+mod wait;
+
+use wait::Answered;
 
 /// What every action has.
 #[derive(clap::Args, Debug)]
@@ -18,7 +22,7 @@ pub struct Common {
     /// Name of the rollout, also as frol/NAME
     rollout: String,
     /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
     /// Age at which the action counts as come too late; default: 10m for what raises, else 1h
     #[arg(long, value_name = "DURATION")]
@@ -33,7 +37,7 @@ pub struct Common {
     output: Output,
 }
 
-/// Checks of the door that an action passes over.
+/// Checks of a raise that an action passes over.
 #[derive(clap::Args, Debug)]
 pub struct Over {
     /// Checks to pass over; takes the RBAC verb `override`, too
@@ -246,17 +250,16 @@ impl Over {
     }
 }
 
-/// The name of a rollout that may be given with its kind, as kubectl prints it.
-fn rollout_name(given: &str) -> Result<&str, Failure> {
-    match given.split_once('/') {
-        None => Ok(given),
-        Some(("frol" | "featurerollout" | "featurerollouts" | "featurerollout.sluice.dev", name)) => Ok(name),
-        Some((kind, _)) => Err(Failure::Input(format!("{kind} is no kind of rollout: say frol/NAME"))),
+/// A reason that says something: whoever reads the record later has nothing else.
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("is blank: say why".to_owned()),
+        reason => Ok(reason.to_owned()),
     }
 }
 
 fn ask(common: &Common, spec: RolloutActionSpec) -> Result<(), Failure> {
-    let name = rollout_name(&common.rollout)?.to_owned();
+    let name = cluster::rollout_name(&common.rollout)?.to_owned();
     let spec = RolloutActionSpec {
         rollout_ref: RolloutRef { name, uid: None },
         reason: common.reason.clone(),
@@ -264,7 +267,7 @@ fn ask(common: &Common, spec: RolloutActionSpec) -> Result<(), Failure> {
         ..spec
     };
     let answered =
-        cluster::with(&common.cluster, |cluster| act_wait::ask(cluster, spec, common.timeout.signed()))?;
+        cluster::with(&common.cluster, |cluster| wait::ask(cluster, spec, common.timeout.signed()))?;
     print(common.output, &answered)
 }
 
@@ -272,7 +275,7 @@ fn print(output: Output, answered: &Answered) -> Result<(), Failure> {
     match output {
         Output::Json => super::print_json(answered)?,
         Output::Table => {
-            super::print(&format!("{}: {}\n", answered.answer.as_str(), answered.message))?;
+            super::print(&format!("{}: {}\n", answered.answer.as_str(), line(&answered.message)))?;
         }
     }
     match answered.answer {
@@ -299,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_may_be_named_as_kubectl_prints_it() {
-        assert_eq!(rollout_name("dreams").unwrap(), "dreams");
-        assert_eq!(rollout_name("frol/dreams").unwrap(), "dreams");
-        assert_eq!(rollout_name("featurerollout.sluice.dev/dreams").unwrap(), "dreams");
-        assert!(rollout_name("deployment/dreams").is_err());
+    fn a_reason_says_something() {
+        assert_eq!(reason("  lunch ").unwrap(), "lunch");
+        for blank in ["", " ", "\t\n"] {
+            assert!(reason(blank).is_err());
+        }
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::input::{Input, Kind, Object};
+use super::folder::Seems;
+use super::object::{Kind, Object};
 use super::problem::{Problem, Severity};
+use super::read::Input;
 use super::repair::repaired;
 use super::schema::{self, Finding, Schemas};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, RolloutAction};
@@ -56,10 +58,15 @@ impl<K> Item<'_, K> {
 
 /// Reads the objects as typed ones; what is wrong with their form is added to `problems`.
 pub fn typed<'a>(input: &'a Input, problems: &mut Vec<Problem>) -> Typed<'a> {
-    let schemas = Schemas::new();
+    let schemas = Schemas::default();
     let mut typed = Typed::default();
     for object in &input.objects {
         let findings = schemas.findings(object);
+        if let Some(folder) = object.kustomized().filter(|_| is_part(&findings)) {
+            let seems = Seems::Patch(folder.into());
+            problems.push(object.problem(Severity::Warning, "", seems.to_string()));
+            continue;
+        }
         problems.extend(schema::problems(object, &findings));
         let key = (object.namespace.as_str(), object.name.as_str());
         let schema = schemas.of(object.kind);
@@ -73,6 +80,11 @@ pub fn typed<'a>(input: &'a Input, problems: &mut Vec<Problem>) -> Typed<'a> {
         }
     }
     typed
+}
+
+/// Whether all that an object's form lacks is fields: as a patch does.
+fn is_part(findings: &[Finding]) -> bool {
+    !findings.is_empty() && findings.iter().all(|finding| finding.missing)
 }
 
 fn add<'a, K: DeserializeOwned>(

@@ -64,3 +64,23 @@ fn merges_and_refuses_a_bomb() {
     }
     assert!(!documents(&bomb)[0].problems.is_empty());
 }
+
+// kubectl reads JSON values one after the other, with or without anything between them.
+#[rstest]
+#[case::lines("{\"a\": 1}\n{\"a\": 2}\n", &[(1, 1), (2, 2)])]
+#[case::nothing_between("{\"a\":1}{\"a\":2}", &[(1, 1), (1, 2)])]
+#[case::pretty("{\n \"a\": 1\n}\n\n{\n \"a\": 2\n}\n", &[(2, 1), (6, 2)])]
+#[case::among_yaml("a: 1\n---\n{\"a\": 2} {\"a\": 3}\n---\na: 4\n", &[(1, 1), (3, 2), (3, 3), (5, 4)])]
+#[case::flow_yaml("{a: 1}\n", &[(1, 1)])]
+fn concatenated_json_is_several_documents(#[case] text: &str, #[case] expected: &[(usize, i64)]) {
+    let found: Vec<_> =
+        documents(text).iter().map(|d| (d.lines["a"], d.value["a"].as_i64().unwrap())).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn json_has_escapes_that_yaml_has_not() {
+    let documents = documents("\n{\"a\": \"\\ud83d\\ude00 \\/\"}");
+    assert_eq!(documents[0].value, json!({"a": "😀 /"}));
+    assert_eq!(documents[0].problems, vec![]);
+}

@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::Failure;
-use super::input::{self, Input, Kind};
-use super::problem::{Problem, Severity};
-use super::schema::Schemas;
-use super::wording::{shown, unknown_field};
+use crate::api::MicroTime;
 use crate::api::rolloutaction::{Action, Override, RolloutActionSpec};
+use crate::cli::Failure;
+use crate::cli::files::problem::{Problem, Severity};
+use crate::cli::files::read as files;
+use crate::cli::files::schema::Schemas;
+use crate::cli::files::wording::{shown, unknown_field};
+use crate::cli::files::{Input, Kind};
 use crate::engine::simulate::Recorded;
 use crate::engine::{Measurement, Reading, Subject};
 use crate::plan::Plan;
 use crate::plan::guard::CriterionSource;
 
 type Plans<'a> = BTreeMap<(&'a str, &'a str), Plan>;
-type Actions = Vec<(Timestamp, RolloutActionSpec)>;
+type Actions = Vec<(MicroTime, RolloutActionSpec)>;
 type Found = BTreeMap<(String, String), (Vec<Measurement>, Actions)>;
 
 /// What was recorded of each rollout, by namespace and name; what is wrong with a line is added to `problems`.
@@ -34,7 +35,7 @@ pub fn read(
     let mut found = Found::new();
     each_line(samples, problems, |line, fields| sample(line, fields, plans, &mut found))?;
     if let Some(actions) = actions {
-        let schemas = Schemas::new();
+        let schemas = Schemas::default();
         each_line(actions, problems, |line, fields| action(line, fields, plans, &schemas, &mut found))?;
     }
     Ok(found.into_iter().map(|(key, (samples, actions))| (key, Recorded::new(samples, actions))).collect())
@@ -68,7 +69,7 @@ impl Line<'_> {
         value.as_str()
     }
 
-    fn at(&mut self, fields: &Map<String, Value>) -> Option<Timestamp> {
+    fn at(&mut self, fields: &Map<String, Value>) -> Option<MicroTime> {
         let Some(value) = fields.get("at") else {
             self.wrong("at", "is missing: give an instant such as 2025-09-08T09:00:00Z");
             return None;
@@ -88,7 +89,7 @@ fn each_line(
     mut each: impl FnMut(&mut Line<'_>, Map<String, Value>),
 ) -> Result<(), Failure> {
     let file = path.display().to_string();
-    let text = input::read(path).map_err(|error| Failure::Input(format!("{file}: {error}")))?;
+    let text = files::read(path).map_err(|error| Failure::Input(format!("{file}: {error}")))?;
     for (i, text) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let mut line = Line { file: file.clone(), number: i + 1, problems };
         match serde_json::from_str(text) {
@@ -144,17 +145,34 @@ fn sample(line: &mut Line<'_>, fields: Map<String, Value>, plans: &Plans<'_>, fo
     }
 }
 
+/// A number as Prometheus' API writes it, in a string: `12.5`, `1e+06`, `NaN`, `+Inf`.
+fn number(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "+Inf" | "Inf" => Some(f64::INFINITY),
+        "-Inf" => Some(f64::NEG_INFINITY),
+        // Rust would also read words, and an empty exponent is none.
+        _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
+            && text.ends_with(|c: char| c.is_ascii_digit() || c == '.') =>
+        {
+            text.parse().ok()
+        }
+        _ => None,
+    }
+}
+
 fn reading(line: &mut Line<'_>, fields: &Map<String, Value>) -> Option<Reading> {
     let count = match fields.get("count") {
         None => None,
         Some(count) => {
-            if count.as_u64().is_none() {
+            let whole = count.as_u64().or_else(|| count.as_str().and_then(|text| text.parse().ok()));
+            if whole.is_none() {
                 line.wrong(
                     "count",
                     format!("{} is no number of samples: write one such as 500", shown(count)),
                 );
             }
-            count.as_u64()
+            whole
         }
     };
     let value = fields.get("value");
@@ -167,7 +185,7 @@ fn reading(line: &mut Line<'_>, fields: &Map<String, Value>) -> Option<Reading> 
     match value {
         Some(Value::Null) => Some(Reading::NoData("the sample has no value".to_owned())),
         Some(value) => {
-            let number = value.as_f64();
+            let number = value.as_f64().or_else(|| value.as_str().and_then(number));
             if number.is_none() {
                 let message =
                     format!("{} is no number: write one such as 12.5, or null for no data", shown(value));
@@ -289,7 +307,7 @@ fn action(
         "spec": fields,
     });
     let mut input = Input::default();
-    input.add("", &object.to_string(), true);
+    input.add("", &object.to_string());
     let findings = input.objects.iter().flat_map(|object| schemas.findings(object)).collect::<Vec<_>>();
     for finding in &findings {
         line.wrong(finding.path.trim_start_matches("spec").trim_start_matches('.'), finding.message.clone());
@@ -343,4 +361,29 @@ pub fn misfits(spec: &RolloutActionSpec) -> Vec<(&'static str, String)> {
         wrong.push(("override", "SetPercent passes no gates, so there is none to override".to_owned()));
     }
     wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("12.5", Some(12.5))]
+    #[case("0", Some(0.0))]
+    #[case("-0.25", Some(-0.25))]
+    #[case("1e+06", Some(1e6))]
+    #[case("1.5e-7", Some(1.5e-7))]
+    #[case("+Inf", Some(f64::INFINITY))]
+    #[case("-Inf", Some(f64::NEG_INFINITY))]
+    #[case("", None)]
+    #[case("12.5%", None)]
+    #[case("-infinity", None)]
+    #[case("nan", None)]
+    #[case("1_000", None)]
+    #[case(" 1", None)]
+    fn numbers_are_read_as_prometheus_writes_them(#[case] text: &str, #[case] expected: Option<f64>) {
+        assert_eq!(number(text), expected);
+        assert!(number("NaN").unwrap().is_nan());
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -10,9 +9,10 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::input::{Input, InputArgs, Kind, load};
-use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, VERSION};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, VERSION};
+use crate::cli::Failure;
+use crate::cli::files::{self, Input, InputArgs, Kind, load};
+use crate::cli::visible::line;
 use crate::controller::NAMESPACE;
 use crate::engine::timeline::timeline;
 use crate::error::{Fault, call, chain};
@@ -20,18 +20,18 @@ use crate::plan::{self, Refs};
 
 /// The playbook example, so that an installed binary can show it anywhere.
 const EXAMPLE: [(&str, &str); 8] = [
-    ("05-source.yaml", include_str!("../../examples/playbook/05-source.yaml")),
-    ("10-cohorts.yaml", include_str!("../../examples/playbook/10-cohorts.yaml")),
-    ("20-flagset.yaml", include_str!("../../examples/playbook/20-flagset.yaml")),
-    ("25-metrics.yaml", include_str!("../../examples/playbook/25-metrics.yaml")),
-    ("30-dreams.yaml", include_str!("../../examples/playbook/30-dreams.yaml")),
-    ("40-whispers.yaml", include_str!("../../examples/playbook/40-whispers.yaml")),
-    ("50-voice.yaml", include_str!("../../examples/playbook/50-voice.yaml")),
-    ("60-admin.yaml", include_str!("../../examples/playbook/60-admin.yaml")),
+    ("05-source.yaml", include_str!("../../../examples/playbook/05-source.yaml")),
+    ("10-cohorts.yaml", include_str!("../../../examples/playbook/10-cohorts.yaml")),
+    ("20-flagset.yaml", include_str!("../../../examples/playbook/20-flagset.yaml")),
+    ("25-metrics.yaml", include_str!("../../../examples/playbook/25-metrics.yaml")),
+    ("30-dreams.yaml", include_str!("../../../examples/playbook/30-dreams.yaml")),
+    ("40-whispers.yaml", include_str!("../../../examples/playbook/40-whispers.yaml")),
+    ("50-voice.yaml", include_str!("../../../examples/playbook/50-voice.yaml")),
+    ("60-admin.yaml", include_str!("../../../examples/playbook/60-admin.yaml")),
 ];
 
 /// Queries for it, with `--with-prometheus`.
-const TEMPLATES: &str = include_str!("../../examples/metrics/20-templates.yaml");
+const TEMPLATES: &str = include_str!("../../../examples/metrics/20-templates.yaml");
 
 /// An object to be applied.
 pub struct Object {
@@ -47,14 +47,15 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
     let input = if files.is_empty() {
         let mut input = Input::default();
         for (name, text) in EXAMPLE {
-            input.add(name, text, true);
+            input.add(name, text);
         }
         input
     } else {
         load(&InputArgs { files: files.to_vec(), namespace: None })?
     };
     if !input.problems.is_empty() {
-        let problems: Vec<String> = input.problems.iter().map(ToString::to_string).collect();
+        let problems: Vec<String> =
+            input.problems.iter().map(|problem| line(&problem.to_string()).into_owned()).collect();
         return Err(Failure::Input(problems.join("\n")));
     }
     let mut objects: Vec<Object> = input.objects.into_iter().map(Object::from).collect();
@@ -107,7 +108,8 @@ pub fn without_metrics(objects: &mut Vec<Object>) {
     objects.retain(|object| !matches!(object.kind, Kind::MetricSource | Kind::MetricTemplate));
     let rollouts = objects.iter_mut().filter(|object| object.kind == Kind::FeatureRollout);
     for spec in rollouts.filter_map(|object| object.value.get_mut("spec")?.as_object_mut()) {
-        for field in ["triggers", "criteria", "rollback", "monitoring"] {
+        // How a rollback goes stays: people roll back by hand, too.
+        for field in ["triggers", "criteria", "monitoring"] {
             spec.remove(field);
         }
         let phases = spec.get_mut("phases").and_then(Value::as_array_mut);
@@ -121,7 +123,7 @@ pub fn without_metrics(objects: &mut Vec<Object>) {
 /// those of a week a minute.
 pub fn watch_the_example(objects: &mut Vec<Object>) {
     let mut input = Input::default();
-    input.add("20-templates.yaml", &TEMPLATES.replace("namespace: shop", "namespace: maya"), true);
+    input.add("20-templates.yaml", &TEMPLATES.replace("namespace: shop", "namespace: maya"));
     objects.extend(input.objects.into_iter().map(Object::from));
     let spec = objects
         .iter_mut()
@@ -139,19 +141,22 @@ pub fn watch_the_example(objects: &mut Vec<Object>) {
             "levels": [{"severity": "Critical", "above": "10", "for": "24h", "action": "GradualRollback"}],
         }]);
         spec.insert("triggers".to_owned(), triggers);
-        let rollback = json!({"gradual": {"ladder": [50, 25, 0], "every": "24h"}});
-        spec.insert("rollback".to_owned(), rollback);
+        let gradual = json!({"ladder": [50, 25, 0], "every": "24h"});
+        let rollback = spec.entry("rollback").or_insert_with(|| json!({}));
+        if let Some(rollback) = rollback.as_object_mut() {
+            rollback.insert("gradual".to_owned(), gradual);
+        }
     }
 }
 
-impl From<super::input::Object> for Object {
-    fn from(object: super::input::Object) -> Object {
+impl From<files::Object> for Object {
+    fn from(object: files::Object) -> Object {
         Object { kind: object.kind, namespace: object.namespace, name: object.name, value: object.value }
     }
 }
 
 /// When the first of the rollouts first changes what is served, if all goes well.
-pub fn first_change(objects: &[Object], now: Timestamp) -> Option<Timestamp> {
+pub fn first_change(objects: &[Object], now: MicroTime) -> Option<MicroTime> {
     let find = |kind, namespace: &str, name: &str| {
         objects
             .iter()
@@ -179,5 +184,23 @@ pub async fn ensure_namespace(client: &Client, name: &str) -> Result<(), Failure
     match call(api.create(&PostParams::default(), &namespace)).await {
         Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
         Err(fault) => Err(Failure::Cluster(format!("namespace {name}: {}", chain(&fault)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// People who try it roll back by hand, too, and `partial` asks for what the rollout keeps.
+    #[test]
+    fn the_example_without_metrics_still_says_how_to_roll_back() {
+        let Ok(mut objects) = load_objects(&[]) else { panic!("the built-in example is wrong") };
+        without_metrics(&mut objects);
+        watch_the_example(&mut objects);
+        let dreams =
+            objects.iter().find(|object| object.kind == Kind::FeatureRollout && object.name == "dreams");
+        let rollback = dreams.unwrap().value.pointer("/spec/rollback").unwrap();
+        assert_eq!(rollback["partial"]["keep"], json!(["early-adopters"]));
+        assert_eq!(rollback["gradual"]["every"], json!("24h"));
     }
 }

@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
-use super::input::{self, InputArgs};
+use super::files::problem::sorted;
+use super::files::{self, InputArgs, lint};
 use super::plan::{PlanJson, TransitionJson, entries_table, rollout_json};
-use super::problem::sorted;
 use super::table::table;
-use super::{Failure, Output, check, recording};
+use super::{Failure, Output};
+use crate::api::MicroTime;
 use crate::engine::simulate::{Course, Recorded, Transition, simulate};
 use crate::plan::Plan;
+
+mod recording;
+
+pub use recording::misfits;
 
 /// Arguments of `sluice simulate`.
 #[derive(clap::Args, Debug)]
@@ -25,10 +28,10 @@ pub struct Args {
     actions: Option<PathBuf>,
     /// Until when, RFC 3339; default: the later of the completion and the last sample or action
     #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
+    until: Option<MicroTime>,
     /// When rollouts without schedule.startAt begin, RFC 3339; default: now
     #[arg(long, value_name = "TIME")]
-    now: Option<Timestamp>,
+    now: Option<MicroTime>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -40,8 +43,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if named.filter(|path| path.as_path() == Path::new("-")).count() > 1 {
         return Err(Failure::Input("standard input is named twice, and can be read once".to_owned()));
     }
-    let input = input::load(&args.input)?;
-    let mut checked = check::check(&input);
+    let input = files::load(&args.input)?;
+    let mut checked = lint::check(&input);
     let mut problems = Vec::new();
     let found = recording::read(&args.samples, args.actions.as_deref(), &checked.plans, &mut problems)?;
     // Without the plans there is no telling what a line could be about.
@@ -67,7 +70,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn as_json<'a>(courses: &'a [(&Plan, Course)]) -> PlanJson<'a> {
     let rollouts = courses.iter().map(|(plan, course): &'a (&Plan, Course)| {
-        let completed_at = course.status.completed_at.map(|at| at.timestamp());
+        let completed_at = course.status.completed_at;
         let mut rollout = rollout_json(plan, &course.entries, completed_at);
         rollout.transitions = Some(course.transitions.iter().map(transition_json).collect());
         rollout
@@ -89,7 +92,7 @@ fn transition_json(transition: &Transition) -> TransitionJson<'_> {
 fn as_table(courses: &[(&Plan, Course)]) -> String {
     let entries: Vec<_> = courses.iter().map(|(plan, course)| (*plan, course.entries.as_slice())).collect();
     let name = |plan: &Plan| format!("{}/{}", plan.namespace, plan.name);
-    let mut happened: Vec<(Timestamp, Vec<String>)> = courses
+    let mut happened: Vec<(MicroTime, Vec<String>)> = courses
         .iter()
         .flat_map(|(plan, course)| {
             course.transitions.iter().map(|t| {
@@ -112,7 +115,7 @@ fn as_table(courses: &[(&Plan, Course)]) -> String {
 fn end(course: &Course) -> String {
     let status = &course.status;
     match (&status.completed_at, &status.waiting_for) {
-        (Some(at), _) => format!("completed at {}", at.timestamp()),
+        (Some(at), _) => format!("completed at {}", at),
         (None, Some(waiting)) => waiting.message.clone(),
         (None, None) if !status.is_begun() => "not begun".to_owned(),
         (None, None) => "every step was entered; the last hold is not over".to_owned(),

@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::controller::{end_on_signal, instance, runtime};
-use super::{Failure, cluster, complain, dev_metrics, dev_objects, print};
+use super::{Failure, cluster, complain, print, schedule_clock};
 use crate::clock::Clock;
 use crate::controller::{self, Options};
 use crate::error::chain;
 use crate::sandbox::{ControlPlane, Prometheus, install_crds, install_policies};
 use crate::telemetry::{LogFormat, start_logging};
+
+mod metrics;
+mod objects;
 
 /// A week a minute.
 const DEMO_SPEED: u32 = 10_080;
@@ -61,7 +63,7 @@ async fn gone(shutdown: &CancellationToken) {
 }
 
 async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
-    let mut objects = dev_objects::load_objects(&args.file)?;
+    let mut objects = objects::load_objects(&args.file)?;
     let (plane, config, kubeconfig) = match &args.kubeconfig {
         Some(file) => (None, cluster::config_from(Some(file)).await?, file.clone()),
         None => {
@@ -74,7 +76,7 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
         }
     };
     let prometheus = match args.with_prometheus {
-        true => Some(dev_metrics::start(plane.as_ref(), shutdown.clone()).await?),
+        true => Some(metrics::start(plane.as_ref(), shutdown.clone()).await?),
         false => None,
     };
     let api_server = controller::api_server(&config).await;
@@ -83,16 +85,20 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     install_policies(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     let demo = args.file.is_empty();
     if demo {
-        dev_objects::without_metrics(&mut objects);
+        objects::without_metrics(&mut objects);
     }
     if let Some(prometheus) = &prometheus {
         if demo {
-            dev_objects::watch_the_example(&mut objects);
+            objects::watch_the_example(&mut objects);
         }
-        objects.push(dev_objects::source(prometheus.url()));
+        objects.push(objects::source(prometheus.url()));
     }
     let speed = args.speed.unwrap_or(if demo { DEMO_SPEED } else { 1 });
     let clock = clock(speed, demo, &objects);
+    if !clock.is_real() {
+        objects::ensure_namespace(&client, controller::NAMESPACE).await?;
+    }
+    schedule_clock::tell(&client, &clock, speed).await?;
 
     let options = Options { clock: clock.clone(), instance: instance(), api_server, ..Options::default() };
     let running = tokio::spawn(controller::run(client.clone(), options, shutdown.clone()));
@@ -102,6 +108,10 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, &clock, speed, url))?;
 
     let ended = running.await;
+    if plane.is_none() {
+        // The cluster goes on by the real clock; where it cannot be reached any more, nobody is left to tell.
+        let _told = schedule_clock::forget(&client).await;
+    }
     if let Some(prometheus) = prometheus {
         complain("stopping Prometheus");
         prometheus.stop().await;
@@ -117,25 +127,25 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
 }
 
 /// The clock of the demo begins a few seconds before something happens; otherwise now.
-fn clock(speed: u32, demo: bool, objects: &[dev_objects::Object]) -> Clock {
+fn clock(speed: u32, demo: bool, objects: &[objects::Object]) -> Clock {
     let now = super::now();
-    let first = if demo { dev_objects::first_change(objects, now) } else { None };
+    let first = if demo { objects::first_change(objects, now) } else { None };
     match (first, speed) {
         (None, 1) => Clock::system(),
         (None, speed) => Clock::accelerated(now, speed),
         (Some(first), speed) => {
             let lead = jiff::SignedDuration::from_secs(10 * i64::from(speed));
-            Clock::accelerated(first.saturating_sub(lead).unwrap_or(Timestamp::MIN), speed)
+            Clock::accelerated(first.saturating_sub(lead), speed)
         }
     }
 }
 
-async fn apply(client: &Client, objects: &[dev_objects::Object]) -> Result<Vec<String>, Failure> {
+async fn apply(client: &Client, objects: &[objects::Object]) -> Result<Vec<String>, Failure> {
     let mut namespaces: Vec<String> = objects.iter().map(|object| object.namespace.clone()).collect();
     namespaces.sort();
     namespaces.dedup();
     for namespace in &namespaces {
-        dev_objects::ensure_namespace(client, namespace).await?;
+        objects::ensure_namespace(client, namespace).await?;
     }
     for object in objects {
         object.apply(client).await?;
@@ -163,7 +173,7 @@ fn instructions(
             clock.now()
         )
     };
-    let prometheus = prometheus.map_or(String::new(), |url| format!("  {}\n", dev_metrics::example(url)));
+    let prometheus = prometheus.map_or(String::new(), |url| format!("  {}\n", metrics::example(url)));
     format!(
         "\n{time}Watch it from another terminal:\n\n  \
          export KUBECONFIG={}\n  \

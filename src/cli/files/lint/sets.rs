@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::check::missing;
-use super::input::{Input, Kind, Object};
-use super::problem::{Problem, Severity};
-use super::typed::{Item, Typed};
+use super::missing;
 use crate::api::flagset::Output;
-use crate::api::{Cohort, CohortSet, FeatureRollout, FlagSet, Percent};
+use crate::api::{Cohort, CohortSet, FeatureRollout, FlagSet, MicroTime, Percent};
+use crate::cli::files::problem::{Problem, Severity};
+use crate::cli::files::typed::{Item, Typed};
+use crate::cli::files::{Input, Kind, Object};
 use crate::flags;
-use crate::plan::time_gate::WindowList;
-use crate::plan::{self, FieldError, TimeGate};
+use crate::plan::calendar::WindowList;
+use crate::plan::{self, Calendar, FieldError};
 
 /// Checks the sets and the files that they and lone rollouts are.
 pub fn check(input: &Input, typed: &Typed<'_>, problems: &mut Vec<Problem>) {
@@ -65,12 +65,12 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     let spec = &item.typed.spec;
     let mut errors = Vec::new();
     plan::check_flag_set(spec, &mut errors);
-    let zone = spec.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
-    let gate = TimeGate {
+    let zone = spec.time_zone.as_deref().and_then(plan::calendar::zone);
+    let calendar = Calendar {
         lists: vec![WindowList { zone: zone.unwrap_or(TimeZone::UTC), windows: spec.windows.clone() }],
         freezes: Vec::new(),
     };
-    let opens = spec.windows.is_empty() || gate.next_open(jiff::Timestamp::UNIX_EPOCH).is_some();
+    let opens = spec.windows.is_empty() || calendar.next_open(MicroTime::UNIX_EPOCH).is_some();
     if errors.is_empty() && !opens {
         errors.push(FieldError::new("spec.windows", "never open"));
     }
@@ -92,7 +92,15 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
         refused.extend(flags::feature_flag::leave_out(&mut info));
     }
     for (path, why) in refused {
-        errors.push(FieldError::new(path.replace('[', ".").replace(']', ""), why));
+        let path = path.replace('[', ".").replace(']', "");
+        // flagd's schema names the place inside of the flag by a pointer.
+        let (path, why) = match why.split_once(": ") {
+            Some((pointer, why)) if pointer.starts_with('/') && !pointer.contains(' ') => {
+                (path + &field_path(pointer), why.to_owned())
+            }
+            _ => (path, why),
+        };
+        errors.push(FieldError::new(path, why));
     }
     for (i, output) in spec.outputs.iter().flatten().enumerate() {
         let earlier = spec.outputs.iter().flatten().take(i);
@@ -110,6 +118,15 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
             "takes every rollout of the set to control; plan, render and evaluate assume that it is over";
         problems.push(item.object.problem(Severity::Warning, "spec.emergency", message));
     }
+}
+
+/// A pointer as the end of a field path. A number is taken for an index, as keys of rules and variants hardly are one.
+fn field_path(pointer: &str) -> String {
+    let part = |part: &str| match part.parse::<usize>() {
+        Ok(index) => format!("[{index}]"),
+        Err(_) => format!(".{part}"),
+    };
+    pointer.split('/').skip(1).map(part).collect()
 }
 
 /// One flag key, one owner: of two rollouts the elder, then the first by name; never a static flag as well.

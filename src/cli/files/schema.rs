@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value, json};
 
-use super::input::{Kind, Object};
+use super::object::{Kind, Object};
 use super::problem::{Problem, Severity};
 use super::wording::{message, shown, unknown_field};
 use super::yaml::{item_path, key_path};
@@ -23,18 +23,20 @@ pub struct Finding {
     pub path: String,
     /// What is wrong.
     pub message: String,
+    /// True where a field is missing that the object must have.
+    pub missing: bool,
     /// True where the field is superfluous rather than wrong: it can be left out.
     pub unknown: bool,
     /// True for an entry of a map with free keys: its key can be wrong for another reason than its value.
     pub entry: bool,
 }
 
-impl Schemas {
+impl Default for Schemas {
     /// The schemas of [`crate::api::all_crds`], made strict: a field that they do not know is an error.
-    pub fn new() -> Schemas {
+    fn default() -> Schemas {
         let mut schemas = BTreeMap::new();
         for crd in crate::api::all_crds() {
-            let Some(kind) = super::input::kind_of(&crd.spec.names.kind) else { continue };
+            let Some(kind) = super::object::kind_of(&crd.spec.names.kind) else { continue };
             let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
             let schema = schema.and_then(|schema| schema.open_api_v3_schema.as_ref());
             let mut schema = serde_json::to_value(schema).unwrap_or_default();
@@ -47,7 +49,9 @@ impl Schemas {
         }
         Schemas(schemas)
     }
+}
 
+impl Schemas {
     /// The strict schema of a kind.
     pub fn of(&self, kind: Kind) -> &Value {
         self.0.get(kind.as_str()).map_or(&Value::Null, |(schema, _)| schema)
@@ -184,12 +188,13 @@ fn explain(
 ) {
     let pointer = error.instance_path().as_str();
     let path = field_path(&object.value, pointer);
-    let mut child = |name: &str, message: String, unknown: bool| {
+    let mut child = |name: &str, message: String, missing: bool| {
         findings.push(Finding {
             pointer: format!("{pointer}/{}", escape(name)),
             path: key_path(&path, name),
             message,
-            unknown,
+            missing,
+            unknown: !missing,
             entry: false,
         });
     };
@@ -198,20 +203,27 @@ fn explain(
             let known = schema_at(schema, pointer).and_then(|schema| schema.get("properties"));
             let known: Vec<&str> = known.and_then(Value::as_object).map(keys).unwrap_or_default();
             for name in unexpected {
-                child(name, unknown_field(name, &known), true);
+                child(name, unknown_field(name, &known), false);
             }
         }
         ValidationErrorKind::Required { property } => {
-            child(property.as_str().unwrap_or_default(), "is missing".to_owned(), false);
+            child(property.as_str().unwrap_or_default(), "is missing".to_owned(), true);
         }
         kind => {
             let node = schema_at(schema, pointer).unwrap_or(&Value::Null);
             let message = message(object.bare(&path), error.instance(), node, kind);
-            let message = message.unwrap_or_else(|| error.to_string());
+            let message = message.unwrap_or_else(|| crate::api::schema::innermost(error).1);
             let parent = pointer.rsplit_once('/').and_then(|(parent, _)| schema_at(schema, parent));
             let entry =
                 parent.and_then(|parent| parent.get("additionalProperties")).is_some_and(Value::is_object);
-            findings.push(Finding { pointer: pointer.to_owned(), path, message, unknown: false, entry });
+            findings.push(Finding {
+                pointer: pointer.to_owned(),
+                path,
+                message,
+                missing: false,
+                unknown: false,
+                entry,
+            });
         }
     }
 }
@@ -244,6 +256,7 @@ fn repeated(schema: &Value, value: &Value, pointer: &str, path: &str, findings: 
                             pointer: format!("{pointer}/{i}"),
                             path: item_path(path, i),
                             message: format!("{} stands in the list twice", shown(identity)),
+                            missing: false,
                             unknown: false,
                             entry: false,
                         });

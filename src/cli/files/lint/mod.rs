@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::input::{Input, Kind, Object};
+use super::object::{Kind, Object};
 use super::problem::{Problem, Severity, sorted};
-use super::sets;
+use super::read::Input;
 use super::typed::{Item, Typed, typed};
-use super::{Failure, metrics};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
+use crate::cli::Failure;
+use crate::cli::visible::line;
 use crate::plan::{self, FieldError, Plan, Refs};
+
+mod metrics;
+mod sets;
 
 /// The files, checked.
 pub struct Checked<'a> {
@@ -61,12 +65,12 @@ impl Checked<'_> {
             .problems
             .iter()
             .filter(|problem| problem.severity == Severity::Error)
-            .map(ToString::to_string)
+            .map(|problem| line(&problem.to_string()).into_owned())
             .collect();
         if errors.is_empty() {
             return Ok(self);
         }
-        super::complain(&errors.join("\n"));
+        crate::cli::complain(&errors.join("\n"));
         Err(Failure::Reported)
     }
 }

@@ -4,6 +4,7 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Value, json};
 
 use super::schema::{NAME, OBJECT_NAME};
+use crate::api::rolloutaction::NOT_BLANK;
 use crate::api::{Decimal, Duration, Percent};
 
 /// Says that a field does not exist, and which one may be meant.
@@ -85,6 +86,7 @@ pub fn message(
             value.as_str().unwrap_or_default().parse::<Duration>().err()?.to_string()
         }
         ValidationErrorKind::Pattern { pattern } => match pattern.as_str() {
+            NOT_BLANK => "is blank: say why".to_owned(),
             NAME => format!("{} may hold lower-case letters, digits and dashes only", shown(value)),
             OBJECT_NAME => {
                 format!("{} may hold lower-case letters, digits, dashes and dots only", shown(value))

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::problem::{Problem, Severity};
-use super::recording::misfits;
-use super::typed::{Item, Typed};
 use crate::api::trigger::Metric;
 use crate::api::{Duration, FeatureRollout, MetricSource, MetricTemplate};
+use crate::cli::files::problem::{Problem, Severity};
+use crate::cli::files::typed::{Item, Typed};
+use crate::cli::simulate::misfits;
 use crate::plan::flag_key;
 use crate::plan::guard::{CRITERION_INTERVAL, TRIGGER_INTERVAL};
 use crate::sources::{self, Context};

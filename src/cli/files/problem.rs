@@ -19,7 +19,7 @@ pub enum Severity {
 pub struct Problem {
     /// The file as it was named, `-` for standard input.
     pub file: String,
-    /// Line in it, from 1.
+    /// Line in it, from 1; 0 where the file as a whole is meant.
     pub line: usize,
     /// How bad it is.
     pub severity: Severity,
@@ -37,7 +37,10 @@ impl fmt::Display for Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, "{}:{}: {severity}: ", self.file, self.line)?;
+        match self.line {
+            0 => write!(f, "{}: {severity}: ", self.file)?,
+            line => write!(f, "{}:{line}: {severity}: ", self.file)?,
+        }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }

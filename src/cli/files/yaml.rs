@@ -18,6 +18,8 @@ const MOST_DEPTH: usize = 200;
 /// One document of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
+    /// Its text.
+    pub text: String,
     /// The content; null for an empty document.
     pub value: Value,
     /// Line of each field, by its path: `spec.phases[0].name`. The document itself is the empty path.
@@ -30,10 +32,16 @@ pub struct Document {
 
 /// Every document of a text. One that cannot be parsed has a null value and a problem; the others are still read.
 pub fn documents(text: &str) -> Vec<Document> {
-    split(text).into_iter().map(|(line, text)| document(text, line)).filter(|d| !d.is_empty()).collect()
+    let parts = split(text).into_iter().flat_map(|(line, text)| json_values(text, line));
+    parts.map(|(line, text)| document(text, line)).filter(|d| !d.is_empty()).collect()
 }
 
 impl Document {
+    /// Whether a word stands anywhere in its text.
+    pub fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word)
+    }
+
     fn is_empty(&self) -> bool {
         self.value.is_null() && self.problems.is_empty()
     }
@@ -65,8 +73,32 @@ fn split(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
+/// The JSON values that stand one after the other in a text, as kubectl reads them; a text that is something else stays
+/// whole.
+fn json_values(text: &str, lines_before: usize) -> Vec<(usize, &str)> {
+    if !text.trim_start().starts_with('{') {
+        return vec![(lines_before, text)];
+    }
+    let mut values = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    let mut start = 0;
+    while let Some(value) = stream.next() {
+        let end = stream.byte_offset();
+        let (Ok(_), Some(value)) = (value, text.get(start..end)) else { return vec![(lines_before, text)] };
+        let before = text.get(..start).unwrap_or_default();
+        values.push((lines_before + before.matches('\n').count(), value));
+        start = end;
+    }
+    values
+}
+
+/// The value of a text that is JSON. YAML reads most of JSON, but not all of its escapes.
+fn json(text: &str) -> Option<Value> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
 fn document(text: &str, lines_before: usize) -> Document {
-    let mut document = Document::default();
+    let mut document = Document { text: text.to_owned(), ..Document::default() };
     match parse(text) {
         Ok(None) => {}
         Ok(Some(root)) => {
@@ -74,9 +106,16 @@ fn document(text: &str, lines_before: usize) -> Document {
             let value = reader.value(&root, String::new(), 0);
             document.value = value;
         }
+        Err(_) if json(text).is_some() => {
+            let blank = text.len() - text.trim_start().len();
+            let line = lines_before + 1 + text.get(..blank).unwrap_or_default().matches('\n').count();
+            document.lines.insert(String::new(), line);
+            document.value = json(text).unwrap_or_default();
+        }
         Err(error) => {
             let line = lines_before + error.marker().line().max(1);
-            document.problems.push((line, String::new(), format!("is no YAML: {}", error.info())));
+            let message = format!("is no YAML, at column {}: {}", error.marker().col() + 1, error.info());
+            document.problems.push((line, String::new(), message));
         }
     }
     document

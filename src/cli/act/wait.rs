@@ -1,14 +1,18 @@
 //! An action, created, and its answer, waited for.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 
-use super::Failure;
-use super::cluster::Cluster;
+use crate::api::MicroTime;
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionSpec};
+use crate::cli::Failure;
+use crate::cli::cluster::Cluster;
+use crate::clock::{monotonic, sleep};
 
 /// Manager of the fields. Flux takes over what a manager named kubectl… wrote.
 const MANAGER: &str = "sluice";
@@ -28,7 +32,7 @@ pub struct Answered {
     pub answer: Answer,
     /// The answer, in words.
     pub message: String,
-    answered_at: Option<Timestamp>,
+    answered_at: Option<MicroTime>,
 }
 
 fn as_text<S: serde::Serializer>(answer: &Answer, serializer: S) -> Result<S::Ok, S::Error> {
@@ -44,6 +48,8 @@ pub async fn ask(
     mut spec: RolloutActionSpec,
     timeout: SignedDuration,
 ) -> Result<Answered, Failure> {
+    // An action for a rollout that does not exist would stay, and be carried out when one of that name is created.
+    cluster.must_have(&spec.rollout_ref.name).await?;
     spec.requested_by = whoami(&cluster).await;
     let verb = spec.action.as_str().to_lowercase();
     let action = RolloutAction {
@@ -58,15 +64,7 @@ pub async fn ask(
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let created = cluster.call(api.create(&params, &action)).await?;
     let name = created.name_any();
-    let has_answer = |action: Option<&RolloutAction>| action.is_some_and(|action| answer(action).is_some());
-    let wait = await_condition(api.clone(), &name, has_answer);
-    let longest = std::time::Duration::try_from(timeout).unwrap_or_default();
-    let seen = match tokio::time::timeout(longest, wait).await {
-        Ok(Ok(seen)) => seen,
-        // A watch that broke, or the time: a last look.
-        Ok(Err(_)) | Err(_) => cluster.call(api.get_opt(&name)).await?,
-    };
-    let Some(seen) = seen else {
+    let Some(seen) = answered(&cluster, &api, &name, timeout).await? else {
         return Err(Failure::Cluster(format!("the action {name} was deleted before it was answered")));
     };
     let Some((answer, message)) = answer(&seen) else {
@@ -83,8 +81,31 @@ pub async fn ask(
         requested_by: seen.spec.requested_by.clone(),
         answer,
         message,
-        answered_at: seen.status.as_ref().and_then(|status| status.answered_at).map(|at| at.timestamp()),
+        answered_at: seen.status.as_ref().and_then(|status| status.answered_at),
     })
+}
+
+/// The action when it has been answered, or as it is when the time is up. A watch that breaks is begun again.
+async fn answered(
+    cluster: &Cluster,
+    api: &Api<RolloutAction>,
+    name: &str,
+    timeout: SignedDuration,
+) -> Result<Option<RolloutAction>, Failure> {
+    let until = monotonic() + Duration::try_from(timeout).unwrap_or_default();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let has_answer =
+            |action: Option<&RolloutAction>| action.is_some_and(|action| answer(action).is_some());
+        let wait = await_condition(api.clone(), name, has_answer);
+        let left = until.saturating_duration_since(monotonic());
+        match tokio::time::timeout(left, wait).await {
+            Ok(Ok(seen)) => return Ok(seen),
+            Ok(Err(_)) if left > pause => sleep(pause).await,
+            Ok(Err(_)) | Err(_) => return cluster.call(api.get_opt(name)).await,
+        }
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
 }
 
 fn answer(action: &RolloutAction) -> Option<(Answer, String)> {
