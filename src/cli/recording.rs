@@ -11,9 +11,10 @@ use super::input::{self, Input, Kind};
 use super::problem::{Problem, Severity};
 use super::schema::Schemas;
 use super::wording::{shown, unknown_field};
+use crate::api::Reading;
 use crate::api::rolloutaction::{Action, Override, RolloutActionSpec};
 use crate::engine::simulate::Recorded;
-use crate::engine::{Measurement, Reading, Subject};
+use crate::engine::{Measurement, Subject};
 use crate::plan::Plan;
 use crate::plan::guard::CriterionSource;
 

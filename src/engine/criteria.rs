@@ -2,12 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::Reading;
 use super::measure::{Measurement, Metrics, Subject, cadence};
 use super::watch::Watch;
-use crate::api::MicroTime;
 use crate::api::status::FeatureRolloutStatus;
 use crate::api::verdict::{CriterionStatus, Verdict};
+use crate::api::{Finite, MicroTime, Reading};
 use crate::plan::Guard;
 use crate::plan::guard::{Criterion, CriterionSource};
 
@@ -18,7 +17,7 @@ impl Watch<'_> {
         self.status.criteria.retain(|status| guard.criterion(&status.name).is_some());
         for criterion in &guard.criteria {
             if let CriterionSource::Manual { value, at } = &criterion.source {
-                let verdict = super::Finite::new(value.value())
+                let verdict = Finite::new(value.value())
                     .and_then(|value| criterion.bound.as_ref().map(|bound| judge(bound.holds(value))));
                 self.note(criterion, (*at).into(), verdict, Some(value.to_string()), None);
             }
@@ -107,7 +106,7 @@ pub(super) fn gate_shut(
     };
     let verdict = match &criterion.source {
         CriterionSource::Manual { value, .. } => {
-            super::Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value)))
+            Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value)))
         }
         CriterionSource::Metric(_) => {
             let interval = cadence(guard, status, criterion.interval, now);

@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 
+use super::Run;
 use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
 use super::position::describe_step;
 use super::watch::{missing_counts, missing_words};
-use super::{Reading, Run};
-use crate::api::Verdict;
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::verdict::TriggerStatus;
+use crate::api::{Reading, Verdict};
 use crate::plan::guard::{Bound, Level, Trigger};
 use crate::plan::time_gate::Closed;
 use crate::plan::{Approval, Step, TimeGate};

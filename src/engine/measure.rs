@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Reading;
+use crate::api::Reading;
 use crate::api::status::FeatureRolloutStatus;
 use crate::api::trigger::Severity;
 use crate::plan::Guard;

@@ -18,7 +18,6 @@ mod edits;
 mod fit;
 mod measure;
 mod position;
-pub mod reading;
 pub mod report;
 mod retry;
 mod rollback;
@@ -31,7 +30,6 @@ mod watch;
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use begin::take_to_control;
 pub use measure::{Due, Measurement, Metrics, Subject, due};
-pub use reading::{Finite, Reading};
 pub use report::{Delivery, Report, report};
 pub use retry::wants_retry;
 

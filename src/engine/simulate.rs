@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::measure::anchor;
 use super::timeline::{self, Cause, Entry, change, favourable, served_before};
-use super::{Actor, Due, Facts, Ground, Measurement, Metrics, Reading, Request, Subject, act, decide, due};
+use super::{Actor, Due, Facts, Ground, Measurement, Metrics, Request, Subject, act, decide, due};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{HistoryEntry, RaiseCause};
-use crate::api::{FeatureRolloutStatus, MicroTime, Reason, Severity};
+use crate::api::{FeatureRolloutStatus, MicroTime, Reading, Reason, Severity};
 use crate::plan::Plan;
 
 mod recorded;

@@ -2,10 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::Finite;
-use crate::api::MicroTime;
 use crate::api::trigger::LevelAction;
 use crate::api::verdict::{LevelStatus, Streak};
+use crate::api::{Finite, MicroTime};
 use crate::plan::guard::{Level, Trigger};
 
 /// Intervals that consecutive samples may be apart for the time between them to count.

@@ -4,7 +4,6 @@
 
 use jiff::Timestamp;
 
-use super::Reading;
 use super::begin::add_pause;
 use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
 use super::rollback::Cause;
@@ -12,7 +11,7 @@ use super::streak::{Waits, fold_levels, is_over};
 use crate::api::status::{FeatureRolloutStatus, HistoryEntry, PauseCause};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::verdict::{LevelStatus, TriggerStatus, Verdict};
-use crate::api::{MicroTime, Reason, RollbackMode};
+use crate::api::{MicroTime, Reading, Reason, RollbackMode};
 use crate::plan::Guard;
 use crate::plan::guard::{Level, Trigger};
 

@@ -12,7 +12,7 @@ use crate::api::rollback::Rollback;
 use crate::api::trigger::{
     self as api, LevelAction, MAX_PAIRS, Metric, MissingPolicy, MonitoringPeriod, Severity,
 };
-use crate::api::{Decimal, Percent};
+use crate::api::{Decimal, Finite, Percent};
 
 /// How often a trigger is measured when nothing else is said.
 pub const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
@@ -164,7 +164,7 @@ pub enum Comparison {
 
 impl Bound {
     /// Whether a value is on the named side of the bound.
-    pub fn holds(&self, value: crate::engine::Finite) -> bool {
+    pub fn holds(&self, value: Finite) -> bool {
         let (value, bound) = (value.get(), self.value.value());
         match self.comparison {
             Comparison::Above => value > bound,

@@ -13,9 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use crate::api::Reading;
 use crate::api::metricsource::Circuit;
 use crate::clock;
-use crate::engine::reading::Reading;
 
 mod address;
 mod args;

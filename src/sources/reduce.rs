@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::metrictemplate::Reducer;
-use crate::engine::reading::{Finite, Reading};
+use crate::api::{Finite, Reading};
 
 use super::request::{Query, Readings};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::Reading;
 use crate::api::metrictemplate::Reducer;
-use crate::engine::reading::Reading;
 
 /// For whom a query is made.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
+use sluice::api::Reading;
 use sluice::api::{MetricSource, MetricTemplateSpec};
-use sluice::engine::reading::Reading;
 use sluice::sources::{
     Context, Options, Query, Readings, Request, Resolved, Secret, Sources, Wanted, prepare, resolve,
 };

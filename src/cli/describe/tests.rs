@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::describe;
-use crate::api::FeatureRollout;
+use crate::api::{FeatureRollout, Reading};
 use crate::cli::summary::{Summary, as_table};
 use crate::engine::simulate::{Recorded, simulate};
-use crate::engine::{Delivery, Facts, Measurement, Reading, Report, Subject, decide, report};
+use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};
 
 fn t(text: &str) -> Timestamp {

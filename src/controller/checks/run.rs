@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::store::{Begun, Sample, Watched, asks};
 use crate::api::trigger::Metric;
 use crate::api::verdict::Streak;
-use crate::api::{FeatureRolloutStatus, MetricSource, Verdict};
+use crate::api::{FeatureRolloutStatus, MetricSource, Reading, Verdict};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Key, Shared};
 use crate::controller::queue::Lane;
-use crate::engine::{Due, Reading, Subject};
+use crate::engine::{Due, Subject};
 use crate::plan::Guard;
 use crate::sources::{self, Query, Readings, Request, Resolved};
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
+use crate::api::Reading;
 use crate::api::trigger::Metric;
-use crate::engine::{Due, Measurement, Reading, Subject};
+use crate::engine::{Due, Measurement, Subject};
 use crate::plan::Guard;
 use crate::plan::guard::CriterionSource;
 
@@ -176,7 +177,7 @@ pub fn asks<'a>(guard: &'a Guard, subject: &Subject) -> Option<(&'a Metric, Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Finite;
+    use crate::api::Finite;
     use crate::plan::{GuardSpec, guard};
     use jiff::SignedDuration;
 

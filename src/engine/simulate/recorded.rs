@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutActionSpec;
-use crate::engine::{Measurement, Reading, Subject};
+use crate::api::{MicroTime, Reading};
+use crate::engine::{Measurement, Subject};
 
 /// Samples of one subject, by cohort, oldest first.
 type Samples = BTreeMap<Option<String>, Vec<(Timestamp, Reading)>>;

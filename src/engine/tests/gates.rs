@@ -4,7 +4,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::support::{Life, START, after, t};
-use crate::engine::{Reading, Subject, due};
+use crate::api::Reading;
+use crate::engine::{Subject, due};
 
 fn gated(criteria: &str) -> Life {
     Life::watched(&format!(

@@ -10,8 +10,8 @@ use super::random_guard::{ask, reading};
 use super::world::{World, file, served};
 use crate::api::featurerollout::{Approval as Approved, FeatureRolloutSpec, Step};
 use crate::api::rolloutaction::RolloutActionSpec;
-use crate::api::{Duration, FeatureRolloutStatus, Percent, Tier};
-use crate::engine::{Reading, Subject};
+use crate::api::{Duration, FeatureRolloutStatus, Percent, Reading, Tier};
+use crate::engine::Subject;
 use crate::plan::Plan;
 
 #[derive(Clone, Debug)]

@@ -11,8 +11,7 @@ use crate::api::rolloutaction::{Action, Override, RetryFrom, RetryHow, RollbackH
 use crate::api::trigger::{
     Criterion, Level, LevelAction, Metric, MissingPolicy, PerCohort, Severity, Trigger,
 };
-use crate::api::{Duration, Percent, RollbackMode};
-use crate::engine::Reading;
+use crate::api::{Duration, Percent, Reading, RollbackMode};
 
 /// Time from one rung to the next, and how many there are.
 pub const EVERY_HOURS: i64 = 2;

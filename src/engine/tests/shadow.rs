@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::random_guard::{EVERY_HOURS, RUNGS};
-use crate::api::FeatureRolloutStatus;
 use crate::api::trigger::{LevelAction, MissingPolicy};
-use crate::engine::{Measurement, Metrics, Reading, Subject};
+use crate::api::{FeatureRolloutStatus, Reading};
+use crate::engine::{Measurement, Metrics, Subject};
 use crate::plan::guard::{Guard, Level, Trigger};
 
 /// A subject by the names of its trigger and, where it has one, its cohort.

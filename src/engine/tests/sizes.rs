@@ -8,9 +8,9 @@ use serde_json::json;
 use super::support::{Life, START, UID, t};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{ActionRecord, ApprovalStatus, Pause, PauseCause};
-use crate::api::{FeatureRolloutStatus, MicroTime};
+use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
 use crate::engine::report::fit;
-use crate::engine::{Facts, Measurement, Metrics, Reading, Subject, answered, decide};
+use crate::engine::{Facts, Measurement, Metrics, Subject, answered, decide};
 use crate::plan::Plan;
 
 const MOST: usize = 16 * 1024;

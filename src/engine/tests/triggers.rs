@@ -4,7 +4,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::support::{Life, START, plan, t};
-use crate::engine::{Measurement, Metrics, Reading, Subject};
+use crate::api::Reading;
+use crate::engine::{Measurement, Metrics, Subject};
 
 const NAN: f64 = f64::NAN;
 
