@@ -2,10 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::begin::add_pause;
-use super::door::{Raise, second};
+use super::door::Raise;
+use super::pauses::add_pause;
 use super::retry::{keep_the_clock, restart, wants_retry};
 use super::rollback::Cause;
+use super::text::{second, served_line, short};
 use super::watch::{Watch, forget_pausing_levels};
 use super::{Facts, Metrics, Run, record};
 use crate::api::rolloutaction::{Action, Answer, RetryFrom, RolloutActionSpec};
@@ -121,10 +122,10 @@ pub fn act(
         return answer(Answer::Expired, message);
     }
     match judge(ground, status, request, raising, now) {
-        Err(message) => answer(Answer::Rejected, super::report::short(&message)),
+        Err(message) => answer(Answer::Rejected, short(&message)),
         Ok((mut status, message)) => {
             keep_the_clock(&mut status, now);
-            let message = super::report::short(&message);
+            let message = short(&message);
             remember(&mut status, request.uid, expires_at, &message, now);
             Outcome { status, answer: Answer::Applied, message }
         }
@@ -219,7 +220,7 @@ fn lower(
         Action::Pause => {
             let message = format!("paused by {}: {}", cause.by, cause.message);
             add_pause(&mut status, PauseCause::Person, &message, now);
-            record(&mut status, now, Reason::Paused, &cause.by, super::report::short(&message));
+            record(&mut status, now, Reason::Paused, &cause.by, short(&message));
             "paused".to_owned()
         }
         Action::Acknowledge => {
@@ -227,7 +228,7 @@ fn lower(
                 rollback.acknowledged_at.get_or_insert(now.into());
             }
             let message = format!("acknowledged: {}", cause.message);
-            record(&mut status, now, Reason::Acknowledged, &cause.by, super::report::short(&message));
+            record(&mut status, now, Reason::Acknowledged, &cause.by, short(&message));
             "acknowledged".to_owned()
         }
         Action::SetPercent => set_percent(&mut status, request, now)?,
@@ -238,7 +239,7 @@ fn lower(
             let mut watch = Watch { guard, status: &mut status, metrics: &Metrics::AllWell, now };
             watch.roll_back_cohorts(how.mode, names, cause);
             let mode = how.mode.as_str().to_lowercase();
-            format!("{mode} rollback; serving {}", super::begin::served_line(&status.cohorts))
+            format!("{mode} rollback; serving {}", served_line(&status.cohorts))
         }
         Action::Resume | Action::Approve | Action::Promote | Action::Retry => {
             return Err("needs a valid spec".to_owned());
@@ -302,7 +303,7 @@ fn set_percent(
     let message = format!("{} set {changes}; resume to let the schedule go on", cause.by);
     add_pause(status, PauseCause::SetPercent, &message, now);
     let message = format!("set {changes}: {}", cause.message);
-    record(status, now, Reason::PercentSet, &cause.by, super::report::short(&message));
+    record(status, now, Reason::PercentSet, &cause.by, short(&message));
     Ok(format!("set {changes}"))
 }
 
@@ -386,7 +387,7 @@ impl Run<'_> {
         }
         self.status.metrics_from = Some(self.now.into());
         let message = format!("resumed: {}", cause.message);
-        self.record(Reason::Resumed, &cause.by, super::report::short(&message));
+        self.record(Reason::Resumed, &cause.by, short(&message));
         let left = self.status.pauses.first().map(|pause| format!("; still paused: {}", pause.message));
         Ok((self.status, format!("resumed{}", left.unwrap_or_default())))
     }
@@ -411,7 +412,7 @@ impl Run<'_> {
         let excess = self.status.approvals.len().saturating_sub(MOST_RECORDS);
         self.status.approvals.drain(..excess);
         let message = format!("approved {name}: {}", cause.message);
-        self.record(Reason::Approved, &cause.by, super::report::short(&message));
+        self.record(Reason::Approved, &cause.by, short(&message));
         Ok((self.status, format!("approved {name}")))
     }
 
@@ -435,7 +436,7 @@ impl Run<'_> {
         let from = phase.as_ref().map_or("the start".to_owned(), |phase| format!("phase {phase}"));
         restart(&mut self.status, phase, overrides, self.now);
         let message = format!("starts again from {from}: {}", cause.message);
-        self.record(Reason::Retried, &cause.by, super::report::short(&message));
+        self.record(Reason::Retried, &cause.by, short(&message));
         Ok((self.status, format!("starts again from {from}")))
     }
 }

@@ -6,9 +6,10 @@ use jiff::SignedDuration;
 
 use super::Run;
 use super::criteria::gate_shut;
-use super::door::{Raise, Refusal, second};
+use super::door::{Raise, Refusal};
 use super::edits::pending;
 use super::position::{asked_by, describe_step, position_at};
+use super::text::{second, served_line, short};
 use crate::api::status::{AskedBy, AudienceRef, Check, Considered, Exposure, Pending, RaiseCause};
 use crate::api::{Percent, Reason};
 use crate::plan::{Plan, Step};
@@ -277,7 +278,7 @@ impl<'a> Run<'a> {
         self.pass_pending(|name| named.contains(name));
         let message = self.entry_message(first, last, step, &before);
         let recorded = why.map_or(message.clone(), |why| format!("{message}; {why}"));
-        self.record(reason, who, super::report::short(&recorded));
+        self.record(reason, who, short(&recorded));
         message
     }
 
@@ -349,7 +350,7 @@ impl<'a> Run<'a> {
         match (over && nothing_pending, self.status.completed_at) {
             (true, None) => {
                 self.status.completed_at = Some(self.now.into());
-                let served = super::begin::served_line(&self.status.cohorts);
+                let served = served_line(&self.status.cohorts);
                 self.record(Reason::Completed, "schedule", format!("completed with {served}"));
             }
             (false, Some(_)) => self.status.completed_at = None,

@@ -1,11 +1,10 @@
 //! Beginnings: fresh, rebuilt, restored, adopted; and new attempts.
 
-use jiff::Timestamp;
-
 use super::Run;
 use super::retry::{restart, wants_retry};
-use crate::api::status::{AudienceRef, CohortStatus, Pause, PauseCause, Position};
-use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
+use super::text::served_line;
+use crate::api::status::{AudienceRef, CohortStatus, PauseCause, Position};
+use crate::api::{Percent, Reason};
 use crate::flags::LiveFlag;
 
 impl Run<'_> {
@@ -140,68 +139,4 @@ impl Run<'_> {
         let message = format!("attempt {} begins; served stays as it is", self.plan.attempt);
         self.record(Reason::AttemptStarted, "git", message);
     }
-
-    /// Adds or ends a pause that follows a field.
-    pub(super) fn pause_if(&mut self, cause: PauseCause, on: bool) {
-        let is = self.status.pause(cause).is_some();
-        match (cause, is, on) {
-            (_, true, true) | (_, false, false) => {}
-            (PauseCause::Emergency, false, true) => take_to_control(&mut self.status, self.now),
-            (PauseCause::Emergency, true, false) => {
-                self.end_pause(cause);
-                let message = "the FlagSet's emergency is over; what was served comes back through the door";
-                self.record(Reason::EmergencyLifted, "git", message.to_owned());
-            }
-            (_, false, true) => {
-                self.add_pause(cause, "spec.suspend is true".to_owned());
-                self.record(Reason::Paused, "git", "suspended in git".to_owned());
-            }
-            (_, true, false) => {
-                self.end_pause(cause);
-                self.record(Reason::Resumed, "git", "no longer suspended in git".to_owned());
-            }
-        }
-    }
-
-    pub(super) fn add_pause(&mut self, cause: PauseCause, message: String) {
-        add_pause(&mut self.status, cause, &message, self.now);
-    }
-
-    pub(super) fn end_pause(&mut self, cause: PauseCause) {
-        self.status.pauses.retain(|pause| pause.cause != cause);
-    }
-}
-
-/// Pauses the schedule for a cause, from now on also where it was paused for it before.
-pub(super) fn add_pause(status: &mut FeatureRolloutStatus, cause: PauseCause, message: &str, now: Timestamp) {
-    status.pauses.retain(|pause| pause.cause != cause);
-    status.pauses.push(Pause { cause, since: now.into(), message: super::report::short(message) });
-}
-
-/// Takes every cohort to control and pauses, as a FlagSet's `emergency` asks; once. What was served waits to come back.
-///
-/// It needs no plan: an emergency reaches a rollout whose spec is invalid, too.
-pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
-    if status.pause(PauseCause::Emergency).is_some() {
-        return;
-    }
-    let now = MicroTime::from(now);
-    for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
-        // A cohort on its way down a ladder has nothing to come back to.
-        if cohort.descent.take().is_none() {
-            cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.served));
-        }
-        cohort.served = Percent::ZERO;
-    }
-    let message = "the FlagSet's emergency takes every cohort to control";
-    let cause = PauseCause::Emergency;
-    let pause = format!("{message}; take spec.emergency away to go on");
-    status.pauses.push(Pause { cause, since: now, message: pause });
-    status.paused_since.get_or_insert(now);
-    super::record(status, now.timestamp(), Reason::EmergencyControl, "git", message.to_owned());
-}
-
-/// What every cohort is served, in one line.
-pub(super) fn served_line(cohorts: &[CohortStatus]) -> String {
-    cohorts.iter().map(|cohort| format!("{} {}", cohort.name, cohort.served)).collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::measure::{Measurement, Metrics, Subject, cadence};
+use super::text::short;
 use super::watch::Watch;
 use crate::api::status::FeatureRolloutStatus;
 use crate::api::verdict::{CriterionStatus, Verdict};
@@ -50,7 +51,7 @@ impl Watch<'_> {
             since: at,
             at: value.as_ref().map(|_| at),
             value,
-            message: message.map(|message| super::report::short(&message)),
+            message: message.map(|message| short(&message)),
         };
         match self.status.criteria.iter_mut().find(|known| known.name == criterion.name) {
             // What people measured is noted whenever they measured anew.

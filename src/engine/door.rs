@@ -6,6 +6,7 @@ use super::Run;
 use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
 use super::position::describe_step;
+use super::text::{second, short};
 use super::watch::{missing_counts, missing_words};
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
@@ -45,7 +46,7 @@ pub(super) struct Refusal {
 
 impl From<Refusal> for WaitingFor {
     fn from(refusal: Refusal) -> WaitingFor {
-        let message = super::report::short(&refusal.message);
+        let message = short(&refusal.message);
         WaitingFor { check: refusal.check, message, until: refusal.until.map(Into::into) }
     }
 }
@@ -345,9 +346,4 @@ fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
 
 fn refusal(check: Check, message: String, until: Option<Timestamp>) -> Refusal {
     Refusal { check, message, until }
-}
-
-/// An instant to the second, as messages show it.
-pub(super) fn second(at: Timestamp) -> String {
-    format!("{at:.0}")
 }

@@ -2,7 +2,7 @@
 
 use crate::api::FeatureRolloutStatus;
 
-use super::report::cut;
+use super::text::cut;
 
 /// Most bytes of a status as JSON.
 const MOST_STATUS: usize = 16 * 1024;

@@ -17,21 +17,24 @@ mod door;
 mod edits;
 mod fit;
 mod measure;
+mod pauses;
 mod position;
 pub mod report;
 mod retry;
 mod rollback;
 pub mod simulate;
 mod streak;
+mod text;
 pub mod timeline;
 mod wake;
 mod watch;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
-pub use begin::take_to_control;
 pub use measure::{Due, Measurement, Metrics, Subject, due};
+pub use pauses::take_to_control;
 pub use report::{Delivery, Report, report};
 pub use retry::wants_retry;
+pub use text::short;
 
 /// What is true outside of the plan and the state.
 #[derive(Clone, Debug, PartialEq)]

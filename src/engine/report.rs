@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::begin::served_line;
-use super::door::second;
+use super::text::{second, served_line, short};
 use crate::api::conditions::{Want, is_true, merge, types};
 use crate::api::status::{Check, PauseCause};
 use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
@@ -272,22 +271,6 @@ pub fn exposure(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Percent> {
     let rounded = (sum + 50_000) / 100_000;
     let thousandths = u32::try_from(rounded).ok()?.min(Percent::FULL.thousandths());
     Percent::from_thousandths(thousandths)
-}
-
-/// Most bytes of one message.
-const MOST_MESSAGE: usize = 512;
-/// A message that fits.
-pub fn short(message: &str) -> String {
-    cut(message, MOST_MESSAGE)
-}
-
-/// At most so many bytes of a message.
-pub(super) fn cut(message: &str, most: usize) -> String {
-    if message.len() <= most {
-        return message.to_owned();
-    }
-    let end = (0..=most - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", message.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::text::short;
 use super::watch::Watch;
 use crate::api::rollback::Descent;
 use crate::api::status::CohortStatus;
@@ -124,7 +125,7 @@ impl Watch<'_> {
             by: cause.by.clone(),
             trigger: cause.trigger.clone(),
             severity: cause.severity,
-            message: super::report::short(&cause.message),
+            message: short(&cause.message),
             cohorts: Vec::new(),
             ladder: Vec::new(),
             every: None,
@@ -137,7 +138,7 @@ impl Watch<'_> {
             rollback.by = cause.by.clone();
             rollback.trigger = cause.trigger.clone();
             rollback.severity = cause.severity;
-            rollback.message = super::report::short(&cause.message);
+            rollback.message = short(&cause.message);
         }
         if gradual && rollback.ladder.is_empty() {
             rollback.ladder = ladder;

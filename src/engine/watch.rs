@@ -4,10 +4,11 @@
 
 use jiff::Timestamp;
 
-use super::begin::add_pause;
 use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
+use super::pauses::add_pause;
 use super::rollback::Cause;
 use super::streak::{Waits, fold_levels, is_over};
+use super::text::short;
 use crate::api::status::{FeatureRolloutStatus, HistoryEntry, PauseCause};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::verdict::{LevelStatus, TriggerStatus, Verdict};
@@ -112,8 +113,8 @@ impl Watch<'_> {
                 let breach = trigger.levels.iter().any(|level| level.bound.holds(*value));
                 (if breach { Verdict::Breach } else { Verdict::Pass }, Some(value.to_string()), None)
             }
-            Reading::NoData(why) => (Verdict::NoData, None, Some(super::report::short(why))),
-            Reading::Error(why) => (Verdict::ProviderError, None, Some(super::report::short(why))),
+            Reading::NoData(why) => (Verdict::NoData, None, Some(short(why))),
+            Reading::Error(why) => (Verdict::ProviderError, None, Some(short(why))),
         };
         let changed = status.verdict != verdict;
         if changed {
@@ -338,7 +339,7 @@ impl Watch<'_> {
                 seq: 0,
                 at: self.now.into(),
                 reason,
-                message: super::report::short(&message),
+                message: short(&message),
                 who: cause.by.clone(),
                 trigger: cause.trigger.clone(),
                 severity: cause.severity,

@@ -130,7 +130,7 @@ fn conditions(
             vec![Want { type_: types::READY, status: true, reason, message }]
         }
         Err((reason, message)) => {
-            let message = crate::engine::report::short(&message);
+            let message = crate::engine::short(&message);
             let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message };
             // What goes on by itself is not stalled.
             let by_itself = reason == Reason::Retrying;
