@@ -14,7 +14,7 @@ use super::Failure;
 use super::input::{Input, InputArgs, Kind, load};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, VERSION};
 use crate::controller::NAMESPACE;
-use crate::engine::timeline::timeline;
+use crate::engine::forecast::timeline::timeline;
 use crate::error::{Fault, call, chain};
 use crate::plan::{self, Refs};
 

@@ -7,7 +7,7 @@ use super::input::{self, InputArgs};
 use super::table::table;
 use super::{Failure, Output, check};
 use crate::api::Percent;
-use crate::engine::timeline::{Entry, Timeline, timeline};
+use crate::engine::forecast::timeline::{Entry, Timeline, timeline};
 use crate::plan::Plan;
 
 /// Arguments of `sluice plan`.

@@ -13,7 +13,7 @@ use super::schema::Schemas;
 use super::wording::{shown, unknown_field};
 use crate::api::Reading;
 use crate::api::rolloutaction::{Action, Override, RolloutActionSpec};
-use crate::engine::simulate::Recorded;
+use crate::engine::forecast::simulate::Recorded;
 use crate::engine::{Measurement, Subject};
 use crate::plan::Plan;
 use crate::plan::guard::CriterionSource;

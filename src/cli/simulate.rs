@@ -9,7 +9,7 @@ use super::plan::{PlanJson, TransitionJson, entries_table, rollout_json};
 use super::problem::sorted;
 use super::table::table;
 use super::{Failure, Output, check, recording};
-use crate::engine::simulate::{Course, Recorded, Transition, simulate};
+use crate::engine::forecast::simulate::{Course, Recorded, Transition, simulate};
 use crate::plan::Plan;
 
 /// Arguments of `sluice simulate`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Failure;
 use super::check::Checked;
-use crate::engine::timeline::state_at;
+use crate::engine::forecast::timeline::state_at;
 use crate::flags::{self, Identity};
 use crate::plan::Plan;
 

@@ -144,7 +144,7 @@ pub(super) async fn advance(
         status.announced = announced.or(status.announced);
     }
 
-    engine::report::fit(&mut status);
+    engine::trim(&mut status);
     let goes_ahead = is_ordinary
         && !owes_status
         && facts.delivered

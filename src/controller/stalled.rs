@@ -178,7 +178,7 @@ pub async fn act(
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(&mut status, why.reason, &why.message, generation, now);
-    engine::report::fit(&mut status);
+    engine::trim(&mut status);
     if status != prior {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
@@ -204,7 +204,7 @@ async fn say_so(
 ) -> Result<bool, Fault> {
     let generation = rollout.metadata.generation.unwrap_or(0);
     engine::report::stall(status, why.reason, &why.message, generation, ctx.clock.now());
-    engine::report::fit(status);
+    engine::trim(status);
     ctx.queue.push_at(Key::Rollout(key.clone()), wake_at);
     if rollout.status.as_ref() == Some(status) {
         return Ok(true);

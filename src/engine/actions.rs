@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::door::Raise;
+use super::checks::Raise;
 use super::pauses::add_pause;
 use super::retry::{keep_the_clock, restart, wants_retry};
 use super::rollback::Cause;
 use super::text::{second, served_line, short};
-use super::watch::{Watch, forget_pausing_levels};
+use super::triggers::{Watch, forget_pausing_levels};
 use super::{Facts, Metrics, Run, record};
 use crate::api::rolloutaction::{Action, Answer, RetryFrom, RolloutActionSpec};
 use crate::api::status::{ActionRecord, ApprovalStatus, FeatureRolloutStatus, PauseCause};
@@ -330,7 +330,7 @@ impl Run<'_> {
                 }
                 let raise =
                     if entry.rises { Raise::Promote(entry.step) } else { Raise::PromoteStill(entry.step) };
-                if let Some(refusal) = self.door(raise) {
+                if let Some(refusal) = self.refused(raise) {
                     return Err(refusal.message);
                 }
                 let message = self.enter(entry, Reason::Promoted, &cause.by, Some(&cause.message));
@@ -340,7 +340,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether each of the percentages that raise may pass the door; all or none.
+    /// Whether each of the percentages that raise pass the checks; all or none.
     fn may_set(&self, request: &Request<'_>) -> Result<(), String> {
         for (name, percent) in request.spec.set_percent.iter().flatten() {
             let Some(cohort) = self.status.cohort(name) else { continue };
@@ -354,7 +354,7 @@ impl Run<'_> {
                 }
                 Some(_) => {}
             }
-            if let Some(refusal) = self.door(Raise::SetPercent(name)) {
+            if let Some(refusal) = self.refused(Raise::SetPercent(name)) {
                 return Err(refusal.message);
             }
         }

@@ -1,12 +1,12 @@
-//! Going forward: what the door lets through at this instant.
+//! Going forward: what the checks let through at this instant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
 use super::Run;
+use super::checks::{Raise, Refusal};
 use super::criteria::gate_shut;
-use super::door::{Raise, Refusal};
 use super::edits::pending;
 use super::position::{asked_by, describe_step, position_at};
 use super::text::{second, served_line, short};
@@ -29,7 +29,7 @@ pub(super) struct Entry<'a> {
     pub asks: BTreeMap<String, (Percent, AskedBy)>,
     /// Whether that raises anybody.
     pub raises: bool,
-    /// Whether any of the steps would by itself: what a later one asks must not open the door for an earlier one.
+    /// Whether any of the steps would by itself: what a later one asks must not free an earlier one of its checks.
     pub rises: bool,
 }
 
@@ -56,14 +56,14 @@ impl<'a> Run<'a> {
         self.status.waiting_for = step.or(edits).or(pending).map(Into::into);
     }
 
-    /// Moves to an edited audience if the door lets it; with nobody exposed there is nothing to guard.
+    /// Moves to an edited audience if the checks let it; with nobody exposed there is nothing to guard.
     fn pass_audience(&mut self) -> Option<Refusal> {
         let wanted = &self.plan.audience.name;
         if self.status.audience.as_ref().is_some_and(|pinned| pinned.name == *wanted) {
             self.status.pending_audience = None;
             return None;
         }
-        let refused = if self.is_idle() { None } else { self.door(Raise::Edit(None)) };
+        let refused = if self.is_idle() { None } else { self.refused(Raise::Edit(None)) };
         if let Some(refusal) = refused {
             self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
             return Some(refusal);
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
         if self.status.cohorts.iter().all(|cohort| cohort.restore.is_none()) {
             return None;
         }
-        if let Some(refusal) = self.door(Raise::Edit(None)) {
+        if let Some(refusal) = self.refused(Raise::Edit(None)) {
             return Some(refusal);
         }
         let mut raised = Vec::new();
@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
 
     /// Applies the pending raises of these cohorts that are due and pass; returns them in words.
     ///
-    /// All are judged before any comes: what one exposes must not shut the door for its neighbour.
+    /// All are judged before any comes: what one exposes must not hold back another.
     fn pass_pending(&mut self, concerns: impl Fn(&str) -> bool) -> Vec<String> {
         let passing: Vec<(usize, Pending)> = self
             .status
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
             .filter(|(_, pending, name)| {
                 concerns(name)
                     && pending.due.timestamp() <= self.now
-                    && self.door(raise_of(pending, name)).is_none()
+                    && self.refused(raise_of(pending, name)).is_none()
             })
             .map(|(i, pending, _)| (i, pending))
             .collect();
@@ -141,19 +141,19 @@ impl<'a> Run<'a> {
         raised
     }
 
-    /// Enters steps as far as the door lets; returns what the next one waits for.
+    /// Enters steps as far as the checks let; returns what the next one waits for.
     fn pass_steps(&mut self) -> Option<Refusal> {
         loop {
             if self.status.position.is_some() && self.at.is_none() {
                 // The position is lost; the pause says so.
-                return self.status.pauses.first().and_then(|_| self.door(Raise::Edit(None)));
+                return self.status.pauses.first().and_then(|_| self.refused(Raise::Edit(None)));
             }
             let next = self.next_entry()?;
             let raise = if next.rises { Raise::Step(next.step) } else { Raise::StillStep(next.step) };
             self.overrides =
                 self.status.retry.as_ref().map(|retry| retry.overrides.clone()).unwrap_or_default();
             self.consider(next.step, next.rises);
-            let refusal = self.door(raise);
+            let refusal = self.refused(raise);
             if refusal.is_none() {
                 self.enter(next, Reason::StepEntered, "schedule", None);
             }
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
             return;
         }
         let (_, earliest) = self.earliest(step);
-        let allowed = if rising { self.gate().next_open(earliest) } else { Some(earliest) };
+        let allowed = if rising { self.calendar().next_open(earliest) } else { Some(earliest) };
         if let Some(allowed) = allowed.filter(|allowed| *allowed <= self.now) {
             let by = asked_by(step);
             let missed = self.now.duration_since(allowed) >= MISSED_AFTER;
@@ -282,7 +282,7 @@ impl<'a> Run<'a> {
         message
     }
 
-    /// One ask of a step that is being entered. Lower: at once. Higher: pending, for the door to judge by cohort.
+    /// One ask of a step that is being entered. Lower: at once. Higher: pending, for the checks to judge by cohort.
     fn ask(&mut self, name: &str, ask: Percent, by: AskedBy) {
         let admitted = self.admitted(name);
         let due = self.due(name);
@@ -396,7 +396,7 @@ impl<'a> Run<'a> {
     fn why_pending(&self, cohort: &str, pending: &Pending) -> Refusal {
         let what = format!("{cohort} → {}", pending.percent);
         let raise = raise_of(pending, cohort);
-        let standing = self.door(raise);
+        let standing = self.refused(raise);
         if let Some(standing) = &standing
             && matches!(standing.check, Check::Valid | Check::RolledBack | Check::Paused)
         {
@@ -420,7 +420,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What a pending raise is to the door.
+/// What a pending raise is to the checks.
 fn raise_of<'n>(pending: &Pending, cohort: &'n str) -> Raise<'n> {
     match pending.cause {
         RaiseCause::Step => Raise::Cohort(cohort),

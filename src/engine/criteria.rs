@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::measure::{Measurement, Metrics, Subject, cadence};
 use super::text::short;
-use super::watch::Watch;
+use super::triggers::Watch;
 use crate::api::status::FeatureRolloutStatus;
 use crate::api::verdict::{CriterionStatus, Verdict};
 use crate::api::{Finite, MicroTime, Reading};

@@ -177,7 +177,7 @@ impl Run<'_> {
     }
 }
 
-/// A raise that the door has not judged yet.
+/// A raise that the checks have not judged yet.
 pub(super) fn pending(percent: Percent, due: Timestamp, cause: RaiseCause) -> Pending {
     Pending { percent, check: Check::CohortDelay, due: due.into(), cause }
 }

@@ -12,22 +12,21 @@ use crate::plan::{Guard, Plan};
 mod actions;
 mod advance;
 mod begin;
+mod checks;
 mod criteria;
-mod door;
 mod edits;
-mod fit;
+pub mod forecast;
 mod measure;
 mod pauses;
 mod position;
 pub mod report;
 mod retry;
 mod rollback;
-pub mod simulate;
 mod streak;
 mod text;
-pub mod timeline;
+mod triggers;
+mod trim;
 mod wake;
-mod watch;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
@@ -35,6 +34,7 @@ pub use pauses::take_to_control;
 pub use report::{Delivery, Report, report};
 pub use retry::wants_retry;
 pub use text::short;
+pub use trim::trim;
 
 /// What is true outside of the plan and the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +128,7 @@ pub fn guard_only(
 ) -> Decision {
     let now = crate::api::MicroTime::from(now).timestamp();
     let mut status = status.clone();
-    watch::Watch { guard, status: &mut status, metrics, now }.run();
+    triggers::Watch { guard, status: &mut status, metrics, now }.run();
     retry::keep_the_clock(&mut status, now);
     let wake_at = wake::next_rung(&status).filter(|at| *at > now);
     Decision { status, wake_at }
@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
     /// Follows the metrics, and the ladder of a rollback.
     fn watch(&mut self) {
         let Run { plan, facts, now, status, .. } = self;
-        watch::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }.run();
+        triggers::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }.run();
     }
 
     /// A deleted rollout is frozen, or goes to control where its policy says so.

@@ -16,7 +16,8 @@ impl Run<'_> {
             (PauseCause::Emergency, false, true) => take_to_control(&mut self.status, self.now),
             (PauseCause::Emergency, true, false) => {
                 self.end_pause(cause);
-                let message = "the FlagSet's emergency is over; what was served comes back through the door";
+                let message =
+                    "the FlagSet's emergency is over; what was served comes back when the checks allow it";
                 self.record(Reason::EmergencyLifted, "git", message.to_owned());
             }
             (_, false, true) => {

@@ -8,8 +8,6 @@ use crate::api::status::{Check, PauseCause};
 use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
 use crate::plan::Plan;
 
-pub use super::fit::fit;
-
 /// How the file stands to the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {

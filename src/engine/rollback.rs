@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::text::short;
-use super::watch::Watch;
+use super::triggers::Watch;
 use crate::api::rollback::Descent;
 use crate::api::status::CohortStatus;
 use crate::api::{Duration, MicroTime, Percent, Reason, RollbackMode, RollbackStatus, Severity};

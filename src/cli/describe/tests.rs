@@ -6,7 +6,7 @@ use serde_json::json;
 use super::describe;
 use crate::api::{FeatureRollout, Reading};
 use crate::cli::summary::{Summary, as_table};
-use crate::engine::simulate::{Recorded, simulate};
+use crate::engine::forecast::simulate::{Recorded, simulate};
 use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};
 
@@ -36,7 +36,7 @@ fn rollout(now: Timestamp) -> FeatureRollout {
     }))
     .unwrap();
     let plan = compile(&rollout, Refs::default()).unwrap();
-    let mut status = crate::engine::timeline::state_at(&plan, now, now);
+    let mut status = crate::engine::forecast::timeline::state_at(&plan, now, now);
     let next = decide(&plan, &status, &Facts::favourable("dreams"), now).wake_at;
     let of = Report { plan: &plan, delivery: Delivery::Done, next, generation: 1, now };
     report(&mut status, &of);

@@ -54,7 +54,7 @@ fn case_39_nothing_but_a_retry_or_a_raised_attempt_re_arms() {
 fn a_raised_attempt_seen_while_latched_starts_again_from_the_start() {
     let mut life = rolled_back();
     life.edit(&format!("{}\nattempt: 2", spec(ERRORS)));
-    // Started again; the breach of just now keeps the door shut.
+    // Started again; the breach of just now holds raises back.
     assert!(life.status.rollback.is_none());
     assert_eq!((life.served().as_str(), life.position().as_str()), ("a=0% b=0%", "none"));
     assert_eq!(life.waits(), "Triggers");

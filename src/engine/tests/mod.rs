@@ -2,8 +2,8 @@
 
 mod actions;
 mod beginnings;
+mod checks;
 mod clock;
-mod doors;
 mod edits;
 mod gates;
 mod latch;

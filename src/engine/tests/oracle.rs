@@ -11,7 +11,7 @@ use super::support::{Life, UID, t};
 use crate::api::featurerollout::OnMissed;
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::engine::Facts;
-use crate::engine::timeline::{Cause, favourable, timeline};
+use crate::engine::forecast::timeline::{Cause, favourable, timeline};
 use crate::plan::Plan;
 
 /// What one cohort is served, asked, and promised: percentage, asking step, instant.

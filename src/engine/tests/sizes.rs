@@ -9,8 +9,7 @@ use super::support::{Life, START, UID, t};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{ActionRecord, ApprovalStatus, Pause, PauseCause};
 use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
-use crate::engine::report::fit;
-use crate::engine::{Facts, Measurement, Metrics, Subject, answered, decide};
+use crate::engine::{Facts, Measurement, Metrics, Subject, answered, decide, trim};
 use crate::plan::Plan;
 
 const MOST: usize = 16 * 1024;
@@ -83,10 +82,10 @@ fn case_28_the_largest_rollout_has_a_status_that_fits_and_deciding_again_writes_
             life.facts.metrics = measured(&cohorts, &triggers, bad, life.now);
             life.settle();
             assert!(size(&life.status) > MOST, "nothing to fit");
-            fit(&mut life.status);
+            trim(&mut life.status);
             assert!(size(&life.status) <= MOST, "{bad}: {} bytes", size(&life.status));
             let mut again = decide(&life.plan, &life.status, &life.facts, life.now).status;
-            fit(&mut again);
+            trim(&mut again);
             assert!(again == life.status, "{bad}: fits differently when it is decided again");
             let served = life.status.cohorts.iter().all(|cohort| cohort.served.to_string() == "33%");
             assert!(served && life.status.position.is_some());
@@ -132,10 +131,10 @@ fn case_28_whatever_else_is_long_gives_way_too() {
         life.status.pauses.push(Pause { cause, since: at, message: "m".repeat(512) });
     }
     let full = life.status.clone();
-    fit(&mut life.status);
+    trim(&mut life.status);
     assert!(size(&life.status) <= MOST, "{} bytes", size(&life.status));
     let once = life.status.clone();
-    fit(&mut life.status);
+    trim(&mut life.status);
     assert_eq!(life.status, once);
     // What decides is still there.
     assert_eq!(once.cohorts, full.cohorts);
@@ -155,6 +154,6 @@ fn a_status_that_fits_is_left_alone() {
     let mut life = super::triggers::watched(super::triggers::ERRORS);
     life.series("errors", 30, &[11.0; 11]);
     let before = life.status.clone();
-    fit(&mut life.status);
+    trim(&mut life.status);
     assert_eq!(life.status, before);
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::rolloutaction::RolloutActionSpec;
 use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, FlagSetSpec, MicroTime, Reading};
-use crate::engine::timeline::timeline;
+use crate::engine::forecast::timeline::timeline;
 use crate::engine::{Actor, Facts, Ground, Measurement, Metrics, Outcome, Request, Subject, act, decide};
 use crate::plan::{Plan, Refs, compile};
 

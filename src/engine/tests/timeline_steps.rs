@@ -233,7 +233,8 @@ fn exposure_rounds_half_up(#[case] share: &str, #[case] a: &str, #[case] b: &str
 cohorts: [{{name: a, share: {share}}}, {{name: b, share: {share}}}]
 phases: [{{name: ga, steps: [{{cohorts: {{a: {a}, b: {b}}}}}]}}]"
     ));
-    let timeline = crate::engine::timeline::timeline(&plan, super::support::t("2025-09-08T09:00:00Z"));
+    let timeline =
+        crate::engine::forecast::timeline::timeline(&plan, super::support::t("2025-09-08T09:00:00Z"));
     assert_eq!(timeline.entries[0].exposure.unwrap().to_string(), exposure);
 }
 

@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::measure::anchor;
 use super::timeline::{self, Cause, Entry, change, favourable, served_before};
-use super::{Actor, Due, Facts, Ground, Measurement, Metrics, Request, Subject, act, decide, due};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{HistoryEntry, RaiseCause};
 use crate::api::{FeatureRolloutStatus, MicroTime, Reading, Reason, Severity};
+use crate::engine::measure::anchor;
+use crate::engine::{Actor, Due, Facts, Ground, Measurement, Metrics, Request, Subject, act, decide, due};
 use crate::plan::Plan;
 
-mod recorded;
-
-pub use recorded::Recorded;
+pub use super::recorded::Recorded;
 
 /// Instants after which a course without inputs counts as endless; each action may start all of it again.
 const MOST_INSTANTS: usize = 4096;

@@ -18,7 +18,7 @@ type Stage = fn(&mut FeatureRolloutStatus) -> bool;
 
 /// What gives way, in order.
 ///
-/// What the next decision or report would add again comes after what stays given up: so fitting again what was decided
+/// What the next decision or report would add again comes after what stays given up: so trimming again what was decided
 /// again gives the same, and nothing is written.
 const STAGES: &[Stage] = &[
     history_words,
@@ -34,7 +34,7 @@ const STAGES: &[Stage] = &[
 ];
 
 /// Keeps a status below 16 KiB: first words give way, then history, then triggers that are quiet.
-pub fn fit(status: &mut FeatureRolloutStatus) {
+pub fn trim(status: &mut FeatureRolloutStatus) {
     for stage in STAGES {
         while size(status) > MOST_STATUS && stage(status) {}
     }

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::position::{self, Mark};
-use super::{Facts, decide};
 use crate::api::featurerollout::OnMissed;
 use crate::api::{FeatureRolloutStatus, Percent};
+use crate::engine::position::{self, Mark};
+use crate::engine::report::exposure;
+use crate::engine::{Facts, decide};
 use crate::plan::{Approval, Plan};
 
 /// Decisions after which a plan counts as endless; the largest has 16 × 32 steps and 16 delays.
@@ -177,6 +178,6 @@ pub(super) fn entry(
         name,
         cause,
         cohorts: after.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
-        exposure: super::report::exposure(plan, after),
+        exposure: exposure(plan, after),
     }
 }

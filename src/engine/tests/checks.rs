@@ -1,4 +1,4 @@
-//! The door, cell by cell: every check against every kind of raise.
+//! The table of checks, cell by cell: every check against every kind of raise.
 
 use rstest::rstest;
 use serde_json::json;
@@ -139,7 +139,7 @@ fn every_check_against_every_raise(
         Gates => drop(life.counts("quality", -1.0, None)),
         _ => {}
     }
-    // A day has passed; what shuts the door and what is raised come together.
+    // A day has passed; what holds back and what is raised come together.
     life.plan = plan(&spec(kind, shut, true));
     life.plan.suspend = shut == Suspended;
     life.facts.deleting = shut == Deleted;

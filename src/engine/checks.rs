@@ -1,4 +1,4 @@
-//! The one door that every raise passes: a table of checks, asked in order; the first that says no is reported.
+//! The checks that every raise passes: one table, asked in order; the first that says no is reported.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
 use super::position::describe_step;
 use super::text::{second, short};
-use super::watch::{missing_counts, missing_words};
+use super::triggers::{missing_counts, missing_words};
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
 use crate::api::trigger::{LevelAction, MissingPolicy};
@@ -24,7 +24,7 @@ pub(super) enum Raise<'a> {
     Step(&'a Step),
     /// A step that raises nothing.
     StillStep(&'a Step),
-    /// A cohort whose delay is over, or whose step was entered with the door shut.
+    /// A cohort whose delay is over, or that the checks held back when its step was entered.
     Cohort(&'a str),
     /// An in-place edit of a cohort's ask, or without one an edited audience or what an emergency took away.
     Edit(Option<&'a str>),
@@ -51,55 +51,66 @@ impl From<Refusal> for WaitingFor {
     }
 }
 
+/// What a raise is for: a column of the table of checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Step,
+    StillStep,
+    Cohort,
+    Edit,
+    Promote,
+    PromoteStill,
+    SetPercent,
+}
+
+impl Raise<'_> {
+    fn purpose(self) -> Purpose {
+        match self {
+            Raise::Step(_) => Purpose::Step,
+            Raise::StillStep(_) => Purpose::StillStep,
+            Raise::Cohort(_) => Purpose::Cohort,
+            Raise::Edit(_) => Purpose::Edit,
+            Raise::Promote(_) => Purpose::Promote,
+            Raise::PromoteStill(_) => Purpose::PromoteStill,
+            Raise::SetPercent(_) => Purpose::SetPercent,
+        }
+    }
+}
+
 type CheckFn = fn(&Run<'_>, Raise<'_>) -> Option<Refusal>;
 
-/// One check, and whom it concerns.
-struct Row {
-    check: CheckFn,
-    concerns: [bool; 7],
-}
-
-const fn row(check: CheckFn, concerns: [bool; 7]) -> Row {
-    Row { check, concerns }
-}
-
-const YES: bool = true;
-const NO: bool = false;
-
-/// The checks in their order. A step that raises nothing passes validity, latch, pause, time and approval only.
-const DOOR: &[Row] = &[
-    //                      step, still step, cohort, edit, promote, promoted still step, set percent
-    row(check_valid, [YES, YES, YES, YES, YES, YES, YES]),
-    row(check_latch, [YES, YES, YES, YES, YES, YES, YES]),
-    row(check_pauses, [YES, YES, YES, YES, YES, YES, YES]),
-    row(check_dependencies, [YES, NO, NO, NO, YES, NO, YES]),
-    row(check_time, [YES, YES, NO, NO, NO, NO, NO]),
-    row(check_missed, [YES, YES, NO, NO, NO, NO, NO]),
-    row(check_approval, [YES, YES, NO, NO, YES, YES, NO]),
-    row(check_gate, [YES, NO, YES, YES, YES, NO, YES]),
-    row(check_delivered, [YES, NO, YES, YES, YES, NO, YES]),
-    row(check_triggers, [YES, NO, YES, YES, YES, NO, YES]),
-    row(check_gates, [YES, NO, YES, YES, YES, NO, NO]),
-];
+/// The checks in the order in which they are asked, each with the purposes that it concerns.
+const CHECKS: &[(CheckFn, &[Purpose])] = {
+    use Purpose::*;
+    /// Steps that raise nothing, too.
+    const ALL: &[Purpose] = &[Step, StillStep, Cohort, Edit, Promote, PromoteStill, SetPercent];
+    const RAISING: &[Purpose] = &[Step, Cohort, Edit, Promote, SetPercent];
+    &[
+        (check_valid, ALL),
+        (check_latch, ALL),
+        (check_pauses, ALL),
+        (check_dependencies, &[Step, Promote, SetPercent]),
+        (check_time, &[Step, StillStep]),
+        (check_missed, &[Step, StillStep]),
+        (check_approval, &[Step, StillStep, Promote, PromoteStill]),
+        (check_calendar, RAISING),
+        (check_delivered, RAISING),
+        (check_triggers, RAISING),
+        (check_gates, &[Step, Cohort, Edit, Promote]),
+    ]
+};
 
 impl Run<'_> {
     /// Asks every check that concerns the raise; the first refusal counts.
-    pub(super) fn door(&self, raise: Raise<'_>) -> Option<Refusal> {
-        let column = match raise {
-            Raise::Step(_) => 0,
-            Raise::StillStep(_) => 1,
-            Raise::Cohort(_) => 2,
-            Raise::Edit(_) => 3,
-            Raise::Promote(_) => 4,
-            Raise::PromoteStill(_) => 5,
-            Raise::SetPercent(_) => 6,
-        };
-        DOOR.iter()
-            .filter(|row| row.concerns.get(column).copied().unwrap_or(YES))
-            .find_map(|row| (row.check)(self, raise))
+    pub(super) fn refused(&self, raise: Raise<'_>) -> Option<Refusal> {
+        let purpose = raise.purpose();
+        CHECKS
+            .iter()
+            .filter(|(_, concerned)| concerned.contains(&purpose))
+            .find_map(|(check, _)| check(self, raise))
     }
 
-    /// A closed gate as a refusal.
+    /// A closed calendar as a refusal.
     pub(super) fn closed(&self, closed: Closed, what: &str, until: Option<Timestamp>) -> Refusal {
         let when = until.map(|until| format!(" until {}", second(until))).unwrap_or_default();
         match closed {
@@ -111,7 +122,7 @@ impl Run<'_> {
     }
 
     /// The windows and freezes that concern the raise under way.
-    pub(super) fn gate(&self) -> std::borrow::Cow<'_, TimeGate> {
+    pub(super) fn calendar(&self) -> std::borrow::Cow<'_, TimeGate> {
         let windows = self.overrides.contains(&Override::Window);
         let freezes = self.overrides.contains(&Override::Freeze);
         match windows || freezes {
@@ -237,12 +248,12 @@ fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
     // approval shows as soon as the time has come, whatever the windows say.
     let until = match raise {
-        Raise::Step(step) if !run.approval_missing(step) => run.gate().next_open(earliest),
+        Raise::Step(step) if !run.approval_missing(step) => run.calendar().next_open(earliest),
         _ => Some(earliest),
     };
     let name = describe_step(step);
     if let Some(until) = until.filter(|until| *until > earliest) {
-        let closed = run.gate().closed(earliest).unwrap_or(Closed::Window);
+        let closed = run.calendar().closed(earliest).unwrap_or(Closed::Window);
         return Some(run.closed(closed, &name, Some(until)));
     }
     let message = match check {
@@ -275,10 +286,10 @@ fn check_approval(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     })
 }
 
-fn check_gate(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
-    let gate = run.gate();
-    let closed = gate.closed(run.now)?;
-    Some(run.closed(closed, &describe_raise(raise), gate.next_open(run.now)))
+fn check_calendar(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let calendar = run.calendar();
+    let closed = calendar.closed(run.now)?;
+    Some(run.closed(closed, &describe_raise(raise), calendar.next_open(run.now)))
 }
 
 /// What wants to pass, in words.
