@@ -268,7 +268,7 @@ fn live_through(
 }
 
 proptest! {
-    #![proptest_config(cases(10_000))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn whatever_happens(random in rollout(), events in vec(event(), 1..30)) {
@@ -277,7 +277,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(50))]
 
     #[test]
     fn the_same_inputs_give_the_same_history(random in rollout(), events in vec(event(), 1..30)) {
