@@ -312,7 +312,7 @@ pub struct Phase {
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(s, !has(s.name) || self.exists_one(t, has(t.name) && t.name == s.name))").message("step names must be unique in their phase"))]
     pub steps: Option<Vec<Step>>,
-    /// Shorthand for steps named by their percentages.
+    /// Shorthand for steps named by their percentages; it never lowers a cohort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }
@@ -355,7 +355,10 @@ pub enum ApprovalPolicy {
     Required,
 }
 
-/// Steps that raise the same cohorts through a list of percentages.
+/// Steps that raise the same cohorts through a list of percentages, each named by its percentage.
+///
+/// A ramp never lowers: each step asks a cohort for the larger of its percentage and what the steps before the ramp ask
+/// of that cohort. So a phase that gives staff 100 % can be followed by a ramp for everybody.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Ramp {

@@ -290,3 +290,49 @@ spec:
         ],
     );
 }
+
+#[test]
+fn a_ramp_for_everybody_takes_nothing_from_the_staff_who_had_it_first() {
+    // Also where what was asked before lies between two percentages, or was lowered again by a step before the ramp.
+    assert_timeline(
+        &plan(
+            "
+cohorts: [{name: staff, share: 1}, {name: beta, share: 9}, {name: rest, share: 90}]
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases:
+- name: staff-first
+  steps:
+  - {cohorts: {staff: 100, beta: 50}, hold: 24h}
+  - {cohorts: {beta: 30}, hold: 24h}
+- name: everybody
+  ramp: {percents: ['0.5%', 40, 100], every: 24h}",
+        ),
+        &[
+            "2025-09-08T09:00:00Z staff-first/1 Step staff=100% beta=50% rest=0% 5.5%",
+            "2025-09-09T09:00:00Z staff-first/2 Step staff=100% beta=30% rest=0% 3.7%",
+            "2025-09-10T09:00:00Z everybody/1 Step staff=100% beta=30% rest=0.5% 4.15%",
+            "2025-09-11T09:00:00Z everybody/2 Step staff=100% beta=40% rest=40% 40.6%",
+            "2025-09-12T09:00:00Z everybody/3 Step staff=100% beta=100% rest=100% 100%",
+            "2025-09-13T09:00:00Z completed",
+        ],
+    );
+}
+
+#[test]
+fn a_second_ramp_goes_on_from_the_first() {
+    assert_timeline(
+        &plan(
+            "
+cohorts: [{name: a}]
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases: [{name: one, ramp: {percents: [20, 60]}}, {name: two, ramp: {percents: [5, 60, 80]}}]",
+        ),
+        &[
+            "2025-09-08T09:00:00Z one/1 Step a=20%",
+            "2025-09-09T09:00:00Z one/2 Step a=60%",
+            // Two of its steps ask for what is there.
+            "2025-09-12T09:00:00Z two/3 Step a=80%",
+            "2025-09-13T09:00:00Z completed",
+        ],
+    );
+}
