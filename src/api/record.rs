@@ -58,7 +58,7 @@ pub struct RetryStatus {
     pub overrides: Vec<Override>,
 }
 
-/// A step that the door was asked about.
+/// A step whose checks were asked for the first time.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Considered {

@@ -100,7 +100,7 @@ pub struct RolloutActionSpec {
     /// Age at which the action counts as come too late when it is first read; default 10m for what raises, else 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after: Option<Duration>,
-    /// Checks of the door that the action passes over. Needs the RBAC verb `override` too.
+    /// Checks of a raise that the action passes over. Needs the RBAC verb `override` too.
     #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub overrides: Option<Vec<Override>>,
@@ -205,7 +205,7 @@ pub enum RetryFrom {
     Phase,
 }
 
-/// A check of the door that an action passes over.
+/// A check of a raise that an action passes over.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Override {
     /// Windows.

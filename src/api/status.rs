@@ -94,6 +94,9 @@ pub struct FeatureRolloutStatus {
     /// Measurements up to then do not count any more: a retry or a resume began then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_from: Option<MicroTime>,
+    /// When somebody got the treatment last after nobody had it: from then on missing data of the rollout counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_at: Option<MicroTime>,
     /// What the triggers said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
@@ -165,6 +168,7 @@ impl Default for FeatureRolloutStatus {
             considered: None,
             guard: None,
             metrics_from: None,
+            exposed_at: None,
             triggers: Vec::new(),
             criteria: Vec::new(),
             actions: Vec::new(),
@@ -256,6 +260,9 @@ pub struct CohortStatus {
     /// Percentage that the file gives the cohort now.
     #[serde(default)]
     pub served: Percent,
+    /// When the cohort was last raised from 0: from then on missing data of the cohort counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_at: Option<MicroTime>,
     /// Percentage that the last entered step that names the cohort asks for it.
     #[serde(default)]
     pub asked: Percent,
@@ -265,7 +272,7 @@ pub struct CohortStatus {
     /// A raise asked for but not yet let through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-    /// Served before an emergency took it away; comes back, through the door, when the emergency is lifted.
+    /// Served before an emergency took it away; it comes back when the emergency is lifted and the checks of a raise allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Percent>,
     /// Where the cohort stands on the ladder of a gradual rollback.
@@ -299,7 +306,7 @@ pub struct AskedBy {
 pub struct Pending {
     /// Percentage that the cohort will get.
     pub percent: Percent,
-    /// The check of the door that held it back last.
+    /// The check that held it back last.
     pub check: Check,
     /// Earliest instant at which it may come.
     pub due: MicroTime,
@@ -316,7 +323,7 @@ pub enum RaiseCause {
     Edit,
 }
 
-/// A check of the door, in the order in which they are asked.
+/// A check of a raise, in the order in which they are asked.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
     /// The object is valid and not being deleted.

@@ -33,7 +33,7 @@ pub struct Common {
     output: Output,
 }
 
-/// Checks of the door that an action passes over.
+/// Checks of a raise that an action passes over.
 #[derive(clap::Args, Debug)]
 pub struct Over {
     /// Checks to pass over; takes the RBAC verb `override`, too

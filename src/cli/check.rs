@@ -31,6 +31,7 @@ pub fn check(input: &Input) -> Checked<'_> {
         match plan::compile(&item.typed, references) {
             Ok(plan) => {
                 check_tiers(item, &plan, &mut problems);
+                check_guard(item, &mut problems);
                 plans.insert(*key, plan);
             }
             Err(errors) => {
@@ -146,6 +147,15 @@ fn check_approvals(item: &Item<'_, FeatureRollout>, problems: &mut Vec<Problem>)
             let message = format!("there is no step {}/{} to approve", approval.phase, approval.step);
             problems.push(item.object.problem(Severity::Warning, &path, message));
         }
+    }
+}
+
+/// What triggers say that is valid, and hardly meant.
+fn check_guard(item: &Item<'_, FeatureRollout>, problems: &mut Vec<Problem>) {
+    for remark in plan::guard::remarks(&plan::GuardSpec::of(&item.typed.spec)) {
+        let value = remark.value.map(|value| format!("{value}: ")).unwrap_or_default();
+        let message = format!("{value}{}", remark.message);
+        problems.push(item.object.problem(Severity::Warning, &remark.path, message));
     }
 }
 

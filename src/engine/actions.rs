@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks::Raise;
+use super::missing::{forget_missing, note_exposure};
 use super::pauses::add_pause;
 use super::retry::{keep_the_clock, restart, wants_retry};
 use super::rollback::Cause;
@@ -11,7 +12,7 @@ use super::triggers::{Watch, forget_pausing_levels};
 use super::{Facts, Metrics, Run, record};
 use crate::api::rolloutaction::{Action, Answer, RetryFrom, RolloutActionSpec};
 use crate::api::status::{ActionRecord, ApprovalStatus, FeatureRolloutStatus, PauseCause};
-use crate::api::{Reason, RollbackMode, Verdict};
+use crate::api::{Reason, RollbackMode};
 use crate::plan::{Approval, Guard, Plan};
 
 /// How long an action that raises may wait to be read.
@@ -123,8 +124,10 @@ pub fn act(
     }
     match judge(ground, status, request, raising, now) {
         Err(message) => answer(Answer::Rejected, short(&message)),
-        Ok((mut status, message)) => {
-            keep_the_clock(&mut status, now);
+        Ok((mut carried_out, message)) => {
+            keep_the_clock(&mut carried_out, now);
+            note_exposure(status, &mut carried_out, now);
+            let mut status = carried_out;
             let message = short(&message);
             remember(&mut status, request.uid, expires_at, &message, now);
             Outcome { status, answer: Answer::Applied, message }
@@ -381,9 +384,10 @@ impl Run<'_> {
         }
         self.status.pauses.retain(|pause| stays(pause.cause));
         forget_pausing_levels(&self.plan.guard, &mut self.status);
+        forget_missing(&mut self.status);
         for trigger in &mut self.status.triggers {
             // A policy for missing data has acted once until data is there again.
-            trigger.missing_acted &= matches!(trigger.verdict, Verdict::NoData | Verdict::ProviderError);
+            trigger.missing_acted &= trigger.verdict.is_missing();
         }
         self.status.metrics_from = Some(self.now.into());
         let message = format!("resumed: {}", cause.message);

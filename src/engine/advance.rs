@@ -118,7 +118,9 @@ impl<'a> Run<'a> {
             .enumerate()
             .filter_map(|(i, cohort)| Some((i, cohort.pending.clone()?, cohort.name.as_str())))
             .filter(|(_, pending, name)| {
+                // One that is declared no more waits for the audience to move, and goes with it.
                 concerns(name)
+                    && self.plan.cohort(name).is_some()
                     && pending.due.timestamp() <= self.now
                     && self.refused(raise_of(pending, name)).is_none()
             })

@@ -5,13 +5,12 @@ use jiff::Timestamp;
 use super::Run;
 use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
+use super::missing::{self, missing_words};
 use super::position::describe_step;
 use super::text::{second, short};
-use super::triggers::{missing_counts, missing_words};
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
-use crate::api::trigger::{LevelAction, MissingPolicy};
-use crate::api::verdict::TriggerStatus;
+use crate::api::trigger::LevelAction;
 use crate::api::{Reading, Verdict};
 use crate::plan::guard::{Bound, Level, Trigger};
 use crate::plan::time_gate::Closed;
@@ -165,14 +164,13 @@ impl Run<'_> {
             Some(Reading::NoData(_)) | None => Verdict::NoData,
         };
         if let Some(bound) = self.breach_without_end(trigger, cohort) {
-            let message = format!("{}{about} was {bound} when it was last measured", trigger.name);
+            let message = format!(
+                "{}{about} was {bound} when it was last measured; a pause and a resume let it go on without",
+                trigger.name
+            );
             return Some(refusal(Check::Triggers, message, None));
         }
-        let policy =
-            if verdict == Verdict::ProviderError { trigger.on_provider_error } else { trigger.on_no_data };
-        let counts =
-            policy != MissingPolicy::Ignore && missing_counts(&self.status, trigger, cohort, self.now);
-        counts.then(|| {
+        missing::counts(&self.plan.guard, &self.status, trigger, cohort, verdict, self.now).then(|| {
             let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
             refusal(Check::Triggers, message, None)
         })
@@ -181,9 +179,7 @@ impl Run<'_> {
     /// The bound of a level that pauses or rolls back and was in breach when there was data last: only a pass, a resume
     /// or a retry ends a breach, not the loss of its data.
     fn breach_without_end<'t>(&self, trigger: &'t Trigger, cohort: Option<&str>) -> Option<&'t Bound> {
-        let cohort = cohort.unwrap_or_default();
-        let known = |known: &&TriggerStatus| known.name == trigger.name && known.cohort == cohort;
-        let known = self.status.triggers.iter().find(known)?;
+        let known = missing::known(&self.status, trigger, cohort)?;
         let in_breach = |level: &Level| {
             known.levels.iter().any(|state| state.rule == level.rule && state.breach.is_some())
         };

@@ -25,6 +25,9 @@ impl Watch<'_> {
         }
         for measurement in self.metrics.measurements() {
             let Subject::Criterion(name) = &measurement.subject else { continue };
+            if measurement.at > self.now {
+                continue;
+            }
             let Some(criterion) = guard.criterion(name) else { continue };
             let known = self.status.criteria.iter().find(|status| status.name == *name);
             let at: MicroTime = measurement.at.into();

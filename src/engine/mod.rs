@@ -17,6 +17,7 @@ mod criteria;
 mod edits;
 pub mod forecast;
 mod measure;
+mod missing;
 mod pauses;
 mod position;
 pub mod report;
@@ -101,6 +102,8 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
     run.follow_edits();
     run.advance();
     let wake_at = run.wake_at();
+    missing::note_exposure(status, &mut run.status, run.now);
+    run.watching().settle();
     Decision { status: run.status, wake_at }
 }
 
@@ -127,9 +130,11 @@ pub fn guard_only(
     now: Timestamp,
 ) -> Decision {
     let now = crate::api::MicroTime::from(now).timestamp();
+    let before = status;
     let mut status = status.clone();
     triggers::Watch { guard, status: &mut status, metrics, now }.run();
     retry::keep_the_clock(&mut status, now);
+    missing::note_exposure(before, &mut status, now);
     let wake_at = wake::next_rung(&status).filter(|at| *at > now);
     Decision { status, wake_at }
 }
@@ -147,8 +152,12 @@ impl<'a> Run<'a> {
 
     /// Follows the metrics, and the ladder of a rollback.
     fn watch(&mut self) {
+        self.watching().run();
+    }
+
+    fn watching(&mut self) -> triggers::Watch<'_> {
         let Run { plan, facts, now, status, .. } = self;
-        triggers::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }.run();
+        triggers::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }
     }
 
     /// A deleted rollout is frozen, or goes to control where its policy says so.
@@ -187,7 +196,7 @@ fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who
 
 /// Adds an entry to the history, under the next number.
 fn record_entry(status: &mut FeatureRolloutStatus, entry: HistoryEntry) {
-    let seq = status.last_seq() + 1;
+    let seq = status.last_seq().saturating_add(1);
     status.history.push(HistoryEntry { seq, ..entry });
     let excess = status.history.len().saturating_sub(HISTORY);
     status.history.drain(..excess);

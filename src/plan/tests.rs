@@ -233,3 +233,35 @@ fn objects_that_are_missing_may_still_come() {
     let errors = compile(&rollout(&spec), refs).unwrap_err();
     assert_eq!(paths(&errors), ["CohortSet c spec.cohorts[1].name"]);
 }
+
+/// What is valid, and makes no sense, is remarked on at its place.
+#[rstest]
+#[case::levels_that_only_notify("action: Notify", "missingFor: 2m", Some("has no effect"))]
+#[case::ignored(
+    "action: Pause",
+    "missingFor: 2m, onNoData: Ignore, onProviderError: Ignore",
+    Some("has no effect")
+)]
+#[case::one_of_two_ignored("action: Pause", "missingFor: 2m, onNoData: Ignore", None)]
+#[case::a_trial_that_may_stop_raises("action: Notify", "missingFor: 2m, onNoData: Hold", None)]
+#[case::a_week("action: Pause", "missingFor: 168h", Some("is longer than a day"))]
+#[case::a_day("action: Pause", "missingFor: 24h", None)]
+#[case::none_of_it("action: Notify", "interval: 1m", None)]
+fn missing_for_where_it_makes_no_sense(
+    #[case] action: &str,
+    #[case] fields: &str,
+    #[case] remark: Option<&str>,
+) {
+    let spec = rollout(&format!(
+        "
+{COHORTS}
+{PHASES}
+triggers: [{{name: t, metric: {{templateRef: {{name: m}}}}, levels: [{{severity: Info, above: '1', {action}}}], {fields}}}]"
+    ));
+    let remarks = super::guard::remarks(&super::GuardSpec::of(&spec.spec));
+    assert_eq!(remarks.len(), usize::from(remark.is_some()), "{remarks:?}");
+    for (found, expected) in remarks.iter().zip(remark) {
+        assert_eq!(found.path, "spec.triggers[0].missingFor");
+        assert!(found.message.starts_with(expected), "{found}");
+    }
+}

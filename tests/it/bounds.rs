@@ -59,7 +59,7 @@ fn largest(name: &str) -> Value {
         .map(|t| {
             let mut trigger = json!({
                 "name": short("t", t), "metric": {"templateRef": {"name": long("m", t)}, "args": args},
-                "levels": levels, "onNoData": "Ignore", "onProviderError": "Ignore",
+                "levels": levels, "onNoData": "Ignore", "onProviderError": "Ignore", "missingFor": "24h",
             });
             if t < 3 {
                 trigger["perCohort"] = json!({"label": "cohort"});

@@ -9,7 +9,7 @@ use super::triggers::{ERRORS, watched};
 use super::world::file;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::Answer;
-use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide};
+use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide, due};
 
 pub const STEPS: &str = "
 cohorts: [{name: a}, {name: b}]
@@ -19,7 +19,7 @@ phases:
   steps: [{name: one, cohorts: {a: 10, b: 10}}, {name: two, cohorts: {a: 20}}, {name: full, cohorts: {a: 100}, approval: Required}]";
 
 /// Pause, Resume, Approve, Promote, SetPercent up, SetPercent down, Rollback, Retry, Retry from the phase, Acknowledge.
-fn verbs() -> [Value; 10] {
+pub fn verbs() -> [Value; 10] {
     [
         json!({"action": "Pause"}),
         json!({"action": "Resume"}),
@@ -317,7 +317,9 @@ fn an_action_and_the_decisions_around_it_are_the_same_when_replayed() {
     assert!(!measured.is_empty());
     let decision = decide(&one.plan, &one.status, &one.facts, one.now);
     assert_eq!(decision.status, one.status);
-    assert_eq!(t(START), one.now - SignedDuration::from_secs(one.seconds()));
+    // It went through what it is to repeat: nobody had the feature, and the schedule has begun again since.
+    assert!(one.status.rollback.is_none() && one.status.retry.is_none(), "{:?}", one.told());
+    assert_eq!(one.told().iter().filter(|told| told.contains("Retried")).count(), 1, "{:?}", one.told());
 }
 
 /// The spec has changed since the last decision, and the action is the first to see it.
@@ -350,15 +352,53 @@ fn an_attempt_raised_before_a_rollback_does_not_undo_it() {
     assert!(life.status.rollback.is_some());
 }
 
+/// A clock that had run ahead left instants in the future, and whatever counted from them waited for it to come.
 #[test]
 fn a_clock_that_ran_ahead_does_not_blind_the_triggers() {
     let mut life = watched(ERRORS);
-    let ahead = life.now + SignedDuration::from_hours(1);
-    for trigger in &mut life.status.triggers {
-        trigger.since = ahead.into();
-    }
-    life.status.metrics_from = Some(ahead.into());
+    life.series("errors", 30, &[11.0, 11.0]);
+    // Everything that status holds was written an hour ahead of the clock of now.
+    let now = life.now;
+    let back = now - SignedDuration::from_hours(1);
+    life.now = back;
+    life.facts.metrics = Metrics::Measured(Vec::new());
     life.settle();
-    assert!(life.status.metrics_from.is_some_and(|from| from.timestamp() <= life.now));
-    assert!(life.status.triggers.iter().all(|trigger| trigger.since.timestamp() <= life.now));
+    // Measured from now on, at its interval.
+    let due = due(&life.plan.guard, &life.status, life.now);
+    assert_eq!((due[0].at, due[0].next), (back, back + SignedDuration::from_secs(30)));
+    life.series("errors", 30, &[11.0; 10]);
+    assert_eq!(life.served(), "a=0% b=0%", "{:?}", life.told());
+    assert!(life.now < now, "before the clock has come to where it was");
+}
+
+#[test]
+fn no_raise_passes_unmeasured_after_the_clock_has_stepped_back() {
+    let mut life = watched(ERRORS);
+    life.wait(86_400 - 60).says("errors", 1.0);
+    // Two days back: the first exposure is yet to come, by that clock.
+    life.now = t(START) - SignedDuration::from_hours(24);
+    life.facts.metrics = Metrics::Measured(Vec::new());
+    life.settle();
+    life.wait(30);
+    let set = life.ask(json!({"action": "SetPercent", "setPercent": {"b": 90}}));
+    assert_eq!(set, "Rejected: errors has no data");
+    life.says("errors", 1.0);
+    assert_eq!(
+        life.ask(json!({"action": "SetPercent", "setPercent": {"b": 90}})),
+        "Applied: set b 40% → 90%"
+    );
+}
+
+#[test]
+fn a_ladder_is_gone_down_in_time_after_the_clock_has_stepped_back() {
+    let mut life = watched(ERRORS);
+    life.wait(7200);
+    assert!(life.ask(json!({"action": "Rollback", "rollback": {"mode": "Gradual"}})).starts_with("Applied"));
+    assert_eq!(life.served(), "a=50% b=25%");
+    life.now = t(START);
+    life.settle();
+    life.wait(600);
+    assert_eq!(life.served(), "a=25% b=0%");
+    life.wait(600);
+    assert_eq!(life.served(), "a=0% b=0%");
 }

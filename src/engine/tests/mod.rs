@@ -5,6 +5,7 @@ mod beginnings;
 mod checks;
 mod clock;
 mod edits;
+mod field;
 mod gates;
 mod latch;
 mod missing;

@@ -200,8 +200,10 @@ fn missing_data_may_roll_back_once_the_initial_delay_is_over() {
     levels: [{severity: Critical, above: "10", action: ImmediateRollback}]
     onNoData: ImmediateRollback
 "#;
-    // Checks at 09:00, 09:01 and 09:02; the delay is over at 09:01:30.
+    // Measured at 09:00, 09:01 and so on; the delay is over at 09:01:30, and by default three intervals may be missing.
     let (entries, _) = course(&rollout(strict), &[], &[], &[]);
+    assert_eq!(entries, ["09:00 ga/1 Step 100% 0%", "09:03 ga/1 Trigger 0% 0%"]);
+    let (entries, _) = course(&rollout(&format!("{strict}    missingFor: 1m\n")), &[], &[], &[]);
     assert_eq!(entries, ["09:00 ga/1 Step 100% 0%", "09:02 ga/1 Trigger 0% 0%"]);
 }
 
