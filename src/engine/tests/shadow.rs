@@ -8,7 +8,7 @@ use super::random_guard::{EVERY_HOURS, RUNGS};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::{FeatureRolloutStatus, Reading};
 use crate::engine::{Measurement, Metrics, Subject};
-use crate::plan::guard::{Guard, Level, Trigger};
+use crate::plan::guard::{Comparison, Guard, Level, Trigger};
 
 /// A subject by the names of its trigger and, where it has one, its cohort.
 type Key = (String, Option<String>);
@@ -28,6 +28,10 @@ pub struct Shadow {
     pub at_control_by: BTreeMap<String, Timestamp>,
     /// What the controller remembers of its answers: a few of each key.
     fed: Vec<Measurement>,
+    /// When each cohort, and without one anybody, rose from 0 last.
+    exposed_at: BTreeMap<Option<String>, Timestamp>,
+    /// The first sample of the run of missing ones that a policy waits for, and the last sample looked at.
+    missing: BTreeMap<Key, (Option<Timestamp>, Timestamp)>,
 }
 
 impl Shadow {
@@ -69,6 +73,11 @@ impl Shadow {
         Metrics::Measured(self.fed.clone())
     }
 
+    /// The controller forgets the answers about cohorts that are no more.
+    pub fn forget_others(&mut self, status: &FeatureRolloutStatus) {
+        self.fed.retain(|fed| fed.cohort.as_ref().is_none_or(|cohort| status.cohort(cohort).is_some()));
+    }
+
     /// The controller forgets its answers.
     pub fn forget_answers(&mut self) {
         self.fed.clear();
@@ -84,6 +93,7 @@ impl Shadow {
         self.latched = false;
         self.at_control_by.clear();
         self.samples.clear();
+        self.missing.clear();
         self.metrics_from = Some(now);
     }
 
@@ -91,12 +101,84 @@ impl Shadow {
     pub fn resumed(&mut self, guard: &Guard, now: Timestamp) {
         self.metrics_from = Some(now);
         for trigger in &guard.triggers {
-            for level in trigger.levels.iter().filter(|level| level.action == LevelAction::Pause) {
-                for cohort in cohorts_of(trigger) {
-                    self.from.insert(((trigger.name.clone(), cohort), level.rule.clone()), now);
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort);
+                // What is measured no more is forgotten, too.
+                let missing = self.is_missing(&key);
+                for level in
+                    trigger.levels.iter().filter(|level| missing || level.action == LevelAction::Pause)
+                {
+                    self.from.insert((key.clone(), level.rule.clone()), now);
                 }
             }
         }
+    }
+
+    /// Whether the last sample that counts was none.
+    fn is_missing(&self, key: &Key) -> bool {
+        let mut counting = self.samples.get(key).into_iter().flatten().rev().filter(|(.., counts)| *counts);
+        counting.next().is_some_and(|(_, reading, _)| !matches!(reading, Reading::Value { .. }))
+    }
+
+    /// Takes in what was measured since the last decision, with this being served.
+    pub fn take_in(&mut self, guard: &Guard, served: &FeatureRolloutStatus, emergency: bool) {
+        for trigger in &guard.triggers {
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort.clone());
+                let samples = self.samples.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let mut missing = self.missing.get(&key).copied();
+                for (at, reading, _) in samples.iter().filter(|(.., counts)| *counts) {
+                    // The last one is looked at again, under rules that may be others by now.
+                    if missing.is_some_and(|(_, seen)| *at < seen || (*at == seen && !self.is_fed(&key, *at)))
+                    {
+                        continue;
+                    }
+                    let waits = policy(trigger, Some(reading))
+                        .is_some_and(|policy| !missing_for(trigger, policy).is_zero());
+                    let since = missing.and_then(|(since, _)| since).unwrap_or(*at);
+                    missing = Some((waits.then_some(since), *at));
+                }
+                self.missing.extend(missing.map(|missing| (key.clone(), missing)));
+            }
+        }
+        self.forget(guard, served, emergency);
+    }
+
+    /// Ends the breaches of those whom nobody is exposed in, and who are measured no more.
+    pub fn forget(&mut self, guard: &Guard, served: &FeatureRolloutStatus, emergency: bool) {
+        for trigger in &guard.triggers {
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort.clone());
+                let samples = self.samples.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let unexposed = emergency || !exposed(served, cohort.as_deref());
+                if unexposed && self.is_missing(&key) {
+                    let last = samples.last().map(|(at, ..)| *at).unwrap();
+                    for level in &trigger.levels {
+                        let from = self.from.entry((key.clone(), level.rule.clone())).or_insert(last);
+                        *from = last.max(*from);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes note of who rose from 0.
+    pub fn rise(&mut self, before: &FeatureRolloutStatus, after: &FeatureRolloutStatus, now: Timestamp) {
+        for cohort in [None, Some("a"), Some("b"), Some("c")] {
+            if !exposed(before, cohort) && exposed(after, cohort) {
+                self.exposed_at.insert(cohort.map(str::to_owned), now);
+            }
+        }
+    }
+
+    /// Whether data that is found missing at a time counts, by the rules for it.
+    fn missing_counts(&self, trigger: &Trigger, key: &Key, policy: MissingPolicy, at: Timestamp) -> bool {
+        let since = self.missing.get(key).and_then(|(since, _)| *since);
+        self.exposed_at.get(&key.1).is_some_and(|exposed_at| {
+            let missing = at.duration_since(since.unwrap_or(*exposed_at).max(*exposed_at));
+            let exposed = at.duration_since(*exposed_at);
+            !exposed.is_zero() && exposed >= trigger.initial_delay && missing >= missing_for(trigger, policy)
+        })
     }
 
     /// The bounds were edited: a level that is new counts from its newest sample on.
@@ -145,7 +227,7 @@ impl Shadow {
         let mut samples = 0;
         for (at, reading) in self.counting(key, level) {
             let Reading::Value { value, .. } = reading else { continue };
-            if value.get() > level.bound.value.value() {
+            if is_in_breach(level, value.get()) {
                 let apart = last.map_or(SignedDuration::ZERO, |last| at.duration_since(last));
                 if apart <= trigger.interval * 3 {
                     time += apart;
@@ -182,11 +264,11 @@ impl Shadow {
                 let Some((_, counted, _)) = samples.iter().rev().find(|(.., counts)| *counts) else {
                     continue;
                 };
+                let Some(newest) = policy(trigger, Some(newest)) else { continue };
                 if policy(trigger, Some(counted)) == Some(MissingPolicy::ImmediateRollback)
-                    && !matches!(newest, Reading::Value { .. })
                     && is_fresh(trigger, *at, now)
                     && self.is_fed(&key, *at)
-                    && since(before).is_some_and(|from| from + trigger.initial_delay <= *at)
+                    && self.missing_counts(trigger, &key, newest, *at)
                 {
                     fired.push((LevelAction::ImmediateRollback, cohort));
                 }
@@ -232,6 +314,8 @@ impl Shadow {
         (before, after): (&FeatureRolloutStatus, &FeatureRolloutStatus),
         now: Timestamp,
     ) -> Option<String> {
+        // With nothing measured at all there is no data.
+        let none = Reading::NoData(String::new());
         guard.triggers.iter().find_map(|trigger| {
             let of = trigger.per_cohort.is_some().then(|| cohort.to_owned());
             let key = (trigger.name.clone(), of.clone());
@@ -242,7 +326,7 @@ impl Shadow {
             if let Some(Reading::Value { value, .. }) = newest {
                 let mut stopping = stopping;
                 return stopping
-                    .any(|level| value.get() > level.bound.value.value())
+                    .any(|level| is_in_breach(level, value.get()))
                     .then(|| format!("{} is in breach", trigger.name));
             }
             let mut stopping = stopping;
@@ -255,10 +339,8 @@ impl Shadow {
                     .into_iter()
                     .any(|name| exposed(before, Some(name)) && exposed(after, Some(name))),
             };
-            // An exposure that begins anew with this very raise gives the trigger its initial delay again.
-            let from = since(after).max(since(before));
-            let counts = exposed && from.is_some_and(|from| from + trigger.initial_delay <= now);
-            (counts && policy(trigger, newest) != Some(MissingPolicy::Ignore))
+            let counts = |policy| self.missing_counts(trigger, &key, policy, now);
+            (exposed && policy(trigger, newest.or(Some(&none))).is_some_and(counts))
                 .then(|| format!("{} has no data", trigger.name))
         })
     }
@@ -276,13 +358,30 @@ fn cohorts_of(trigger: &Trigger) -> Vec<Option<String>> {
     }
 }
 
-/// The policy for a reading that is none; with nothing measured at all there is no data.
+/// What follows from a reading that is none, unless it is ignored.
 fn policy(trigger: &Trigger, reading: Option<&Reading>) -> Option<MissingPolicy> {
-    match reading {
-        Some(Reading::Value { .. }) => None,
-        Some(Reading::Error(_)) => Some(trigger.on_provider_error),
-        Some(Reading::NoData(_)) | None => Some(trigger.on_no_data),
+    let policy = match reading? {
+        Reading::Value { .. } => return None,
+        Reading::Error(_) => trigger.on_provider_error,
+        Reading::NoData(_) => trigger.on_no_data,
+    };
+    (policy != MissingPolicy::Ignore).then_some(policy)
+}
+
+fn is_in_breach(level: &Level, value: f64) -> bool {
+    let bound: f64 = level.bound.value.to_string().parse().unwrap();
+    match level.bound.comparison {
+        Comparison::Above => value > bound,
+        Comparison::AtLeast => value >= bound,
+        Comparison::Below => value < bound,
+        Comparison::AtMost => value <= bound,
     }
+}
+
+/// As declared; else three intervals, and none where raises are held.
+fn missing_for(trigger: &Trigger, policy: MissingPolicy) -> SignedDuration {
+    let default = if policy == MissingPolicy::Hold { SignedDuration::ZERO } else { trigger.interval * 3 };
+    trigger.missing_for.unwrap_or(default)
 }
 
 fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
@@ -292,11 +391,4 @@ fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
 fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
     let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero());
     cohort.map_or_else(|| ["a", "b", "c"].into_iter().any(served), served)
-}
-
-/// From when the attempt's exposure counts.
-fn since(status: &FeatureRolloutStatus) -> Option<Timestamp> {
-    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
-    let retry = status.retry.as_ref().map(|retry| retry.at.timestamp());
-    exposure.or(retry).or(status.first_seen.map(|seen| seen.timestamp()))
 }
