@@ -26,6 +26,8 @@ pub enum Reason {
     Completed,
     /// A new attempt began.
     AttemptStarted,
+    /// `spec.attempt` was raised while there was nothing to start again from.
+    AttemptNoted,
     /// The FlagSet's emergency took the rollout to control.
     EmergencyControl,
     /// The FlagSet's emergency is over.
@@ -44,6 +46,8 @@ pub enum Reason {
     TriggerFired,
     /// A rollback began.
     RolledBack,
+    /// A rollback is on its way down a ladder.
+    RollingBack,
     /// A rollback became stronger or took in more cohorts.
     RollbackEscalated,
     /// A gradual rollback went down a rung.
@@ -123,6 +127,7 @@ impl Reason {
             Reason::Resumed => "Resumed",
             Reason::Completed => "Completed",
             Reason::AttemptStarted => "AttemptStarted",
+            Reason::AttemptNoted => "AttemptNoted",
             Reason::EmergencyControl => "EmergencyControl",
             Reason::EmergencyLifted => "EmergencyLifted",
             Reason::StatusLost => "StatusLost",
@@ -132,6 +137,7 @@ impl Reason {
             Reason::Deleting => "Deleting",
             Reason::TriggerFired => "TriggerFired",
             Reason::RolledBack => "RolledBack",
+            Reason::RollingBack => "RollingBack",
             Reason::RollbackEscalated => "RollbackEscalated",
             Reason::RungEntered => "RungEntered",
             Reason::RollbackEnded => "RollbackEnded",

@@ -43,6 +43,19 @@ pub struct ApprovalStatus {
     pub at: MicroTime,
 }
 
+/// An approval given in git by which a step was entered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedApproval {
+    /// Phase of the step.
+    pub phase: String,
+    /// Name of the step.
+    pub step: String,
+    /// The attempt that the approval names, where it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+}
+
 /// A retry whose first step has not been entered yet.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -4,7 +4,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use super::record::{ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, RetryStatus};
+pub use super::record::{
+    ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, RetryStatus, UsedApproval,
+};
 use super::rollback::{Descent, RollbackStatus};
 use super::verdict::{CriterionStatus, TriggerStatus};
 use super::{Condition, MicroTime, Percent};
@@ -79,6 +81,11 @@ pub struct FeatureRolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub approvals: Vec<ApprovalStatus>,
+    /// Approvals given in `spec.approvals` by which a step was entered: each is for one entry. One that is taken out of
+    /// the spec is forgotten here, so that it counts again when it is given again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub used_approvals: Vec<UsedApproval>,
     /// The rollback in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackStatus>,
@@ -94,6 +101,9 @@ pub struct FeatureRolloutStatus {
     /// Measurements up to then do not count any more: a retry or a resume began then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_from: Option<MicroTime>,
+    /// When somebody got the treatment last after nobody had it: from then on missing data of the rollout counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_at: Option<MicroTime>,
     /// What the triggers said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
@@ -132,6 +142,11 @@ pub struct FeatureRolloutStatus {
     /// When something changes next, UTC; absent when nothing is due by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Why it does what `state` says: while it waits the check that says no and what of it, such as `Hold`,
+    /// `Freeze:holidays` or `Dependencies:search`; the cause of a pause; what began a rollback, such as
+    /// `Trigger:crash-rate`; else the reason of the condition Ready. Absent when it is completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Ready and Completed always; Reconciling, Stalled and Paused only while they are true.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -160,11 +175,13 @@ impl Default for FeatureRolloutStatus {
             delivered_revision: 0,
             published_seq: 0,
             approvals: Vec::new(),
+            used_approvals: Vec::new(),
             rollback: None,
             retry: None,
             considered: None,
             guard: None,
             metrics_from: None,
+            exposed_at: None,
             triggers: Vec::new(),
             criteria: Vec::new(),
             actions: Vec::new(),
@@ -176,6 +193,7 @@ impl Default for FeatureRolloutStatus {
             exposure: None,
             served: None,
             next: None,
+            reason: None,
             conditions: Vec::new(),
         }
     }
@@ -256,6 +274,9 @@ pub struct CohortStatus {
     /// Percentage that the file gives the cohort now.
     #[serde(default)]
     pub served: Percent,
+    /// When the cohort was last raised from 0: from then on missing data of the cohort counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_at: Option<MicroTime>,
     /// Percentage that the last entered step that names the cohort asks for it.
     #[serde(default)]
     pub asked: Percent,
@@ -274,6 +295,18 @@ pub struct CohortStatus {
     /// True where the cohort does not admit the rollout's tier: no step raises it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tier_refused: bool,
+}
+
+impl CohortStatus {
+    /// The percentage that is decided: what the file gives, or is to give. Every decision starts from it.
+    pub fn decided(&self) -> Percent {
+        self.served
+    }
+
+    /// Decides on a percentage.
+    pub fn decide(&mut self, percent: Percent) {
+        self.served = percent;
+    }
 }
 
 /// The step that set a cohort's ask.
@@ -351,6 +384,29 @@ pub enum Check {
     Gates,
 }
 
+impl Check {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Check::Valid => "Valid",
+            Check::RolledBack => "RolledBack",
+            Check::Paused => "Paused",
+            Check::Dependencies => "Dependencies",
+            Check::Start => "Start",
+            Check::Hold => "Hold",
+            Check::Date => "Date",
+            Check::Missed => "Missed",
+            Check::CohortDelay => "CohortDelay",
+            Check::Approval => "Approval",
+            Check::Window => "Window",
+            Check::Freeze => "Freeze",
+            Check::Delivered => "Delivered",
+            Check::Triggers => "Triggers",
+            Check::Gates => "Gates",
+        }
+    }
+}
+
 /// The pinned definition of an audience.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -395,6 +451,21 @@ pub enum PauseCause {
 }
 
 impl PauseCause {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PauseCause::Suspended => "Suspended",
+            PauseCause::Emergency => "Emergency",
+            PauseCause::StatusLost => "StatusLost",
+            PauseCause::Restored => "Restored",
+            PauseCause::Adopted => "Adopted",
+            PauseCause::PositionLost => "PositionLost",
+            PauseCause::Person => "Person",
+            PauseCause::SetPercent => "SetPercent",
+            PauseCause::Trigger => "Trigger",
+        }
+    }
+
     /// Whether a raised `spec.attempt` ends it.
     pub fn is_recovery(self) -> bool {
         matches!(
@@ -410,6 +481,10 @@ impl PauseCause {
 pub struct WaitingFor {
     /// The check that says no.
     pub check: Check,
+    /// What of it: the name of the step to approve, of the freeze, the gate, the trigger or the dependency; absent where
+    /// the check has but one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub which: Option<String>,
     /// Why, in words.
     pub message: String,
     /// When it will say yes, if the plan can tell.

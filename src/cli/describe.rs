@@ -9,6 +9,7 @@ use super::table::table;
 use super::{Failure, Output, history};
 use crate::api::status::{CohortStatus, Position};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::engine::pause_words;
 use crate::plan::flag_key;
 
 /// History entries shown; `sluice history` has all that status keeps.
@@ -68,7 +69,10 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     field("Waits for", waits(&status));
     for pause in &status.pauses {
         let since = age(pause.since.timestamp(), now);
-        field("Paused", Some(format!("{:?} for {since}: {}", pause.cause, pause.message)));
+        field(
+            "Paused",
+            Some(format!("{} for {since}: {}", pause.cause.as_str(), pause_words(&status, pause))),
+        );
     }
     for (label, value) in watching::fields(rollout, &status) {
         field(label, Some(value));
@@ -129,7 +133,7 @@ fn step_name(position: &Position) -> String {
 fn waits(status: &FeatureRolloutStatus) -> Option<String> {
     let waiting = status.waiting_for.as_ref()?;
     let until = waiting.until.map(|until| format!(" (until {})", second(until))).unwrap_or_default();
-    Some(format!("{:?}: {}{until}", waiting.check, waiting.message))
+    Some(format!("{}: {}{until}", waiting.check.as_str(), waiting.message))
 }
 
 fn audience(status: &FeatureRolloutStatus) -> Option<String> {
@@ -158,7 +162,7 @@ fn cohorts(cohorts: &[CohortStatus]) -> String {
         .map(|cohort| {
             let pending = cohort.pending.as_ref();
             let why = match pending {
-                Some(pending) => format!("{:?}", pending.check),
+                Some(pending) => pending.check.as_str().to_owned(),
                 None if cohort.restore.is_some() => "Emergency".to_owned(),
                 None if cohort.tier_refused => "Tier".to_owned(),
                 None => "-".to_owned(),

@@ -111,6 +111,7 @@ fn deleted(gone: Summary) -> Summary {
         phase: None,
         step: None,
         exposure: None,
+        flag_set: None,
         served: None,
         next: None,
         reason: None,

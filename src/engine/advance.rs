@@ -53,7 +53,16 @@ impl<'a> Run<'a> {
         let step = self.pass_steps();
         self.complete();
         let pending = self.judge_pending();
-        self.status.waiting_for = step.or(edits).or(pending).map(Into::into);
+        // What comes first is what NEXT shows; where neither has a time, or a person has to act, the step counts.
+        let sooner = |pending: &Refusal, step: &Refusal| {
+            pending.until.zip(step.until).is_some_and(|(pending, step)| pending < step)
+        };
+        let step = match (step, pending) {
+            (Some(step), Some(pending)) if sooner(&pending, &step) => Some(pending),
+            (step, pending) => step.or(edits).or(pending),
+        };
+        let waiting = step.or_else(|| self.last_hold());
+        self.status.waiting_for = waiting.map(Into::into);
     }
 
     /// Moves to an edited audience if the checks let it; with nobody exposed there is nothing to guard.
@@ -167,16 +176,25 @@ impl<'a> Run<'a> {
     /// What entering the next step would do; `None` when every step has been entered.
     pub(super) fn next_entry(&self) -> Option<Entry<'a>> {
         let plan: &'a Plan = self.plan;
-        // A retry from a phase enters its first step with all that the steps before it asked.
-        let phase = self.status.retry.as_ref().and_then(|retry| retry.phase.as_deref());
-        let retried = phase.and_then(|phase| plan.steps.iter().position(|step| step.phase == phase));
-        let first = retried.unwrap_or_else(|| self.at.map_or(0, |at| at + 1));
+        let retried = self.retried();
+        let first = self.next_index();
         let step = plan.steps.get(first)?;
         let last = self.last_missed(first);
         let asks = self.combined_asks(retried.map_or(first, |_| 0), last);
         let raises = self.raises(&asks);
         let rises = raises || (first..=last).any(|i| self.raises(&self.combined_asks(i, i)));
         Some(Entry { first, last, step, asks, raises, rises })
+    }
+
+    /// Index of the step that a retry from its phase starts with: it is entered with all that the steps before it asked.
+    fn retried(&self) -> Option<usize> {
+        let phase = self.status.retry.as_ref()?.phase.as_deref()?;
+        self.plan.steps.iter().position(|step| step.phase == phase)
+    }
+
+    /// Index of the step that comes next; beyond the last one where every step has been entered.
+    pub(super) fn next_index(&self) -> usize {
+        self.retried().unwrap_or_else(|| self.at.map_or(0, |at| at + 1))
     }
 
     /// With `onMissed: Hold`, notes whether the step was missed when it was first considered.
@@ -269,6 +287,7 @@ impl<'a> Run<'a> {
         for (name, (ask, by)) in asks {
             self.ask(&name, ask, by);
         }
+        self.use_approvals(plan.steps.get(self.retried().map_or(first, |_| 0)..=last).unwrap_or_default());
         self.status.position = Some(position_at(step, self.now.into()));
         self.at = Some(last);
         self.status.completed_at = None;
@@ -371,6 +390,23 @@ impl<'a> Run<'a> {
         self.status.position.as_ref()?.hold_from.timestamp().saturating_add(hold).ok()
     }
 
+    /// With every step entered and nothing pending, the hold that is left before the rollout is completed.
+    fn last_hold(&self) -> Option<Refusal> {
+        let end = self.last_hold_end().filter(|_| self.status.completed_at.is_none())?;
+        let last = self.plan.steps.last()?;
+        // What stops a raise stops the clock of this hold, too.
+        let stopped = self.refused(Raise::PromoteStill(last));
+        if let Some(stopped) = stopped.filter(|stopped| stopped.check != Check::Approval) {
+            return Some(stopped);
+        }
+        if end <= self.now {
+            return None;
+        }
+        let message =
+            format!("the hold of {} lasts until {}; then it is completed", describe_step(last), second(end));
+        Some(Refusal::new(Check::Hold, message, Some(end)))
+    }
+
     /// Writes down why each pending raise has not come yet; returns the soonest one's reason.
     fn judge_pending(&mut self) -> Option<Refusal> {
         let mut soonest: Option<Refusal> = None;
@@ -406,15 +442,13 @@ impl<'a> Run<'a> {
         let open = self.plan.time_gate.next_open(earliest);
         match self.plan.time_gate.closed(earliest) {
             Some(closed) => self.closed(closed, &what, open),
-            None if earliest > self.now => Refusal {
-                check: Check::CohortDelay,
-                message: format!("the delay of {cohort} lasts until {}", second(earliest)),
-                until: Some(earliest),
-            },
-            None => standing.unwrap_or_else(|| Refusal {
-                check: Check::Delivered,
-                message: "the file does not hold the previous decision yet".to_owned(),
-                until: None,
+            None if earliest > self.now => {
+                let message = format!("the delay of {cohort} lasts until {}", second(earliest));
+                Refusal::new(Check::CohortDelay, message, Some(earliest)).of(cohort)
+            }
+            None => standing.unwrap_or_else(|| {
+                let message = "the file does not hold the previous decision yet";
+                Refusal::new(Check::Delivered, message.to_owned(), None)
             }),
         }
     }

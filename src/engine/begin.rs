@@ -1,13 +1,18 @@
 //! Beginnings: fresh, rebuilt, restored, adopted; and new attempts.
 
 use super::Run;
-use super::retry::{restart, wants_retry};
-use super::text::served_line;
-use crate::api::status::{AudienceRef, CohortStatus, PauseCause, Position};
-use crate::api::{Percent, Reason};
-use crate::flags::LiveFlag;
+use super::edits::pending;
+use super::position::position_at;
+use super::retry::{ended_with_it, restart, wants_retry};
+use super::rollback::skip_rungs;
+use super::text::{served_line, short};
+use crate::api::rollback::Descent;
+use crate::api::status::{AudienceRef, CohortStatus, PauseCause, RaiseCause};
+use crate::api::{Duration, Percent, Reason, RollbackMode, RollbackStatus};
+use crate::flags::{LiveFlag, LiveRollback};
+use crate::plan::{Plan, Step};
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Gives a state without one its first content, and a state of another object a safe one.
     pub(super) fn begin(&mut self) {
         if self.status.uid.as_deref() == Some(self.facts.uid.as_str()) {
@@ -57,7 +62,12 @@ impl Run<'_> {
                 ..CohortStatus::default()
             })
             .collect();
-        self.status.position = self.position_of(live);
+        let step = self.step_of(live);
+        self.status.position = step.map(|step| position_at(step, self.now.into()));
+        self.remember_asks(step, live);
+        if let Some(rollback) = &live.rollback {
+            self.latch_again(rollback, live);
+        }
         let (reason, message) = if cause == PauseCause::Adopted {
             (
                 Reason::Adopted,
@@ -83,6 +93,10 @@ impl Run<'_> {
             cohort.pending = None;
             cohort.restore = None;
         }
+        if let Some((live, rollback)) = live.and_then(|live| Some((live, live.rollback.as_ref()?))) {
+            // The backup is from before a rollback that the file knows.
+            self.latch_again(rollback, live);
+        }
         self.status.revision = self.status.revision.max(live.map_or(0, |live| live.revision));
         self.status.delivered_revision = 0;
         self.status.fragment = None;
@@ -105,38 +119,106 @@ impl Run<'_> {
     fn hold_for_recovery(&mut self, cause: PauseCause, reason: Reason, message: &str) {
         // What was handled before the loss is unknown: only a raise from here on counts as a retry.
         self.status.attempt = self.plan.attempt;
-        self.add_pause(cause, format!("{message}; raise spec.attempt to start again"));
+        self.add_pause(cause, message.to_owned());
         self.record(reason, "recovery", message.to_owned());
     }
 
-    fn position_of(&self, live: &LiveFlag) -> Option<Position> {
-        let step = self.plan.steps.iter().find(|step| {
+    /// The step that the file says was entered last.
+    fn step_of(&self, live: &LiveFlag) -> Option<&'a Step> {
+        let plan: &'a Plan = self.plan;
+        plan.steps.iter().find(|step| {
             step.phase == live.phase
                 && match &step.name {
                     Some(name) => *name == live.step,
                     None => step.number.to_string() == live.step,
                 }
-        })?;
-        Some(Position {
-            phase: step.phase.clone(),
-            number: i32::try_from(step.number).unwrap_or(1),
-            of: i32::try_from(step.of).unwrap_or(1),
-            step: step.name.clone(),
-            content: step.content.clone(),
-            entered_at: self.now.into(),
-            hold_from: self.now.into(),
         })
     }
 
-    /// Takes note of `spec.attempt`. Only a raise first seen while rolled back or in a recovery pause starts again.
-    pub(super) fn follow_attempt(&mut self) {
-        let raised = self.plan.attempt > self.status.attempt;
-        self.status.attempt = self.plan.attempt;
-        if !raised || !wants_retry(&self.status) {
+    /// Takes what the steps up to this one ask for as asked, and what the file says is pending as pending.
+    ///
+    /// Nothing else that was asked for comes by itself: the file does not say why it was not served, and it may have been
+    /// taken away by hand.
+    fn remember_asks(&mut self, step: Option<&Step>, live: &LiveFlag) {
+        let at = self.plan.steps.iter().position(|known| Some(known) == step);
+        for i in 0..self.status.cohorts.len() {
+            let Some(cohort) = self.status.cohorts.get(i).cloned() else { continue };
+            let promised = live.pending.iter().find(|(name, _)| *name == cohort.name).map(|(_, ask)| *ask);
+            let promised = promised.filter(|ask| *ask > cohort.decided());
+            if promised.is_some() {
+                self.expose();
+            }
+            let due = self.due(&cohort.name);
+            let declared = at.and_then(|at| self.declared(at, &cohort.name));
+            let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
+            if let Some((ask, by)) = declared {
+                cohort.asked = ask;
+                cohort.asked_by = Some(by);
+            }
+            cohort.pending = promised.map(|ask| pending(ask, due, RaiseCause::Step));
+        }
+    }
+
+    /// Puts the rollback back in force that the file says is: whatever loses a status ends no rollback. A ladder goes on
+    /// with the spec's rungs.
+    fn latch_again(&mut self, rollback: &LiveRollback, live: &LiveFlag) {
+        if self.status.rollback.is_some() {
             return;
         }
-        restart(&mut self.status, None, Vec::new(), self.now);
-        let message = format!("attempt {} begins; served stays as it is", self.plan.attempt);
-        self.record(Reason::AttemptStarted, "git", message);
+        let guard = &self.plan.guard;
+        let gradual = rollback.mode == RollbackMode::Gradual;
+        let ladder = if gradual { guard.ladder.clone() } else { Vec::new() };
+        let next = self.now.saturating_add(guard.every).unwrap_or(jiff::Timestamp::MAX);
+        let concerned = |cohort: &&mut CohortStatus| rollback.cohorts.contains(&cohort.name);
+        let mut under_way = false;
+        for cohort in self.status.cohorts.iter_mut().filter(concerned) {
+            cohort.pending = None;
+            if gradual && !cohort.decided().is_zero() {
+                cohort.descent = Some(Descent { rung: 0, next: next.into() });
+                skip_rungs(cohort, &ladder);
+                under_way = true;
+            }
+        }
+        self.status.rollback = Some(RollbackStatus {
+            mode: rollback.mode,
+            at: rollback.at.into(),
+            by: rollback.by.clone(),
+            trigger: rollback.by.strip_prefix("trigger/").map(str::to_owned),
+            severity: None,
+            message: "rolled back before the status was lost, by what the file says".to_owned(),
+            escalations: Vec::new(),
+            phase: (!live.phase.is_empty()).then(|| live.phase.clone()),
+            cohorts: rollback.cohorts.clone(),
+            every: gradual.then(|| Duration::from_signed(guard.every)),
+            ladder,
+            ended_at: (!under_way).then(|| self.now.into()),
+            verified_at: None,
+            acknowledged_at: None,
+        });
+    }
+
+    /// Takes note of `spec.attempt`. Only a raise first seen while rolled back or in a recovery pause starts again; one
+    /// seen on the way down a ladder does when that has ended or its triggers are quiet.
+    pub(super) fn follow_attempt(&mut self) {
+        let attempt = self.plan.attempt;
+        let raised = attempt > self.status.attempt;
+        if raised && wants_retry(&self.status) {
+            if self.ladder_goes_on().is_some() {
+                return;
+            }
+            self.status.attempt = attempt;
+            let ended = restart(&mut self.status, None, Vec::new(), self.now);
+            self.at = None;
+            let message = format!("attempt {attempt} begins; served stays as it is{}", ended_with_it(&ended));
+            self.record(Reason::AttemptStarted, "git", short(&message));
+            return;
+        }
+        self.status.attempt = attempt;
+        if raised {
+            let message = format!(
+                "attempt {attempt} is noted and starts nothing: no rollback is in force, and no recovery pause"
+            );
+            self.record(Reason::AttemptNoted, "git", message);
+        }
     }
 }

@@ -5,17 +5,17 @@ use jiff::Timestamp;
 use super::Run;
 use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
-use super::position::describe_step;
+use super::missing::{self, missing_words};
+use super::pauses::way_out;
+use super::position::{describe_step, is_used};
 use super::text::{second, short};
-use super::triggers::{missing_counts, missing_words};
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
-use crate::api::trigger::{LevelAction, MissingPolicy};
-use crate::api::verdict::TriggerStatus;
+use crate::api::trigger::LevelAction;
 use crate::api::{Reading, Verdict};
 use crate::plan::guard::{Bound, Level, Trigger};
 use crate::plan::time_gate::Closed;
-use crate::plan::{Approval, Step, TimeGate};
+use crate::plan::{Approval, Plan, Step, TimeGate};
 
 /// What wants to pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,14 +40,32 @@ pub(super) enum Raise<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub check: Check,
+    /// What of the check says no, where there are several: the name of a freeze, a gate, a trigger and so on.
+    pub which: Option<String>,
     pub message: String,
     pub until: Option<Timestamp>,
+}
+
+impl Refusal {
+    pub(super) fn new(check: Check, message: String, until: Option<Timestamp>) -> Refusal {
+        Refusal { check, which: None, message, until }
+    }
+
+    /// The same, with what of the check says no.
+    pub(super) fn of(self, which: &str) -> Refusal {
+        Refusal { which: Some(which.to_owned()), ..self }
+    }
 }
 
 impl From<Refusal> for WaitingFor {
     fn from(refusal: Refusal) -> WaitingFor {
         let message = short(&refusal.message);
-        WaitingFor { check: refusal.check, message, until: refusal.until.map(Into::into) }
+        WaitingFor {
+            check: refusal.check,
+            which: refusal.which,
+            message,
+            until: refusal.until.map(Into::into),
+        }
     }
 }
 
@@ -100,7 +118,7 @@ const CHECKS: &[(CheckFn, &[Purpose])] = {
     ]
 };
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Asks every check that concerns the raise; the first refusal counts.
     pub(super) fn refused(&self, raise: Raise<'_>) -> Option<Refusal> {
         let purpose = raise.purpose();
@@ -116,7 +134,7 @@ impl Run<'_> {
         match closed {
             Closed::Window => refusal(Check::Window, format!("{what} waits for a window{when}"), until),
             Closed::Freeze(name) => {
-                refusal(Check::Freeze, format!("freeze {name} holds {what} back{when}"), until)
+                refusal(Check::Freeze, format!("freeze {name} holds {what} back{when}"), until).of(&name)
             }
         }
     }
@@ -131,12 +149,27 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a step needs an approval that neither git nor an action has given.
+    /// Whether a step needs an approval that nobody has given for this entry: git's counts for one.
     pub(super) fn approval_missing(&self, step: &Step) -> bool {
-        let given = |name: &str| {
-            self.status.approvals.iter().any(|given| given.phase == step.phase && given.step == name)
-        };
-        step.approval == Approval::Missing && !step.name.as_deref().is_some_and(given)
+        let Some(name) = &step.name else { return step.approval == Approval::Missing };
+        let by_action =
+            || self.status.approvals.iter().any(|given| given.phase == step.phase && given.step == *name);
+        match step.approval {
+            Approval::NotRequired => false,
+            Approval::Missing => !by_action(),
+            Approval::Given(attempt) => is_used(&self.status, step, attempt) && !by_action(),
+        }
+    }
+
+    /// The step whose approval keeps this one from being entered: itself, or for a retry from its phase any before it, as
+    /// such an entry asks what all of them ask.
+    pub(super) fn unapproved(&self, step: &Step) -> Option<&'a Step> {
+        let plan: &'a Plan = self.plan;
+        let retried = self.status.retry.as_ref().is_some_and(|retry| retry.phase.is_some());
+        let same = |other: &Step| other.phase == step.phase && other.number == step.number;
+        let until = plan.steps.iter().position(|other| same(other))?;
+        let from = if retried { 0 } else { until };
+        plan.steps.get(from..=until)?.iter().find(|step| self.approval_missing(step))
     }
 
     /// Why a trigger lets nothing rise now: a level that pauses or rolls back is in breach, whatever its `for`, or its
@@ -159,31 +192,28 @@ impl Run<'_> {
                     breached.bound,
                     breached.severity.as_str()
                 );
-                return Some(refusal(Check::Triggers, message, None));
+                return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
             }
             Some(Reading::Error(_)) => Verdict::ProviderError,
             Some(Reading::NoData(_)) | None => Verdict::NoData,
         };
         if let Some(bound) = self.breach_without_end(trigger, cohort) {
-            let message = format!("{}{about} was {bound} when it was last measured", trigger.name);
-            return Some(refusal(Check::Triggers, message, None));
+            let message = format!(
+                "{}{about} was {bound} when it was last measured; a pause and a resume let it go on without",
+                trigger.name
+            );
+            return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
         }
-        let policy =
-            if verdict == Verdict::ProviderError { trigger.on_provider_error } else { trigger.on_no_data };
-        let counts =
-            policy != MissingPolicy::Ignore && missing_counts(&self.status, trigger, cohort, self.now);
-        counts.then(|| {
+        missing::counts(&self.plan.guard, &self.status, trigger, cohort, verdict, self.now).then(|| {
             let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
-            refusal(Check::Triggers, message, None)
+            refusal(Check::Triggers, message, None).of(&trigger.name)
         })
     }
 
     /// The bound of a level that pauses or rolls back and was in breach when there was data last: only a pass, a resume
     /// or a retry ends a breach, not the loss of its data.
     fn breach_without_end<'t>(&self, trigger: &'t Trigger, cohort: Option<&str>) -> Option<&'t Bound> {
-        let cohort = cohort.unwrap_or_default();
-        let known = |known: &&TriggerStatus| known.name == trigger.name && known.cohort == cohort;
-        let known = self.status.triggers.iter().find(known)?;
+        let known = missing::known(&self.status, trigger, cohort)?;
         let in_breach = |level: &Level| {
             known.levels.iter().any(|state| state.rule == level.rule && state.breach.is_some())
         };
@@ -229,14 +259,17 @@ fn check_pauses(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     let by_hand = matches!(raise, Raise::SetPercent(_));
     let from_git = |cause| matches!(cause, PauseCause::Suspended | PauseCause::Emergency);
     let pause = run.status.pauses.iter().find(|pause| !by_hand || from_git(pause.cause))?;
-    Some(refusal(Check::Paused, pause.message.clone(), None))
+    let message = format!("{}; {}", pause.message, way_out(pause.cause));
+    Some(refusal(Check::Paused, message, None).of(pause.cause.as_str()))
 }
 
 fn check_dependencies(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
     if run.status.dependencies_met || run.facts.unmet.is_empty() {
         return None;
     }
-    Some(refusal(Check::Dependencies, format!("waits for {}", run.facts.unmet.join(" and ")), None))
+    let name = run.facts.unmet.first().and_then(|unmet| unmet.split([' ', ',']).next()).unwrap_or_default();
+    let message = format!("waits for {}", run.facts.unmet.join(" and "));
+    Some(refusal(Check::Dependencies, message, None).of(name))
 }
 
 fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
@@ -248,7 +281,7 @@ fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
     // approval shows as soon as the time has come, whatever the windows say.
     let until = match raise {
-        Raise::Step(step) if !run.approval_missing(step) => run.calendar().next_open(earliest),
+        Raise::Step(step) if run.unapproved(step).is_none() => run.calendar().next_open(earliest),
         _ => Some(earliest),
     };
     let name = describe_step(step);
@@ -269,7 +302,7 @@ fn check_missed(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     let missed = run.considered(step).is_some_and(|considered| considered.missed);
     missed.then(|| {
         let message = format!("{} was missed and waits for a promote", describe_step(step));
-        refusal(Check::Missed, message, None)
+        refusal(Check::Missed, message, None).of(&describe_step(step))
     })
 }
 
@@ -279,11 +312,16 @@ fn check_approval(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     else {
         return None;
     };
-    run.approval_missing(step).then(|| {
-        let message =
-            format!("{} waits for approval, in spec.approvals or by an action", describe_step(step));
-        refusal(Check::Approval, message, None)
-    })
+    let step = run.unapproved(step)?;
+    let name = describe_step(step);
+    let message = match step.approval {
+        Approval::Given(_) => format!(
+            "{name} waits for another approval: the one in spec.approvals was for its last entry; give one by an \
+             action, or with the number of the attempt"
+        ),
+        _ => format!("{name} waits for approval, in spec.approvals or by an action"),
+    };
+    Some(refusal(Check::Approval, message, None).of(&name))
 }
 
 fn check_calendar(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
@@ -306,7 +344,7 @@ fn describe_raise(raise: Raise<'_>) -> String {
 
 /// Triggers of the whole rollout concern every raise; one that judges each cohort by itself concerns only that cohort,
 /// and an edited audience, which may reach any.
-fn check_triggers(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+pub(super) fn check_triggers(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     if run.facts.metrics == Metrics::AllWell {
         return None;
     }
@@ -342,10 +380,10 @@ fn check_gates(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
         Raise::Edit(None) => run.status.position.as_ref().map(|position| position.phase.as_str()),
     }?;
     let gates = &run.plan.steps.iter().find(|step| step.phase == phase)?.gates;
-    let shut = gates
-        .iter()
-        .find_map(|name| gate_shut(&run.plan.guard, &run.status, &run.facts.metrics, name, run.now))?;
-    Some(refusal(Check::Gates, shut, None))
+    gates.iter().find_map(|name| {
+        let shut = gate_shut(&run.plan.guard, &run.status, &run.facts.metrics, name, run.now)?;
+        Some(refusal(Check::Gates, shut, None).of(name))
+    })
 }
 
 fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
@@ -356,5 +394,5 @@ fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
 }
 
 fn refusal(check: Check, message: String, until: Option<Timestamp>) -> Refusal {
-    Refusal { check, message, until }
+    Refusal::new(check, message, until)
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Run;
 use super::position::{Mark, asked_by};
+use super::rollback::skip_rungs;
 use crate::api::status::{AskedBy, Check, CohortStatus, Exposure, Pending, RaiseCause};
 use crate::api::{MicroTime, Percent, Reason};
 
@@ -25,8 +26,9 @@ impl Run<'_> {
             let due = self.due(&name);
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             if !admitted {
-                cohort.pending = None;
-                cohort.tier_refused = cohort.asked > cohort.served;
+                // Only a raise that was still to come is refused by the tier: what was taken away otherwise stays away.
+                let refuses = cohort.pending.take().is_some() || cohort.tier_refused;
+                cohort.tier_refused = refuses && cohort.asked > cohort.served;
             } else if cohort.tier_refused {
                 cohort.tier_refused = false;
                 cohort.pending = raised.then(|| pending(cohort.asked, due, RaiseCause::Edit));
@@ -45,7 +47,10 @@ impl Run<'_> {
             if stands {
                 continue;
             }
-            let edited = self.edited(&cohort, ask, by);
+            let mut edited = self.edited(&cohort, ask, by);
+            if let Some(rollback) = &self.status.rollback {
+                skip_rungs(&mut edited, &rollback.ladder);
+            }
             if edited.served < cohort.served {
                 lowered.push(format!("{} {} → {}", cohort.name, cohort.served, edited.served));
             }
@@ -85,7 +90,7 @@ impl Run<'_> {
 
     /// An edit that makes an entered step raise is the attempt's first exposure, if there was none: the cohorts' delays
     /// count from then on.
-    fn expose(&mut self) {
+    pub(super) fn expose(&mut self) {
         let now = MicroTime::from(self.now);
         // The clock has stood since a pause began, and moves on by the whole pause when that ends.
         let delay_from = self.status.paused_since.unwrap_or(now);
@@ -93,7 +98,7 @@ impl Run<'_> {
     }
 
     /// What the last step at or before the position that names the cohort asks for it.
-    fn declared(&self, at: usize, name: &str) -> Option<(Percent, AskedBy)> {
+    pub(super) fn declared(&self, at: usize, name: &str) -> Option<(Percent, AskedBy)> {
         self.plan
             .steps
             .iter()

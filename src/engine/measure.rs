@@ -83,8 +83,8 @@ pub struct Due {
 
 /// When each subject of a rollout is measured: at first exposure + k × interval, from k = 0 on.
 ///
-/// Triggers are measured from the first exposure of the attempt on, or from a retry that has not exposed anybody yet;
-/// criteria from the time the object was first seen, because they may gate the first raise.
+/// Triggers are measured from the first exposure of the attempt on, by a step or by hand, or from a retry that has not
+/// exposed anybody yet; criteria from the time the object was first seen, because they may gate the first raise.
 pub fn due(guard: &Guard, status: &FeatureRolloutStatus, now: Timestamp) -> Vec<Due> {
     let exposed = anchor(status);
     let seen = exposed.or(status.first_seen.map(|seen| seen.timestamp()));
@@ -106,9 +106,9 @@ pub fn due(guard: &Guard, status: &FeatureRolloutStatus, now: Timestamp) -> Vec<
 pub(super) fn anchor(status: &FeatureRolloutStatus) -> Option<Timestamp> {
     let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
     let retry = || status.retry.as_ref().map(|retry| retry.at.timestamp());
-    // A baseline is served from the start.
-    let baseline = || status.first_seen.filter(|_| status.exposed()).map(|seen| seen.timestamp());
-    exposure.or_else(retry).or_else(baseline)
+    // A baseline is served without a step, and so is what people set by hand.
+    let unasked = || status.exposed_at.map(|at| at.timestamp());
+    exposure.or_else(retry).or_else(unasked)
 }
 
 /// How often a trigger is measured now: one with a Critical level keeps its own interval for ever.
@@ -146,11 +146,9 @@ fn slots(
     interval: SignedDuration,
     now: Timestamp,
 ) -> Option<Due> {
-    let anchor = anchor?;
+    // A clock that was set back must not leave the subject unmeasured until it has caught up.
+    let anchor = anchor?.min(now);
     let since = now.duration_since(anchor).as_millis();
-    if since < 0 {
-        return None;
-    }
     let passed = since - since % interval.as_millis().max(1);
     let at = anchor.saturating_add(SignedDuration::from_millis(i64::try_from(passed).ok()?)).ok()?;
     let next = at.saturating_add(interval).ok()?;

@@ -17,6 +17,8 @@ mod criteria;
 mod edits;
 pub mod forecast;
 mod measure;
+mod missing;
+mod outlook;
 mod pauses;
 mod position;
 pub mod report;
@@ -26,11 +28,12 @@ mod streak;
 mod text;
 mod triggers;
 mod trim;
+mod verbs;
 mod wake;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
-pub use pauses::take_to_control;
+pub use pauses::{pause_words, take_to_control};
 pub use report::{Delivery, Report, report};
 pub use retry::wants_retry;
 pub use text::short;
@@ -90,10 +93,7 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
         run.delete();
         return Decision { status: run.status, wake_at: None };
     }
-    run.follow_attempt();
-    run.pause_if(PauseCause::Suspended, plan.suspend);
-    run.pause_if(PauseCause::Emergency, facts.emergency);
-    run.relocate();
+    run.follow_git();
     run.watch();
     retry::keep_the_clock(&mut run.status, run.now);
     run.follow_tiers();
@@ -101,6 +101,7 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
     run.follow_edits();
     run.advance();
     let wake_at = run.wake_at();
+    missing::note_exposure(status, &mut run.status, run.now);
     Decision { status: run.status, wake_at }
 }
 
@@ -127,9 +128,11 @@ pub fn guard_only(
     now: Timestamp,
 ) -> Decision {
     let now = crate::api::MicroTime::from(now).timestamp();
+    let before = status;
     let mut status = status.clone();
     triggers::Watch { guard, status: &mut status, metrics, now }.run();
     retry::keep_the_clock(&mut status, now);
+    missing::note_exposure(before, &mut status, now);
     let wake_at = wake::next_rung(&status).filter(|at| *at > now);
     Decision { status, wake_at }
 }
@@ -139,6 +142,17 @@ impl<'a> Run<'a> {
         // Read back, the state must equal what was decided: nothing finer than it can hold.
         let now = crate::api::MicroTime::from(now).timestamp();
         Run { plan, facts, now, status, at: None, entered: false, overrides: Vec::new() }
+    }
+
+    /// Takes in what git says besides percentages and times: where the position is now, the attempt, what pauses.
+    ///
+    /// The position comes first: an attempt that is raised in the very commit that loses it starts again.
+    fn follow_git(&mut self) {
+        self.relocate();
+        self.forget_withdrawn_approvals();
+        self.follow_attempt();
+        self.pause_if(PauseCause::Suspended, self.plan.suspend);
+        self.pause_if(PauseCause::Emergency, self.facts.emergency);
     }
 
     fn record(&mut self, reason: Reason, who: &str, message: String) {

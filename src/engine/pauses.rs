@@ -16,9 +16,8 @@ impl Run<'_> {
             (PauseCause::Emergency, false, true) => take_to_control(&mut self.status, self.now),
             (PauseCause::Emergency, true, false) => {
                 self.end_pause(cause);
-                let message =
-                    "the FlagSet's emergency is over; what was served comes back when the checks allow it";
-                self.record(Reason::EmergencyLifted, "git", message.to_owned());
+                let message = format!("the FlagSet's emergency is over; {}", coming_back(&self.status));
+                self.record(Reason::EmergencyLifted, "git", message);
             }
             (_, false, true) => {
                 self.add_pause(cause, "spec.suspend is true".to_owned());
@@ -54,6 +53,7 @@ pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
         return;
     }
     let now = MicroTime::from(now);
+    let exposed = status.exposed();
     for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
         // A cohort on its way down a ladder has nothing to come back to.
         if cohort.descent.take().is_none() {
@@ -61,10 +61,44 @@ pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
         }
         cohort.served = Percent::ZERO;
     }
-    let message = "the FlagSet's emergency takes every cohort to control";
-    let cause = PauseCause::Emergency;
-    let pause = format!("{message}; take spec.emergency away to go on");
-    status.pauses.push(Pause { cause, since: now, message: pause });
+    let message = match exposed {
+        true => "the FlagSet's emergency takes every cohort to control",
+        false => "the FlagSet's emergency: nobody had the feature here, and nothing is raised",
+    };
+    status.pauses.push(Pause { cause: PauseCause::Emergency, since: now, message: message.to_owned() });
     status.paused_since.get_or_insert(now);
     super::record(status, now.timestamp(), Reason::EmergencyControl, "git", message.to_owned());
+}
+
+/// What comes back when an emergency is over, in words.
+fn coming_back(status: &FeatureRolloutStatus) -> String {
+    let back = status.cohorts.iter().filter_map(|cohort| Some((&cohort.name, cohort.restore?)));
+    let back: Vec<String> = back.map(|(name, percent)| format!("{name} to {percent}")).collect();
+    match back.is_empty() {
+        true => "nothing was taken away here, and nothing comes back".to_owned(),
+        false => format!("{} when the checks allow it", back.join(", ")),
+    }
+}
+
+/// What ends a pause, in words that follow its message.
+pub fn way_out(cause: PauseCause) -> &'static str {
+    match cause {
+        PauseCause::Suspended => "set it to false in git to go on",
+        PauseCause::Emergency => "take spec.emergency out of the FlagSet to go on",
+        PauseCause::StatusLost | PauseCause::Restored | PauseCause::Adopted => {
+            "resume to go on from here, or raise spec.attempt to start again"
+        }
+        PauseCause::PositionLost => "put it back, or raise spec.attempt to start again",
+        PauseCause::Person | PauseCause::SetPercent => "resume to let the schedule go on",
+        PauseCause::Trigger => "resume when the cause is gone",
+    }
+}
+
+/// Why a pause is there, and what ends it. While a rollback is in force no resume does: a retry ends both.
+pub fn pause_words(status: &FeatureRolloutStatus, pause: &Pause) -> String {
+    let from_git = matches!(pause.cause, PauseCause::Suspended | PauseCause::Emergency);
+    match status.rollback.is_some() && !from_git {
+        true => format!("{}; a retry ends this pause with the rollback", pause.message),
+        false => format!("{}; {}", pause.message, way_out(pause.cause)),
+    }
 }

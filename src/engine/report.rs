@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::pauses::pause_words;
 use super::text::{second, served_line, short};
 use crate::api::conditions::{Want, is_true, merge, types};
-use crate::api::status::{Check, PauseCause};
+use crate::api::status::Check;
 use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
 use crate::plan::Plan;
 
@@ -48,20 +49,20 @@ pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         // A rollback is news at once, whether or not the file has it yet.
         Delivery::UnderWay if is_new_rollback(status) => {
             let message = rollback_message(status).unwrap_or_default();
-            reconciling(Reason::RolledBack, format!("{message}; the file is being written"))
+            reconciling(rollback_reason(status), format!("{message}; the file is being written"))
         }
         // A raise that is on its way is no reason to say anything but what was said before.
-        Delivery::UnderWay if !status.conditions.is_empty() => return,
+        Delivery::UnderWay if !status.conditions.is_empty() => {
+            status.reason = reason_column(status);
+            return;
+        }
         Delivery::UnderWay => reconciling(Reason::Delivering, "the file is being written".to_owned()),
         Delivery::Late(message) => reconciling(Reason::Retrying, message.clone()),
         Delivery::Failed(reason, message) => {
             return stall(status, *reason, message, report.generation, report.now);
         }
     };
-    let rolled_back = status.rollback.as_ref().map(|rollback| match rollback.ended_at {
-        Some(_) => Reason::RolledBack.as_str(),
-        None => "RollingBack",
-    });
+    let rolled_back = status.rollback.as_ref().map(|_| rollback_reason(status).as_str());
     let state = want.first().map(|ready| if ready.status { ready.reason } else { "Reconciling" });
     status.state = rolled_back.or(state).map(str::to_owned);
     want.extend(criteria_met(report.plan, status));
@@ -79,11 +80,28 @@ pub fn stall(
     now: Timestamp,
 ) {
     status.observed_generation = generation;
+    note_stall(status, reason, message, now);
     status.state = Some("Stalled".to_owned());
     status.next = None;
     let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(message) };
     let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
     finish(status, vec![ready, stalled], generation, now);
+}
+
+/// Takes a spec that cannot be followed into the history, once for each thing that is said of it.
+fn note_stall(status: &mut FeatureRolloutStatus, reason: Reason, message: &str, now: Timestamp) {
+    let of_spec = matches!(
+        reason,
+        Reason::InvalidSpec | Reason::ReferenceNotFound | Reason::DependencyCycle | Reason::KeyConflict
+    );
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == types::STALLED);
+    let still = stalled.is_some_and(|stalled| stalled.reason == reason.as_str());
+    let last = status.history.iter().rev().find(|entry| entry.reason == reason);
+    // Where space is short the entry may be cut by now, or gone.
+    let said = last.is_none_or(|entry| message.starts_with(entry.message.trim_end_matches('…')));
+    if of_spec && !(still && said) {
+        super::record(status, now, reason, "git", short(message));
+    }
 }
 
 /// Says that an error is being retried.
@@ -95,6 +113,39 @@ pub fn retrying(status: &mut FeatureRolloutStatus, message: String, generation: 
 /// Whether a rollback is in force that no condition speaks of yet.
 fn is_new_rollback(status: &FeatureRolloutStatus) -> bool {
     status.rollback.is_some() && !is_true(&status.conditions, types::ROLLED_BACK)
+}
+
+/// How a rollback stands, in one word: it has happened once its cohorts are at control.
+fn rollback_reason(status: &FeatureRolloutStatus) -> Reason {
+    match &status.rollback {
+        Some(rollback) if rollback.ended_at.is_none() => Reason::RollingBack,
+        _ => Reason::RolledBack,
+    }
+}
+
+/// The column REASON: why the rollout does what STATE says, and what of it, in as little as fits into a column.
+fn reason_column(status: &FeatureRolloutStatus) -> Option<String> {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == types::READY);
+    let failing =
+        is_true(&status.conditions, types::STALLED) || is_true(&status.conditions, types::RECONCILING);
+    let rolled_back = [Reason::RolledBack.as_str(), Reason::RollingBack.as_str()];
+    if let Some(ready) = ready.filter(|ready| failing && !rolled_back.contains(&ready.reason.as_str())) {
+        return Some(ready.reason.clone());
+    }
+    if let Some(rollback) = &status.rollback {
+        return Some(match &rollback.trigger {
+            Some(trigger) => format!("Trigger:{trigger}"),
+            None => "Person".to_owned(),
+        });
+    }
+    if let Some(pause) = status.pauses.first() {
+        return Some(pause.cause.as_str().to_owned());
+    }
+    let waiting = status.waiting_for.as_ref()?;
+    Some(match &waiting.which {
+        Some(which) => format!("{}:{which}", waiting.check.as_str()),
+        None => waiting.check.as_str().to_owned(),
+    })
 }
 
 /// How a rollback stands, in words.
@@ -153,7 +204,7 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
         want.push(Want {
             type_: types::ROLLED_BACK,
             status: true,
-            reason: Reason::RolledBack.as_str(),
+            reason: rollback_reason(status).as_str(),
             message: short(&message),
         });
     }
@@ -161,8 +212,8 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
         want.push(Want {
             type_: types::PAUSED,
             status: true,
-            reason: pause_reason(pause.cause),
-            message: short(&pause.message),
+            reason: pause.cause.as_str(),
+            message: short(&pause_words(status, pause)),
         });
     }
     let completed = status.completed_at.is_some();
@@ -176,6 +227,7 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
         },
     });
     status.conditions = merge(&status.conditions, &want, generation, now);
+    status.reason = reason_column(status);
 }
 
 fn reconciling(reason: Reason, message: String) -> Vec<Want> {
@@ -195,7 +247,7 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
         let ready = Want {
             type_: types::READY,
             status: false,
-            reason: Reason::RolledBack.as_str(),
+            reason: rollback_reason(status).as_str(),
             message: short(&message),
         };
         let type_ = if ended { types::STALLED } else { types::RECONCILING };
@@ -203,7 +255,7 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
         return vec![ready, other];
     }
     let (reason, message) = if let Some(pause) = status.pauses.first() {
-        (Reason::Paused, format!("serving {served}; {}", pause.message))
+        (Reason::Paused, format!("serving {served}; {}", pause_words(status, pause)))
     } else if status.completed_at.is_some() {
         (Reason::Completed, format!("completed, serving {served}{waits}"))
     } else if waiting.is_some_and(|waiting| waiting.check == Check::Approval) {
@@ -218,20 +270,6 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
         (Reason::Holding, format!("serving {served}{waits}"))
     };
     vec![Want { type_: types::READY, status: true, reason: reason.as_str(), message: short(&message) }]
-}
-
-const fn pause_reason(cause: PauseCause) -> &'static str {
-    match cause {
-        PauseCause::Suspended => "Suspended",
-        PauseCause::Emergency => "Emergency",
-        PauseCause::StatusLost => "StatusLost",
-        PauseCause::Restored => "Restored",
-        PauseCause::Adopted => "Adopted",
-        PauseCause::PositionLost => "PositionLost",
-        PauseCause::Person => "Person",
-        PauseCause::SetPercent => "SetPercent",
-        PauseCause::Trigger => "Trigger",
-    }
 }
 
 fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
@@ -323,7 +361,7 @@ criteria:
     fn a_rollback_shows_before_the_file_has_it() {
         let status = reported(rolled_back(), "2025-09-08T00:10:00Z", Delivery::UnderWay);
         assert_eq!(find(&status, types::ROLLED_BACK).unwrap().status, "True");
-        assert_eq!(find(&status, types::READY).unwrap().reason, "RolledBack");
+        assert_eq!(find(&status, types::READY).unwrap().reason, "RollingBack");
         assert_eq!(find(&status, types::READY).unwrap().status, "False");
         assert_eq!(status.state.as_deref(), Some("RollingBack"));
     }

@@ -2,8 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Run;
+use super::checks::{Raise, check_triggers};
+use super::text::second;
 use crate::api::rolloutaction::Override;
-use crate::api::status::{FeatureRolloutStatus, PauseCause, RetryStatus};
+use crate::api::status::{FeatureRolloutStatus, Pause, PauseCause, RetryStatus};
 use crate::api::{MicroTime, Percent};
 
 /// Whether there is anything to start again from: a rollback in force, or a recovery pause.
@@ -13,23 +16,29 @@ pub fn wants_retry(status: &FeatureRolloutStatus) -> bool {
 
 /// Clears the latch, the times in breach and all pauses but those of git, and goes back to before the first step, or
 /// before the first step of `phase`. It raises nothing, and lowers nobody who kept the feature.
+///
+/// Returns the pauses that ended with it, which others may have asked for: whoever starts again is told.
 pub(super) fn restart(
     status: &mut FeatureRolloutStatus,
     phase: Option<String>,
     overrides: Vec<Override>,
     now: Timestamp,
-) {
+) -> Vec<Pause> {
     let now = MicroTime::from(now);
-    status.rollback = None;
+    let (kept, ended): (Vec<Pause>, Vec<Pause>) = std::mem::take(&mut status.pauses)
+        .into_iter()
+        .partition(|pause| matches!(pause.cause, PauseCause::Suspended | PauseCause::Emergency));
+    status.pauses = kept;
+    let rolled_back = status.rollback.take().is_some();
     status.triggers.clear();
     status.metrics_from = Some(now);
-    status.pauses.retain(|pause| matches!(pause.cause, PauseCause::Suspended | PauseCause::Emergency));
     status.position = None;
     status.first_exposure = None;
     status.completed_at = None;
     status.dependencies_met = false;
     status.considered = None;
-    if phase.is_none() {
+    // An approval is for one entry of one attempt. A rollback has ended the last one: what was given since is for this one.
+    if !rolled_back {
         status.approvals.clear();
     }
     for cohort in &mut status.cohorts {
@@ -40,6 +49,28 @@ pub(super) fn restart(
         cohort.tier_refused = false;
     }
     status.retry = Some(RetryStatus { at: now, phase, overrides });
+    ended
+}
+
+/// The pauses that ended with a new start, in words to append: what somebody else has stopped goes on.
+pub(super) fn ended_with_it(ended: &[Pause]) -> String {
+    ended.iter().map(|pause| format!("; this ends a pause: {}", pause.message)).collect()
+}
+
+impl Run<'_> {
+    /// Why a rollout on its way down a ladder cannot start again yet: that would leave people half-way down with what
+    /// still hurts them. `None` where no ladder is under way, or its triggers are quiet by now.
+    pub(super) fn ladder_goes_on(&self) -> Option<String> {
+        let rungs = self.status.cohorts.iter().filter_map(|cohort| cohort.descent);
+        let next = rungs.map(|descent| descent.next.timestamp()).min()?;
+        let refusal = check_triggers(self, Raise::Edit(None))?;
+        Some(format!(
+            "a gradual rollback is on its way down, and {}: it goes on, with the next rung at {}; retry when it has \
+             ended or its triggers are quiet",
+            refusal.message,
+            second(next)
+        ))
+    }
 }
 
 /// Stops the rollout clock with the first pause, and moves what counts on it with the last one's end.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::text::short;
 use super::triggers::Watch;
-use crate::api::rollback::Descent;
+use crate::api::rollback::{Descent, Escalation};
 use crate::api::status::CohortStatus;
 use crate::api::{Duration, MicroTime, Percent, Reason, RollbackMode, RollbackStatus, Severity};
 use crate::plan::guard::Trigger;
@@ -63,11 +63,18 @@ impl Watch<'_> {
             .filter(|name| scope.as_ref().is_none_or(|scope| scope.contains(name)))
             .filter(|name| mode != RollbackMode::Partial || !guard.keep.contains(name))
             .collect();
-        self.roll_back_cohorts(mode, names, cause);
+        let _ = self.roll_back_cohorts(mode, names, cause);
     }
 
-    /// The same for exactly these cohorts.
-    pub(super) fn roll_back_cohorts(&mut self, mode: RollbackMode, names: Vec<String>, cause: Cause) {
+    /// The same for exactly these cohorts. Says in one line what it did, which the history says too, or `None` where it
+    /// did nothing: a rollback in force is as strong already and takes in these cohorts.
+    pub(super) fn roll_back_cohorts(
+        &mut self,
+        mode: RollbackMode,
+        names: Vec<String>,
+        cause: Cause,
+    ) -> Option<String> {
+        let cohorts_before = self.status.cohorts.clone();
         let before = served(&self.status.cohorts);
         let known = self.status.rollback.clone();
         let (ladder, every) = match &known {
@@ -92,21 +99,26 @@ impl Watch<'_> {
         }
         self.status.completed_at = None;
         self.latch(mode, &names, &cause, ladder, every);
-        let mut message = cause.message.clone();
-        let moved = changes(&before, &self.status.cohorts);
-        if moved.is_empty() {
-            let exposed = self.status.exposed();
-            message.push_str(if exposed { "; nobody loses the feature" } else { "; nobody has the feature" });
-        } else {
-            message.push_str(&format!("; {moved}"));
-        }
         let reason = match &known {
             None => Reason::RolledBack,
-            Some(_) if moved.is_empty() && known.as_ref().is_some_and(|known| mode <= known.mode) => return,
-            Some(_) => Reason::RollbackEscalated,
+            Some(known) => {
+                let stronger = mode > known.mode;
+                let wider = names.iter().any(|name| !known.cohorts.contains(name));
+                if !stronger && !wider && self.status.cohorts == cohorts_before {
+                    return None;
+                }
+                Reason::RollbackEscalated
+            }
+        };
+        let moved = changes(&before, &self.status.cohorts);
+        let effect = match moved.as_str() {
+            "" if self.status.exposed() => "nobody loses the feature",
+            "" => "nobody has the feature",
+            moved => moved,
         };
         let mode = mode.as_str().to_lowercase();
-        self.record(reason, &cause, format!("{mode} rollback: {message}"));
+        self.record(reason, &cause, format!("{mode} rollback: {}; {effect}", cause.message));
+        Some(format!("{mode} rollback: {effect}"))
     }
 
     fn latch(
@@ -119,6 +131,12 @@ impl Watch<'_> {
     ) {
         let now: MicroTime = self.now.into();
         let gradual = mode == RollbackMode::Gradual;
+        let waiting = self.status.retry.take().and_then(|retry| retry.phase);
+        let phase = self.status.position.as_ref().map(|position| position.phase.clone()).or(waiting);
+        if self.status.rollback.is_none() {
+            // They were for the attempt that ends here.
+            self.status.approvals.clear();
+        }
         let rollback = self.status.rollback.get_or_insert_with(|| RollbackStatus {
             mode,
             at: now,
@@ -126,6 +144,8 @@ impl Watch<'_> {
             trigger: cause.trigger.clone(),
             severity: cause.severity,
             message: short(&cause.message),
+            escalations: Vec::new(),
+            phase,
             cohorts: Vec::new(),
             ladder: Vec::new(),
             every: None,
@@ -134,11 +154,16 @@ impl Watch<'_> {
             acknowledged_at: None,
         });
         if mode > rollback.mode {
+            // What began it stays on record: its trigger is the one that has to pass again.
+            rollback.escalations.push(Escalation {
+                from: rollback.mode,
+                to: mode,
+                at: now,
+                by: cause.by.clone(),
+                severity: cause.severity,
+                message: short(&cause.message),
+            });
             rollback.mode = mode;
-            rollback.by = cause.by.clone();
-            rollback.trigger = cause.trigger.clone();
-            rollback.severity = cause.severity;
-            rollback.message = short(&cause.message);
         }
         if gradual && rollback.ladder.is_empty() {
             rollback.ladder = ladder;
@@ -166,6 +191,7 @@ impl Watch<'_> {
         let before = served(&self.status.cohorts);
         let now = self.now;
         for cohort in &mut self.status.cohorts {
+            skip_rungs(cohort, &ladder);
             while let Some(descent) = cohort.descent
                 && descent.next.timestamp() <= now
             {
@@ -189,7 +215,7 @@ impl Watch<'_> {
         let at_control = cohorts
             .iter()
             .filter(|cohort| rollback.cohorts.contains(&cohort.name))
-            .all(|cohort| cohort.served.is_zero() && cohort.descent.is_none());
+            .all(|cohort| cohort.decided().is_zero() && cohort.descent.is_none());
         if !at_control || rollback.ended_at.is_some() {
             return;
         }
@@ -214,6 +240,20 @@ fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Tim
             rung,
             next: at.saturating_add(every.signed()).unwrap_or(Timestamp::MAX).into(),
         });
+    }
+}
+
+/// Leaves out the rungs that a cohort is below already, by hand or by an edit: what is announced is what will come. The
+/// next one comes at its time all the same.
+pub(super) fn skip_rungs(cohort: &mut CohortStatus, ladder: &[Percent]) {
+    if cohort.decided().is_zero() {
+        cohort.descent = None;
+    }
+    let decided = cohort.decided();
+    if let Some(descent) = &mut cohort.descent {
+        let at = usize::try_from(descent.rung).unwrap_or(0);
+        let lower = ladder.iter().enumerate().skip(at).find(|(_, rung)| **rung < decided);
+        descent.rung = lower.and_then(|(i, _)| i32::try_from(i).ok()).unwrap_or(descent.rung);
     }
 }
 

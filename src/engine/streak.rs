@@ -18,6 +18,11 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// Whether a level that has acted is remembered.
+    pub fn remember(self, level: &Level) -> bool {
+        self.on(level).0
+    }
+
     /// Whether a level that has acted is remembered, and up to what its quiet time is counted.
     fn on(self, level: &Level) -> (bool, Option<SignedDuration>) {
         match level.action {

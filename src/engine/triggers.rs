@@ -4,13 +4,14 @@
 
 use jiff::Timestamp;
 
-use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
+use super::measure::{Measurement, Metrics, Subject, interval_of};
+use super::missing::exposed;
 use super::pauses::add_pause;
 use super::rollback::Cause;
 use super::streak::{Waits, fold_levels, is_over};
 use super::text::short;
 use crate::api::status::{FeatureRolloutStatus, HistoryEntry, PauseCause};
-use crate::api::trigger::{LevelAction, MissingPolicy};
+use crate::api::trigger::LevelAction;
 use crate::api::verdict::{LevelStatus, TriggerStatus, Verdict};
 use crate::api::{MicroTime, Reading, Reason, RollbackMode};
 use crate::plan::Guard;
@@ -32,6 +33,7 @@ impl Watch<'_> {
         for measurement in self.metrics.measurements() {
             self.fold(measurement);
         }
+        self.forget_unmeasurable();
         self.act_on_levels();
         self.act_on_missing();
         self.descend();
@@ -58,10 +60,19 @@ impl Watch<'_> {
     fn forget_the_future(&mut self) {
         let now: MicroTime = self.now.into();
         let clamp = |time: &mut MicroTime| *time = (*time).min(now);
+        // Of holds and delays nothing is clamped: they may last longer for that, but must not be over early.
+        let exposure = self.status.first_exposure.iter_mut().map(|exposure| &mut exposure.at);
+        exposure.for_each(clamp);
+        self.status.retry.iter_mut().for_each(|retry| clamp(&mut retry.at));
         self.status.metrics_from.iter_mut().for_each(clamp);
+        self.status.exposed_at.iter_mut().for_each(clamp);
+        for cohort in &mut self.status.cohorts {
+            cohort.exposed_at.iter_mut().for_each(clamp);
+        }
         for trigger in &mut self.status.triggers {
             clamp(&mut trigger.since);
             trigger.at.iter_mut().for_each(clamp);
+            trigger.missing_since.iter_mut().for_each(clamp);
             for level in &mut trigger.levels {
                 let streaks = [&mut level.breach, &mut level.quiet];
                 streaks.into_iter().flatten().for_each(|streak| clamp(&mut streak.last));
@@ -103,12 +114,14 @@ impl Watch<'_> {
                 message: None,
                 levels: Vec::new(),
                 missing_acted: false,
+                missing_since: None,
             },
         };
         let (verdict, value, message) = match &measurement.reading {
             Reading::Value { value, .. } => {
                 // Where the policy paused, people resume, not the return of the data.
                 status.missing_acted &= waits.paused;
+                status.missing_since = None;
                 fold_levels(&mut status.levels, trigger, *value, at, interval, waits);
                 let breach = trigger.levels.iter().any(|level| level.bound.holds(*value));
                 (if breach { Verdict::Breach } else { Verdict::Pass }, Some(value.to_string()), None)
@@ -116,6 +129,13 @@ impl Watch<'_> {
             Reading::NoData(why) => (Verdict::NoData, None, Some(short(why))),
             Reading::Error(why) => (Verdict::ProviderError, None, Some(short(why))),
         };
+        if verdict.is_missing() {
+            let interval = interval_of(self.guard, self.status, trigger, self.now);
+            // Where nothing follows, or at once, nothing is to be remembered.
+            let waits = trigger.policy(verdict).map(|policy| trigger.missing_for(policy, interval));
+            let since = status.missing_since.unwrap_or(at);
+            status.missing_since = waits.filter(|waits| !waits.is_zero()).map(|_| since);
+        }
         let changed = status.verdict != verdict;
         if changed {
             status.verdict = verdict;
@@ -125,6 +145,7 @@ impl Watch<'_> {
             // A quiet trigger is not written at each check, so its value stands as it was when it last mattered.
             Some(known) if !changed && known.levels == status.levels => {
                 known.missing_acted = status.missing_acted;
+                known.missing_since = status.missing_since;
             }
             Some(known) => {
                 *known = TriggerStatus { at: value.as_ref().map(|_| at), value, message, ..status };
@@ -137,7 +158,7 @@ impl Watch<'_> {
     }
 
     /// What waits for levels to be quiet again.
-    fn waits_for_quiet(&self) -> Waits {
+    pub(super) fn waits_for_quiet(&self) -> Waits {
         Waits {
             paused: self.status.pause(PauseCause::Trigger).is_some(),
             rolled_back: self.status.rollback.is_some(),
@@ -161,7 +182,7 @@ impl Watch<'_> {
         fired.sort_by_key(|(_, level, _)| std::cmp::Reverse(level.action));
         for (trigger, level, cohort) in fired {
             // To say so is right whoever is served; the rest is about those who are.
-            if level.action == LevelAction::Notify || self.exposed(cohort.as_deref()) {
+            if level.action == LevelAction::Notify || exposed(self.status, cohort.as_deref()) {
                 self.act(trigger, level, cohort.as_deref());
             }
         }
@@ -189,76 +210,13 @@ impl Watch<'_> {
         }
     }
 
-    fn pause(&mut self, cause: &Cause) {
+    pub(super) fn pause(&mut self, cause: &Cause) {
         // A rollback has stopped the schedule already, and a pause that outlived its retry would surprise.
         if self.status.rollback.is_some() || self.status.pause(PauseCause::Trigger).is_some() {
             return;
         }
-        let message = format!("{}; resume it when the cause is gone", cause.message);
-        add_pause(self.status, PauseCause::Trigger, &message, self.now);
+        add_pause(self.status, PauseCause::Trigger, &cause.message, self.now);
         self.record(Reason::Paused, cause, format!("paused: {}", cause.message));
-    }
-
-    /// Does what the policies for missing data ask, once until data is there again.
-    fn act_on_missing(&mut self) {
-        let guard = self.guard;
-        for trigger in &guard.triggers {
-            let missing: Vec<(String, Verdict, Option<String>, bool)> = self
-                .status
-                .triggers
-                .iter()
-                .filter(|status| status.name == trigger.name)
-                .map(|status| {
-                    (status.cohort.clone(), status.verdict, status.message.clone(), status.missing_acted)
-                })
-                .collect();
-            for (cohort, verdict, why, acted) in missing {
-                let policy = match verdict {
-                    Verdict::NoData => trigger.on_no_data,
-                    Verdict::ProviderError => trigger.on_provider_error,
-                    Verdict::Pass | Verdict::Breach | Verdict::Cancelled => continue,
-                };
-                let scope = trigger.per_cohort.as_ref().map(|_| cohort.as_str());
-                let stops = match policy {
-                    MissingPolicy::Hold | MissingPolicy::Ignore => false,
-                    MissingPolicy::Pause => !acted,
-                    // Once nobody is exposed it does not count any more: a pause before must not stand for it.
-                    MissingPolicy::ImmediateRollback => true,
-                };
-                if !stops || !self.missing_counts(trigger, scope) {
-                    continue;
-                }
-                if let Some(status) = self.state_mut(&trigger.name, &cohort) {
-                    status.missing_acted = true;
-                }
-                let about = scope.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
-                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                let message = format!("{}{about} has {}{why}", trigger.name, missing_words(verdict));
-                let cause = Cause::trigger(trigger, trigger.severity(), message);
-                if policy == MissingPolicy::Pause {
-                    self.pause(&cause);
-                } else {
-                    let scope = scope.map(|cohort| vec![cohort.to_owned()]);
-                    self.roll_back(RollbackMode::Immediate, scope, cause);
-                }
-            }
-        }
-    }
-
-    /// Whether missing data counts that was found missing last: what was missing before anybody was exposed, or within
-    /// the trigger's `initialDelay`, is no fault afterwards either.
-    fn missing_counts(&self, trigger: &Trigger, cohort: Option<&str>) -> bool {
-        let subject = Subject::Trigger(trigger.name.clone());
-        let interval = interval_of(self.guard, self.status, trigger, self.now);
-        let newest = self.metrics.newest(&subject, cohort, interval, self.now);
-        newest.is_some_and(|newest| {
-            !matches!(newest.reading, Reading::Value { .. })
-                && missing_counts(self.status, trigger, cohort, newest.at)
-        })
-    }
-
-    fn exposed(&self, cohort: Option<&str>) -> bool {
-        exposed(self.status, cohort)
     }
 
     /// Says that the triggers that caused a rollback have passed again for as long as it took them to fire.
@@ -316,7 +274,7 @@ impl Watch<'_> {
     }
 
     /// What is remembered of a trigger, of the whole rollout where the cohort is empty.
-    fn state_mut(&mut self, trigger: &str, cohort: &str) -> Option<&mut TriggerStatus> {
+    pub(super) fn state_mut(&mut self, trigger: &str, cohort: &str) -> Option<&mut TriggerStatus> {
         self.status.triggers.iter_mut().find(|state| state.name == trigger && state.cohort == cohort)
     }
 
@@ -358,32 +316,5 @@ pub(super) fn forget_pausing_levels(guard: &Guard, status: &mut FeatureRolloutSt
                 .map(|known| known.action);
             action.is_some_and(|action| action != LevelAction::Pause)
         });
-    }
-}
-
-/// Whether a cohort, or anyone, is served the treatment.
-pub(super) fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
-    match cohort {
-        Some(name) => status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero()),
-        None => status.exposed(),
-    }
-}
-
-/// Whether missing data counts against a rollout: only where it is exposed, after the trigger's `initialDelay`.
-pub(super) fn missing_counts(
-    status: &FeatureRolloutStatus,
-    trigger: &Trigger,
-    cohort: Option<&str>,
-    now: Timestamp,
-) -> bool {
-    let over = |from: Timestamp| from.saturating_add(trigger.initial_delay).is_ok_and(|end| end <= now);
-    exposed(status, cohort) && anchor(status).is_some_and(over)
-}
-
-/// A verdict that is no measurement, in words.
-pub(super) fn missing_words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::ProviderError => "an error of its source",
-        _ => "no data",
     }
 }

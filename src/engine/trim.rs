@@ -1,6 +1,8 @@
 //! Keeps a status small: what explains gives way before what decides.
 
 use crate::api::FeatureRolloutStatus;
+use crate::api::trigger::LevelAction;
+use crate::api::verdict::{LevelStatus, TriggerStatus};
 
 use super::text::cut;
 
@@ -16,11 +18,11 @@ const LEAST_HISTORY: usize = 6;
 /// Gives up something, if there is any left to give up.
 type Stage = fn(&mut FeatureRolloutStatus) -> bool;
 
-/// What gives way, in order.
+/// What gives way first, in order: what explains, and what will be seen again.
 ///
 /// What the next decision or report would add again comes after what stays given up: so trimming again what was decided
 /// again gives the same, and nothing is written.
-const STAGES: &[Stage] = &[
+const FIRST: &[Stage] = &[
     history_words,
     trigger_words,
     old_history,
@@ -28,16 +30,36 @@ const STAGES: &[Stage] = &[
     quiet_triggers,
     reported_words,
     last_history,
-    oldest_approval,
-    trigger_that_has_not_acted,
-    answered_action,
+    level_that_notifies,
+    level_that_pauses,
 ];
 
+/// What gives way after that.
+const LAST: &[Stage] = &[oldest_approval, answered_action];
+
 /// Keeps a status below 16 KiB: first words give way, then history, then triggers that are quiet.
+///
+/// Levels in breach that roll back never give way, as their time in breach would begin anew and the rollback might never
+/// come. Where the largest rollouts have dozens of them at once, the status is larger for that while.
 pub fn trim(status: &mut FeatureRolloutStatus) {
-    for stage in STAGES {
+    for stage in FIRST {
         while size(status) > MOST_STATUS && stage(status) {}
     }
+    for stage in LAST {
+        while size_of_the_rest(status) > MOST_STATUS && stage(status) {}
+    }
+}
+
+/// The size without the triggers that are on their way to a rollback: nothing else makes room for those.
+fn size_of_the_rest(status: &FeatureRolloutStatus) -> usize {
+    let whole = size(status);
+    if whole <= MOST_STATUS {
+        return whole;
+    }
+    let mut rest = status.clone();
+    let rolls_back = |level: &LevelStatus| level.action().is_none_or(|action| action > LevelAction::Pause);
+    rest.triggers.retain(|trigger| !trigger.levels.iter().any(rolls_back));
+    size(&rest)
 }
 
 fn size(status: &FeatureRolloutStatus) -> usize {
@@ -92,7 +114,10 @@ fn drop_history(status: &mut FeatureRolloutStatus, least: usize) -> bool {
 fn stored_words(status: &mut FeatureRolloutStatus) -> bool {
     let history = status.history.iter_mut().flat_map(|entry| [&mut entry.message, &mut entry.who]);
     let pauses = status.pauses.iter_mut().map(|pause| &mut pause.message);
-    let rollback = status.rollback.iter_mut().flat_map(|rollback| [&mut rollback.message, &mut rollback.by]);
+    let rollback = status.rollback.iter_mut().flat_map(|rollback| {
+        let later = rollback.escalations.iter_mut().flat_map(|later| [&mut later.message, &mut later.by]);
+        [&mut rollback.message, &mut rollback.by].into_iter().chain(later)
+    });
     let actions = status.actions.iter_mut().filter_map(|action| action.message.as_mut());
     let approvals = status.approvals.iter_mut().map(|approval| &mut approval.by);
     shorten(history.chain(pauses).chain(rollback).chain(actions).chain(approvals), MOST_WORDS)
@@ -101,8 +126,12 @@ fn stored_words(status: &mut FeatureRolloutStatus) -> bool {
 /// Triggers of which nothing has to be remembered.
 fn quiet_triggers(status: &mut FeatureRolloutStatus) -> bool {
     let before = status.triggers.len();
-    status.triggers.retain(|trigger| !trigger.levels.is_empty() || trigger.missing_acted);
+    status.triggers.retain(|trigger| !is_quiet(trigger));
     status.triggers.len() < before
+}
+
+fn is_quiet(trigger: &TriggerStatus) -> bool {
+    trigger.levels.is_empty() && !trigger.missing_acted && trigger.missing_since.is_none()
 }
 
 /// Words that every decision and report writes anew.
@@ -122,14 +151,32 @@ fn oldest_approval(status: &mut FeatureRolloutStatus) -> bool {
     any
 }
 
-/// The last trigger that has not acted yet: it will be in breach again.
-fn trigger_that_has_not_acted(status: &mut FeatureRolloutStatus) -> bool {
-    let acted = |i: &usize| {
-        let trigger = status.triggers.get(*i);
-        trigger.is_some_and(|trigger| trigger.levels.iter().any(|level| level.acted_at.is_some()))
-    };
-    let last = (0..status.triggers.len()).rev().find(|i| !acted(i));
-    last.map(|i| status.triggers.remove(i)).is_some()
+/// The last level in breach that would only notify: it will be in breach again.
+fn level_that_notifies(status: &mut FeatureRolloutStatus) -> bool {
+    drop_level(status, LevelAction::Notify)
+}
+
+/// The same for one that would pause. What is on its way to a rollback never gives way, nor what has acted.
+fn level_that_pauses(status: &mut FeatureRolloutStatus) -> bool {
+    drop_level(status, LevelAction::Pause)
+}
+
+fn drop_level(status: &mut FeatureRolloutStatus, action: LevelAction) -> bool {
+    let gives_way = |level: &LevelStatus| level.acted_at.is_none() && level.action() == Some(action);
+    let last = status
+        .triggers
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(i, trigger)| trigger.levels.iter().rposition(gives_way).map(|level| (i, level)));
+    let Some((i, level)) = last else { return false };
+    if let Some(trigger) = status.triggers.get_mut(i) {
+        trigger.levels.remove(level);
+        if is_quiet(trigger) {
+            status.triggers.remove(i);
+        }
+    }
+    true
 }
 
 /// The oldest action whose answer is known to be given.

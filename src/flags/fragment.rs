@@ -1,10 +1,11 @@
 //! One rollout's part of the file: a flagd flag that serves what its status says.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::canonical;
 use super::condition::condition;
-use crate::api::{FeatureRolloutStatus, Percent};
+use crate::api::{FeatureRolloutStatus, Percent, RollbackMode};
 use crate::plan::{Audience, Feature};
 
 /// Metadata key that marks a flag as written by a rollout; a static flag never carries [`MANAGER`] there.
@@ -59,8 +60,25 @@ pub struct LiveFlag {
     pub step: String,
     /// Percentage of each cohort, in the audience's order.
     pub served: Vec<(String, Percent)>,
+    /// Raises that were asked for and had not come yet, by cohort.
+    pub pending: Vec<(String, Percent)>,
     /// Name of the ControllerRevision that holds the audience.
     pub audience: String,
+    /// The rollback in force.
+    pub rollback: Option<LiveRollback>,
+}
+
+/// What the file says of a rollback in force: enough to keep it in force when the status is lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveRollback {
+    /// How it goes.
+    pub mode: RollbackMode,
+    /// When it began.
+    pub at: Timestamp,
+    /// Who began it.
+    pub by: String,
+    /// The cohorts that it takes to control.
+    pub cohorts: Vec<String>,
 }
 
 /// Renders what `status` serves to the cohorts of `audience`, the pinned one. A cohort that status does not know gets
@@ -125,7 +143,22 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
         phase: text("phase")?.to_owned(),
         step: text("step")?.to_owned(),
         served: read_served(text("served")?)?,
+        pending: text("pending").and_then(read_served).unwrap_or_default(),
         audience: text("audience")?.to_owned(),
+        rollback: read_rollback(text("rollback"), text("rollbackCohorts")),
+    })
+}
+
+/// `Gradual 2025-09-08T09:05:00Z trigger/errors`, and the names of the cohorts.
+fn read_rollback(rollback: Option<&str>, cohorts: Option<&str>) -> Option<LiveRollback> {
+    let mut words = rollback?.splitn(3, ' ');
+    let mode = RollbackMode::ALL.into_iter().find(|mode| Some(mode.as_str()) == words.clone().next())?;
+    words.next();
+    Some(LiveRollback {
+        mode,
+        at: words.next()?.parse().ok()?,
+        by: words.next()?.to_owned(),
+        cohorts: cohorts?.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
     })
 }
 
@@ -176,7 +209,17 @@ fn metadata(
     put("phase", position.map_or("", |position| position.phase.as_str()).into());
     put("step", position.map_or_else(String::new, step).into());
     put("served", write_served(status, audience).into());
+    let pending = write_pending(status, audience);
+    if !pending.is_empty() {
+        put("pending", pending.into());
+    }
     put("audience", audience.name.as_str().into());
+    // A rollback stays in force until somebody starts again, also where the status is rebuilt from here.
+    if let Some(rollback) = &status.rollback {
+        let (mode, at) = (rollback.mode.as_str(), rollback.at.timestamp());
+        put("rollback", format!("{mode} {at} {}", rollback.by).into());
+        put("rollbackCohorts", rollback.cohorts.join(",").into());
+    }
     if let Some(title) = &feature.title {
         put("title", title.as_str().into());
     }
@@ -195,6 +238,14 @@ fn step(position: &crate::api::status::Position) -> String {
 
 fn write_served(status: &FeatureRolloutStatus, audience: &Audience) -> String {
     audience.names().map(|name| format!("{name}={}", served(status, name))).collect::<Vec<_>>().join(",")
+}
+
+fn write_pending(status: &FeatureRolloutStatus, audience: &Audience) -> String {
+    let pending = audience.names().filter_map(|name| {
+        let pending = status.cohort(name)?.pending.as_ref()?;
+        Some(format!("{name}={}", pending.percent))
+    });
+    pending.collect::<Vec<_>>().join(",")
 }
 
 fn read_served(text: &str) -> Option<Vec<(String, Percent)>> {

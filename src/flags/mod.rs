@@ -26,5 +26,5 @@ pub use check::{CheckError, self_check};
 pub use condition::{condition, validate};
 pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use file::{File, FileError, SetMark, compose, parse};
-pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
+pub use fragment::{Fragment, Identity, LiveFlag, LiveRollback, digest, fragment, live};
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};

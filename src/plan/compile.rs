@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use super::steps::{self, steps};
 use super::time_gate::WindowList;
 use super::{Audience, Cohort, Dependency, FieldError, Need, Plan, Refs, TimeGate, cohort_set_name};
-use crate::api::cohort::Cohort as ApiCohort;
-use crate::api::{FeatureRollout, Freeze, Window};
+use crate::api::cohort::{Cohort as ApiCohort, Match};
+use crate::api::{FeatureRollout, Freeze, Percent, Window};
 use crate::flags::condition;
 
 /// Compiles a rollout.
@@ -71,6 +71,12 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     if !errors.is_empty() {
         return Err(errors);
     }
+    // A single cohort that takes in everyone is the whole audience.
+    let everyone = declared.len() == 1
+        && declared
+            .iter()
+            .all(|cohort| cohort.matches.as_ref().is_none_or(|matches| *matches == Match::default()));
+    let share = everyone.then_some(Percent::FULL);
     Ok(Plan {
         namespace: rollout.metadata.namespace.clone().unwrap_or_default(),
         name: rollout.metadata.name.clone().unwrap_or_default(),
@@ -80,7 +86,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
             .into_iter()
             .map(|cohort| Cohort {
                 name: cohort.name,
-                share: cohort.share,
+                share: cohort.share.or(share),
                 admits: cohort.admits,
                 delay: cohort.delay.unwrap_or_default().signed(),
             })

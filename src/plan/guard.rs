@@ -12,7 +12,7 @@ use crate::api::rollback::Rollback;
 use crate::api::trigger::{
     self as api, LevelAction, MAX_PAIRS, Metric, MissingPolicy, MonitoringPeriod, Severity,
 };
-use crate::api::{Decimal, Finite, Percent};
+use crate::api::{Decimal, Finite, Percent, Verdict};
 
 /// How often a trigger is measured when nothing else is said.
 pub const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
@@ -20,6 +20,8 @@ pub const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 pub const CRITERION_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// The shortest interval: a shorter one says nothing more, and asks the source too often.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+/// Intervals for which data may be missing when nothing else is said.
+const MISSING_INTERVALS: i32 = 3;
 /// Time from one rung to the next when nothing else is said.
 const LADDER_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
@@ -106,8 +108,10 @@ pub struct Trigger {
     pub per_cohort: Option<String>,
     /// How often it is measured, at least a second.
     pub interval: SignedDuration,
-    /// How long after first exposure missing data is no fault.
+    /// How long after the last rise from 0 missing data is no fault.
     pub initial_delay: SignedDuration,
+    /// How long data must be missing before a policy follows, where that is declared.
+    pub missing_for: Option<SignedDuration>,
     /// What follows from which values.
     pub levels: Vec<Level>,
     /// What follows when there is no data.
@@ -117,6 +121,24 @@ pub struct Trigger {
 }
 
 impl Trigger {
+    /// What follows from a verdict of missing data; `None` for nothing: it is ignored, or not missing.
+    pub fn policy(&self, verdict: Verdict) -> Option<MissingPolicy> {
+        let policy = match verdict {
+            Verdict::NoData => self.on_no_data,
+            Verdict::ProviderError => self.on_provider_error,
+            Verdict::Pass | Verdict::Breach | Verdict::Cancelled => return None,
+        };
+        (policy != MissingPolicy::Ignore).then_some(policy)
+    }
+
+    /// How long data must be missing before this policy follows; `interval` is how often the trigger is measured now.
+    pub fn missing_for(&self, policy: MissingPolicy, interval: SignedDuration) -> SignedDuration {
+        self.missing_for.unwrap_or_else(|| match policy {
+            MissingPolicy::Hold => SignedDuration::ZERO,
+            _ => interval.saturating_mul(MISSING_INTERVALS),
+        })
+    }
+
     /// The most severe of its levels.
     pub fn severity(&self) -> Severity {
         self.levels.iter().map(|level| level.severity).max().unwrap_or_default()
@@ -312,7 +334,7 @@ fn trigger(declared: &api::Trigger, path: &str, keep: &[String], errors: &mut Ve
         errors.push(FieldError::new(format!("{path}.levels"), "is empty: a trigger has at least one level"));
     }
     let mut rules = BTreeSet::new();
-    let levels = declared
+    let levels: Vec<Level> = declared
         .levels
         .iter()
         .enumerate()
@@ -330,16 +352,24 @@ fn trigger(declared: &api::Trigger, path: &str, keep: &[String], errors: &mut Ve
             Some(level)
         })
         .collect();
+    let policy = |declared: Option<MissingPolicy>| declared.unwrap_or_else(|| missing_policy(&levels));
     Trigger {
         name: declared.name.clone(),
         metric: declared.metric.clone(),
         per_cohort: declared.per_cohort.as_ref().map(|per_cohort| per_cohort.label.clone()),
         interval: interval(declared.interval, TRIGGER_INTERVAL, path, errors),
         initial_delay: declared.initial_delay.unwrap_or_default().signed(),
+        missing_for: declared.missing_for.map(|missing_for| missing_for.signed()),
+        on_no_data: policy(declared.on_no_data),
+        on_provider_error: policy(declared.on_provider_error),
         levels,
-        on_no_data: declared.on_no_data,
-        on_provider_error: declared.on_provider_error,
     }
+}
+
+/// What missing data means where nothing is said of it: a trigger that can only tell has no say in raises.
+fn missing_policy(levels: &[Level]) -> MissingPolicy {
+    let only_tells = levels.iter().all(|level| level.action == LevelAction::Notify);
+    if only_tells { MissingPolicy::Ignore } else { MissingPolicy::Hold }
 }
 
 fn level(declared: &api::Level, path: &str, errors: &mut Vec<FieldError>) -> Option<Level> {
@@ -357,7 +387,7 @@ fn level(declared: &api::Level, path: &str, errors: &mut Vec<FieldError>) -> Opt
     };
     Some(Level {
         severity: declared.severity,
-        rule: format!("{} {bound}", declared.action.as_str()),
+        rule: declared.action.rule(&bound.to_string()),
         bound,
         for_: declared.for_.unwrap_or_default().signed(),
         action: declared.action,

@@ -188,8 +188,8 @@ pub enum Approval {
     NotRequired,
     /// One is needed and not given.
     Missing,
-    /// One was needed and is given.
-    Given,
+    /// One is needed and git gives it: for the attempt of this number, or for whichever comes.
+    Given(Option<i32>),
 }
 
 /// What another rollout must have done.

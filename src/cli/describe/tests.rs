@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::describe;
 use crate::api::{FeatureRollout, Reading};
-use crate::cli::summary::{Summary, as_table};
+use crate::cli::summary::{Summary, as_table, as_wide_table};
 use crate::engine::forecast::simulate::{Recorded, simulate};
 use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};
@@ -57,7 +57,7 @@ State:        Holding
 Position:     ga/2 (2/3), entered 2025-09-09T09:00:00Z (24h ago)
 Exposure:     10%
 Next:         2025-09-15T09:00:00Z
-Waits for:    Date: ga/all is due at 2025-09-22T09:00:00Z (until 2025-09-22T09:00:00Z)
+Waits for:    CohortDelay: the delay of regular lasts until 2025-09-15T09:00:00Z (until 2025-09-15T09:00:00Z)
 Attempt:      1
 Audience:     AUDIENCE
 Revision:     0, delivered
@@ -95,11 +95,15 @@ fn the_summary_has_kubectls_columns_and_what_is_served() {
     let now = t("2025-09-10T09:00:00Z");
     let summary = Summary::of(&rollout(now));
     let expected = "\
-NAME     READY   STATE     PHASE   STEP   EXPOSURE   SERVED                           NEXT                   REASON    AGE
-dreams   True    Holding   ga      2/3    10%        early=100%,regular=0%,casual=0%   2025-09-15T09:00:00Z   Holding   9d
+NAME     READY   STATE     PHASE   STEP   EXPOSURE   NEXT                   REASON               AGE
+dreams   True    Holding   ga      2/3    10%        2025-09-15T09:00:00Z   CohortDelay:regular  9d
 ";
     let spaces = |text: &str| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     assert_eq!(spaces(&as_table(std::slice::from_ref(&summary), now)), spaces(expected));
+    let wide = as_wide_table(std::slice::from_ref(&summary), now);
+    let (heading, row) = wide.split_once('\n').unwrap();
+    assert!(heading.ends_with("AGE   SERVED                            FLAGSET   MESSAGE"), "{wide}");
+    assert!(spaces(row).contains("9d early=100%,regular=0%,casual=0% serving early 100%"), "{wide}");
     assert_eq!(
         summary.line(),
         "maya/dreams Holding, phase ga, step 2/3, exposure 10%, served early=100%,regular=0%,casual=0%, next 2025-09-15T09:00:00Z"

@@ -18,11 +18,18 @@ pub fn fields(rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Vec<(&
     if let Some(rollback) = &status.rollback {
         let severity = rollback.severity.map(|severity| format!(" ({})", severity.as_str()));
         let severity = severity.unwrap_or_default();
-        let (mode, at) = (rollback.mode.as_str(), second(rollback.at));
+        let began = rollback.escalations.first().map_or(rollback.mode, |escalation| escalation.from);
+        let (mode, at) = (began.as_str(), second(rollback.at));
         fields.push((
             "Rolled back",
             format!("{mode} at {at} by {}{severity}: {}", rollback.by, rollback.message),
         ));
+        fields.extend(rollback.escalations.iter().map(|escalation| {
+            let severity = escalation.severity.map(|severity| format!(" ({})", severity.as_str()));
+            let (mode, at) = (escalation.to.as_str(), second(escalation.at));
+            let (by, severity) = (&escalation.by, severity.unwrap_or_default());
+            ("Escalated", format!("{mode} at {at} by {by}{severity}: {}", escalation.message))
+        }));
         let ladders = status.cohorts.iter().filter_map(|cohort| ladder(rollback, cohort));
         fields.extend(ladders.map(|ladder| ("Ladder", ladder)));
         fields.push(("At control", said(rollback.ended_at, "not yet")));

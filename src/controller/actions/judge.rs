@@ -303,3 +303,35 @@ fn reject(message: String) -> Verdict {
 fn rejected(message: String) -> Judged {
     Judged::Done(reject(message))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::rolloutaction::RolloutActionSpec;
+
+    /// A GitOps tool, Helm or a backup that created an action would create it again, and so repeat it.
+    #[test]
+    fn an_action_with_any_mark_of_a_tool_is_known_as_tracked() {
+        for mark in [
+            "argocd.argoproj.io/tracking-id",
+            "argocd.argoproj.io/instance",
+            "argocd.argoproj.io/installation-id",
+            "kustomize.toolkit.fluxcd.io/name",
+            "helm.toolkit.fluxcd.io/name",
+            "meta.helm.sh/release-name",
+            "velero.io/restore-name",
+            "app.kubernetes.io/instance",
+        ] {
+            let given = || Some(BTreeMap::from([(mark.to_owned(), "x".to_owned())]));
+            let mut labelled = RolloutAction::new("a", RolloutActionSpec::default());
+            assert_eq!(tracked_by(&labelled), None);
+            labelled.metadata.labels = given();
+            assert_eq!(tracked_by(&labelled), Some(mark), "as a label");
+            let mut annotated = RolloutAction::new("a", RolloutActionSpec::default());
+            annotated.metadata.annotations = given();
+            assert_eq!(tracked_by(&annotated), Some(mark), "as an annotation");
+        }
+    }
+}

@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::timeline::{self, Cause, Entry, change, favourable, served_before};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{HistoryEntry, RaiseCause};
-use crate::api::{FeatureRolloutStatus, MicroTime, Reading, Reason, Severity};
+use crate::api::{FeatureRolloutStatus, MicroTime, Reading, Reason, Severity, Verdict};
 use crate::engine::measure::anchor;
+use crate::engine::missing::counts_from;
 use crate::engine::{Actor, Due, Facts, Ground, Measurement, Metrics, Request, Subject, act, decide, due};
 use crate::plan::Plan;
 
@@ -340,14 +341,19 @@ impl<'a> Walk<'a> {
             return Some(due.next);
         };
         let sampled = self.recorded.next(&due.subject, checked.at);
-        // Missing data becomes a fault when the initial delay is over.
-        let delay = match &due.subject {
-            Subject::Trigger(name) => self.plan.guard.trigger(name).map(|trigger| trigger.initial_delay),
-            Subject::Criterion(_) => None,
-        };
-        let fault = anchor(&self.status).zip(delay).and_then(|(from, delay)| from.saturating_add(delay).ok());
-        let from = sampled.into_iter().chain(fault.filter(|fault| *fault > at)).min()?;
+        let from = sampled.into_iter().chain(self.faults(&due.subject, at)).min()?;
         slot(due, from)
+    }
+
+    /// When the missing data of a trigger begins to count, after now, in any of its scopes.
+    fn faults(&self, subject: &Subject, now: Timestamp) -> Option<Timestamp> {
+        let Subject::Trigger(name) = subject else { return None };
+        let (guard, status) = (&self.plan.guard, &self.status);
+        let trigger = guard.trigger(name)?;
+        let faults = self.cohorts(subject).into_iter().filter_map(|cohort| {
+            counts_from(guard, status, trigger, cohort.as_deref(), Verdict::NoData, now)
+        });
+        faults.filter(|fault| *fault > now).min()
     }
 }
 

@@ -80,9 +80,8 @@ pub fn favourable(plan: &Plan, now: Timestamp) -> Plan {
     }
     plan.start_at = Some(plan.start_at.unwrap_or(now));
     for step in &mut plan.steps {
-        if step.approval == Approval::Missing {
-            step.approval = Approval::Given;
-        }
+        // However often a step is entered.
+        step.approval = Approval::NotRequired;
     }
     plan
 }

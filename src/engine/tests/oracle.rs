@@ -162,7 +162,7 @@ fn changes(plan: &Plan, extra: &[Timestamp]) -> Vec<(Timestamp, String)> {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(3000))]
 
     #[test]
     fn the_timeline_is_the_plan_by_its_definition(random in rollout()) {

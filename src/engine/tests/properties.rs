@@ -168,7 +168,8 @@ fn apply(spec: &mut FeatureRolloutSpec, edit: &Edit) {
             let names = spec.phases.iter().flat_map(|phase| {
                 phase.steps.iter().flatten().map(|step| (phase.name.clone(), step.name.clone()))
             });
-            let given = names.filter_map(|(phase, step)| Some(Approved { phase, step: step? }));
+            let given =
+                names.filter_map(|(phase, step)| Some(Approved { phase, step: step?, attempt: None }));
             spec.approvals = given.collect();
         }
     }
@@ -196,8 +197,8 @@ fn live_through(
             Event::Attempt(by) => world.plan.attempt += by,
             Event::Lose => {
                 world.facts.live = Some(file(&world.status));
+                world.shadow.lose(&world.status, world.now);
                 world.status = FeatureRolloutStatus::default();
-                world.shadow.lose();
                 world.applied.clear();
                 world.invalid = false;
                 edited = true;
@@ -268,7 +269,7 @@ fn live_through(
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn whatever_happens(random in rollout(), events in vec(event(), 1..30)) {
@@ -277,7 +278,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(50))]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn the_same_inputs_give_the_same_history(random in rollout(), events in vec(event(), 1..30)) {

@@ -213,10 +213,8 @@ pub fn rollout() -> impl Strategy<Value = Random> {
         )
 }
 
-/// How many cases a property runs: this many of a thousand that `PROPTEST_CASES` asks for, by default a thousand. What
-/// takes longer, or says less, runs fewer.
-pub fn cases(of_a_thousand: u32) -> ProptestConfig {
-    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok());
-    let cases = (wanted.unwrap_or(1000) * u64::from(of_a_thousand)).div_ceil(1000).max(1);
-    ProptestConfig { cases: u32::try_from(cases).unwrap(), ..ProptestConfig::default() }
+/// How many cases a property runs: `PROPTEST_CASES`, else this many.
+pub fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
 }

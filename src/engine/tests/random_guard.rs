@@ -43,9 +43,10 @@ fn level(bound: &'static str) -> impl Strategy<Value = Level> {
     })
 }
 
-fn policy() -> impl Strategy<Value = MissingPolicy> {
+fn policy() -> impl Strategy<Value = Option<MissingPolicy>> {
     use MissingPolicy::{Hold, Ignore, ImmediateRollback, Pause};
-    select(vec![Hold, Hold, Ignore, Ignore, Pause, ImmediateRollback])
+    let given = select(vec![Hold, Hold, Ignore, Ignore, Pause, ImmediateRollback]);
+    option::weighted(0.8, given)
 }
 
 fn trigger(name: &'static str) -> impl Strategy<Value = Trigger> {
@@ -57,16 +58,20 @@ fn trigger(name: &'static str) -> impl Strategy<Value = Trigger> {
         option::of(level("20")),
         policy(),
         policy(),
+        option::of(select(vec![0i64, 0, 30, 100, 240])),
     )
-        .prop_map(move |(each, interval, initial_delay, low, high, no_data, error)| Trigger {
-            name: name.to_owned(),
-            metric: Metric::default(),
-            per_cohort: each.then(|| PerCohort { label: "cohort".to_owned() }),
-            interval: Some(minutes(interval)),
-            initial_delay: Some(minutes(initial_delay)),
-            levels: std::iter::once(low).chain(high).collect(),
-            on_no_data: no_data,
-            on_provider_error: error,
+        .prop_map(move |(each, interval, initial_delay, low, high, no_data, error, missing_for)| {
+            Trigger {
+                name: name.to_owned(),
+                metric: Metric::default(),
+                per_cohort: each.then(|| PerCohort { label: "cohort".to_owned() }),
+                interval: Some(minutes(interval)),
+                initial_delay: Some(minutes(initial_delay)),
+                levels: std::iter::once(low).chain(high).collect(),
+                on_no_data: no_data,
+                on_provider_error: error,
+                missing_for: missing_for.map(minutes),
+            }
         })
 }
 

@@ -28,6 +28,10 @@ pub struct Shadow {
     pub at_control_by: BTreeMap<String, Timestamp>,
     /// What the controller remembers of its answers: a few of each key.
     fed: Vec<Measurement>,
+    /// When each cohort, and without one anybody, rose from 0 last.
+    exposed_at: BTreeMap<Option<String>, Timestamp>,
+    /// The first sample of the run of missing ones that a policy waits for, and the last sample looked at.
+    missing: BTreeMap<Key, (Option<Timestamp>, Timestamp)>,
 }
 
 impl Shadow {
@@ -74,9 +78,13 @@ impl Shadow {
         self.fed.clear();
     }
 
-    /// The status is lost, and with it all that was counted.
-    pub fn lose(&mut self) {
-        *self = Shadow::default();
+    /// The status is lost, and with it all that was counted. The file knows of a rollback, whose ladder goes on.
+    pub fn lose(&mut self, status: &FeatureRolloutStatus, now: Timestamp) {
+        *self = Shadow { latched: self.latched, ..Shadow::default() };
+        for name in status.rollback.iter().flat_map(|rollback| &rollback.cohorts) {
+            let there = status.cohort(name).is_none_or(|cohort| cohort.decided().is_zero());
+            self.at_control_by.insert(name.clone(), if there { now } else { gradually(now) });
+        }
     }
 
     /// Somebody started again.
@@ -84,6 +92,7 @@ impl Shadow {
         self.latched = false;
         self.at_control_by.clear();
         self.samples.clear();
+        self.missing.clear();
         self.metrics_from = Some(now);
     }
 
@@ -91,12 +100,71 @@ impl Shadow {
     pub fn resumed(&mut self, guard: &Guard, now: Timestamp) {
         self.metrics_from = Some(now);
         for trigger in &guard.triggers {
-            for level in trigger.levels.iter().filter(|level| level.action == LevelAction::Pause) {
-                for cohort in cohorts_of(trigger) {
-                    self.from.insert(((trigger.name.clone(), cohort), level.rule.clone()), now);
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort);
+                // What is measured no more is forgotten, too.
+                let missing = self.is_missing(&key);
+                for level in
+                    trigger.levels.iter().filter(|level| missing || level.action == LevelAction::Pause)
+                {
+                    self.from.insert((key.clone(), level.rule.clone()), now);
                 }
             }
         }
+    }
+
+    /// Whether the last sample that counts was none.
+    fn is_missing(&self, key: &Key) -> bool {
+        let mut counting = self.samples.get(key).into_iter().flatten().rev().filter(|(.., counts)| *counts);
+        counting.next().is_some_and(|(_, reading, _)| !matches!(reading, Reading::Value { .. }))
+    }
+
+    /// Takes in what was measured since the last decision, with this being served.
+    pub fn take_in(&mut self, guard: &Guard, served: &FeatureRolloutStatus, emergency: bool) {
+        for trigger in &guard.triggers {
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort.clone());
+                let samples = self.samples.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let mut missing = self.missing.get(&key).copied();
+                for (at, reading, _) in samples.iter().filter(|(.., counts)| *counts) {
+                    if missing.is_some_and(|(_, seen)| *at <= seen) {
+                        continue;
+                    }
+                    let waits = policy(trigger, Some(reading))
+                        .is_some_and(|policy| !missing_for(trigger, policy).is_zero());
+                    let since = missing.and_then(|(since, _)| since).unwrap_or(*at);
+                    missing = Some((waits.then_some(since), *at));
+                }
+                self.missing.extend(missing.map(|missing| (key.clone(), missing)));
+                let unexposed = emergency || !exposed(served, cohort.as_deref());
+                if unexposed && self.is_missing(&key) {
+                    let last = samples.last().map(|(at, ..)| *at).unwrap();
+                    for level in &trigger.levels {
+                        let from = self.from.entry((key.clone(), level.rule.clone())).or_insert(last);
+                        *from = last.max(*from);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes note of who rose from 0.
+    pub fn rise(&mut self, before: &FeatureRolloutStatus, after: &FeatureRolloutStatus, now: Timestamp) {
+        for cohort in [None, Some("a"), Some("b"), Some("c")] {
+            if !exposed(before, cohort) && exposed(after, cohort) {
+                self.exposed_at.insert(cohort.map(str::to_owned), now);
+            }
+        }
+    }
+
+    /// Whether data that is found missing at a time counts, by the rules for it.
+    fn missing_counts(&self, trigger: &Trigger, key: &Key, policy: MissingPolicy, at: Timestamp) -> bool {
+        let since = self.missing.get(key).and_then(|(since, _)| *since);
+        self.exposed_at.get(&key.1).is_some_and(|exposed_at| {
+            let missing = at.duration_since(since.unwrap_or(*exposed_at).max(*exposed_at));
+            let exposed = at.duration_since(*exposed_at);
+            !exposed.is_zero() && exposed >= trigger.initial_delay && missing >= missing_for(trigger, policy)
+        })
     }
 
     /// The bounds were edited: a level that is new counts from its newest sample on.
@@ -182,11 +250,11 @@ impl Shadow {
                 let Some((_, counted, _)) = samples.iter().rev().find(|(.., counts)| *counts) else {
                     continue;
                 };
+                let Some(newest) = policy(trigger, Some(newest)) else { continue };
                 if policy(trigger, Some(counted)) == Some(MissingPolicy::ImmediateRollback)
-                    && !matches!(newest, Reading::Value { .. })
                     && is_fresh(trigger, *at, now)
                     && self.is_fed(&key, *at)
-                    && since(before).is_some_and(|from| from + trigger.initial_delay <= *at)
+                    && self.missing_counts(trigger, &key, newest, *at)
                 {
                     fired.push((LevelAction::ImmediateRollback, cohort));
                 }
@@ -232,6 +300,8 @@ impl Shadow {
         (before, after): (&FeatureRolloutStatus, &FeatureRolloutStatus),
         now: Timestamp,
     ) -> Option<String> {
+        // With nothing measured at all there is no data.
+        let none = Reading::NoData(String::new());
         guard.triggers.iter().find_map(|trigger| {
             let of = trigger.per_cohort.is_some().then(|| cohort.to_owned());
             let key = (trigger.name.clone(), of.clone());
@@ -255,10 +325,8 @@ impl Shadow {
                     .into_iter()
                     .any(|name| exposed(before, Some(name)) && exposed(after, Some(name))),
             };
-            // An exposure that begins anew with this very raise gives the trigger its initial delay again.
-            let from = since(after).max(since(before));
-            let counts = exposed && from.is_some_and(|from| from + trigger.initial_delay <= now);
-            (counts && policy(trigger, newest) != Some(MissingPolicy::Ignore))
+            let counts = |policy| self.missing_counts(trigger, &key, policy, now);
+            (exposed && policy(trigger, newest.or(Some(&none))).is_some_and(counts))
                 .then(|| format!("{} has no data", trigger.name))
         })
     }
@@ -276,13 +344,20 @@ fn cohorts_of(trigger: &Trigger) -> Vec<Option<String>> {
     }
 }
 
-/// The policy for a reading that is none; with nothing measured at all there is no data.
+/// What follows from a reading that is none, unless it is ignored.
 fn policy(trigger: &Trigger, reading: Option<&Reading>) -> Option<MissingPolicy> {
-    match reading {
-        Some(Reading::Value { .. }) => None,
-        Some(Reading::Error(_)) => Some(trigger.on_provider_error),
-        Some(Reading::NoData(_)) | None => Some(trigger.on_no_data),
-    }
+    let policy = match reading? {
+        Reading::Value { .. } => return None,
+        Reading::Error(_) => trigger.on_provider_error,
+        Reading::NoData(_) => trigger.on_no_data,
+    };
+    (policy != MissingPolicy::Ignore).then_some(policy)
+}
+
+/// As declared; else three intervals, and none where raises are held.
+fn missing_for(trigger: &Trigger, policy: MissingPolicy) -> SignedDuration {
+    let default = if policy == MissingPolicy::Hold { SignedDuration::ZERO } else { trigger.interval * 3 };
+    trigger.missing_for.unwrap_or(default)
 }
 
 fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
@@ -292,11 +367,4 @@ fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
 fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
     let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero());
     cohort.map_or_else(|| ["a", "b", "c"].into_iter().any(served), served)
-}
-
-/// From when the attempt's exposure counts.
-fn since(status: &FeatureRolloutStatus) -> Option<Timestamp> {
-    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
-    let retry = status.retry.as_ref().map(|retry| retry.at.timestamp());
-    exposure.or(retry).or(status.first_seen.map(|seen| seen.timestamp()))
 }

@@ -8,6 +8,8 @@ use serde_json::json;
 use super::support::{Life, START, UID, t};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{ActionRecord, ApprovalStatus, Pause, PauseCause};
+use crate::api::trigger::LevelAction;
+use crate::api::verdict::LevelStatus;
 use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
 use crate::engine::{Facts, Measurement, Metrics, Subject, answered, decide, trim};
 use crate::plan::Plan;
@@ -83,18 +85,24 @@ fn case_28_the_largest_rollout_has_a_status_that_fits_and_deciding_again_writes_
             life.settle();
             assert!(size(&life.status) > MOST, "nothing to fit");
             trim(&mut life.status);
-            assert!(size(&life.status) <= MOST, "{bad}: {} bytes", size(&life.status));
+            assert!(size(&life.status) <= MOST || bad > 5, "{bad}: {} bytes", size(&life.status));
+            assert!(size(&life.status) <= 3 * MOST, "{bad}: {} bytes", size(&life.status));
             let mut again = decide(&life.plan, &life.status, &life.facts, life.now).status;
             trim(&mut again);
             assert!(again == life.status, "{bad}: fits differently when it is decided again");
             let served = life.status.cohorts.iter().all(|cohort| cohort.served.to_string() == "33%");
             assert!(served && life.status.position.is_some());
         }
-        // Up to here what is in breach is remembered whole.
+        let levels = || life.status.triggers.iter().flat_map(|known| &known.levels);
+        // Up to here what is in breach is remembered whole, and what rolls back whatever is in breach.
         if bad <= 5 {
-            let known = life.status.triggers.iter().filter(|known| !known.levels.is_empty());
-            assert_eq!(known.map(|known| known.levels.len()).sum::<usize>(), bad * 4);
+            assert_eq!(levels().count(), bad * 4);
         }
+        let rolls_back = |level: &&LevelStatus| level.action().unwrap() > LevelAction::Pause;
+        assert_eq!(levels().filter(rolls_back).count(), bad * 2);
+        // They have not been counted from anew each time either: two minutes lie between the three samples.
+        let counted = levels().filter(rolls_back).map(|level| level.breach.unwrap().milliseconds);
+        assert!(counted.clone().all(|counted| counted == 120_000), "{:?}", counted.collect::<Vec<_>>());
     }
 }
 
@@ -132,7 +140,10 @@ fn case_28_whatever_else_is_long_gives_way_too() {
     }
     let full = life.status.clone();
     trim(&mut life.status);
-    assert!(size(&life.status) <= MOST, "{} bytes", size(&life.status));
+    // All but the levels that are on their way to a rollback.
+    let mut rest = life.status.clone();
+    rest.triggers.clear();
+    assert!(size(&rest) <= MOST, "{} bytes", size(&rest));
     let once = life.status.clone();
     trim(&mut life.status);
     assert_eq!(life.status, once);

@@ -367,7 +367,10 @@ fn without_resume_after_a_person_resumes_and_the_door_stays_shut_while_the_breac
     life.series("errors", 30, &[6.0, 6.0, 6.0, 0.0]);
     life.pass(1).says("errors", 6.0);
     assert_eq!(life.pauses(), ["Trigger"]);
-    assert_eq!(life.ask(json!({"action": "Resume"})), "Applied: resumed");
+    assert_eq!(
+        life.ask(json!({"action": "Resume"})),
+        "Applied: resumed; next: the hold before ga/2 lasts until 2025-09-09T10:00:30Z"
+    );
     // The whole `for` again, counted from the resume on.
     life.wait(30).says("errors", 6.0);
     life.wait(30).says("errors", 6.0);

@@ -1,5 +1,7 @@
 //! A random rollout that lives, and what must hold at each of its decisions and actions.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -7,11 +9,11 @@ use super::shadow::{Shadow, gradually};
 use super::support::UID;
 use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::rolloutaction::{Action, Answer, Approve, RolloutActionSpec};
-use crate::api::status::{CohortStatus, PauseCause};
+use crate::api::status::PauseCause;
 use crate::api::{FeatureRolloutStatus, Percent, Reason, RollbackMode};
 use crate::engine::position::Mark;
 use crate::engine::{Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, guard_only};
-use crate::flags::LiveFlag;
+use crate::flags::{LiveFlag, LiveRollback};
 use crate::plan::{Approval, Plan};
 
 /// A rollout, and a second account of its clock.
@@ -33,6 +35,8 @@ pub struct World {
     clock: SignedDuration,
     entered: SignedDuration,
     exposed: SignedDuration,
+    /// What the steps up to the position asked of each cohort, as of the last decision or action.
+    declared: BTreeMap<String, Percent>,
 }
 
 impl World {
@@ -51,7 +55,14 @@ impl World {
             clock: SignedDuration::ZERO,
             entered: SignedDuration::ZERO,
             exposed: SignedDuration::ZERO,
+            declared: BTreeMap::new(),
         }
+    }
+
+    /// What the steps up to the position ask of each cohort: the last one that names it counts.
+    fn declared(&self) -> BTreeMap<String, Percent> {
+        let at = find(self.status.position.as_ref(), &self.plan).map_or(0, |i| i + 1);
+        self.plan.steps[..at].iter().flat_map(|step| step.asks.clone()).collect()
     }
 
     pub fn pass(&mut self, to: Timestamp) {
@@ -95,18 +106,13 @@ impl World {
                 }
             }
         }
-        // What is missing counts from the first exposure on, which may have come with this decision.
-        let newly = |cohort: &CohortStatus| {
-            let before = self.status.cohort(&cohort.name).map(|before| before.served).unwrap_or_default();
-            before.is_zero() && !cohort.served.is_zero()
-        };
-        if !decision.status.cohorts.iter().any(newly) {
-            prop_assert_eq!(&next.status, &expected, "not idempotent");
-        }
+        prop_assert_eq!(&next.status, &expected, "not idempotent");
 
         let before = std::mem::replace(&mut self.status, decision.status);
         self.wake_at = decision.wake_at;
         self.judge(&before, edited)?;
+        self.shadow.rise(&before, &self.status, self.now);
+        self.declared = self.declared();
         self.judge_rollback()
     }
 
@@ -123,8 +129,12 @@ impl World {
             prop_assert!(self.plan.attempt > before.attempt, "started again though nobody asked");
             self.shadow.retried(now);
         }
-        if !self.facts.deleting && (!self.facts.emergency || self.invalid) {
-            self.shadow.follow(&self.plan.guard, before, now);
+        if !self.facts.deleting {
+            let emergency = self.facts.emergency && !self.invalid;
+            self.shadow.take_in(&self.plan.guard, before, emergency);
+            if !emergency {
+                self.shadow.follow(&self.plan.guard, before, now);
+            }
         }
         let rolled = happened(&[Reason::RolledBack, Reason::RollbackEscalated, Reason::RungEntered]);
         let from = if attempt { None } else { before.position.as_ref() };
@@ -184,6 +194,10 @@ impl World {
                     prop_assert_eq!(shut, None, "raised though its triggers are not quiet");
                 }
                 prop_assert!(cohort.served <= cohort.asked.max(restored), "raised beyond what is asked");
+                // What was taken away by hand, or was never given, does not come by an edit of something else.
+                let promised = old.pending.is_some() || old.tier_refused || !restored.is_zero();
+                let asked_more = self.declared().get(&cohort.name) > self.declared.get(&cohort.name);
+                prop_assert!(entries > 0 || promised || asked_more, "raised though nobody asks for it anew");
                 if cohort.served > restored {
                     let declared = self.plan.cohort(&cohort.name).unwrap();
                     prop_assert!(self.plan.admits(declared), "raised against its tiers");
@@ -242,7 +256,13 @@ impl World {
         let again = self.act(&uid, &spec, self.now, verified);
         prop_assert_eq!(&again.status, &self.status, "done twice");
         prop_assert_eq!((again.answer, &again.message), (Answer::Applied, &outcome.message));
+        let actor = if verified { "ada" } else { "unverified" };
+        let mut new = self.status.history.iter().filter(|entry| entry.seq > before.last_seq());
+        prop_assert!(new.any(|entry| entry.who == actor), "{:?} applied without an entry", spec.action);
+        prop_assert!(outcome.message.contains("next"), "{}", outcome.message);
         self.judge_action(&before, &spec, verified)?;
+        self.shadow.rise(&before, &self.status, self.now);
+        self.declared = self.declared();
         self.applied.push((uid, spec, self.now));
         self.judge_rollback()
     }
@@ -322,10 +342,15 @@ impl World {
                 self.shadow.roll_back(&all.collect::<Vec<_>>(), by, how.mode == RollbackMode::Immediate);
             }
             Action::SetPercent => {
+                let emergency = after.pause(PauseCause::Emergency).is_some();
                 for (name, percent) in spec.set_percent.iter().flatten() {
-                    prop_assert_eq!(after.cohort(name).unwrap().served, *percent);
+                    let cohort = after.cohort(name).unwrap();
+                    let restore = cohort.restore.unwrap_or_default();
+                    let has = if emergency { restore } else { cohort.decided() };
+                    prop_assert_eq!(has, *percent);
+                    prop_assert!(cohort.pending.is_none());
                 }
-                prop_assert!(after.pause(PauseCause::SetPercent).is_some());
+                prop_assert!(after.pause(PauseCause::SetPercent).is_some() != after.rollback.is_some());
             }
             Action::Promote => {
                 prop_assert!(after.pauses.is_empty(), "promoted while paused");
@@ -354,6 +379,17 @@ pub fn file(status: &FeatureRolloutStatus) -> LiveFlag {
             .unwrap_or_default(),
         served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
         audience: status.audience.clone().unwrap().name,
+        pending: status
+            .cohorts
+            .iter()
+            .filter_map(|cohort| Some((cohort.name.clone(), cohort.pending.as_ref()?.percent)))
+            .collect(),
+        rollback: status.rollback.as_ref().map(|rollback| LiveRollback {
+            mode: rollback.mode,
+            at: rollback.at.timestamp(),
+            by: rollback.by.clone(),
+            cohorts: rollback.cohorts.clone(),
+        }),
         ..LiveFlag::default()
     }
 }

@@ -1,7 +1,7 @@
 use super::super::fixtures::{everyone, feature, identity, percent, segments, status};
 use super::*;
-use crate::api::MicroTime;
-use crate::api::status::Position;
+use crate::api::status::{Check, Pending, Position, RaiseCause};
+use crate::api::{MicroTime, RollbackStatus};
 
 fn position(step: Option<&str>) -> Position {
     let at: MicroTime = serde_json::from_value(json!("2025-09-08T09:00:00.000000Z")).unwrap();
@@ -67,9 +67,48 @@ fn metadata_reads_back() {
             phase: "ga".into(),
             step: "2".into(),
             served: vec![("early".into(), percent(99_999)), ("regular".into(), percent(1))],
+            pending: Vec::new(),
             audience: audience.name,
+            rollback: None,
         })
     );
+}
+
+/// A status that is lost must not take a rollback with it, nor a raise that was promised.
+#[test]
+fn a_rollback_in_force_and_what_is_pending_read_back() {
+    let audience = segments(&["early", "regular"]);
+    let mut status = status(&audience, &[50_000, 0], 3);
+    let at: MicroTime = serde_json::from_value(json!("2025-09-08T09:05:00.000123Z")).unwrap();
+    status.rollback = Some(RollbackStatus {
+        mode: RollbackMode::Gradual,
+        at,
+        by: "ada of the night shift".to_owned(),
+        trigger: None,
+        severity: None,
+        message: "it hurts".to_owned(),
+        escalations: Vec::new(),
+        phase: None,
+        cohorts: vec!["early".to_owned(), "regular".to_owned()],
+        ladder: Vec::new(),
+        every: None,
+        ended_at: None,
+        verified_at: None,
+        acknowledged_at: None,
+    });
+    status.cohorts[1].pending = Some(Pending {
+        percent: percent(10_000),
+        check: Check::CohortDelay,
+        due: at,
+        cause: RaiseCause::Step,
+    });
+    let fragment = fragment(&feature("dreams"), &identity("d", "u1"), &status, &audience);
+    let found = live(&fragment.body).unwrap();
+    let rollback = found.rollback.unwrap();
+    assert_eq!((rollback.mode, rollback.at), (RollbackMode::Gradual, at.timestamp()));
+    assert_eq!(rollback.by, "ada of the night shift");
+    assert_eq!(rollback.cohorts, ["early", "regular"]);
+    assert_eq!(found.pending, [("regular".to_owned(), percent(10_000))]);
 }
 
 #[test]

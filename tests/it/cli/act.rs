@@ -39,7 +39,12 @@ async fn each_verb_prints_its_answer_and_ends_with_the_code_for_it() {
     space.until("half", "served", |status| is_ready(status) && status.exposed()).await;
 
     let paused = ask(&["pause", "half", "--reason", "lunch"], &name).await;
-    assert_eq!((paused.code, paused.out.as_str()), (0, "Applied: paused\n"), "{}", paused.err);
+    assert_eq!(
+        (paused.code, paused.out.as_str()),
+        (0, "Applied: paused; next: nothing by itself; resume to let the schedule go on\n"),
+        "{}",
+        paused.err
+    );
     let resumed = ask(&["resume", "frol/half", "--reason", "back", "-o", "json"], &name).await;
     assert_eq!(resumed.code, 0, "{}", resumed.err);
     let json = resumed.json();
@@ -58,20 +63,33 @@ async fn each_verb_prints_its_answer_and_ends_with_the_code_for_it() {
     assert_eq!((wrong.code, wrong.out.as_str()), (4, "Rejected: there is no step ga/last\n"));
     let given =
         ask(&["approve", "half", "--reason", "fine", "--phase", "ga", "--step", "second"], &name).await;
-    assert_eq!((given.code, given.out.as_str()), (0, "Applied: approved ga/second\n"));
+    assert_eq!(given.code, 0);
+    assert!(
+        given.out.starts_with("Applied: approved ga/second; next: the hold before ga/second "),
+        "{}",
+        given.out
+    );
     let promoted =
         ask(&["promote", "half", "--reason", "now", "--override", "window,freeze,gates"], &name).await;
     assert_eq!(promoted.code, 0, "{}", promoted.out);
     let set = ask(&["set-percent", "half", "everyone=12.5%", "staff=50", "--reason", "test"], &name).await;
-    assert_eq!(set.out, "Applied: set everyone 75% → 12.5%, staff 100% → 50%\n");
+    assert_eq!(
+        set.out,
+        "Applied: set everyone 75% → 12.5%, staff 100% → 50%; next: nothing by itself; resume to let the schedule go on\n"
+    );
     let partly =
         ["rollback", "half", "--reason", "x", "--mode", "partial", "--cohort", "staff", "-o", "json"];
     let partly = ask(Box::leak(Box::new(partly)), &name).await.json();
     assert!(partly["message"].as_str().unwrap().contains("partial rollback"), "{partly}");
     let seen = ask(&["ack", "half", "--reason", "seen"], &name).await;
-    assert_eq!(seen.out, "Applied: acknowledged\n");
+    assert_eq!(
+        seen.out,
+        "Applied: acknowledged; next: nothing by itself; a retry or a raised spec.attempt starts again\n"
+    );
     let again = ask(&["retry", "half", "--from", "phase", "--reason", "fixed"], &name).await;
-    assert_eq!(again.out, "Applied: starts again from phase ga\n");
+    let ends =
+        "starts again from phase ga; this ends a pause: sluice-sandbox-admin set everyone 75% → 12.5%, ";
+    assert!(again.out.starts_with(&format!("Applied: {ends}")), "{}", again.out);
     let late = ask(&["pause", "half", "--reason", "late", "--expires-after", "0s"], &name).await;
     assert_eq!(late.code, 4);
     assert!(late.out.starts_with("Expired: "), "{}", late.out);

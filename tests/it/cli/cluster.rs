@@ -152,7 +152,9 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
     let get = ask(&["get", "new-search"]);
     assert_eq!(get.code, 0, "{}", get.err);
     assert_eq!(get.out.lines().count(), 2);
-    assert!(get.out.contains("everyone=5%"));
+    assert!(!get.out.contains("everyone=5%"), "{}", get.out);
+    let wide = ask(&["get", "new-search", "-o", "wide"]);
+    assert!(wide.out.contains("everyone=5%"), "{}", wide.out);
     let json = ask(&["get", "new-search", "-o", "json"]).json();
     assert_eq!((&json["step"], &json["ready"]), (&json!("1/5"), &json!("True")));
     assert_eq!(ask(&["get", "-o", "json"]).json().as_array().unwrap().len(), 1);
