@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::Actions;
 use super::ahead::Ahead;
+use super::analysis::Analysis;
 use super::cache::{Cache, ObjectKey};
-use super::checks::Checks;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
 use super::pin::Audiences;
@@ -60,7 +60,7 @@ pub struct Context {
     /// Pinned audiences.
     pub audiences: Audiences,
     /// What is measured.
-    pub checks: Checks,
+    pub analysis: Analysis,
     /// What is to be done, grouped by the files that it may change.
     pub queue: Queue<Key, SetId>,
     /// How long to wait after an error, per key.

@@ -122,7 +122,7 @@ async fn observe(
         keep_known_audience(ctx, &key.0, live, &mut plan).await?;
     }
     let facts = Facts {
-        metrics: ctx.checks.metrics(&key, &uid),
+        metrics: ctx.analysis.metrics(&key, &uid),
         uid,
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.delivered_revision == status.revision,

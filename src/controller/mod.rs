@@ -20,9 +20,9 @@ use queue::Queue;
 
 mod actions;
 mod ahead;
+mod analysis;
 mod announce;
 mod cache;
-mod checks;
 mod context;
 mod finalizer;
 mod gather;
@@ -153,7 +153,7 @@ pub async fn run(
     };
     let ctx: Shared = Arc::new(Context {
         client,
-        checks: checks::Checks::new(options.clock.clone(), options.api_server),
+        analysis: analysis::Analysis::new(options.clock.clone(), options.api_server),
         clock: options.clock,
         rollouts: Cache::default(),
         cohort_sets: Cache::default(),
@@ -232,7 +232,7 @@ async fn measure(ctx: Shared) {
         // A watch ends only with the process.
         let _ended = list.await;
     }
-    checks::run(ctx).await;
+    analysis::run(ctx).await;
 }
 
 async fn work(ctx: Shared) {
@@ -248,8 +248,8 @@ async fn work(ctx: Shared) {
             Key::Rollout(rollout) => rollout::reconcile(&ctx, rollout).await,
             Key::FlagSet(set) => sets::flag_set(&ctx, set).await,
             Key::CohortSet(set) => sets::cohort_set(&ctx, set).await,
-            Key::MetricSource(source) => checks::metric_source(&ctx, source).await,
-            Key::MetricTemplate(template) => checks::metric_template(&ctx, template).await,
+            Key::MetricSource(source) => analysis::metric_source(&ctx, source).await,
+            Key::MetricTemplate(template) => analysis::metric_template(&ctx, template).await,
         };
         ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
         match result {

@@ -49,7 +49,7 @@ pub async fn load(ctx: &Context) -> Result<(), Fault> {
         let key = (revision.namespace().unwrap_or_default(), revision.name_any());
         match read(&revision) {
             Some(audience) => ctx.audiences.put(key, Arc::new(audience)),
-            None => ctx.checks.guards.know(key, &revision),
+            None => ctx.analysis.guards.know(key, &revision),
         }
     }
     Ok(())
@@ -153,7 +153,7 @@ pub async fn collect_garbage(
         if let Err(fault) = call(api.delete(&key.1, &params)).await {
             tracing::warn!(namespace = key.0, name = key.1, %fault, "an unpinned revision could not be deleted");
         }
-        ctx.checks.guards.forget(&key);
+        ctx.analysis.guards.forget(&key);
         ctx.audiences.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::persist::{persist, persist_raw};
 use super::queue::Lane;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{checks, pin, publish};
+use super::{analysis, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
@@ -34,7 +34,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         if let Some(gone) = ctx.index.remove(key) {
             ctx.hub.forget(key);
             ctx.ahead.forget(key);
-            checks::forget(ctx, key);
+            analysis::forget(ctx, key);
             super::writer::poke(ctx, &gone.set);
             // Who waits for the flag key hears that it is free, or held by an orphan now.
             for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
@@ -112,7 +112,7 @@ pub(super) async fn advance(
     let now = ctx.clock.now();
     let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
-    status.guard = checks::keep(ctx, key, rollout).await?;
+    status.guard = analysis::keep(ctx, key, rollout).await?;
 
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
@@ -172,10 +172,10 @@ pub(super) async fn advance(
     };
     super::writer::offer(ctx, &set, key, offer);
     if facts.deleting {
-        checks::forget(ctx, key);
+        analysis::forget(ctx, key);
         finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
     } else {
-        checks::follow(ctx, rollout, &plan.feature.key, &plan.guard);
+        analysis::follow(ctx, rollout, &plan.feature.key, &plan.guard);
         arm(ctx, key, &status, decision.wake_at, now);
     }
     Ok(Advanced::Done)

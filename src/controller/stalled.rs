@@ -14,7 +14,7 @@ use super::persist::persist;
 use super::queue::Lane;
 use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
-use super::{checks, finalizer, pin, publish};
+use super::{analysis, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
@@ -108,8 +108,8 @@ async fn guard(
     status: &mut FeatureRolloutStatus,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    let kept = checks::find(ctx, key, status).await?;
-    let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
+    let kept = analysis::find(ctx, key, status).await?;
+    let metrics = ctx.analysis.metrics(key, &rollout.uid().unwrap_or_default());
     let decision = match &kept {
         Some(guard) => engine::guard_only(guard, status, &metrics, now),
         None => engine::guard_only(&Guard::default(), status, &metrics, now),
@@ -121,7 +121,7 @@ async fn guard(
         status.criteria = before.criteria;
     }
     if let (Some(guard), Some(feature)) = (&kept, plan::feature_alone(rollout)) {
-        checks::follow(ctx, rollout, &feature.key, guard);
+        analysis::follow(ctx, rollout, &feature.key, guard);
     }
     Ok(decision.wake_at)
 }

@@ -11,8 +11,8 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::analysis;
 use super::cache::{Cache, News, ObjectKey};
-use super::checks;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::pin::{MANAGED_BY, MANAGER};
@@ -71,14 +71,14 @@ pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
             Api::<DeserializeGuard<MetricSource>>::namespaced(ctx.client.clone(), &ctx.namespace),
             all.clone(),
             |c| &c.metric_sources,
-            checks::metric_source_event,
+            analysis::metric_source_event,
         ),
         spawn(
             ctx,
             Api::<DeserializeGuard<MetricTemplate>>::all(ctx.client.clone()),
             all,
             |c| &c.metric_templates,
-            checks::metric_template_event,
+            analysis::metric_template_event,
         ),
     ]
 }

@@ -44,23 +44,23 @@ fn forget_sources(ctx: &Context) {
         .filter_map(|key| ctx.metric_sources.get(key))
         .filter_map(|source| source.uid())
         .collect();
-    ctx.checks.sources.retain(&uids);
-    ctx.checks.resolver.retain(&uids);
-    ctx.checks.places.retain(&uids);
-    let mut circuits = ctx.checks.circuits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    ctx.analysis.sources.retain(&uids);
+    ctx.analysis.resolver.retain(&uids);
+    ctx.analysis.limits.retain(&uids);
+    let mut circuits = ctx.analysis.circuits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     circuits.retain(|uid, _| uids.contains(uid));
 }
 
 /// Has the checks that could not be made made again, in the namespaces that are concerned.
 pub(super) fn retry_unprepared(ctx: &Context, concerns: impl Fn(&str) -> bool) {
     let again: Vec<ObjectKey> = {
-        let mut watched = ctx.checks.watched();
+        let mut watched = ctx.analysis.watched();
         let unprepared = |(key, watched): (&ObjectKey, &mut super::Watched)| {
             (concerns(&key.0) && watched.retry_unprepared()).then(|| key.clone())
         };
         watched.iter_mut().filter_map(unprepared).collect()
     };
     for key in again {
-        ctx.checks.look_again(&key);
+        ctx.analysis.look_again(&key);
     }
 }

@@ -1,8 +1,8 @@
-//! One check: prepare the query, ask, and keep what was said.
+//! One measurement: prepare the query, ask, and keep what was said.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::store::{Begun, Sample, Watched, asks};
+use super::samples::{Begun, Sample, Watched, asks};
 use crate::api::trigger::Metric;
 use crate::api::verdict::Streak;
 use crate::api::{FeatureRolloutStatus, MetricSource, Verdict};
@@ -17,8 +17,8 @@ use crate::sources::{self, Query, Readings, Request, Resolved};
 /// Most instants of a backfill: what is further back counts as not measured.
 const BACKFILLED: i32 = 200;
 
-/// A check that is due.
-pub struct Check {
+/// A measurement that is due.
+pub struct Measurement {
     key: ObjectKey,
     flag: String,
     due: Due,
@@ -30,18 +30,18 @@ pub struct Check {
     breach: Option<Timestamp>,
 }
 
-impl Check {
-    /// The check of a subject; none where the guard has no such subject.
+impl Measurement {
+    /// The measurement of a subject; none where the guard has no such subject.
     pub fn new(
         key: &ObjectKey,
         watched: &Watched,
         status: &FeatureRolloutStatus,
         due: Due,
         begun: Begun,
-    ) -> Option<Check> {
+    ) -> Option<Measurement> {
         let (metric, label) = asks(watched.guard(), &due.subject)?;
         let cohorts = || status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
-        Some(Check {
+        Some(Measurement {
             key: key.clone(),
             flag: watched.flag.clone(),
             begun,
@@ -74,8 +74,8 @@ fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) 
         .min()
 }
 
-/// Makes a check, and has its rollout decided on with what it said.
-pub async fn run(ctx: Shared, check: Check) {
+/// Makes a measurement, and has its rollout decided on with what it said.
+pub async fn run(ctx: Shared, check: Measurement) {
     let started = clock::monotonic();
     let _open = Open { ctx: &ctx, check: &check };
     let (samples, unprepared) = tokio::select! {
@@ -84,7 +84,7 @@ pub async fn run(ctx: Shared, check: Check) {
         outcome = measure(&ctx, &check) => outcome,
     };
     ctx.metrics.checks.took(started.elapsed().as_secs_f64());
-    let mut watched = ctx.checks.watched();
+    let mut watched = ctx.analysis.watched();
     let Some(known) = watched.get_mut(&check.key) else { return };
     let guard = known.guard().clone();
     let newest = samples.last().map(|(_, sample)| sample.at);
@@ -100,26 +100,26 @@ pub async fn run(ctx: Shared, check: Check) {
     show(&ctx, &check, &guard, &present);
     super::decide(&ctx, &check.key);
     if ctx.clock.now() >= check.due.next {
-        ctx.checks.look_again(&check.key);
+        ctx.analysis.look_again(&check.key);
     }
 }
 
-/// A check under way. One that ends in whatever way does not keep the next from being made.
+/// A measurement under way. One that ends in whatever way does not keep the next from being made.
 struct Open<'a> {
     ctx: &'a Context,
-    check: &'a Check,
+    check: &'a Measurement,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if let Some(watched) = self.ctx.checks.watched().get_mut(&self.check.key) {
+        if let Some(watched) = self.ctx.analysis.watched().get_mut(&self.check.key) {
             watched.give_up(&self.check.due.subject, self.check.begun.ticket);
         }
     }
 }
 
 /// Shows in the metrics what was said.
-fn show(ctx: &Context, check: &Check, guard: &Guard, present: &[(Option<String>, Reading)]) {
+fn show(ctx: &Context, check: &Measurement, guard: &Guard, present: &[(Option<String>, Reading)]) {
     let verdicts = present.iter().map(|(_, reading)| judge(guard, &check.due.subject, reading));
     // The worst of the cohorts.
     let order = [Verdict::Breach, Verdict::ProviderError, Verdict::NoData, Verdict::Pass];
@@ -157,7 +157,7 @@ fn judge(guard: &Guard, subject: &Subject, reading: &Reading) -> Verdict {
 }
 
 /// What is to be kept, oldest first, and whether nothing could be asked.
-async fn measure(ctx: &Shared, check: &Check) -> (Vec<(Option<String>, Sample)>, bool) {
+async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sample)>, bool) {
     let (source, query, resolved) = match prepare(ctx, check).await {
         Ok(prepared) => prepared,
         Err(problem) => {
@@ -165,7 +165,7 @@ async fn measure(ctx: &Shared, check: &Check) -> (Vec<(Option<String>, Sample)>,
             return (samples(check, ctx.clock.now(), &readings), true);
         }
     };
-    let Some(_place) = ctx.checks.places.take(resolved.uid(), &source).await else {
+    let Some(_place) = ctx.analysis.limits.take(resolved.uid(), &source).await else {
         return (Vec::new(), true);
     };
     let now = ctx.clock.now();
@@ -181,7 +181,7 @@ async fn measure(ctx: &Shared, check: &Check) -> (Vec<(Option<String>, Sample)>,
         at: if ctx.clock.is_real() { at } else { clock::real_now() },
         interval: ctx.clock.in_real_time(check.due.interval),
     };
-    let readings = ctx.checks.sources.measure(&resolved, &request).await;
+    let readings = ctx.analysis.sources.measure(&resolved, &request).await;
     note_circuit(ctx, &source, resolved.uid());
     kept.extend(samples(check, at, &readings));
     (kept, false)
@@ -194,7 +194,7 @@ fn instant(due: &Due, now: Timestamp) -> Timestamp {
     if late.saturating_mul(2) <= due.interval { due.at } else { now }
 }
 
-async fn prepare(ctx: &Shared, check: &Check) -> Result<(MetricSource, Query, Resolved), String> {
+async fn prepare(ctx: &Shared, check: &Measurement) -> Result<(MetricSource, Query, Resolved), String> {
     let namespace = &check.key.0;
     let name = &check.metric.template_ref.name;
     let template = ctx
@@ -212,7 +212,7 @@ async fn prepare(ctx: &Shared, check: &Check) -> Result<(MetricSource, Query, Re
     let query = sources::prepare(&context, &template.spec, source.as_ref(), &check.metric.args)
         .map_err(|problems| format!("MetricTemplate {name:?}: {}", problems.join("; ")))?;
     let Some(source) = source else { return Err("the MetricSource is gone".to_owned()) };
-    let resolved = ctx.checks.resolver.resolve(ctx, &source).await.map_err(|unready| {
+    let resolved = ctx.analysis.resolver.resolve(ctx, &source).await.map_err(|unready| {
         // What an admin has to put right is said on the source; a tenant learns no names of Secrets.
         tracing::debug!(problem = unready.message, "a source cannot be asked");
         format!("the MetricSource {:?} is not ready; see its status", template.spec.source_ref.name)
@@ -220,7 +220,7 @@ async fn prepare(ctx: &Shared, check: &Check) -> Result<(MetricSource, Query, Re
     Ok((source, query, resolved))
 }
 
-fn everybody(check: &Check, problem: String) -> Readings {
+fn everybody(check: &Measurement, problem: String) -> Readings {
     match check.per_cohort {
         Some(_) => Readings::Failed(Reading::Error(problem)),
         None => Readings::Whole(Reading::Error(problem)),
@@ -228,7 +228,7 @@ fn everybody(check: &Check, problem: String) -> Readings {
 }
 
 /// Readings as what is kept, of every cohort where each is judged by itself.
-fn samples(check: &Check, at: Timestamp, readings: &Readings) -> Vec<(Option<String>, Sample)> {
+fn samples(check: &Measurement, at: Timestamp, readings: &Readings) -> Vec<(Option<String>, Sample)> {
     let sample = |cohort: &str| Sample { at, reading: readings.of_cohort(cohort) };
     match &check.per_cohort {
         Some((_, cohorts)) => cohorts.iter().map(|cohort| (Some(cohort.clone()), sample(cohort))).collect(),
@@ -240,7 +240,7 @@ fn samples(check: &Check, at: Timestamp, readings: &Readings) -> Vec<(Option<Str
 /// been measured then. Missing data neither adds nor resets, and is left out.
 async fn backfill(
     ctx: &Context,
-    check: &Check,
+    check: &Measurement,
     query: &Query,
     resolved: &Resolved,
     at: Timestamp,
@@ -262,7 +262,7 @@ async fn backfill(
         at: last,
         interval: check.due.interval,
     };
-    match ctx.checks.sources.backfill(resolved, &request, first, last, check.due.interval).await {
+    match ctx.analysis.sources.backfill(resolved, &request, first, last, check.due.interval).await {
         Ok(answers) => instants
             .into_iter()
             .zip(answers)
@@ -291,14 +291,14 @@ fn instants(last: Timestamp, at: Timestamp, interval: SignedDuration) -> Option<
 
 /// Tells of a circuit that has opened or closed.
 fn note_circuit(ctx: &Context, source: &MetricSource, uid: &str) {
-    let circuit = ctx.checks.sources.circuit(uid);
+    let circuit = ctx.analysis.sources.circuit(uid);
     let name = source.metadata.name.clone().unwrap_or_default();
     ctx.metrics.checks.circuit(&name, circuit);
     let before = {
-        let mut circuits = ctx.checks.circuits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut circuits = ctx.analysis.circuits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         circuits.insert(uid.to_owned(), circuit).unwrap_or_default()
     };
-    if super::statuses::shown(before) != super::statuses::shown(circuit) {
+    if super::status::shown(before) != super::status::shown(circuit) {
         ctx.queue.push(Key::MetricSource((ctx.namespace.clone(), name)), Lane::Publish);
     }
 }

@@ -1,4 +1,4 @@
-//! How many checks may be under way at once: few enough of one source that it cannot take the places of all others.
+//! How many measurements may be under way at once: few enough of one source that it cannot take the places of all others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::MetricSource;
 
-/// Checks under way at once.
+/// Measurements under way at once.
 const ALL: usize = 256;
-/// Checks of one source under way at once, where its own limits allow no more queries. Those that wait for their place
+/// Measurements of one source under way at once, where its own limits allow no more queries. Those that wait for their place
 /// here are late; those that wait too long at the source's limits fail.
 const OF_ONE: usize = 16;
-/// Checks of one source under way at once for each query a second that it may be asked.
+/// Measurements of one source under way at once for each query a second that it may be asked.
 const FOR_EACH_A_SECOND: usize = 4;
 
 /// The places of all sources.
-pub struct Places {
+pub struct Limits {
     all: Arc<Semaphore>,
     sources: Mutex<HashMap<String, Share>>,
 }
@@ -32,13 +32,13 @@ pub struct Place {
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Default for Places {
-    fn default() -> Places {
-        Places { all: Arc::new(Semaphore::new(ALL)), sources: Mutex::default() }
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { all: Arc::new(Semaphore::new(ALL)), sources: Mutex::default() }
     }
 }
 
-impl Places {
+impl Limits {
     /// Waits for a place. None when there will never be one, which does not happen.
     pub async fn take(&self, uid: &str, source: &MetricSource) -> Option<Place> {
         // First its own: who waits for a crowded source holds nothing that others need.

@@ -1,4 +1,4 @@
-//! Checks: what a rollout's triggers and criteria are measured by, when it is due, in tasks of their own.
+//! What a rollout's triggers and criteria are measured by, when it is due, in tasks of their own.
 //!
 //! They never wait for a decision and no decision waits for them: what was measured is kept in memory, and the rollout
 //! is brought into the queue to be decided on with it.
@@ -20,30 +20,30 @@ use crate::clock::Clock;
 use crate::engine::{self, Metrics};
 use crate::plan::Guard;
 use crate::sources::{self, Sources};
-use places::Places;
+use limits::Limits;
 use resolver::Resolver;
-use store::Watched;
+use samples::Watched;
 
 mod events;
 mod guards;
-mod places;
+mod limits;
 mod resolver;
 mod run;
-mod statuses;
-mod store;
+mod samples;
+mod status;
 
 pub use events::{metric_source_event, metric_template_event};
 pub use guards::{Guards, find, keep};
-pub use statuses::{metric_source, metric_template};
+pub use status::{metric_source, metric_template};
 
-/// The checks of every rollout.
-pub struct Checks {
+/// The measurements of every rollout.
+pub struct Analysis {
     watched: Mutex<HashMap<ObjectKey, Watched>>,
     /// When each rollout is to be looked at next.
     queue: Queue<ObjectKey, ()>,
     sources: Sources,
     resolver: Resolver,
-    places: Places,
+    limits: Limits,
     circuits: Mutex<HashMap<String, Circuit>>,
     /// Whether every source and template has been listed: before, one that is missing may only not be known yet.
     listed: AtomicBool,
@@ -51,16 +51,16 @@ pub struct Checks {
     pub guards: Guards,
 }
 
-impl Checks {
+impl Analysis {
     /// Nothing is watched yet. No source may be where the API server listens.
-    pub fn new(clock: Clock, api_server: Vec<SocketAddr>) -> Checks {
+    pub fn new(clock: Clock, api_server: Vec<SocketAddr>) -> Analysis {
         let options = sources::Options { api_server, ..sources::Options::default() };
-        Checks {
+        Analysis {
             watched: Mutex::default(),
             queue: Queue::new(clock, 1, |_| None),
             sources: Sources::new(options),
             resolver: Resolver::default(),
-            places: Places::default(),
+            limits: Limits::default(),
             circuits: Mutex::default(),
             listed: AtomicBool::new(false),
             guards: Guards::default(),
@@ -95,7 +95,7 @@ pub fn follow(ctx: &Context, rollout: &FeatureRollout, flag: &str, guard: &Guard
         return forget(ctx, &key);
     }
     let uid = rollout.uid().unwrap_or_default();
-    let mut watched = ctx.checks.watched();
+    let mut watched = ctx.analysis.watched();
     match watched.get_mut(&key).filter(|watched| watched.uid == uid) {
         Some(known) => known.follow(guard),
         None => {
@@ -103,20 +103,20 @@ pub fn follow(ctx: &Context, rollout: &FeatureRollout, flag: &str, guard: &Guard
         }
     }
     drop(watched);
-    ctx.checks.look_again(&key);
+    ctx.analysis.look_again(&key);
 }
 
 /// Forgets everything about a rollout.
 pub fn forget(ctx: &Context, key: &ObjectKey) {
-    if ctx.checks.watched().remove(key).is_some() {
-        ctx.checks.queue.push_at(key.clone(), None);
+    if ctx.analysis.watched().remove(key).is_some() {
+        ctx.analysis.queue.push_at(key.clone(), None);
         ctx.metrics.checks.forget(key);
     }
 }
 
 /// Has every check made when it is due, until the shutdown. Sources and templates must have been listed.
 pub async fn run(ctx: Shared) {
-    ctx.checks.listed.store(true, Ordering::Release);
+    ctx.analysis.listed.store(true, Ordering::Release);
     for key in ctx.metric_sources.keys() {
         ctx.queue.push(Key::MetricSource(key), Lane::Publish);
     }
@@ -127,10 +127,10 @@ pub async fn run(ctx: Shared) {
         let key = tokio::select! {
             biased;
             () = ctx.shutdown.cancelled() => return,
-            key = ctx.checks.queue.next() => key,
+            key = ctx.analysis.queue.next() => key,
         };
         look(&ctx, &key);
-        ctx.checks.queue.done(&key);
+        ctx.analysis.queue.done(&key);
     }
 }
 
@@ -144,7 +144,7 @@ fn look(ctx: &Shared, key: &ObjectKey) {
     let mut next: Option<Timestamp> = None;
     let mut begun = Vec::new();
     {
-        let mut watched = ctx.checks.watched();
+        let mut watched = ctx.analysis.watched();
         let Some(watched) = watched.get_mut(key) else { return };
         if rollout.uid().as_deref() != Some(watched.uid.as_str()) {
             return;
@@ -153,11 +153,11 @@ fn look(ctx: &Shared, key: &ObjectKey) {
         for due in engine::due(&guard, status, now) {
             next = Some(next.map_or(due.next, |next| next.min(due.next)));
             if let Some(ticket) = watched.begin(&due, now) {
-                begun.extend(run::Check::new(key, watched, status, due, ticket));
+                begun.extend(run::Measurement::new(key, watched, status, due, ticket));
             }
         }
     }
-    ctx.checks.queue.push_at(key.clone(), next);
+    ctx.analysis.queue.push_at(key.clone(), next);
     for check in begun {
         tokio::spawn(run::run(ctx.clone(), check));
     }

@@ -23,11 +23,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// When its status could not be written.
 pub async fn metric_source(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
-    let Some(source) = ctx.metric_sources.readable(key).filter(|_| ctx.checks.is_listed()) else {
+    let Some(source) = ctx.metric_sources.readable(key).filter(|_| ctx.analysis.is_listed()) else {
         return Ok(());
     };
-    let resolved = ctx.checks.resolver.resolve(ctx, &source).await;
-    let circuit = shown(ctx.checks.sources.circuit(&source.uid().unwrap_or_default()));
+    let resolved = ctx.analysis.resolver.resolve(ctx, &source).await;
+    let circuit = shown(ctx.analysis.sources.circuit(&source.uid().unwrap_or_default()));
     let want = match resolved {
         Err(unready) => Err((unready.reason, unready.message)),
         Ok(_) if circuit == Circuit::Open => Err((
@@ -68,7 +68,7 @@ pub fn shown(circuit: Circuit) -> Circuit {
 /// # Errors
 /// When its status could not be written.
 pub async fn metric_template(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
-    let Some(template) = ctx.metric_templates.readable(key).filter(|_| ctx.checks.is_listed()) else {
+    let Some(template) = ctx.metric_templates.readable(key).filter(|_| ctx.analysis.is_listed()) else {
         return Ok(());
     };
     let name = &template.spec.source_ref.name;

@@ -60,12 +60,12 @@ pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> R
     let content = serde_json::to_value(&guard).unwrap_or_default();
     let name = name(&key.1, content.to_string().as_bytes());
     let revision = (key.0.clone(), name.clone());
-    if ctx.checks.guards.get(&revision).is_some() {
+    if ctx.analysis.guards.get(&revision).is_some() {
         return Ok(Some(name));
     }
     match pin::store(ctx, &key.0, &name, content).await {
         Ok(()) => {
-            ctx.checks.guards.put(revision, guard);
+            ctx.analysis.guards.put(revision, guard);
             Ok(Some(name))
         }
         Err(fault) if fault.is_transient() => Err(fault),
@@ -88,7 +88,7 @@ pub async fn find(
 ) -> Result<Option<Guard>, Fault> {
     let Some(name) = &status.guard else { return Ok(None) };
     let revision = (key.0.clone(), name.clone());
-    let spec = match ctx.checks.guards.get(&revision) {
+    let spec = match ctx.analysis.guards.get(&revision) {
         Some(known) => known,
         None => {
             let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
@@ -96,7 +96,7 @@ pub async fn find(
                 tracing::warn!(namespace = key.0, name = key.1, "its last valid triggers are gone");
                 return Ok(None);
             };
-            ctx.checks.guards.put(revision, found)
+            ctx.analysis.guards.put(revision, found)
         }
     };
     let cohorts: Vec<String> = status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
