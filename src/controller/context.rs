@@ -16,7 +16,7 @@ use super::cache::{Cache, ObjectKey};
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
 use super::pin::Audiences;
-use super::queue::{Lane, Queue};
+use super::queue::{Priority, Queue};
 use super::writer::Hub;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock::{self, Clock};
@@ -71,7 +71,7 @@ pub struct Context {
     pub ahead: Ahead,
     /// Makes kubelets read a file at once, where that was asked for.
     pub nudger: Nudger,
-    /// The lane of the actions.
+    /// The actions, which wait for nothing else.
     pub actions: Actions,
     /// Whether the caches hold every kind: what is not in them does not exist.
     pub listed: AtomicBool,
@@ -129,6 +129,6 @@ pub fn push_later(ctx: &Shared, key: Key, wait: Duration) {
     let ctx = ctx.clone();
     tokio::spawn(async move {
         clock::sleep(wait).await;
-        ctx.queue.push(key, Lane::Decide);
+        ctx.queue.push(key, Priority::Decide);
     });
 }

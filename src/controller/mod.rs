@@ -176,11 +176,11 @@ pub async fn run(
         shutdown: shutdown.clone(),
     });
     // Before anything is listed: an emergency does not wait for a cache.
-    let lane = tokio::spawn(actions::run(ctx.clone()));
+    let acting = tokio::spawn(actions::run(ctx.clone()));
     tokio::select! {
         () = listed(&ctx) => ctx.listed.store(true, Ordering::Release),
         () = shutdown.cancelled() => {
-            drain(lane, JoinSet::new()).await;
+            drain(acting, JoinSet::new()).await;
             return Ok(());
         }
     }
@@ -195,15 +195,15 @@ pub async fn run(
     }
     shutdown.cancelled().await;
     health.set_ready(false);
-    drain(lane, workers).await;
+    drain(acting, workers).await;
     Ok(())
 }
 
 /// Lets work under way end, for a while.
-async fn drain(lane: JoinHandle<()>, mut workers: JoinSet<()>) {
+async fn drain(acting: JoinHandle<()>, mut workers: JoinSet<()>) {
     let all = async {
-        // A lane that ended before has nothing under way.
-        let _ended = lane.await;
+        // One that ended before has nothing under way.
+        let _ended = acting.await;
         while workers.join_next().await.is_some() {}
     };
     if tokio::time::timeout(DRAIN, all).await.is_err() {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key};
 use super::publish;
-use super::queue::Lane;
+use super::queue::Priority;
 use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::report;
@@ -115,7 +115,7 @@ fn reached(status: Option<&FeatureRolloutStatus>) -> Option<(Option<&str>, bool)
 /// The watch will not: what is in the cache by then is no news to it.
 fn wake_dependents(ctx: &Context, key: &ObjectKey) {
     for dependent in ctx.index.dependents(key) {
-        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+        ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
 }
 
@@ -136,7 +136,7 @@ pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
         None => ctx.rollouts.forget(key, before),
     };
     if is_news {
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
         wake_dependents(ctx, key);
     }
     Ok(())

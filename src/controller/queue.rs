@@ -1,6 +1,6 @@
-//! The work queue: keys with due times, two lanes, never the same key twice at once.
+//! The work queue: keys with due times, two priorities, never the same key twice at once.
 //!
-//! kube's own scheduler keeps one lane and no per-key state; here deciding goes before publishing, and a key that is
+//! kube's own scheduler keeps one order and no per-key state; here deciding goes before publishing, and a key that is
 //! asked for while it is being worked on is done once more afterwards.
 //!
 //! Only some of what is worked on at once is publishing: what the API server has to answer before an emergency is not more
@@ -21,9 +21,9 @@ use crate::clock::{self, Clock};
 
 /// How soon a key should be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
+pub enum Priority {
     /// Acknowledgements and reports.
-    Publish,
+    Report,
     /// Everything that may change what is served.
     Decide,
 }
@@ -59,7 +59,7 @@ struct Inner<K, G> {
 }
 
 struct Entry<G> {
-    queued: Option<Lane>,
+    queued: Option<Priority>,
     running: bool,
     /// The group that counts the key as one that is being decided on.
     group: Option<G>,
@@ -91,8 +91,8 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
     }
 
     /// Asks for a key to be worked on as soon as there is a place.
-    pub fn push(&self, key: K, lane: Lane) {
-        self.lock().push(key, lane);
+    pub fn push(&self, key: K, priority: Priority) {
+        self.lock().push(key, priority);
         self.changed.notify_one();
     }
 
@@ -149,11 +149,11 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
             }
             None => None,
         };
-        if idle != Some(Lane::Decide) {
+        if idle != Some(Priority::Decide) {
             inner.decided(key);
         }
         match idle {
-            Some(lane) => inner.enqueue(key.clone(), lane),
+            Some(priority) => inner.enqueue(key.clone(), priority),
             None => {
                 inner.entries.remove(key);
             }
@@ -179,21 +179,21 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
 }
 
 impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
-    fn push(&mut self, key: K, lane: Lane) {
+    fn push(&mut self, key: K, priority: Priority) {
         let new = Entry { queued: None, running: false, group: None };
         let entry = self.entries.entry(key.clone()).or_insert(new);
-        if entry.queued >= Some(lane) {
+        if entry.queued >= Some(priority) {
             return;
         }
-        entry.queued = Some(lane);
-        if lane == Lane::Decide && entry.group.is_none() {
+        entry.queued = Some(priority);
+        if priority == Priority::Decide && entry.group.is_none() {
             entry.group = (self.group_of)(&key);
             if let Some(group) = entry.group.clone() {
                 self.deciding.entry(group).or_default().insert(key.clone());
             }
         }
         if !entry.running {
-            self.enqueue(key, lane);
+            self.enqueue(key, priority);
         }
     }
 
@@ -208,14 +208,14 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         }
     }
 
-    fn enqueue(&mut self, key: K, lane: Lane) {
-        match lane {
-            Lane::Decide => self.decide.push_back(key),
-            Lane::Publish => self.publish.push_back(key),
+    fn enqueue(&mut self, key: K, priority: Priority) {
+        match priority {
+            Priority::Decide => self.decide.push_back(key),
+            Priority::Report => self.publish.push_back(key),
         }
     }
 
-    /// Moves the keys whose time has come into their lane, group by group.
+    /// Moves the keys whose time has come into their part of the queue, group by group.
     fn ring(&mut self, now: Timestamp) {
         let mut ringing = Vec::new();
         while let Some((at, key)) = self.timers.first().cloned() {
@@ -229,7 +229,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         // Within a group the order stays that of the due times.
         ringing.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (_, key) in ringing {
-            self.push(key, Lane::Decide);
+            self.push(key, Priority::Decide);
         }
     }
 
@@ -241,24 +241,24 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
     }
 
     fn pop(&mut self, now: Instant) -> Option<K> {
-        for lane in [Lane::Decide, Lane::Publish] {
-            if lane == Lane::Publish && !self.may_publish(now) {
+        for priority in [Priority::Decide, Priority::Report] {
+            if priority == Priority::Report && !self.may_publish(now) {
                 return None;
             }
             loop {
-                let popped = match lane {
-                    Lane::Decide => self.decide.pop_front(),
-                    Lane::Publish => self.publish.pop_front(),
+                let popped = match priority {
+                    Priority::Decide => self.decide.pop_front(),
+                    Priority::Report => self.publish.pop_front(),
                 };
                 let Some(key) = popped else { break };
-                // A key that has moved to the other lane meanwhile is still in this one, too.
+                // A key that has been given the other priority meanwhile is still under this one, too.
                 if let Some(entry) = self.entries.get_mut(&key)
                     && !entry.running
-                    && entry.queued == Some(lane)
+                    && entry.queued == Some(priority)
                 {
                     entry.queued = None;
                     entry.running = true;
-                    if lane == Lane::Publish {
+                    if priority == Priority::Report {
                         self.publishing.insert(key.clone(), now);
                     }
                     return Some(key);
@@ -285,9 +285,9 @@ mod tests {
     #[tokio::test]
     async fn deciding_goes_before_publishing() {
         let queue = queue(Clock::system());
-        queue.push("report", Lane::Publish);
-        queue.push("step", Lane::Decide);
-        queue.push("report", Lane::Publish);
+        queue.push("report", Priority::Report);
+        queue.push("step", Priority::Decide);
+        queue.push("report", Priority::Report);
         assert_eq!(next(&queue).await, Some("step"));
         assert_eq!(next(&queue).await, Some("report"));
         assert_eq!(next(&queue).await, None);
@@ -296,9 +296,9 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_never_worked_on_twice_at_once_and_never_forgotten() {
         let queue = queue(Clock::system());
-        queue.push("a", Lane::Decide);
+        queue.push("a", Priority::Decide);
         assert_eq!(next(&queue).await, Some("a"));
-        queue.push("a", Lane::Decide);
+        queue.push("a", Priority::Decide);
         assert_eq!(next(&queue).await, None);
         queue.done(&"a");
         assert_eq!(next(&queue).await, Some("a"));
@@ -307,10 +307,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_asked_for_in_both_lanes_is_done_once() {
+    async fn a_key_asked_for_with_both_priorities_is_done_once() {
         let queue = queue(Clock::system());
-        queue.push("a", Lane::Publish);
-        queue.push("a", Lane::Decide);
+        queue.push("a", Priority::Report);
+        queue.push("a", Priority::Decide);
         assert_eq!(next(&queue).await, Some("a"));
         queue.done(&"a");
         assert_eq!(next(&queue).await, None);
@@ -320,21 +320,21 @@ mod tests {
     async fn no_more_than_its_part_is_publishing_and_deciding_goes_on() {
         let queue = queue(Clock::system());
         for report in ["a", "b"] {
-            queue.push(report, Lane::Publish);
+            queue.push(report, Priority::Report);
         }
         assert_eq!(next(&queue).await, Some("a"));
         assert_eq!(next(&queue).await, None);
-        queue.push("step", Lane::Decide);
+        queue.push("step", Priority::Decide);
         assert_eq!(next(&queue).await, Some("step"));
         queue.done(&"step");
         assert_eq!(next(&queue).await, None);
         queue.done(&"a");
         assert_eq!(next(&queue).await, Some("b"));
         // What turns into a decision is one.
-        queue.push("b", Lane::Decide);
+        queue.push("b", Priority::Decide);
         queue.done(&"b");
         assert_eq!(next(&queue).await, Some("b"));
-        queue.push("c", Lane::Publish);
+        queue.push("c", Priority::Report);
         assert_eq!(next(&queue).await, Some("c"));
     }
 
@@ -342,7 +342,7 @@ mod tests {
     async fn one_that_hangs_gives_its_place_back() {
         let queue = queue(Clock::system());
         for report in ["a", "b"] {
-            queue.push(report, Lane::Publish);
+            queue.push(report, Priority::Report);
         }
         assert_eq!(next(&queue).await, Some("a"));
         assert_eq!(next(&queue).await, None);
@@ -379,19 +379,19 @@ mod tests {
     async fn a_key_is_being_decided_on_from_when_it_waits_until_it_is_done() {
         let queue = queue(Clock::system());
         let deciding = || queue.is_deciding(&'a', |_| true);
-        queue.push("a", Lane::Publish);
+        queue.push("a", Priority::Report);
         assert!(!deciding());
-        queue.push("a", Lane::Decide);
+        queue.push("a", Priority::Decide);
         assert!(
             deciding() && !queue.is_deciding(&'a', |key| *key != "a") && !queue.is_deciding(&'b', |_| true)
         );
         assert_eq!(next(&queue).await, Some("a"));
         assert!(deciding());
-        queue.push("a", Lane::Decide);
+        queue.push("a", Priority::Decide);
         queue.done(&"a");
         assert!(deciding());
         assert_eq!(next(&queue).await, Some("a"));
-        queue.push("a", Lane::Publish);
+        queue.push("a", Priority::Report);
         queue.done(&"a");
         assert!(!deciding());
     }

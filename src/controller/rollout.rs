@@ -11,7 +11,7 @@ use super::context::{Key, Shared};
 use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
 use super::persist::{persist, persist_raw};
-use super::queue::Lane;
+use super::queue::Priority;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
 use super::{analysis, pin, publish};
@@ -38,7 +38,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
             super::writer::poke(ctx, &gone.set);
             // Who waits for the flag key hears that it is free, or held by an orphan now.
             for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
-                ctx.queue.push(Key::Rollout(heir.key), Lane::Decide);
+                ctx.queue.push(Key::Rollout(heir.key), Priority::Decide);
             }
         }
         ctx.queue.push_at(Key::Rollout(key.clone()), None);
@@ -55,7 +55,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     }
     if let Some(updated) = finalizer::follow_policy(ctx, rollout).await? {
         ctx.rollouts.apply(updated);
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
         return Ok(());
     }
     match gather(ctx, rollout, ahead.is_some()).await? {
@@ -248,7 +248,7 @@ fn arm(
     ctx.queue.push_at(Key::Rollout(key.clone()), at);
     let unpublished = status.published_seq < status.last_seq();
     if unpublished && status.delivered_revision == status.revision {
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
     }
 }
 

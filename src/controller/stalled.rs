@@ -11,7 +11,7 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
-use super::queue::Lane;
+use super::queue::Priority;
 use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{analysis, finalizer, pin, publish};
@@ -78,7 +78,7 @@ pub async fn stalled(
         hand_over(offer, &status);
         if status.published_seq < status.last_seq() {
             // Nothing that lowers waits for events to be published.
-            ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+            ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
         }
     } else {
         hand_over(offer, &status);
@@ -188,7 +188,7 @@ pub async fn act(
         writer::offer(ctx, &SetId::of(rollout), key, offer);
     }
     // A ladder's next rung is armed there, and the events are published.
-    ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+    ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::cache::{Cache, News, ObjectKey};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::pin::{MANAGED_BY, MANAGER};
-use super::queue::Lane;
+use super::queue::Priority;
 use super::writer;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock;
@@ -159,44 +159,44 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
         ctx.index.apply(rollout);
     }
     // A status is mostly our own, heard of before our write was answered: others' decisions go first.
-    let lane = if news == News::Status { Lane::Publish } else { Lane::Decide };
-    ctx.queue.push(Key::Rollout(key.clone()), lane);
+    let priority = if news == News::Status { Priority::Report } else { Priority::Decide };
+    ctx.queue.push(Key::Rollout(key.clone()), priority);
     // All the way back: an edit here may close or open a circle that any of them is part of.
     for dependent in ctx.index.all_dependents(key) {
-        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+        ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
 }
 
 fn cohort_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
     match news {
         News::Spec => cohort_set(ctx, key),
-        News::Status | News::Nothing => ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish),
+        News::Status | News::Nothing => ctx.queue.push(Key::CohortSet(key.clone()), Priority::Report),
     }
 }
 
 fn flag_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
     match news {
         News::Spec => flag_set(ctx, key),
-        News::Status | News::Nothing => ctx.queue.push(Key::FlagSet(key.clone()), Lane::Publish),
+        News::Status | News::Nothing => ctx.queue.push(Key::FlagSet(key.clone()), Priority::Report),
     }
 }
 
 /// A CohortSet changed: it and everything that may be divided by it is looked at again.
 pub fn cohort_set(ctx: &Shared, key: &ObjectKey) {
-    ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish);
+    ctx.queue.push(Key::CohortSet(key.clone()), Priority::Report);
     for rollout in ctx.rollouts.keys() {
         if rollout.0 == key.0 {
-            ctx.queue.push(Key::Rollout(rollout), Lane::Decide);
+            ctx.queue.push(Key::Rollout(rollout), Priority::Decide);
         }
     }
 }
 
 /// A FlagSet changed: it and its rollouts are looked at again.
 pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
-    ctx.queue.push(Key::FlagSet(key.clone()), Lane::Decide);
+    ctx.queue.push(Key::FlagSet(key.clone()), Priority::Decide);
     let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     for member in ctx.index.members(&set) {
-        ctx.queue.push(Key::Rollout(member.key), Lane::Decide);
+        ctx.queue.push(Key::Rollout(member.key), Priority::Decide);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
 use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
-use crate::controller::queue::Lane;
+use crate::controller::queue::Priority;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
 use crate::controller::{analysis, stalled};
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
@@ -109,7 +109,7 @@ async fn by_known(
     }
     let result = match gather(ctx, rollout, ahead.is_some()).await? {
         Gathered::Ready(_) if !over.beginning && begins(rollout) => {
-            ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+            ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
             return Ok(Judged::NotBegun);
         }
         Gathered::Ready(observed) => {

@@ -1,4 +1,4 @@
-//! The lane of the actions: its own watch and its own work, which wait neither for the caches nor for ordinary steps.
+//! The actions: their own watch and their own work, which wait neither for the caches nor for ordinary steps.
 //!
 //! The actions of one rollout are carried out one after the other, in the order of their creation. Each is judged once;
 //! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered, the file
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
 use super::context::{Backoff, Key, Shared};
-use super::queue::Lane;
+use super::queue::Priority;
 use super::watch;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
@@ -63,7 +63,7 @@ const ANSWERING: Duration = Duration::from_millis(500);
 /// The fields that a watch of actions without an answer asks for.
 const UNANSWERED: &str = "status.answer=";
 
-/// What the lane knows.
+/// What is known of the actions.
 pub struct Actions {
     book: Mutex<Book>,
     changed: Notify,
@@ -141,7 +141,7 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
     while !ctx.shutdown.is_cancelled() {
         let Some(asked) = ctx.actions.book().next(&rollout) else { break };
         let Some(verdict) = judge(&ctx, &rollout, &asked).await else {
-            ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+            ctx.queue.push(Key::Rollout(rollout.clone()), Priority::Decide);
             continue;
         };
         // What was judged stays judged.
@@ -151,7 +151,7 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
         // An answer that takes its time holds up nobody: the next action may be an emergency.
         let _slow = tokio::time::timeout(ANSWERING, giving).await;
         // What was read here is no news to the watch: whoever the rollout concerns has to hear of it.
-        ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+        ctx.queue.push(Key::Rollout(rollout.clone()), Priority::Decide);
     }
 }
 

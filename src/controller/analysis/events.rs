@@ -7,11 +7,11 @@ use kube::ResourceExt;
 
 use crate::controller::cache::{News, ObjectKey};
 use crate::controller::context::{Context, Key, Shared};
-use crate::controller::queue::Lane;
+use crate::controller::queue::Priority;
 
 /// A MetricSource came, changed or went.
 pub fn metric_source_event(ctx: &Shared, key: &ObjectKey, news: News) {
-    ctx.queue.push(Key::MetricSource(key.clone()), Lane::Publish);
+    ctx.queue.push(Key::MetricSource(key.clone()), Priority::Report);
     if news != News::Spec {
         return;
     }
@@ -22,7 +22,7 @@ pub fn metric_source_event(ctx: &Shared, key: &ObjectKey, news: News) {
     for template in ctx.metric_templates.keys() {
         let uses = ctx.metric_templates.readable(&template).is_some_and(|t| t.spec.source_ref.name == key.1);
         if uses {
-            ctx.queue.push(Key::MetricTemplate(template), Lane::Publish);
+            ctx.queue.push(Key::MetricTemplate(template), Priority::Report);
         }
     }
     retry_unprepared(ctx, |_| true);
@@ -30,7 +30,7 @@ pub fn metric_source_event(ctx: &Shared, key: &ObjectKey, news: News) {
 
 /// A MetricTemplate came, changed or went.
 pub fn metric_template_event(ctx: &Shared, key: &ObjectKey, news: News) {
-    ctx.queue.push(Key::MetricTemplate(key.clone()), Lane::Publish);
+    ctx.queue.push(Key::MetricTemplate(key.clone()), Priority::Report);
     if news == News::Spec {
         retry_unprepared(ctx, |namespace| namespace == key.0);
     }

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
-use super::queue::{Lane, Queue};
+use super::queue::{Priority, Queue};
 use crate::api::metricsource::Circuit;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::clock::Clock;
@@ -84,7 +84,7 @@ impl Analysis {
 
     /// Has a rollout looked at now.
     fn look_again(&self, key: &ObjectKey) {
-        self.queue.push(key.clone(), Lane::Decide);
+        self.queue.push(key.clone(), Priority::Decide);
     }
 }
 
@@ -118,10 +118,10 @@ pub fn forget(ctx: &Context, key: &ObjectKey) {
 pub async fn run(ctx: Shared) {
     ctx.analysis.listed.store(true, Ordering::Release);
     for key in ctx.metric_sources.keys() {
-        ctx.queue.push(Key::MetricSource(key), Lane::Publish);
+        ctx.queue.push(Key::MetricSource(key), Priority::Report);
     }
     for key in ctx.metric_templates.keys() {
-        ctx.queue.push(Key::MetricTemplate(key), Lane::Publish);
+        ctx.queue.push(Key::MetricTemplate(key), Priority::Report);
     }
     loop {
         let key = tokio::select! {
@@ -165,5 +165,5 @@ fn look(ctx: &Shared, key: &ObjectKey) {
 
 /// Brings a rollout back to be decided on.
 fn decide(ctx: &Context, key: &ObjectKey) {
-    ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+    ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
 }

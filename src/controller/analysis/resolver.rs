@@ -13,7 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::api::{MetricSource, Reason};
 use crate::clock;
 use crate::controller::context::{Context, Key};
-use crate::controller::queue::Lane;
+use crate::controller::queue::Priority;
 use crate::error::{Fault, call, chain};
 use crate::sources::{self, Resolved, Wanted};
 
@@ -75,7 +75,7 @@ impl Resolver {
         *known = Some(Known { generation, until: clock::monotonic() + kept, outcome: outcome.clone() });
         if is_news {
             let key = (ctx.namespace.clone(), source.name_any());
-            ctx.queue.push(Key::MetricSource(key), Lane::Publish);
+            ctx.queue.push(Key::MetricSource(key), Priority::Report);
         }
         outcome
     }

@@ -9,7 +9,7 @@ use crate::api::{FeatureRolloutStatus, MetricSource, Verdict};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Key, Shared};
-use crate::controller::queue::Lane;
+use crate::controller::queue::Priority;
 use crate::engine::{Due, Reading, Subject};
 use crate::plan::Guard;
 use crate::sources::{self, Query, Readings, Request, Resolved};
@@ -299,7 +299,7 @@ fn note_circuit(ctx: &Context, source: &MetricSource, uid: &str) {
         circuits.insert(uid.to_owned(), circuit).unwrap_or_default()
     };
     if super::status::shown(before) != super::status::shown(circuit) {
-        ctx.queue.push(Key::MetricSource((ctx.namespace.clone(), name)), Lane::Publish);
+        ctx.queue.push(Key::MetricSource((ctx.namespace.clone(), name)), Priority::Report);
     }
 }
 

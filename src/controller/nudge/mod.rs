@@ -14,7 +14,7 @@ use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::publish;
-use super::queue::Lane;
+use super::queue::Priority;
 use crate::api::Reason;
 use crate::clock;
 
@@ -201,7 +201,7 @@ async fn note(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader]) {
     }
     let key: ObjectKey = (set.namespace.clone(), set.name.clone());
     if set.shared {
-        ctx.queue.push(Key::FlagSet(key.clone()), Lane::Publish);
+        ctx.queue.push(Key::FlagSet(key.clone()), Priority::Report);
     }
     let Some(message) = message else { return };
     let metadata = if set.shared {

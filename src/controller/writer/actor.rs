@@ -13,7 +13,7 @@ use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared, push_later};
 use crate::controller::index::SetId;
-use crate::controller::queue::Lane;
+use crate::controller::queue::Priority;
 use crate::error::chain;
 
 /// Least time between the ends of two writes; emergencies do not wait.
@@ -183,7 +183,7 @@ fn settle(
     if let Some(report) = flushed.report {
         let news = ctx.hub.lock().reports.insert(set.clone(), report.clone()).as_ref() != Some(&report);
         if news && set.shared {
-            ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Lane::Publish);
+            ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Priority::Report);
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
-use super::queue::Lane;
+use super::queue::Priority;
 use crate::api::flagset::Orphan;
 use crate::api::{FeatureRolloutStatus, Reason};
 use crate::flags::{self, File, Fragment};
@@ -364,6 +364,6 @@ fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack) {
         if let Ack::Delivered { .. } = said.1 {
             ctx.metrics.delivered();
         }
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
     }
 }
