@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+use std::io::IsTerminal;
 use std::sync::atomic::AtomicI64;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -8,7 +9,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 mod checks;
 
@@ -27,14 +32,22 @@ pub enum LogFormat {
 /// Starts logging to standard error. The level comes from `RUST_LOG`, by default `default`.
 pub fn start_logging(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Json => logs.json().try_init(),
-        LogFormat::Text => logs.try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    if let Err(error) = started {
+    let lines = lines.with_filter(filter.and(filter_fn(is_ours)));
+    if let Err(error) = tracing_subscriber::registry().with(lines).try_init() {
         tracing::debug!(%error, "logging had been started before");
     }
+}
+
+/// Whether a log line is this program's own. The client library logs the bodies of answers that it cannot read, which may
+/// be those of Secrets, and dumps errors; whatever it has to say comes back as an error, too, and is logged here in words.
+fn is_ours(line: &Metadata<'_>) -> bool {
+    let target = line.target();
+    target == "sluice" || target.starts_with("sluice::")
 }
 
 /// How a reconcile or a write of a file ended.
@@ -78,6 +91,7 @@ pub struct Metrics {
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
+    events_waiting: Gauge,
     /// Those of checks, sources and rollbacks.
     pub checks: CheckMetrics,
 }
@@ -96,6 +110,7 @@ impl Default for Metrics {
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
+            events_waiting: Gauge::default(),
             checks: CheckMetrics::default(),
         }
     }
@@ -128,6 +143,11 @@ impl Metrics {
         );
         registry.register("objects", "Objects known by kind", self.objects.clone());
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
+        registry.register(
+            "events_waiting",
+            "Kubernetes events that are still to be published",
+            self.events_waiting.clone(),
+        );
         self.checks.register(&mut registry);
         registry
     }
@@ -172,6 +192,11 @@ impl Metrics {
     /// Sets the number of known objects of a kind.
     pub fn set_objects(&self, kind: &'static str, count: usize) {
         self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of events that are still to be published.
+    pub fn set_events_waiting(&self, count: usize) {
+        self.events_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Sets the number of waiting objects.

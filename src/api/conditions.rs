@@ -21,6 +21,8 @@ pub mod types {
     pub const ROLLED_BACK: &str = "RolledBack";
     /// Whether every criterion with a bound passes; absent where there is none.
     pub const CRITERIA_MET: &str = "CriteriaMet";
+    /// Present and true while every rollout of a FlagSet is taken to control.
+    pub const EMERGENCY: &str = "Emergency";
     /// Present and true while pods mount a file so that no update arrives.
     pub const STALE_MOUNTS: &str = "StaleMounts";
 }

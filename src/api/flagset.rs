@@ -54,6 +54,12 @@ use super::{Condition, Freeze, LocalRef, Window};
         description = "Flags whose rollout is gone"
     ),
     printcolumn(
+        name = "Emergency",
+        type_ = "string",
+        json_path = ".spec.emergency",
+        description = "Where every rollout of the set is taken, if it is"
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",

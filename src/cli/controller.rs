@@ -54,6 +54,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             namespace: args.namespace,
             api_server,
             nudge_pods: args.nudge_pods,
+            ..Options::default()
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })
@@ -78,7 +79,7 @@ pub async fn end_on_signal(shutdown: CancellationToken) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be heard; only Ctrl-C ends the process in order");
+            tracing::warn!("SIGTERM cannot be heard: {error}; only Ctrl-C ends the process in order");
             // Where Ctrl-C cannot be heard either, the process ends without order.
             let _heard = tokio::signal::ctrl_c().await;
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::{Client, Config};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
@@ -15,8 +15,8 @@ use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
 use cache::{Cache, ObjectKey};
-use context::{Backoff, Context, Key, Shared, push_later};
-use queue::Queue;
+use context::{Context, Key, Shared};
+use queue::{Cause, Places, Queue};
 
 mod actions;
 mod ahead;
@@ -24,13 +24,13 @@ mod analysis;
 mod announce;
 mod cache;
 mod context;
+mod events;
 mod finalizer;
 mod gather;
 mod index;
 mod nudge;
 mod persist;
 mod pin;
-mod publish;
 mod queue;
 mod rollout;
 mod sets;
@@ -40,14 +40,12 @@ mod writer;
 
 /// The operator's own namespace where nothing else is said.
 pub const NAMESPACE: &str = "sluice-system";
-/// One in so many of the objects worked on at once may be one that is only reported on.
-const PUBLISHING_PART: usize = 4;
+/// For one in so many of the objects that may be decided on at once another one may be reported on.
+const REPORTING_PART: usize = 4;
 /// How often unpinned audiences are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// How often old actions are looked for.
 const ACTIONS_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a write that the API server found invalid is not repeated.
-const INVALID_RETRY: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for work under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -69,6 +67,9 @@ pub struct Options {
     /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
     /// pods.
     pub nudge_pods: bool,
+    /// How long after the last change of the admission policy that says who asks for actions an API server certainly
+    /// enforces it: what was created before is anybody's.
+    pub policy_settling: Duration,
 }
 
 impl Default for Options {
@@ -81,6 +82,7 @@ impl Default for Options {
             namespace: NAMESPACE.to_owned(),
             api_server: Vec::new(),
             nudge_pods: false,
+            policy_settling: actions::SETTLING,
         }
     }
 }
@@ -106,10 +108,12 @@ pub async fn api_server(config: &Config) -> Vec<SocketAddr> {
     let url = &config.cluster_url;
     let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
-    match tokio::net::lookup_host((host, port)).await {
+    match tokio::net::lookup_host((host.as_str(), port)).await {
         Ok(addresses) => addresses.collect(),
         Err(error) => {
-            tracing::warn!(%error, "the API server's name cannot be resolved; sources may have its address");
+            tracing::warn!(
+                "the API server's name {host} cannot be resolved: {error}; MetricSources that name its address are not refused"
+            );
             Vec::new()
         }
     }
@@ -145,8 +149,9 @@ pub async fn run(
     let index = Arc::new(index::Index::default());
     let queue = {
         let index = index.clone();
-        let publishing = options.concurrency / PUBLISHING_PART;
-        Queue::new(options.clock.clone(), publishing, move |key| match key {
+        let deciding = options.concurrency;
+        let places = Places { deciding, reporting: deciding / REPORTING_PART };
+        Queue::new(options.clock.clone(), places, move |key| match key {
             Key::Rollout(rollout) => index.set_of(rollout),
             Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
         })
@@ -164,11 +169,11 @@ pub async fn run(
         index,
         audiences: pin::Audiences::default(),
         queue,
-        backoff: Backoff::default(),
+        events: events::Events::default(),
         hub: writer::Hub::default(),
         ahead: ahead::Ahead::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
-        actions: actions::Actions::default(),
+        actions: actions::Actions::new(options.policy_settling),
         listed: AtomicBool::new(false),
         metrics,
         namespace: options.namespace,
@@ -188,23 +193,30 @@ pub async fn run(
     health.set_ready(true);
     tokio::spawn(keep_house(ctx.clone()));
     tokio::spawn(measure(ctx.clone()));
+    tokio::spawn(events::run(ctx.clone()));
 
-    let mut workers = JoinSet::new();
-    for _ in 0..options.concurrency.max(1) {
-        workers.spawn(work(ctx.clone()));
+    let mut at_work = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = at_work.join_next() => note_panic(ended),
+            key = ctx.queue.next() => { at_work.spawn(work(ctx.clone(), key)); }
+        }
     }
-    shutdown.cancelled().await;
     health.set_ready(false);
-    drain(acting, workers).await;
+    drain(acting, at_work).await;
     Ok(())
 }
 
 /// Lets work under way end, for a while.
-async fn drain(acting: JoinHandle<()>, mut workers: JoinSet<()>) {
+async fn drain(acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
     let all = async {
         // One that ended before has nothing under way.
         let _ended = acting.await;
-        while workers.join_next().await.is_some() {}
+        while let Some(ended) = at_work.join_next().await {
+            note_panic(ended);
+        }
     };
     if tokio::time::timeout(DRAIN, all).await.is_err() {
         tracing::warn!("work under way was cut off; the next start goes on from the statuses");
@@ -216,7 +228,11 @@ async fn listed(ctx: &Shared) {
     let lists = watch::start(ctx);
     let mut wait = Duration::from_millis(200);
     while let Err(fault) = pin::load(ctx).await {
-        tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed; trying again");
+        tracing::warn!(
+            "the pinned audiences could not be listed: {}; they are listed again in {} ms",
+            chain(&fault),
+            wait.as_millis()
+        );
         clock::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(3));
     }
@@ -235,48 +251,77 @@ async fn measure(ctx: Shared) {
     analysis::run(ctx).await;
 }
 
-async fn work(ctx: Shared) {
-    loop {
-        let key = tokio::select! {
-            biased;
-            () = ctx.shutdown.cancelled() => return,
-            key = ctx.queue.next() => key,
-        };
-        ctx.actions.gate.pass().await;
-        let started = clock::monotonic();
-        let result = match &key {
-            Key::Rollout(rollout) => rollout::reconcile(&ctx, rollout).await,
-            Key::FlagSet(set) => sets::flag_set(&ctx, set).await,
-            Key::CohortSet(set) => sets::cohort_set(&ctx, set).await,
-            Key::MetricSource(source) => analysis::metric_source(&ctx, source).await,
-            Key::MetricTemplate(template) => analysis::metric_template(&ctx, template).await,
-        };
-        ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
-        match result {
-            Ok(()) => ctx.backoff.succeeded(&key),
-            Err(fault) => retry(&ctx, &key, fault).await,
+/// A key that is worked on. It is done when this is dropped, and tried again where that was not said to have ended well:
+/// work that panics takes no key along.
+struct Work {
+    ctx: Shared,
+    key: Key,
+    has_ended: bool,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.ctx.queue.failed(&self.key, Cause::Failure);
         }
-        ctx.queue.done(&key);
+        self.ctx.queue.done(&self.key);
     }
 }
 
-/// Tries an object again: at once where somebody else wrote first, else after a growing wait of its own.
-async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
-    let mut wait = ctx.backoff.failed(key);
-    if matches!(fault, Fault::Invalid(_)) {
-        // Only an edit helps, and the watch tells of that.
-        wait = wait.max(INVALID_RETRY);
+async fn work(ctx: Shared, key: Key) {
+    let mut work = Work { ctx, key, has_ended: false };
+    let Work { ctx, key, has_ended } = &mut work;
+    ctx.queue.until_free().await;
+    let started = clock::monotonic();
+    let result = match key {
+        Key::Rollout(rollout) => rollout::reconcile(ctx, rollout).await,
+        Key::FlagSet(set) => sets::flag_set(ctx, set).await,
+        Key::CohortSet(set) => sets::cohort_set(ctx, set).await,
+        Key::MetricSource(source) => analysis::metric_source(ctx, source).await,
+        Key::MetricTemplate(template) => analysis::metric_template(ctx, template).await,
+    };
+    ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
+    match result {
+        Ok(()) => ctx.queue.recovered(key, &Cause::OF_WORK),
+        Err(fault) => retry(ctx, key, fault).await,
     }
-    let again = matches!(fault, Fault::Conflict(_) | Fault::NotFound(_));
-    if again {
-        tracing::debug!(?key, fault = chain(&fault), "written by somebody else meanwhile; trying again");
+    *has_ended = true;
+}
+
+/// Tries an object again: almost at once where somebody else wrote first, else after a growing wait of its own.
+async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
+    let wait = ctx.queue.failed(key, cause(&fault));
+    let (why, wait) = (chain(&fault), wait.as_millis());
+    if matches!(fault, Fault::Conflict(_) | Fault::NotFound(_)) {
+        tracing::debug!(
+            "{key} was written by somebody else meanwhile ({why}); it is read again in {wait} ms"
+        );
     } else {
-        tracing::warn!(?key, fault = chain(&fault), retry_in_ms = wait.as_millis(), "trying again");
+        tracing::warn!("{key} could not be worked on: {why}; it is tried again in {wait} ms");
     }
     if let Key::Rollout(rollout) = key {
         rollout::note_failure(ctx, rollout, &fault).await;
     }
-    push_later(ctx, key.clone(), if again { wait / 10 } else { wait });
+}
+
+/// What a key is tried again for.
+fn cause(fault: &Fault) -> Cause {
+    match fault {
+        Fault::Conflict(_) | Fault::NotFound(_) => Cause::Conflict,
+        Fault::Unreachable(_) => Cause::Unreachable,
+        Fault::Busy(_) | Fault::Transient(_) | Fault::TimedOut => Cause::Failure,
+        Fault::Forbidden(_) | Fault::AlreadyExists(_) => Cause::Refused,
+        Fault::Invalid(_) => Cause::Invalid,
+    }
+}
+
+/// Logs work that panicked; its key is tried again.
+fn note_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("work on an object ended by a fault of this program; it is tried again: {error}");
+    }
 }
 
 /// Counts, and deletes audiences that nobody pins and actions answered long ago.
@@ -294,10 +339,14 @@ async fn keep_house(ctx: Shared) {
         ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
         ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
         ctx.metrics.set_queue_depth(ctx.queue.depth());
+        ctx.metrics.set_events_waiting(ctx.events.waiting());
         if swept.elapsed() >= ACTIONS_INTERVAL {
             swept = clock::monotonic();
             if let Err(fault) = actions::sweep(&ctx).await {
-                tracing::warn!(fault = chain(&fault), "old actions could not be listed");
+                tracing::warn!(
+                    "the old actions could not be listed: {}; that is tried again in an hour",
+                    chain(&fault)
+                );
             }
         }
         if last.elapsed() < GARBAGE_INTERVAL {
@@ -306,7 +355,10 @@ async fn keep_house(ctx: Shared) {
         last = clock::monotonic();
         let (pinned, unsure) = pinned(&ctx);
         if let Err(fault) = pin::collect_garbage(&ctx, &pinned, &unsure).await {
-            tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
+            tracing::warn!(
+                "the pinned audiences could not be listed: {}; unpinned ones stay for ten minutes more",
+                chain(&fault)
+            );
         }
     }
 }

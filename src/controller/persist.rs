@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key};
-use super::publish;
+use super::events;
 use super::queue::Priority;
 use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
@@ -190,7 +190,10 @@ pub async fn persist_raw(
     });
     match call(api.patch_status(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await {
         Ok(_) => Ok(()),
-        Err(Fault::Invalid(_)) => publish::complain(ctx, metadata, Reason::InvalidSpec, &message).await,
+        Err(Fault::Invalid(_)) => {
+            events::complain(ctx, metadata, Reason::InvalidSpec, &message);
+            Ok(())
+        }
         Err(fault) => Err(fault),
     }
 }

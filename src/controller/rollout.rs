@@ -14,7 +14,7 @@ use super::persist::{persist, persist_raw};
 use super::queue::Priority;
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{analysis, pin, publish};
+use super::{analysis, events, pin};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
@@ -35,13 +35,14 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
             ctx.hub.forget(key);
             ctx.ahead.forget(key);
             analysis::forget(ctx, key);
+            ctx.events.forget(key);
             super::writer::poke(ctx, &gone.set);
             // Who waits for the flag key hears that it is free, or held by an orphan now.
             for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
                 ctx.queue.push(Key::Rollout(heir.key), Priority::Decide);
             }
         }
-        ctx.queue.push_at(Key::Rollout(key.clone()), None);
+        ctx.queue.forget(&Key::Rollout(key.clone()));
         return Ok(());
     };
     let rollout = match &stored.0 {
@@ -75,7 +76,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
 /// How soon a turn has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Events are published on the way, and the file's writer may wait for others.
+    /// The file's writer may wait for others.
     Ordinary,
     /// Nothing that can be done later is done, and nobody is waited for.
     Urgent,
@@ -89,7 +90,7 @@ pub(super) enum Advanced {
     Stalled(Box<Stalled>),
 }
 
-/// Decides, persists, hands over, publishes: in this order, each only after the one before.
+/// Decides, persists, hands over: in this order, each only after the one before. What is persisted is published by itself.
 ///
 /// `decide` says what the state is to be, or `None` where nothing is to be done.
 ///
@@ -123,15 +124,15 @@ pub(super) async fn advance(
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
     let is_beyond = is_beyond(&prior, ack.as_ref());
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
+    // What is only to be reported may wait for the events that it reports on.
+    let is_news = status != prior;
     if begun_here {
         // It may be what was announced, and in the file.
         status.delivered_revision = delivered(&status, ack.as_ref());
+        status.published_seq = status.published_seq.max(ctx.events.published_seq(key, &facts.uid, &prior));
     }
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
-    if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary && !owes_status {
-        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
-    }
     let generation = rollout.metadata.generation.unwrap_or(0);
     let report = Report { plan: &plan, delivery: delivery.clone(), next: decision.wake_at, generation, now };
     engine::report(&mut status, &report);
@@ -152,10 +153,14 @@ pub(super) async fn advance(
         && !is_beyond
         && is_announced(&prior, &status);
     let decided_on = ctx.rollouts.get(key).filter(|stored| goes_ahead && is_version(stored, rollout));
-    if decided_on.is_none() && (status != prior || owes_status) {
+    let is_due = is_news || (status != prior && !ctx.events.is_awaited(key));
+    if decided_on.is_none() && (is_due || owes_status) {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
         note_rollback(ctx, &prior, &status);
+    }
+    if delivery != Delivery::UnderWay {
+        events::submit(ctx, &rollout.metadata, &status);
     }
     note_lateness(ctx, &prior, &status, now);
     let status = Arc::new(status);
@@ -246,10 +251,6 @@ fn arm(
         .filter(|late| *late > now);
     let at = [wake_at, late].into_iter().flatten().min();
     ctx.queue.push_at(Key::Rollout(key.clone()), at);
-    let unpublished = status.published_seq < status.last_seq();
-    if unpublished && status.delivered_revision == status.revision {
-        ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
-    }
 }
 
 /// Whether the file does not yet hold what a rollback has lowered: nothing is raised while one is in force.

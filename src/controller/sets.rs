@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
 use super::persist::put_status;
 use super::writer::{self, FileReport};
-use crate::api::conditions::{Condition, Want, merge, types};
+use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
 use crate::error::{Fault, call};
 use crate::plan::{self, Audience, FieldError};
@@ -63,6 +64,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
     let mut status = describe(ctx, &prior, &report, &errors, generation);
+    add_emergency(ctx, &set, &prior, &mut status);
     add_stale_mounts(ctx, &id, &set, &prior, &mut status);
     if status == prior {
         return Ok(());
@@ -71,7 +73,42 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         ctx.queue.push_at(Key::FlagSet(key.clone()), Some(wait));
         return Ok(());
     }
-    write_status(ctx, &ctx.flag_sets, &set, &status).await
+    write_status(ctx, &ctx.flag_sets, &set, &status).await?;
+    if let Some((reason, message)) = turn_of_emergency(&prior, &status) {
+        events::tell(ctx, "FlagSet", set.meta(), reason, message);
+    }
+    Ok(())
+}
+
+/// Says that an emergency is in force.
+fn add_emergency(ctx: &Context, set: &FlagSet, prior: &FlagSetStatus, status: &mut FlagSetStatus) {
+    if set.spec.emergency.is_none() {
+        return;
+    }
+    let want = Want {
+        type_: types::EMERGENCY,
+        status: true,
+        reason: Reason::EmergencyControl.as_str(),
+        message: EMERGENCY.to_owned(),
+    };
+    status.conditions.extend(merge(&prior.conditions, &[want], status.observed_generation, ctx.clock.now()));
+}
+
+/// What an emergency means, in words.
+const EMERGENCY: &str = "spec.emergency is Control: every rollout of the set serves control, windows and freezes \
+                         notwithstanding; take it out of the spec to let them raise again";
+
+/// Whether an emergency began or was lifted between two statuses, in words.
+fn turn_of_emergency(before: &FlagSetStatus, after: &FlagSetStatus) -> Option<(Reason, &'static str)> {
+    let is_in_force = |status: &FlagSetStatus| is_true(&status.conditions, types::EMERGENCY);
+    match (is_in_force(before), is_in_force(after)) {
+        (false, true) => Some((Reason::EmergencyControl, EMERGENCY)),
+        (true, false) => Some((
+            Reason::EmergencyLifted,
+            "spec.emergency was taken away: what the rollouts served before comes back when the checks of a raise allow it",
+        )),
+        _ => None,
+    }
 }
 
 fn describe(

@@ -14,7 +14,7 @@ use super::persist::persist;
 use super::queue::Priority;
 use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
-use super::{analysis, finalizer, pin, publish};
+use super::{analysis, events, finalizer, pin};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
@@ -63,6 +63,8 @@ pub async fn stalled(
     }
     let decided = status != prior || why.owes_status;
     status.delivered_revision = delivered(&prior, ack.as_ref());
+    let uid = rollout.uid().unwrap_or_default();
+    status.published_seq = status.published_seq.max(ctx.events.published_seq(key, &uid, &prior));
     let urgent = why.emergency || deleting || is_rolling_back(&status);
     let hand_over = |offer: Option<Offer>, status: &FeatureRolloutStatus| {
         if let Some(offer) = offer.filter(|_| urgent || is_open(status, ack.as_ref())) {
@@ -76,15 +78,11 @@ pub async fn stalled(
         }
         note_rollback(ctx, &prior, &status);
         hand_over(offer, &status);
-        if status.published_seq < status.last_seq() {
-            // Nothing that lowers waits for events to be published.
-            ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
-        }
     } else {
         hand_over(offer, &status);
-        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
         say_so(ctx, key, rollout, why, &mut status, wake_at).await?;
     }
+    events::submit(ctx, &rollout.metadata, &status);
     if deleting {
         return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), is_removing(rollout)).await;
     }
@@ -211,7 +209,7 @@ async fn say_so(
     }
     match persist(ctx, rollout, status).await {
         Err(Fault::Invalid(_)) => {
-            publish::complain(ctx, &rollout.metadata, why.reason, &why.message).await?;
+            events::complain(ctx, &rollout.metadata, why.reason, &why.message);
             Ok(false)
         }
         other => other.map(|()| true),

@@ -21,6 +21,8 @@ use super::writer;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock;
 
+/// The wait before a broken watch is tried again the first time; it doubles with each.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// Longest wait before a broken watch is tried again: an API server that is back must be noticed soon.
 const LONGEST_RETRY: Duration = Duration::from_secs(3);
 /// Objects in one answer to a list, which is as much as an action may have to wait for.
@@ -102,7 +104,7 @@ where
             async move {
                 // The next page is asked for when these have been taken.
                 if matches!(event, Ok(watcher::Event::Init | watcher::Event::InitApply(_))) {
-                    ctx.actions.gate.pass().await;
+                    ctx.queue.until_free().await;
                 }
                 event
             }
@@ -129,7 +131,7 @@ pub async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()>,
 {
-    let mut wait = Duration::from_millis(100);
+    let mut wait = FIRST_RETRY;
     let mut events = std::pin::pin!(events);
     loop {
         let event = tokio::select! {
@@ -138,18 +140,43 @@ pub async fn follow<K>(
         };
         match event {
             Some(Ok(event)) => {
-                wait = Duration::from_millis(100);
+                wait = FIRST_RETRY;
                 take(&ctx, event);
             }
             Some(Err(error)) => {
-                let kind = K::kind(&());
-                tracing::warn!(%kind, error = crate::error::chain(&error), "a watch broke; it is tried again");
+                note_break(&K::kind(&()), &error, wait);
                 clock::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             }
             None => return,
         }
     }
+}
+
+/// Logs a watch that broke. One that has only grown old, and an API server that is starting, are everyday matters.
+pub fn note_break(kind: &str, error: &watcher::Error, wait: Duration) {
+    let why = crate::error::chain(error);
+    let wait_ms = wait.as_millis();
+    if is_ordinary(error) && wait < LONGEST_RETRY {
+        tracing::debug!("the watch of kind {kind} broke: {why}; it is begun again in {wait_ms} ms");
+    } else {
+        tracing::warn!(
+            "the watch of kind {kind} broke: {why}; it is begun again in {wait_ms} ms, and what is known stays in force"
+        );
+    }
+}
+
+/// Whether a watch breaks so now and then where all is well: a server that is starting or has much to do asks to be asked
+/// again (429), and a watch that is older than what the server remembers begins anew (410).
+fn is_ordinary(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    [410, 429].contains(&code)
 }
 
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {

@@ -108,7 +108,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
 }
 
 /// Creates the action; returns when it was sent.
-async fn roll_back(world: &World, name: &str) -> Timestamp {
+pub async fn roll_back(world: &World, name: &str) -> Timestamp {
     let action: RolloutAction = serde_json::from_value(json!({
         "apiVersion": "sluice.dev/v1alpha1",
         "kind": "RolloutAction",
@@ -149,7 +149,10 @@ async fn report(
 }
 
 /// When each of these flags was first seen at 0 %.
-fn seen_at_control(versions: &[Seen], wanted: &BTreeMap<String, Timestamp>) -> BTreeMap<String, Timestamp> {
+pub fn seen_at_control(
+    versions: &[Seen],
+    wanted: &BTreeMap<String, Timestamp>,
+) -> BTreeMap<String, Timestamp> {
     let mut found = BTreeMap::new();
     for version in versions {
         for (name, served) in version.served() {

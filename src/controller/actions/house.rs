@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
 use crate::controller::context::Context;
-use crate::error::{Fault, call};
+use crate::error::{Fault, call, chain};
 
 /// How long an answered action is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -48,7 +48,10 @@ async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
     let preconditions = Some(Preconditions { uid: action.uid(), resource_version: None });
     match call(api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() })).await {
         Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict(_)) => {}
-        Err(fault) => tracing::warn!(namespace, name, %fault, "an old action could not be deleted"),
+        Err(fault) => tracing::warn!(
+            "the old RolloutAction {namespace}/{name} could not be deleted: {}; that is tried again in an hour",
+            chain(&fault)
+        ),
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Judged {
     Done(Verdict),
     /// It would raise, and the file does not hold the last decision yet.
     Undelivered,
+    /// It would raise, and the first measurement of the rollout's triggers by this process is still to come.
+    Unmeasured,
     /// The rollout has not had its first turn yet, in which it may take over what the file serves.
     NotBegun,
 }
@@ -36,6 +38,8 @@ pub struct Over {
     pub known: bool,
     /// That the file holds the last decision.
     pub delivery: bool,
+    /// That the triggers are measured for the first time.
+    pub measurement: bool,
     /// That the rollout has its first turn.
     pub beginning: bool,
 }
@@ -117,6 +121,10 @@ async fn by_known(
             if raising && passes_door && !over.delivery && !is_delivered(ctx, key) {
                 return Ok(Judged::Undelivered);
             }
+            let is_measured = over.measurement || observed.plan.guard.triggers.is_empty();
+            if raising && passes_door && !is_measured && is_beginning(ctx, key) {
+                return Ok(Judged::Unmeasured);
+            }
             by_plan(ctx, key, rollout, *observed, &request).await
         }
         Gathered::Stalled(why) => by_guard(ctx, key, rollout, &why, &request).await,
@@ -177,6 +185,12 @@ pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
     let Some(status) = rollout.status.as_ref().filter(|_| has_begun(rollout)) else { return true };
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     delivered(status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
+}
+
+/// Whether the first measurement of the rollout's triggers by this process is still to come.
+pub fn is_beginning(ctx: &Shared, key: &ObjectKey) -> bool {
+    let Some(rollout) = ctx.rollouts.get(key) else { return false };
+    ctx.analysis.is_beginning(key, &rollout.uid().unwrap_or_default())
 }
 
 /// Whether the file's writer has said that it could not write what the rollout has decided.

@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
-use super::context::{Backoff, Key, Shared};
-use super::queue::Priority;
+use super::context::{Key, Shared};
+use super::queue::{Cause, Priority};
 use super::watch;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
@@ -25,17 +25,16 @@ use crate::engine;
 use crate::error::{Fault, chain};
 use answer::Verdict;
 use book::{Asked, Book};
-use gate::Gate;
 use judge::{Judged, Over};
 
 mod answer;
 mod book;
-mod gate;
 mod house;
 mod judge;
 mod policies;
 
 pub use house::sweep;
+pub use policies::SETTLING;
 
 /// Rollouts whose actions are worked on at once: as many calls may hang before another rollout waits for one.
 const AT_ONCE: usize = 32;
@@ -49,6 +48,8 @@ const PASSING_POLL: Duration = Duration::from_millis(50);
 const DELIVERY: Duration = Duration::from_secs(2);
 /// The same, right after a start: nobody may have handed that decision over yet.
 const FIRST_DELIVERY: Duration = Duration::from_secs(10);
+/// How long an action that raises waits for the first measurement of the rollout's triggers.
+const MEASURING: Duration = Duration::from_secs(10);
 /// How long an action waits for the first turn of its rollout, once everything is listed.
 const BEGINNING: Duration = Duration::from_secs(10);
 /// The same, before: no rollout has a turn then.
@@ -68,27 +69,24 @@ pub struct Actions {
     book: Mutex<Book>,
     changed: Notify,
     places: Semaphore,
-    /// What ordinary work and lists pass.
-    pub gate: Gate,
     policies: policies::Policies,
     /// UIDs, by rollout, of carried out actions whose answer is given: its words may go from the status.
     given: Mutex<HashMap<ObjectKey, Vec<String>>>,
 }
 
-impl Default for Actions {
-    fn default() -> Actions {
+impl Actions {
+    /// Nothing is known yet. An admission policy is believed to be enforced when `settling` has passed since its last
+    /// change.
+    pub fn new(settling: Duration) -> Actions {
         Actions {
             book: Mutex::default(),
             changed: Notify::new(),
             places: Semaphore::new(AT_ONCE),
-            gate: Gate::default(),
-            policies: policies::Policies::default(),
+            policies: policies::Policies::new(settling),
             given: Mutex::default(),
         }
     }
-}
 
-impl Actions {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +144,7 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
         };
         // What was judged stays judged.
         ctx.actions.book().answered(&asked);
-        let _inside = ctx.actions.gate.enter();
+        let _held = ctx.queue.hold();
         let giving = tokio::spawn(give(ctx.clone(), rollout.clone(), asked, verdict));
         // An answer that takes its time holds up nobody: the next action may be an emergency.
         let _slow = tokio::time::timeout(ANSWERING, giving).await;
@@ -164,7 +162,7 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
         let judged = {
             // The semaphore is never closed.
             let _place = ctx.actions.places.acquire().await;
-            let _inside = ctx.actions.gate.enter();
+            let _held = ctx.queue.hold();
             judge::judge(ctx, rollout, asked, over).await
         };
         match judged {
@@ -174,6 +172,11 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
                 until_delivered(ctx, rollout, longest, || ctx.actions.book().any(rollout, stops_or_lowers))
                     .await;
                 over.delivery = true;
+            }
+            Ok(Judged::Unmeasured) => {
+                let ends = || ctx.actions.book().any(rollout, stops_or_lowers);
+                until_measured(ctx, rollout, ends).await;
+                over.measurement = true;
             }
             Ok(Judged::NotBegun) => {
                 until_begun(ctx, rollout).await;
@@ -219,7 +222,10 @@ async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
             Err(fault @ Fault::Invalid(_)) => {
                 // It was stored before the schema was tightened, and no write to it is taken any more.
                 let (namespace, name) = key_of(&*asked);
-                tracing::warn!(namespace, name, fault = chain(&fault), "an action cannot be answered");
+                tracing::warn!(
+                    "RolloutAction {namespace}/{name} cannot be answered: {}; it stays without an answer",
+                    chain(&fault)
+                );
                 return;
             }
             Err(fault) => {
@@ -251,13 +257,11 @@ fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
 /// Waits after an error, longer each time; `false` when the process ends.
 async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> bool {
     let (namespace, name) = key_of(&**asked);
-    let wait = Backoff::after(errors);
+    let wait = Cause::Unreachable.wait(errors + 1);
     tracing::warn!(
-        namespace,
-        name,
-        fault = chain(fault),
-        retry_in_ms = wait.as_millis(),
-        "an action is tried again"
+        "RolloutAction {namespace}/{name} could not be carried out or answered: {}; it is tried again in {} ms",
+        chain(fault),
+        wait.as_millis()
     );
     tokio::select! {
         () = clock::sleep(wait) => true,
@@ -270,6 +274,17 @@ async fn until_delivered(ctx: &Shared, rollout: &ObjectKey, longest: Duration, e
     let begun = clock::monotonic();
     while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {
         if judge::is_delivered(ctx, rollout) || ends() {
+            return;
+        }
+        clock::sleep(DELIVERY_POLL).await;
+    }
+}
+
+/// Waits for the first measurement of a rollout's triggers, and not once `ends` says so.
+async fn until_measured(ctx: &Shared, rollout: &ObjectKey, ends: impl Fn() -> bool) {
+    let begun = clock::monotonic();
+    while begun.elapsed() < MEASURING && !ctx.shutdown.is_cancelled() {
+        if !judge::is_beginning(ctx, rollout) || ends() {
             return;
         }
         clock::sleep(DELIVERY_POLL).await;

@@ -70,8 +70,12 @@ pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> R
         }
         Err(fault) if fault.is_transient() => Err(fault),
         Err(fault) => {
-            let (namespace, name) = key;
-            tracing::warn!(namespace, name, fault = chain(&fault), "its triggers could not be kept");
+            tracing::warn!(
+                "the triggers of FeatureRollout {}/{} could not be kept for when its spec is invalid: {}; the ones kept before stay",
+                key.0,
+                key.1,
+                chain(&fault)
+            );
             Ok(rollout.status.as_ref().and_then(|status| status.guard.clone()))
         }
     }

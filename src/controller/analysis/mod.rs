@@ -13,7 +13,7 @@ use kube::ResourceExt;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
-use super::queue::{Priority, Queue};
+use super::queue::{Places, Priority, Queue};
 use crate::api::metricsource::Circuit;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::clock::Clock;
@@ -57,7 +57,7 @@ impl Analysis {
         let options = sources::Options { api_server, ..sources::Options::default() };
         Analysis {
             watched: Mutex::default(),
-            queue: Queue::new(clock, 1, |_| None),
+            queue: Queue::new(clock, Places { deciding: 1, reporting: 1 }, |_| None),
             sources: Sources::new(options),
             resolver: Resolver::default(),
             limits: Limits::default(),
@@ -72,6 +72,13 @@ impl Analysis {
         let watched = self.watched();
         let known = watched.get(key).filter(|watched| watched.uid == uid);
         Metrics::Measured(known.map(Watched::measurements).unwrap_or_default())
+    }
+
+    /// Whether the first measurement of a rollout with triggers is still to come, although it is due.
+    pub fn is_beginning(&self, key: &ObjectKey, uid: &str) -> bool {
+        let watched = self.watched();
+        let known = watched.get(key).filter(|watched| watched.uid == uid);
+        known.is_none_or(|watched| !self.is_listed() || watched.is_beginning())
     }
 
     fn is_listed(&self) -> bool {
@@ -109,7 +116,7 @@ pub fn follow(ctx: &Context, rollout: &FeatureRollout, flag: &str, guard: &Guard
 /// Forgets everything about a rollout.
 pub fn forget(ctx: &Context, key: &ObjectKey) {
     if ctx.analysis.watched().remove(key).is_some() {
-        ctx.analysis.queue.push_at(key.clone(), None);
+        ctx.analysis.queue.forget(key);
         ctx.metrics.checks.forget(key);
     }
 }
@@ -163,7 +170,8 @@ fn look(ctx: &Shared, key: &ObjectKey) {
     }
 }
 
-/// Brings a rollout back to be decided on.
-fn decide(ctx: &Context, key: &ObjectKey) {
-    ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
+/// Brings a rollout back to be decided on; where something is in breach, before others.
+fn decide(ctx: &Context, key: &ObjectKey, in_breach: bool) {
+    let priority = if in_breach { Priority::Urgent } else { Priority::Decide };
+    ctx.queue.push(Key::Rollout(key.clone()), priority);
 }

@@ -98,7 +98,9 @@ pub async fn run(ctx: Shared, check: Measurement) {
     }
     drop(watched);
     show(&ctx, &check, &guard, &present);
-    super::decide(&ctx, &check.key);
+    let in_breach =
+        present.iter().any(|(_, reading)| judge(&guard, &check.due.subject, reading) == Verdict::Breach);
+    super::decide(&ctx, &check.key, in_breach);
     if ctx.clock.now() >= check.due.next {
         ctx.analysis.look_again(&check.key);
     }
@@ -271,7 +273,9 @@ async fn backfill(
             .collect(),
         Err(why) => {
             let (namespace, name) = &check.key;
-            tracing::warn!(namespace, name, why, "the past was not measured and does not count");
+            tracing::warn!(
+                "what was not measured of FeatureRollout {namespace}/{name} while this process was away cannot be read now: {why}; it does not count"
+            );
             Vec::new()
         }
     }

@@ -134,6 +134,14 @@ impl Watched {
         true
     }
 
+    /// Whether a trigger is being measured of which nothing is known yet.
+    pub fn is_beginning(&self) -> bool {
+        let known = |subject: &Subject| self.kept.keys().any(|(of, _)| of == subject);
+        self.runs
+            .iter()
+            .any(|(subject, run)| run.under_way && matches!(subject, Subject::Trigger(_)) && !known(subject))
+    }
+
     /// Lets what could not be asked be asked again at once. Says whether there is any.
     pub fn retry_unprepared(&mut self) -> bool {
         let before = self.runs.len();
@@ -231,6 +239,18 @@ mod tests {
         assert!(third.missed);
         watched.give_up(&errors(), third.ticket);
         assert!(watched.begin(&due(140), at(140)).is_some(), "nobody waits for one that was given up");
+    }
+
+    #[test]
+    fn the_first_measurement_is_waited_for_while_it_is_under_way_and_no_other() {
+        let mut watched = watched();
+        assert!(!watched.is_beginning(), "nothing is due");
+        let first = watched.begin(&due(100), at(100)).unwrap();
+        assert!(watched.is_beginning());
+        assert!(watched.end(&errors(), first.ticket, false, vec![sample(100)]));
+        assert!(!watched.is_beginning());
+        let _second = watched.begin(&due(110), at(110)).unwrap();
+        assert!(!watched.is_beginning(), "the one before is known");
     }
 
     #[test]

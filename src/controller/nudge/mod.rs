@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
-use super::publish;
 use super::queue::Priority;
 use crate::api::Reason;
 use crate::clock;
@@ -210,7 +210,7 @@ async fn note(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader]) {
         ctx.rollouts.get(&key).map(|rollout| ("FeatureRollout", rollout.meta().clone()))
     };
     if let Some((kind, metadata)) = metadata {
-        publish::warn(ctx, kind, &metadata, Reason::SubPathMount, &message).await;
+        events::warn(ctx, kind, &metadata, Reason::SubPathMount, &message);
     }
 }
 

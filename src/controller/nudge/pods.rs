@@ -99,7 +99,12 @@ pub(super) async fn readers(
             touch::forbidden(ctx, namespace, "listed", &fault);
             return None;
         }
-        tracing::warn!(%namespace, insist, fault = chain(&fault), "pods could not be listed");
+        let next = if insist {
+            "they are listed again"
+        } else {
+            "they get their files when the kubelet looks by itself"
+        };
+        tracing::warn!("the pods of namespace {namespace} could not be listed: {}; {next}", chain(&fault));
         if !insist {
             return None;
         }

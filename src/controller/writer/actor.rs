@@ -11,9 +11,9 @@ use super::flush::{Flushed, flush};
 use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::{Key, Shared, push_later};
+use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
-use crate::controller::queue::Priority;
+use crate::controller::queue::{Cause, Priority};
 use crate::error::chain;
 
 /// Least time between the ends of two writes; emergencies do not wait.
@@ -66,7 +66,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 retry = Some(wait);
                 hurries = offers.values().any(|offer| offer.urgent);
                 let message = format!("the file could not be written: {}", chain(&fault));
-                tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
+                tracing::warn!("{}: {message}; it is tried again in {} ms", set.owner(), wait.as_millis());
                 for (key, offer) in &offers {
                     say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() });
                 }
@@ -106,7 +106,7 @@ fn leave_out(ctx: &Shared, mailbox: &Mailbox, overtaken: Vec<ObjectKey>, unread:
     }
     for key in overtaken {
         match unread {
-            true => push_later(ctx, Key::Rollout(key), FIRST_RETRY),
+            true => drop(ctx.queue.failed(&Key::Rollout(key), Cause::Unconfirmed)),
             false => read_again(ctx, key),
         }
     }
@@ -193,8 +193,13 @@ fn read_again(ctx: &Shared, key: ObjectKey) {
     let ctx = ctx.clone();
     tokio::spawn(async move {
         if let Err(fault) = crate::controller::persist::refresh(&ctx, &key).await {
-            tracing::warn!(namespace = key.0, name = key.1, %fault, "an outdated rollout could not be read again");
+            tracing::warn!(
+                "FeatureRollout {}/{} could not be read again, although its file holds a newer revision: {}; it is tried again",
+                key.0,
+                key.1,
+                chain(&fault)
+            );
         }
-        push_later(&ctx, Key::Rollout(key), FIRST_RETRY);
+        ctx.queue.failed(&Key::Rollout(key), Cause::Outdated);
     });
 }

@@ -138,11 +138,7 @@ async fn follow(ctx: Shared) {
             Some(Ok(Event::Delete(object))) => (object, true),
             Some(Ok(Event::Init | Event::InitDone)) => continue,
             Some(Err(error)) => {
-                tracing::warn!(
-                    kind = KIND,
-                    error = crate::error::chain(&error),
-                    "a watch broke; it is tried again"
-                );
+                crate::controller::watch::note_break(KIND, &error, WATCH_RETRY);
                 clock::sleep(WATCH_RETRY).await;
                 continue;
             }

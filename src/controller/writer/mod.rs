@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
-use super::queue::Priority;
+use super::queue::Cause;
 use crate::api::flagset::Orphan;
 use crate::api::{FeatureRolloutStatus, Reason};
 use crate::flags::{self, File, Fragment};
@@ -363,7 +364,8 @@ fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack) {
     if before.as_ref() != Some(&said) {
         if let Ack::Delivered { .. } = said.1 {
             ctx.metrics.delivered();
+            ctx.queue.recovered(&Key::Rollout(key.clone()), &Cause::OF_FILE);
         }
-        ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
+        events::then_report(ctx, key);
     }
 }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Config, ResourceExt};
 use serde_json::Value;
 use sluice::controller;
@@ -92,32 +92,48 @@ impl Drop for Running {
     }
 }
 
-/// Everything that a ConfigMap has held, in order.
-#[derive(Clone, Default)]
-pub struct Recorded(Arc<Mutex<Vec<Value>>>);
+/// Everything that a ConfigMap has held, in order, as far as the watch was up.
+#[derive(Clone)]
+pub struct Recorded {
+    versions: Arc<Mutex<Vec<Value>>>,
+    /// Ends only where what was recorded cannot be read.
+    recorder: Arc<tokio::task::JoinHandle<()>>,
+}
 
 impl Recorded {
     /// Begins to record; the ConfigMap need not exist yet.
     pub fn start(space: &Space, config_map: &str) -> Recorded {
-        let recorded = Recorded::default();
+        let versions: Arc<Mutex<Vec<Value>>> = Arc::default();
         let config = watcher::Config::default().fields(&format!("metadata.name={config_map}"));
         let api = space.api::<ConfigMap>();
-        let versions = recorded.clone();
-        tokio::spawn(async move {
-            let mut events = std::pin::pin!(watcher::watcher(api, config));
+        let kept = versions.clone();
+        let recorder = tokio::spawn(async move {
+            let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
             while let Some(event) = events.next().await {
                 if let Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) = event {
                     let text = map.data.unwrap_or_default().remove("flags.json").unwrap_or_default();
-                    versions.0.lock().unwrap().push(serde_json::from_str(&text).unwrap());
+                    kept.lock().unwrap().push(serde_json::from_str(&text).unwrap());
                 }
             }
         });
-        recorded
+        Recorded { versions, recorder: Arc::new(recorder) }
+    }
+
+    /// Waits until the last version that was recorded is the one that is stored: what came before it was recorded, too,
+    /// while the watch was up.
+    pub async fn until_current(&self, space: &Space, config_map: &str) {
+        super::eventually("the recorder has caught up", async || {
+            let stored = space.file(config_map).await;
+            assert!(!self.recorder.is_finished(), "the recorder has ended");
+            stored.is_some() && self.versions.lock().unwrap().last() == stored.as_ref()
+        })
+        .await;
     }
 
     /// Revision and served percentages of a flag, version by version.
     pub fn of(&self, flag: &str) -> Vec<(i64, BTreeMap<String, f64>)> {
-        let versions = self.0.lock().unwrap();
+        assert!(!self.recorder.is_finished(), "the recorder has ended: what it has is not everything");
+        let versions = self.versions.lock().unwrap();
         versions.iter().filter_map(|file| served(file, flag)).collect()
     }
 }
@@ -131,6 +147,7 @@ pub fn served(file: &Value, flag: &str) -> Option<(i64, BTreeMap<String, f64>)> 
 
 /// Asserts that no version of a flag is older than one before, and that nothing served ever fell.
 pub fn assert_never_fell(versions: &[(i64, BTreeMap<String, f64>)]) {
+    assert!(!versions.is_empty(), "nothing was recorded");
     for pair in versions.windows(2) {
         let ((before, served), (after, now)) = (&pair[0], &pair[1]);
         assert!(after >= before, "revision {after} after {before}: {versions:?}");

@@ -55,6 +55,11 @@ async fn start() -> Shared {
     Shared { config, plane }
 }
 
+/// A client of the shared control plane that depends on no test's runtime.
+pub fn shared_client() -> Client {
+    Client::try_from(shared().config.clone()).unwrap()
+}
+
 /// A namespace of its own on a control plane.
 #[derive(Clone)]
 pub struct Space {

@@ -15,10 +15,26 @@ pub struct ControllerProcess {
 impl ControllerProcess {
     /// Starts the controller of this build; its log is appended to `log`.
     pub fn start(kubeconfig: &Path, log: &Path) -> ControllerProcess {
+        ControllerProcess::start_with(kubeconfig, log, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(kubeconfig: &Path, log: &Path, args: &[&str]) -> ControllerProcess {
+        ControllerProcess::spawn(kubeconfig, log, args, "info")
+    }
+
+    /// The same, logging whatever there is to log.
+    pub fn start_traced(kubeconfig: &Path, log: &Path) -> ControllerProcess {
+        ControllerProcess::spawn(kubeconfig, log, &[], "trace")
+    }
+
+    fn spawn(kubeconfig: &Path, log: &Path, args: &[&str], level: &str) -> ControllerProcess {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_sluice"))
             .args(["controller", "--address", "127.0.0.1:0", "--kubeconfig"])
             .arg(kubeconfig)
+            .args(args)
+            .env("RUST_LOG", level)
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -33,6 +49,19 @@ impl ControllerProcess {
         // It may have ended by itself: that is noticed by what it no longer does.
         let _ended = child.kill();
         let _status = child.wait();
+    }
+
+    /// Asks it to end, as a node does, and waits until it has.
+    pub async fn stop(&self) -> std::process::ExitStatus {
+        let id = self.child.lock().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        for _ in 0..600 {
+            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
+                return status;
+            }
+            super::pause(50).await;
+        }
+        panic!("the controller does not end: {}", self.log());
     }
 
     /// Whether it still runs.

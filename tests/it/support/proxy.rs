@@ -35,6 +35,13 @@ struct Inner {
     upstream: Client,
     namespace: String,
     log: Mutex<Vec<String>>,
+    /// How many writes the refusals have looked at, and whether only every other one is refused.
+    refusing: AtomicUsize,
+    every_other: std::sync::atomic::AtomicBool,
+    /// Every write that was asked for, those that are refused or never answered too.
+    asked: Mutex<Vec<String>>,
+    /// Writes whose path contains one of these are refused with this HTTP status.
+    refuses: Mutex<Vec<(String, u16)>>,
     plan: Mutex<Option<Plan>>,
     watch_delay: Duration,
     /// Only watches whose path ends so are late.
@@ -75,6 +82,10 @@ impl Proxy {
             upstream,
             namespace: namespace.to_owned(),
             log: Mutex::default(),
+            asked: Mutex::default(),
+            refuses: Mutex::default(),
+            refusing: AtomicUsize::new(0),
+            every_other: std::sync::atomic::AtomicBool::new(false),
             plan: Mutex::default(),
             watch_delay,
             late: plural.to_owned(),
@@ -115,6 +126,24 @@ impl Proxy {
         self.inner.log.lock().unwrap().clone()
     }
 
+    /// Every write whose path contains `part` that was asked for so far, answered or not: method and path.
+    pub fn asked(&self, part: &str) -> Vec<String> {
+        let asked = self.inner.asked.lock().unwrap();
+        asked.iter().filter(|write| write.contains(part)).cloned().collect()
+    }
+
+    /// From now on writes whose path contains one of `parts` are refused with an HTTP status, as a webhook that is away
+    /// (500) or missing permissions (403) do.
+    pub fn refuse(&self, parts: &[&str], status: u16) {
+        *self.inner.refuses.lock().unwrap() = parts.iter().map(|part| ((*part).to_owned(), status)).collect();
+    }
+
+    /// The same for every other of these writes.
+    pub fn refuse_every_other(&self, parts: &[&str], status: u16) {
+        self.inner.every_other.store(true, Ordering::SeqCst);
+        self.refuse(parts, status);
+    }
+
     /// From now on writes whose path contains one of `parts` are never answered.
     pub fn hang_on(&self, parts: &[&str]) {
         *self.inner.hangs_on.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
@@ -132,6 +161,7 @@ impl Proxy {
 
     /// Answers new writes again.
     pub fn stop_hanging(&self) {
+        self.inner.refuses.lock().unwrap().clear();
         self.inner.hangs_on.lock().unwrap().clear();
         self.inner.hangs_on_lists_of.lock().unwrap().clear();
     }
@@ -152,6 +182,18 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let mut moment = None;
     if is_write {
         let path = request.uri().path().to_owned();
+        inner.asked.lock().unwrap().push(format!("{} {path}", request.method()));
+        let refusal = {
+            let refuses = inner.refuses.lock().unwrap();
+            refuses.iter().find(|(part, _)| path.contains(part.as_str())).map(|(_, status)| *status)
+        };
+        let refusal = refusal.filter(|_| {
+            let even = inner.refusing.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+            even || !inner.every_other.load(Ordering::SeqCst)
+        });
+        if let Some(status) = refusal {
+            return refused(status);
+        }
         let hangs = inner.hangs_on.lock().unwrap().iter().any(|part| path.contains(part.as_str()));
         if hangs {
             inner.hung.fetch_add(1, Ordering::SeqCst);
@@ -177,6 +219,17 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         return StatusCode::BAD_GATEWAY.into_response();
     }
     response
+}
+
+/// A refusal as an API server gives it.
+fn refused(code: u16) -> Response {
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+        "reason": if code == 403 { "Forbidden" } else { "InternalError" },
+        "message": "failed calling webhook \"no.example.com\": connection refused",
+    });
+    let code = StatusCode::from_u16(code).unwrap();
+    (code, [("content-type", "application/json")], status.to_string()).into_response()
 }
 
 async fn forward(inner: &Inner, request: Request) -> Response {
