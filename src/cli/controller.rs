@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,9 @@ pub struct Args {
     /// needs `list` and `patch` on pods
     #[arg(long, env = "SLUICE_NUDGE_PODS")]
     nudge_pods: bool,
+    /// Seconds after the last change of the admission policy of actions from which the names that it vouches for are believed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SLUICE_POLICY_SETTLING", hide = true)]
+    policy_settling: u16,
     /// Form of the logs
     #[arg(long, value_enum, default_value = "json", env = "SLUICE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -54,7 +58,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             namespace: args.namespace,
             api_server,
             nudge_pods: args.nudge_pods,
-            ..Options::default()
+            policy_settling: Duration::from_secs(args.policy_settling.into()),
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })

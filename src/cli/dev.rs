@@ -94,7 +94,14 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let speed = args.speed.unwrap_or(if demo { DEMO_SPEED } else { 1 });
     let clock = clock(speed, demo, &objects);
 
-    let options = Options { clock: clock.clone(), instance: instance(), api_server, ..Options::default() };
+    let options = Options {
+        clock: clock.clone(),
+        instance: instance(),
+        api_server,
+        // They were waited for.
+        policy_settling: std::time::Duration::ZERO,
+        ..Options::default()
+    };
     let running = tokio::spawn(controller::run(client.clone(), options, shutdown.clone()));
     let mut namespaces = apply(&client, &objects).await?;
     namespaces.retain(|namespace| namespace != controller::NAMESPACE);

@@ -60,12 +60,12 @@ impl Running {
 
     /// A controller with a configuration of its own.
     pub fn with(config: Config) -> Running {
-        Running::as_told(config, controller::Options::default())
+        Running::as_told(config, super::options())
     }
 
     /// A controller that annotates pods in an emergency.
     pub fn nudging(config: Config) -> Running {
-        Running::as_told(config, controller::Options { nudge_pods: true, ..controller::Options::default() })
+        Running::as_told(config, controller::Options { nudge_pods: true, ..super::options() })
     }
 
     /// A controller that is run in a way of its own.

@@ -51,8 +51,13 @@ async fn start() -> Shared {
     let config = plane.client_config();
     let client = controller::client(config.clone()).unwrap();
     // The process ends without ending the controller: the control plane goes with the process.
-    RUNTIME.spawn(controller::run(client, controller::Options::default(), CancellationToken::new()));
+    RUNTIME.spawn(controller::run(client, options(), CancellationToken::new()));
     Shared { config, plane }
+}
+
+/// How a controller is run in tests: the policies of these control planes are in force from the beginning.
+pub fn options() -> controller::Options {
+    controller::Options { policy_settling: Duration::ZERO, ..controller::Options::default() }
 }
 
 /// A client of the shared control plane that depends on no test's runtime.

@@ -35,6 +35,8 @@ impl ControllerProcess {
             .arg(kubeconfig)
             .args(args)
             .env("RUST_LOG", level)
+            // The policies of these control planes are in force from the beginning.
+            .env("SLUICE_POLICY_SETTLING", "0")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
