@@ -24,7 +24,7 @@ const TRIALS: usize = 20;
 /// Clients that edit at the same time.
 const CLIENTS: usize = 16;
 /// What fails: events, and the status writes of the first hundred rollouts.
-const FAILS: [&str; 2] = ["/events", "/featurerollouts/rollout-00"];
+const FAILS: [&str; 2] = ["events.k8s.io/", "/featurerollouts/rollout-00"];
 
 /// How writes fail.
 #[derive(Clone, Copy)]

@@ -33,20 +33,20 @@ fn most_tries(seconds: f64) -> usize {
 
 #[tokio::test]
 async fn refused_events_cost_few_calls_and_hold_nothing_up() {
-    fail("events-refused", |proxy| proxy.refuse(&["/events"], 500)).await;
+    fail("events-refused", |proxy| proxy.refuse(&["events.k8s.io/"], 500)).await;
 }
 
 #[tokio::test]
 async fn events_without_an_answer_cost_few_calls_and_hold_nothing_up() {
-    fail("events-hang", |proxy| proxy.hang_on(&["/events"])).await;
+    fail("events-hang", |proxy| proxy.hang_on(&["events.k8s.io/"])).await;
 }
 
 /// Some are refused, the others get no answer.
 #[tokio::test]
 async fn events_that_are_refused_and_hang_cost_few_calls_and_hold_nothing_up() {
     fail("events-both", |proxy| {
-        proxy.hang_on(&["/events"]);
-        proxy.refuse_every_other(&["/events"], 500);
+        proxy.hang_on(&["events.k8s.io/"]);
+        proxy.refuse_every_other(&["events.k8s.io/"], 500);
     })
     .await;
 }
@@ -76,7 +76,7 @@ async fn fail(name: &str, fails: impl Fn(&Proxy)) {
     let left = SignedDuration::from_secs(FAILING_S.cast_signed())
         - SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
     pause(u64::try_from(left.as_millis()).unwrap_or(0)).await;
-    let (tries, most) = (proxy.asked("/events").len(), most_tries(begun.elapsed().as_secs_f64()));
+    let (tries, most) = (proxy.asked("events.k8s.io/").len(), most_tries(begun.elapsed().as_secs_f64()));
     assert!((2..=most).contains(&tries), "{tries} tries of events, at most {most}");
     // Of the first step: two revisions kept, status, ConfigMap, report; nothing was repeated for an event's sake.
     let writes = proxy.asked("/featurerollouts/");
@@ -121,7 +121,7 @@ async fn roll_back(space: &Space, rollout: &str) {
 async fn what_a_crash_left_unpublished_is_published_by_the_next_start() {
     let space = bare_space("events-crash").await;
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
-    proxy.hang_on(&["/events"]);
+    proxy.hang_on(&["events.k8s.io/"]);
     let controller = Running::over(&proxy);
     space.apply::<FeatureRollout>(&rollout("one")).await.unwrap();
     let status = space.until("one", "ready", is_ready).await;
@@ -152,7 +152,7 @@ async fn the_report_of_a_step_says_that_its_event_is_published() {
     pause(500).await;
     let writes = proxy.writes()[before..].to_vec();
     let of = |part: &str| writes.iter().filter(|write| write.contains(part)).count();
-    let events = i64::try_from(of("/events")).unwrap();
+    let events = i64::try_from(of("events.k8s.io/")).unwrap();
     assert_eq!((of("/featurerollouts/"), of("/configmaps")), (2, 1), "{writes:?}");
     assert!(events >= 1 && events == status.last_seq() - seq, "{writes:?}");
     controller.stop().await;
