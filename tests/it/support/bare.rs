@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Config, ResourceExt};
 use serde_json::Value;
 use sluice::controller;
@@ -108,8 +108,12 @@ impl Recorded {
         let api = space.api::<ConfigMap>();
         let kept = versions.clone();
         let recorder = tokio::spawn(async move {
-            let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
+            let mut events = std::pin::pin!(watcher::watcher(api, config));
             while let Some(event) = events.next().await {
+                if event.is_err() {
+                    // The API server is away. Little of what follows its return may be missed.
+                    super::pause(100).await;
+                }
                 if let Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) = event {
                     let text = map.data.unwrap_or_default().remove("flags.json").unwrap_or_default();
                     kept.lock().unwrap().push(serde_json::from_str(&text).unwrap());
