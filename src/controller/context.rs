@@ -15,8 +15,8 @@ use super::cache::{Cache, ObjectKey};
 use super::checks::Checks;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
-use super::pin::Audiences;
 use super::queue::{Lane, Queue};
+use super::revisions::Revisions;
 use super::writer::Hub;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock::{self, Clock};
@@ -57,8 +57,8 @@ pub struct Context {
     pub config_maps: Cache<ConfigMap>,
     /// Who concerns whom.
     pub index: Arc<Index>,
-    /// Pinned audiences.
-    pub audiences: Audiences,
+    /// Pinned audiences and guards.
+    pub revisions: Revisions,
     /// What is measured.
     pub checks: Checks,
     /// What is to be done, grouped by the files that it may change.

@@ -313,7 +313,7 @@ async fn keep_known_audience(
     plan: &mut Plan,
 ) -> Result<(), Fault> {
     if live.audience != plan.audience.name
-        && super::pin::find(ctx, namespace, &live.audience).await?.is_none()
+        && super::revisions::audiences::find(ctx, namespace, &live.audience).await?.is_none()
         && plan.audience.names().eq(live.served.iter().map(|(name, _)| name.as_str()))
     {
         plan.audience.name.clone_from(&live.audience);

@@ -29,9 +29,9 @@ mod gather;
 mod index;
 mod nudge;
 mod persist;
-mod pin;
 mod publish;
 mod queue;
+mod revisions;
 mod rollout;
 mod sets;
 mod stalled;
@@ -162,7 +162,7 @@ pub async fn run(
         metric_templates: Cache::default(),
         config_maps: Cache::default(),
         index,
-        audiences: pin::Audiences::default(),
+        revisions: revisions::Revisions::default(),
         queue,
         backoff: Backoff::default(),
         hub: writer::Hub::default(),
@@ -215,7 +215,7 @@ async fn drain(lane: JoinHandle<()>, mut workers: JoinSet<()>) {
 async fn listed(ctx: &Shared) {
     let lists = watch::start(ctx);
     let mut wait = Duration::from_millis(200);
-    while let Err(fault) = pin::load(ctx).await {
+    while let Err(fault) = revisions::load(ctx).await {
         tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed; trying again");
         clock::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(3));
@@ -305,7 +305,7 @@ async fn keep_house(ctx: Shared) {
         }
         last = clock::monotonic();
         let (pinned, unsure) = pinned(&ctx);
-        if let Err(fault) = pin::collect_garbage(&ctx, &pinned, &unsure).await {
+        if let Err(fault) = revisions::collect_garbage(&ctx, &pinned, &unsure).await {
             tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
         }
     }

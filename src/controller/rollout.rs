@@ -12,9 +12,10 @@ use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
 use super::persist::{persist, persist_raw};
 use super::queue::Lane;
+use super::revisions::{audiences, guards};
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{checks, pin, publish};
+use super::{checks, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
@@ -112,7 +113,7 @@ pub(super) async fn advance(
     let now = ctx.clock.now();
     let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
-    status.guard = checks::keep(ctx, key, rollout).await?;
+    status.guard = guards::keep(ctx, key, rollout).await?;
 
     let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
@@ -200,9 +201,9 @@ async fn audience(
 ) -> Result<Option<Arc<Audience>>, Fault> {
     let Some(pinned) = &status.audience else { return Ok(None) };
     if pinned.name == declared.name {
-        return pin::ensure(ctx, &key.0, declared).await.map(Some);
+        return audiences::ensure(ctx, &key.0, declared).await.map(Some);
     }
-    pin::find(ctx, &key.0, &pinned.name).await
+    audiences::find(ctx, &key.0, &pinned.name).await
 }
 
 fn delivery(

@@ -12,9 +12,10 @@ use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
 use super::queue::Lane;
+use super::revisions::{audiences, guards};
 use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
-use super::{checks, finalizer, pin, publish};
+use super::{checks, finalizer, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::engine;
@@ -108,7 +109,7 @@ async fn guard(
     status: &mut FeatureRolloutStatus,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    let kept = checks::find(ctx, key, status).await?;
+    let kept = guards::find(ctx, key, status).await?;
     let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
     let decision = match &kept {
         Some(guard) => engine::guard_only(guard, status, &metrics, now),
@@ -240,7 +241,7 @@ async fn offer(
 ) -> Result<Option<Offer>, Fault> {
     let Some(feature) = &why.feature else { return Ok(None) };
     let Some(pinned) = status.audience.clone() else { return Ok(None) };
-    let Some(audience) = pin::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
+    let Some(audience) = audiences::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
     let beyond = is_beyond(status, ack);

@@ -13,8 +13,9 @@ use crate::controller::context::{Key, Shared};
 use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Lane;
+use crate::controller::revisions::guards;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
-use crate::controller::{checks, stalled};
+use crate::controller::stalled;
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
 use crate::plan::{Guard, Plan};
@@ -285,7 +286,7 @@ async fn by_guard(
     let mut verdict = None;
     // The last valid triggers and rollback are in force; a rollout that never had any goes down the default ladder.
     let prior = rollout.status.clone().unwrap_or_default();
-    let guard = checks::find(ctx, key, &prior).await?.unwrap_or_default();
+    let guard = guards::find(ctx, key, &prior).await?.unwrap_or_default();
     let judge = |status: &FeatureRolloutStatus, now: Timestamp| {
         let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
         let applied = outcome.answer == Answer::Applied;

@@ -25,7 +25,6 @@ use resolver::Resolver;
 use store::Watched;
 
 mod events;
-mod guards;
 mod places;
 mod resolver;
 mod run;
@@ -33,7 +32,6 @@ mod statuses;
 mod store;
 
 pub use events::{metric_source_event, metric_template_event};
-pub use guards::{Guards, find, keep};
 pub use statuses::{metric_source, metric_template};
 
 /// The checks of every rollout.
@@ -47,8 +45,6 @@ pub struct Checks {
     circuits: Mutex<HashMap<String, Circuit>>,
     /// Whether every source and template has been listed: before, one that is missing may only not be known yet.
     listed: AtomicBool,
-    /// The pinned guards.
-    pub guards: Guards,
 }
 
 impl Checks {
@@ -63,7 +59,6 @@ impl Checks {
             places: Places::default(),
             circuits: Mutex::default(),
             listed: AtomicBool::new(false),
-            guards: Guards::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
-use crate::controller::pin::{MANAGED_BY, MANAGER};
+use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::error::{Fault, call};
 use crate::flags::feature_flag;
 

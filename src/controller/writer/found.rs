@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::FlagSet;
 use crate::controller::index::SetId;
-use crate::controller::pin::{MANAGED_BY, MANAGER};
+use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::flags::{self, File};
 
 /// Digest of the bytes that Sluice wrote: another one tells a hand edit.

@@ -12,7 +12,7 @@ use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
-use crate::controller::pin;
+use crate::controller::revisions::audiences;
 use crate::controller::rollout::has_begun;
 use crate::error::{Fault, call};
 use crate::flags::{self, Identity};
@@ -53,7 +53,7 @@ async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Offer>
     // The flag and the pinned audience are all it takes: what else of the spec is invalid stops raises only.
     let Some(feature) = plan::feature_alone(rollout) else { return Ok(None) };
     let Some(pinned) = &status.audience else { return Ok(None) };
-    let Some(audience) = pin::find(ctx, &namespace, &pinned.name).await? else { return Ok(None) };
+    let Some(audience) = audiences::find(ctx, &namespace, &pinned.name).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace, name: rollout.name_any(), uid: uid.clone() };
     let fragment = flags::fragment(&feature, &identity, status, &audience);

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
 
+use super::store;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
-use crate::controller::pin;
 use crate::error::{Fault, call, chain};
 use crate::plan::audience::short_digest;
 use crate::plan::{self, Guard, GuardSpec};
@@ -20,14 +20,14 @@ pub struct Guards(Mutex<HashMap<ObjectKey, Arc<GuardSpec>>>);
 
 impl Guards {
     /// Takes in what was read.
-    pub fn know(&self, key: ObjectKey, revision: &ControllerRevision) {
+    pub(super) fn know(&self, key: ObjectKey, revision: &ControllerRevision) {
         if let Some(guard) = read(revision) {
             self.put(key, guard);
         }
     }
 
     /// Forgets one that was deleted.
-    pub fn forget(&self, key: &ObjectKey) {
+    pub(super) fn forget(&self, key: &ObjectKey) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
@@ -60,12 +60,12 @@ pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> R
     let content = serde_json::to_value(&guard).unwrap_or_default();
     let name = name(&key.1, content.to_string().as_bytes());
     let revision = (key.0.clone(), name.clone());
-    if ctx.checks.guards.get(&revision).is_some() {
+    if ctx.revisions.guards.get(&revision).is_some() {
         return Ok(Some(name));
     }
-    match pin::store(ctx, &key.0, &name, content).await {
+    match store(ctx, &key.0, &name, content).await {
         Ok(()) => {
-            ctx.checks.guards.put(revision, guard);
+            ctx.revisions.guards.put(revision, guard);
             Ok(Some(name))
         }
         Err(fault) if fault.is_transient() => Err(fault),
@@ -88,7 +88,7 @@ pub async fn find(
 ) -> Result<Option<Guard>, Fault> {
     let Some(name) = &status.guard else { return Ok(None) };
     let revision = (key.0.clone(), name.clone());
-    let spec = match ctx.checks.guards.get(&revision) {
+    let spec = match ctx.revisions.guards.get(&revision) {
         Some(known) => known,
         None => {
             let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
@@ -96,7 +96,7 @@ pub async fn find(
                 tracing::warn!(namespace = key.0, name = key.1, "its last valid triggers are gone");
                 return Ok(None);
             };
-            ctx.checks.guards.put(revision, found)
+            ctx.revisions.guards.put(revision, found)
         }
     };
     let cohorts: Vec<String> = status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();

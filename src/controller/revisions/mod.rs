@@ -1,7 +1,7 @@
-//! Pinned audiences: ControllerRevisions, named by owner and content, that statuses refer to.
+//! What Sluice keeps beside the statuses, in ControllerRevisions named by owner and content: audiences and guards.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -13,7 +13,11 @@ use super::cache::ObjectKey;
 use super::context::Context;
 use crate::clock;
 use crate::error::{Fault, call};
-use crate::plan::Audience;
+use audiences::Audiences;
+use guards::Guards;
+
+pub mod audiences;
+pub mod guards;
 
 /// Label of everything that Sluice writes besides its own kinds.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -23,21 +27,12 @@ pub const MANAGER: &str = "sluice";
 /// How long an audience that nobody pins is kept.
 const KEPT_UNPINNED: Duration = Duration::from_secs(3600);
 
-/// The pinned audiences that are known to be stored.
+/// The revisions that are known to be stored.
 #[derive(Default)]
-pub struct Audiences {
-    known: Mutex<HashMap<ObjectKey, Arc<Audience>>>,
+pub struct Revisions {
+    audiences: Audiences,
+    guards: Guards,
     unpinned_since: Mutex<HashMap<ObjectKey, Instant>>,
-}
-
-impl Audiences {
-    fn get(&self, key: &ObjectKey) -> Option<Arc<Audience>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn put(&self, key: ObjectKey, audience: Arc<Audience>) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, audience);
-    }
 }
 
 /// Reads every stored audience and guard, so that verifying them at a start takes no call each.
@@ -47,9 +42,8 @@ impl Audiences {
 pub async fn load(ctx: &Context) -> Result<(), Fault> {
     for revision in list(ctx).await? {
         let key = (revision.namespace().unwrap_or_default(), revision.name_any());
-        match read(&revision) {
-            Some(audience) => ctx.audiences.put(key, Arc::new(audience)),
-            None => ctx.checks.guards.know(key, &revision),
+        if !ctx.revisions.audiences.know(&key, &revision) {
+            ctx.revisions.guards.know(key, &revision);
         }
     }
     Ok(())
@@ -59,43 +53,6 @@ async fn list(ctx: &Context) -> Result<Vec<ControllerRevision>, Fault> {
     let api: Api<ControllerRevision> = Api::all(ctx.client.clone());
     let params = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     Ok(call(api.list(&params)).await?.items)
-}
-
-fn read(revision: &ControllerRevision) -> Option<Audience> {
-    let data = revision.data.as_ref()?;
-    serde_json::from_value(data.0.clone()).ok()
-}
-
-/// The stored audience of this name; `None` when there is none or it cannot be read.
-///
-/// # Errors
-/// When the API server does not answer.
-pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Arc<Audience>>, Fault> {
-    let key = (namespace.to_owned(), name.to_owned());
-    if let Some(audience) = ctx.audiences.get(&key) {
-        return Ok(Some(audience));
-    }
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = call(api.get_opt(name)).await?.as_ref().and_then(read).map(Arc::new);
-    if let Some(audience) = &found {
-        ctx.audiences.put(key, audience.clone());
-    }
-    Ok(found)
-}
-
-/// Stores an audience, before any status names it.
-///
-/// # Errors
-/// When it could not be stored.
-pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Result<Arc<Audience>, Fault> {
-    let key = (namespace.to_owned(), audience.name.clone());
-    if let Some(known) = ctx.audiences.get(&key) {
-        return Ok(known);
-    }
-    store(ctx, namespace, &audience.name, serde_json::to_value(audience).unwrap_or_default()).await?;
-    let audience = Arc::new(audience.clone());
-    ctx.audiences.put(key, audience.clone());
-    Ok(audience)
 }
 
 /// Stores something under a name that tells its content.
@@ -132,7 +89,7 @@ pub async fn collect_garbage(
     for revision in list(ctx).await? {
         let key = (revision.namespace().unwrap_or_default(), revision.name_any());
         let since = {
-            let mut unpinned = ctx.audiences.unpinned_since.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut unpinned = ctx.revisions.unpinned_since.lock().unwrap_or_else(PoisonError::into_inner);
             if pinned.contains(&key) || unsure.contains(&key.0) {
                 unpinned.remove(&key);
                 continue;
@@ -153,8 +110,8 @@ pub async fn collect_garbage(
         if let Err(fault) = call(api.delete(&key.1, &params)).await {
             tracing::warn!(namespace = key.0, name = key.1, %fault, "an unpinned revision could not be deleted");
         }
-        ctx.checks.guards.forget(&key);
-        ctx.audiences.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        ctx.revisions.guards.forget(&key);
+        ctx.revisions.audiences.forget(&key);
     }
     Ok(())
 }
