@@ -1,6 +1,5 @@
 //! The operator: watches, the queue, and the pipeline that each object goes through.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,7 @@ use crate::clock::{self, Clock};
 use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
-use cache::{Cache, ObjectKey};
+use cache::Cache;
 use context::{Backoff, Context, Key, Shared, push_later};
 use queue::Queue;
 
@@ -26,6 +25,7 @@ mod checks;
 mod context;
 mod finalizer;
 mod gather;
+mod housekeeping;
 mod index;
 mod nudge;
 mod persist;
@@ -42,10 +42,6 @@ mod writer;
 pub const NAMESPACE: &str = "sluice-system";
 /// One in so many of the objects worked on at once may be one that is only reported on.
 const PUBLISHING_PART: usize = 4;
-/// How often unpinned audiences are looked for.
-const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
-/// How often old actions are looked for.
-const ACTIONS_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a write that the API server found invalid is not repeated.
 const INVALID_RETRY: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for work under way.
@@ -186,7 +182,7 @@ pub async fn run(
     }
     tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
     health.set_ready(true);
-    tokio::spawn(keep_house(ctx.clone()));
+    tokio::spawn(housekeeping::run(ctx.clone()));
     tokio::spawn(measure(ctx.clone()));
 
     let mut workers = JoinSet::new();
@@ -277,61 +273,4 @@ async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
         rollout::note_failure(ctx, rollout, &fault).await;
     }
     push_later(ctx, key.clone(), if again { wait / 10 } else { wait });
-}
-
-/// Counts, and deletes audiences that nobody pins and actions answered long ago.
-async fn keep_house(ctx: Shared) {
-    let mut last = clock::monotonic();
-    let mut swept = clock::monotonic();
-    loop {
-        tokio::select! {
-            () = clock::sleep(Duration::from_secs(5)) => {}
-            () = ctx.shutdown.cancelled() => return,
-        }
-        ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
-        ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
-        ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
-        ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
-        ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
-        ctx.metrics.set_queue_depth(ctx.queue.depth());
-        if swept.elapsed() >= ACTIONS_INTERVAL {
-            swept = clock::monotonic();
-            if let Err(fault) = actions::sweep(&ctx).await {
-                tracing::warn!(fault = chain(&fault), "old actions could not be listed");
-            }
-        }
-        if last.elapsed() < GARBAGE_INTERVAL {
-            continue;
-        }
-        last = clock::monotonic();
-        let (pinned, unsure) = pinned(&ctx);
-        if let Err(fault) = revisions::collect_garbage(&ctx, &pinned, &unsure).await {
-            tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
-        }
-    }
-}
-
-/// Every audience and guard that a status, a set or an orphan in a file still needs; and the namespaces where nobody
-/// can say so, because of a rollout that cannot be read.
-fn pinned(ctx: &Context) -> (HashSet<ObjectKey>, HashSet<String>) {
-    let mut pinned = HashSet::new();
-    let mut unsure = HashSet::new();
-    for key in ctx.rollouts.keys() {
-        let Some(rollout) = ctx.rollouts.readable(&key) else {
-            unsure.insert(key.0);
-            continue;
-        };
-        let Some(status) = rollout.status else { continue };
-        for audience in status.audience.into_iter().chain(status.pending_audience) {
-            pinned.insert((key.0.clone(), audience.name));
-        }
-        pinned.extend(status.guard.map(|guard| (key.0.clone(), guard)));
-    }
-    for key in ctx.cohort_sets.keys() {
-        if let Some(set) = ctx.cohort_sets.readable(&key) {
-            pinned.insert((key.0.clone(), crate::plan::Audience::new(&key.1, &set.spec.cohorts).name));
-        }
-    }
-    pinned.extend(writer::audiences_in_files(ctx));
-    (pinned, unsure)
 }
