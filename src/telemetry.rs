@@ -58,6 +58,12 @@ pub struct ByKind {
     kind: &'static str,
 }
 
+/// What entries are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByPlace {
+    of: &'static str,
+}
+
 /// What actions were answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByAnswer {
@@ -78,6 +84,7 @@ pub struct Metrics {
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
+    entries: Family<ByPlace, Gauge<i64, AtomicI64>>,
     /// Those of checks, sources and rollbacks.
     pub checks: CheckMetrics,
 }
@@ -96,6 +103,7 @@ impl Default for Metrics {
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
+            entries: Family::default(),
             checks: CheckMetrics::default(),
         }
     }
@@ -128,6 +136,11 @@ impl Metrics {
         );
         registry.register("objects", "Objects known by kind", self.objects.clone());
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
+        registry.register(
+            "entries",
+            "Entries kept in memory of single objects, by what they are",
+            self.entries.clone(),
+        );
         self.checks.register(&mut registry);
         registry
     }
@@ -172,6 +185,11 @@ impl Metrics {
     /// Sets the number of known objects of a kind.
     pub fn set_objects(&self, kind: &'static str, count: usize) {
         self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of entries that are kept of something.
+    pub fn set_entries(&self, of: &'static str, count: usize) {
+        self.entries.get_or_create(&ByPlace { of }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Sets the number of waiting objects.

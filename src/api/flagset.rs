@@ -233,7 +233,7 @@ impl Default for FlagSetStatus {
 }
 
 /// A flag whose rollout is gone.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
     /// Flag key.

@@ -98,6 +98,8 @@ pub enum Reason {
     Conflict,
     /// The API server forbids a write.
     Forbidden,
+    /// The namespace is being deleted: nothing can be written there any more.
+    NamespaceTerminating,
     /// The file would break its byte budget.
     PayloadTooLarge,
     /// The rendered flag does not say what status says.
@@ -159,6 +161,7 @@ impl Reason {
             Reason::KeyConflict => "KeyConflict",
             Reason::Conflict => "Conflict",
             Reason::Forbidden => "Forbidden",
+            Reason::NamespaceTerminating => "NamespaceTerminating",
             Reason::PayloadTooLarge => "PayloadTooLarge",
             Reason::SelfCheckFailed => "SelfCheckFailed",
             Reason::SubPathMount => "SubPathMount",

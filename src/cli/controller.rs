@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use super::cluster;
 use crate::clock::Clock;
-use crate::controller::{self, Options};
+use crate::controller::{self, Housekeeping, Options};
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
 
@@ -54,6 +54,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             namespace: args.namespace,
             api_server,
             nudge_pods: args.nudge_pods,
+            housekeeping: Housekeeping::default(),
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })

@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::controller::{end_on_signal, instance, runtime};
 use super::{Failure, cluster, complain, dev_metrics, dev_objects, print};
 use crate::clock::Clock;
-use crate::controller::{self, Options};
+use crate::controller;
 use crate::error::chain;
-use crate::sandbox::{ControlPlane, Prometheus, install_crds, install_policies};
+use crate::sandbox::{
+    Binaries, ControlPlane, Options, Prometheus, SandboxError, install_crds, install_policies,
+};
 use crate::telemetry::{LogFormat, start_logging};
 
 /// A week a minute.
@@ -65,9 +67,8 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let (plane, config, kubeconfig) = match &args.kubeconfig {
         Some(file) => (None, cluster::config_from(Some(file)).await?, file.clone()),
         None => {
-            let options = crate::sandbox::Options { data_dir: args.data_dir.clone(), ..Default::default() };
             let plane =
-                ControlPlane::start(options).await.map_err(|error| Failure::Cluster(chain(&error)))?;
+                start(args.data_dir.clone()).await.map_err(|error| Failure::Cluster(chain(&error)))?;
             let path = plane.kubeconfig_path().to_path_buf();
             let config = plane.client_config();
             (Some(plane), config, path)
@@ -94,7 +95,12 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let speed = args.speed.unwrap_or(if demo { DEMO_SPEED } else { 1 });
     let clock = clock(speed, demo, &objects);
 
-    let options = Options { clock: clock.clone(), instance: instance(), api_server, ..Options::default() };
+    let options = controller::Options {
+        clock: clock.clone(),
+        instance: instance(),
+        api_server,
+        ..controller::Options::default()
+    };
     let running = tokio::spawn(controller::run(client.clone(), options, shutdown.clone()));
     let mut namespaces = apply(&client, &objects).await?;
     namespaces.retain(|namespace| namespace != controller::NAMESPACE);
@@ -114,6 +120,15 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
         Ok(result) => result.map_err(|error| Failure::Cluster(chain(&error))),
         Err(error) => Err(Failure::Cluster(format!("the controller ended: {error}"))),
     }
+}
+
+/// A control plane in which namespaces can be deleted, where the programs at hand have what that takes.
+async fn start(data_dir: Option<PathBuf>) -> Result<ControlPlane, SandboxError> {
+    let controller_manager = Binaries::find(false).await?.kube_controller_manager.is_some();
+    if !controller_manager {
+        complain("there is no kube-controller-manager: a namespace that is deleted here never ends");
+    }
+    ControlPlane::start(Options { data_dir, controller_manager, ..Options::default() }).await
 }
 
 /// The clock of the demo begins a few seconds before something happens; otherwise now.

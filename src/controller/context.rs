@@ -115,6 +115,11 @@ impl Backoff {
         Self::FIRST.saturating_mul(1 << before.min(8)).min(Self::LONGEST)
     }
 
+    /// How many keys have failed last.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Forgets the errors of a key.
     pub fn succeeded(&self, key: &Key) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);

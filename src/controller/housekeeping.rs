@@ -1,72 +1,149 @@
-//! What is done every so often beside the work: counting, and deleting what nobody needs any more.
+//! What is done every so often beside the work, and what has to be forgotten when an object is gone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::cache::ObjectKey;
-use super::context::{Context, Shared};
-use super::{actions, revisions, writer};
+use super::context::{Context, Key, Shared};
+use super::queue::Lane;
+use super::revisions::{self, Pinned};
+use super::{actions, checks, writer};
 use crate::clock;
 use crate::error::chain;
 
-/// How often unpinned audiences are looked for.
-const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
-/// How often old actions are looked for.
-const ACTIONS_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often what is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Housekeeping {
+    /// Counting for the metrics.
+    pub count: Duration,
+    /// Looking for audiences and guards that nobody pins.
+    pub collection: Duration,
+    /// How long one that nobody pins is kept.
+    pub kept: Duration,
+    /// Looking for old actions.
+    pub actions: Duration,
+}
 
-/// Counts, and deletes audiences that nobody pins and actions answered long ago.
-pub async fn run(ctx: Shared) {
-    let mut last = clock::monotonic();
+impl Default for Housekeeping {
+    fn default() -> Housekeeping {
+        Housekeeping {
+            count: Duration::from_secs(5),
+            collection: Duration::from_secs(600),
+            kept: Duration::from_secs(3600),
+            actions: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Counts, and deletes audiences that nobody pins and actions answered long ago, until the shutdown.
+pub async fn run(ctx: Shared, how_often: Housekeeping) {
+    let mut collected = clock::monotonic();
     let mut swept = clock::monotonic();
+    tidy(&ctx);
     loop {
         tokio::select! {
-            () = clock::sleep(Duration::from_secs(5)) => {}
+            () = clock::sleep(how_often.count) => {}
             () = ctx.shutdown.cancelled() => return,
         }
-        ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
-        ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
-        ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
-        ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
-        ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
-        ctx.metrics.set_queue_depth(ctx.queue.depth());
-        if swept.elapsed() >= ACTIONS_INTERVAL {
+        for set in ctx.index.take_left() {
+            writer::left(&ctx, &set);
+        }
+        count(&ctx);
+        if swept.elapsed() >= how_often.actions {
             swept = clock::monotonic();
             if let Err(fault) = actions::sweep(&ctx).await {
                 tracing::warn!(fault = chain(&fault), "old actions could not be listed");
             }
         }
-        if last.elapsed() < GARBAGE_INTERVAL {
-            continue;
-        }
-        last = clock::monotonic();
-        let (pinned, unsure) = pinned(&ctx);
-        if let Err(fault) = revisions::collect_garbage(&ctx, &pinned, &unsure).await {
-            tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
+        if collected.elapsed() >= how_often.collection {
+            collected = clock::monotonic();
+            tidy(&ctx);
+            if let Err(fault) = revisions::collect(&ctx, how_often.kept, pinned).await {
+                tracing::warn!(fault = chain(&fault), "audiences that nobody pins could not be looked for");
+            }
         }
     }
 }
 
-/// Every audience and guard that a status, a set or an orphan in a file still needs; and the namespaces where nobody
-/// can say so, because of a rollout that cannot be read.
-fn pinned(ctx: &Context) -> (HashSet<ObjectKey>, HashSet<String>) {
-    let mut pinned = HashSet::new();
-    let mut unsure = HashSet::new();
+fn count(ctx: &Context) {
+    ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
+    ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
+    ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
+    ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
+    ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
+    ctx.metrics.set_queue_depth(ctx.queue.depth());
+    for (what, entries) in census(ctx) {
+        ctx.metrics.set_entries(what, entries);
+    }
+}
+
+/// How many entries there are of everything that is kept in memory of single objects. Whatever comes and goes, the
+/// numbers are afterwards what they were before.
+fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
+    let mut entries = BTreeMap::from([
+        ("config_maps", ctx.config_maps.len()),
+        ("queue", ctx.queue.keys()),
+        ("errors", ctx.backoff.len()),
+        ("prepared", ctx.ahead.len()),
+    ]);
+    entries.extend(ctx.index.census());
+    entries.extend(ctx.hub.census());
+    entries.extend(ctx.revisions.census());
+    entries.extend(ctx.checks.census());
+    entries.extend(ctx.actions.census());
+    entries.extend(ctx.nudger.census());
+    entries.insert("trigger_values", ctx.metrics.checks.values_shown());
+    entries
+}
+
+/// Keeps no ConfigMap in memory that nobody writes, nor anything of namespaces where nothing is.
+fn tidy(ctx: &Context) {
+    for key in ctx.config_maps.keys() {
+        if !writer::is_in_use(ctx, &key) {
+            ctx.config_maps.put_aside(&key);
+        }
+    }
+    let keys = ctx.rollouts.keys().into_iter().chain(ctx.flag_sets.keys());
+    let namespaces: HashSet<String> = keys.map(|key| key.0).collect();
+    ctx.nudger.keep_namespaces(&namespaces);
+}
+
+/// Forgets a rollout that is gone, and has those looked at whom that concerns.
+pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
+    ctx.queue.push_at(Key::Rollout(key.clone()), None);
+    let Some(gone) = ctx.index.remove(key) else { return };
+    ctx.hub.forget(key, &gone.set);
+    ctx.ahead.forget(key);
+    checks::forget(ctx, key);
+    ctx.actions.forget(key);
+    ctx.revisions.forget_rollout(key);
+    writer::left(ctx, &gone.set);
+    // Who waits for the flag key hears that it is free, or held by an orphan now.
+    for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
+        ctx.queue.push(Key::Rollout(heir.key), Lane::Decide);
+    }
+}
+
+/// Every audience and guard that a status, a set or a file needs as far as the caches know, and the namespaces where
+/// nobody can say so, because of a rollout that cannot be read.
+fn pinned(ctx: &Context) -> Pinned {
+    let mut pinned = Pinned::default();
     for key in ctx.rollouts.keys() {
         let Some(rollout) = ctx.rollouts.readable(&key) else {
-            unsure.insert(key.0);
+            pinned.unsure.insert(key.0);
             continue;
         };
         let Some(status) = rollout.status else { continue };
-        for audience in status.audience.into_iter().chain(status.pending_audience) {
-            pinned.insert((key.0.clone(), audience.name));
-        }
-        pinned.extend(status.guard.map(|guard| (key.0.clone(), guard)));
+        let audiences = status.audience.into_iter().chain(status.pending_audience);
+        let names = audiences.map(|audience| audience.name).chain(status.guard);
+        pinned.revisions.extend(names.map(|name| (key.0.clone(), name)));
     }
     for key in ctx.cohort_sets.keys() {
         if let Some(set) = ctx.cohort_sets.readable(&key) {
-            pinned.insert((key.0.clone(), crate::plan::Audience::new(&key.1, &set.spec.cohorts).name));
+            let audience = crate::plan::Audience::new(&key.1, &set.spec.cohorts);
+            pinned.revisions.insert((key.0, audience.name));
         }
     }
-    pinned.extend(writer::audiences_in_files(ctx));
-    (pinned, unsure)
+    pinned.revisions.extend(ctx.hub.audiences_in_files());
+    pinned
 }

@@ -31,6 +31,18 @@ impl SetId {
         }
     }
 
+    /// The set that a ConfigMap names as its owner.
+    pub fn parse(owner: &str) -> Option<SetId> {
+        let mut parts = owner.split('/');
+        let shared = match parts.next()? {
+            "FlagSet" => true,
+            "FeatureRollout" => false,
+            _ => return None,
+        };
+        let (namespace, name) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        parts.next().is_none().then_some(SetId { namespace, name, shared })
+    }
+
     /// How the ConfigMap names its owner.
     pub fn owner(&self) -> String {
         let kind = if self.shared { "FlagSet" } else { "FeatureRollout" };
@@ -63,6 +75,7 @@ struct Inner {
     rollouts: HashMap<ObjectKey, Neighbour>,
     members: HashMap<SetId, BTreeSet<ObjectKey>>,
     dependents: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    left: Vec<SetId>,
 }
 
 impl Index {
@@ -81,7 +94,8 @@ impl Index {
         if inner.rollouts.get(&key) == Some(&neighbour) {
             return;
         }
-        inner.remove(&key);
+        let before = inner.remove(&key).map(|before| before.set);
+        inner.left.extend(before.filter(|before| *before != neighbour.set));
         inner.members.entry(neighbour.set.clone()).or_default().insert(key.clone());
         for name in &neighbour.depends_on {
             inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
@@ -89,9 +103,34 @@ impl Index {
         inner.rollouts.insert(key, neighbour);
     }
 
+    /// The files that rollouts have left by being created anew in another one, since this was asked last.
+    pub fn take_left(&self) -> Vec<SetId> {
+        std::mem::take(&mut self.lock().left)
+    }
+
     /// Forgets a rollout. Returns what it was.
     pub fn remove(&self, key: &ObjectKey) -> Option<Neighbour> {
         self.lock().remove(key)
+    }
+
+    /// Whether a rollout is known.
+    pub fn knows(&self, key: &ObjectKey) -> bool {
+        self.lock().rollouts.contains_key(key)
+    }
+
+    /// Whether a file has any living rollout.
+    pub fn has_members(&self, set: &SetId) -> bool {
+        self.lock().members.contains_key(set)
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 3] {
+        let inner = self.lock();
+        [
+            ("rollouts_by_name", inner.rollouts.len()),
+            ("rollouts_by_file", inner.members.len()),
+            ("rollouts_by_dependency", inner.dependents.len()),
+        ]
     }
 
     /// The file of a rollout.

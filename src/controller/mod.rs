@@ -17,6 +17,8 @@ use cache::Cache;
 use context::{Backoff, Context, Key, Shared, push_later};
 use queue::Queue;
 
+pub use housekeeping::Housekeeping;
+
 mod actions;
 mod ahead;
 mod announce;
@@ -28,6 +30,7 @@ mod gather;
 mod housekeeping;
 mod index;
 mod nudge;
+mod pages;
 mod persist;
 mod publish;
 mod queue;
@@ -65,6 +68,8 @@ pub struct Options {
     /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
     /// pods.
     pub nudge_pods: bool,
+    /// How often what nobody needs any more is looked for.
+    pub housekeeping: Housekeeping,
 }
 
 impl Default for Options {
@@ -77,6 +82,7 @@ impl Default for Options {
             namespace: NAMESPACE.to_owned(),
             api_server: Vec::new(),
             nudge_pods: false,
+            housekeeping: Housekeeping::default(),
         }
     }
 }
@@ -182,7 +188,7 @@ pub async fn run(
     }
     tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
     health.set_ready(true);
-    tokio::spawn(housekeeping::run(ctx.clone()));
+    tokio::spawn(housekeeping::run(ctx.clone(), options.housekeeping));
     tokio::spawn(measure(ctx.clone()));
 
     let mut workers = JoinSet::new();
@@ -264,7 +270,9 @@ async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
         wait = wait.max(INVALID_RETRY);
     }
     let again = matches!(fault, Fault::Conflict(_) | Fault::NotFound(_));
-    if again {
+    if let Fault::NamespaceTerminating(_) = fault {
+        tracing::debug!(?key, "its namespace is being deleted");
+    } else if again {
         tracing::debug!(?key, fault = chain(&fault), "written by somebody else meanwhile; trying again");
     } else {
         tracing::warn!(?key, fault = chain(&fault), retry_in_ms = wait.as_millis(), "trying again");

@@ -58,6 +58,7 @@ pub async fn publish(
                 tracing::warn!(%namespace, name = rollout.name_any(), %fault, "an event could not be published yet");
                 return last;
             }
+            Err(Fault::NamespaceTerminating(_)) => {}
             Err(fault) => {
                 tracing::warn!(%namespace, name = rollout.name_any(), %fault, "an event was dropped");
             }
@@ -96,9 +97,14 @@ pub async fn warn(ctx: &Context, kind: &str, metadata: &ObjectMeta, reason: Reas
     let digest: String = sha256_hex(message.as_bytes()).chars().take(8).collect();
     let number = format!("{}.{digest}", reason.as_str().to_lowercase());
     let event = event(ctx, kind, metadata, &number, reason, message, ctx.clock.now());
-    tracing::warn!(%namespace, kind, name = metadata.name, message, "warning");
     let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
-    match call(api.create(&PostParams::default(), &event)).await {
+    let published = call(api.create(&PostParams::default(), &event)).await;
+    if let Err(Fault::NamespaceTerminating(_)) = published {
+        tracing::debug!(%namespace, kind, name = metadata.name, message, "warning in a namespace that goes");
+        return;
+    }
+    tracing::warn!(%namespace, kind, name = metadata.name, message, "warning");
+    match published {
         Ok(_) | Err(Fault::AlreadyExists(_)) => {}
         Err(fault) => tracing::warn!(%namespace, %fault, "an event could not be published"),
     }

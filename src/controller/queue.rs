@@ -168,6 +168,12 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
         inner.entries.values().filter(|entry| entry.queued.is_some()).count()
     }
 
+    /// Keys that anything is known of: that wait, are worked on, or have a due time.
+    pub fn keys(&self) -> usize {
+        let inner = self.lock();
+        inner.entries.len() + inner.due.len() + inner.deciding.len() + inner.publishing.len()
+    }
+
     /// Whether a key of the group that `counts` waits to be decided on, or is being decided on.
     pub fn is_deciding(&self, group: &G, counts: impl Fn(&K) -> bool) -> bool {
         self.lock().deciding.get(group).is_some_and(|keys| keys.iter().any(counts))

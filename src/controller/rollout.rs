@@ -10,6 +10,7 @@ use super::cache::{ObjectKey, Stored};
 use super::context::{Key, Shared};
 use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
+use super::index::SetId;
 use super::persist::{persist, persist_raw};
 use super::queue::Lane;
 use super::revisions::{audiences, guards};
@@ -32,17 +33,7 @@ const LATE: SignedDuration = SignedDuration::from_secs(10);
 /// What kept it from being done; it is tried again.
 pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let Some(stored) = ctx.rollouts.get(key) else {
-        if let Some(gone) = ctx.index.remove(key) {
-            ctx.hub.forget(key);
-            ctx.ahead.forget(key);
-            checks::forget(ctx, key);
-            super::writer::poke(ctx, &gone.set);
-            // Who waits for the flag key hears that it is free, or held by an orphan now.
-            for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
-                ctx.queue.push(Key::Rollout(heir.key), Lane::Decide);
-            }
-        }
-        ctx.queue.push_at(Key::Rollout(key.clone()), None);
+        super::housekeeping::forget_rollout(ctx, key);
         return Ok(());
     };
     let rollout = match &stored.0 {
@@ -51,8 +42,14 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     };
     let ahead = ctx.ahead.overtake(key, rollout);
     let rollout = ahead.as_ref().unwrap_or(rollout);
-    if rollout.metadata.deletion_timestamp.is_some() && !finalizer::holds(rollout) {
-        return Ok(());
+    if rollout.metadata.deletion_timestamp.is_some() {
+        if !finalizer::holds(&rollout.metadata) {
+            return Ok(());
+        }
+        if rollout.spec.deletion_policy == DeletionPolicy::Retain {
+            // It had another policy when the finalizer was set.
+            return finalizer::release(ctx, key, &rollout.metadata).await;
+        }
     }
     if let Some(updated) = finalizer::follow_policy(ctx, rollout).await? {
         ctx.rollouts.apply(updated);
@@ -113,9 +110,11 @@ pub(super) async fn advance(
     let now = ctx.clock.now();
     let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
-    status.guard = guards::keep(ctx, key, rollout).await?;
+    if !facts.deleting {
+        status.guard = guards::keep(ctx, key, rollout).await?;
+    }
 
-    let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
+    let Some(audience) = audience(ctx, key, &plan.audience, &status, facts.deleting).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!("the pinned audience {name} is gone; the file keeps what it has");
         let why = Stalled { owes_status, ..Stalled::new(Reason::ReferenceNotFound, message) };
@@ -192,14 +191,19 @@ pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64
     status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
 }
 
-/// The definition of the audience that the status pins, stored before the status is.
+/// The definition of the audience that the status pins, stored before the status is. That of a rollout which is being
+/// deleted need not be: nothing can be stored in a namespace that is deleted with it.
 async fn audience(
     ctx: &Shared,
     key: &ObjectKey,
     declared: &Audience,
     status: &FeatureRolloutStatus,
+    deleting: bool,
 ) -> Result<Option<Arc<Audience>>, Fault> {
     let Some(pinned) = &status.audience else { return Ok(None) };
+    if pinned.name == declared.name && deleting {
+        return Ok(Some(Arc::new(declared.clone())));
+    }
     if pinned.name == declared.name {
         return audiences::ensure(ctx, &key.0, declared).await.map(Some);
     }
@@ -222,7 +226,7 @@ fn delivery(
         ctx.hub.settled(key);
         return Delivery::Done;
     }
-    let since = ctx.hub.waiting_since(key, now);
+    let since = ctx.hub.waiting_since(&ctx.index, key, now);
     if now.duration_since(since) < LATE {
         return Delivery::UnderWay;
     }
@@ -242,7 +246,7 @@ fn arm(
     now: Timestamp,
 ) {
     let late = (status.delivered_revision != status.revision)
-        .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE).ok())
+        .then(|| ctx.hub.waiting_since(&ctx.index, key, now).saturating_add(LATE).ok())
         .flatten()
         .filter(|late| *late > now);
     let at = [wake_at, late].into_iter().flatten().min();
@@ -285,19 +289,21 @@ pub(super) async fn finish_deletion(
     ack: Option<&Ack>,
     removing: bool,
 ) -> Result<(), Fault> {
-    let done = match (removing, ack) {
+    let metadata = &rollout.metadata;
+    match (removing, ack) {
         // The file is not ours, or never took the flag: there is nothing to wait for. RBAC may yet be put right.
-        (_, Some(Ack::Failed { revision, reason, message })) if *reason != Reason::Forbidden => {
-            tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
-            *revision >= status.revision
+        (_, Some(Ack::Failed { revision, reason, message }))
+            if *reason != Reason::Forbidden && *revision >= status.revision =>
+        {
+            finalizer::give_up(ctx, key, metadata, *reason, message).await?;
         }
-        (true, ack) => matches!(ack, Some(Ack::Removed)),
-        (false, _) => status.delivered_revision == status.revision,
-    };
-    if done {
-        finalizer::release(ctx, rollout).await?;
-        ctx.hub.forget(key);
+        (true, Some(Ack::Removed)) => finalizer::release(ctx, key, metadata).await?,
+        (false, _) if status.delivered_revision == status.revision => {
+            finalizer::release(ctx, key, metadata).await?;
+        }
+        _ => return Ok(()),
     }
+    ctx.hub.forget(key, &SetId::of(rollout));
     Ok(())
 }
 
@@ -308,6 +314,12 @@ async fn unreadable(
     invalid: &kube::core::error_boundary::InvalidObject,
 ) -> Result<(), Fault> {
     let message = format!("the stored object cannot be read: {}", invalid.error);
+    if invalid.metadata.deletion_timestamp.is_some() {
+        if !finalizer::holds(&invalid.metadata) {
+            return Ok(());
+        }
+        return finalizer::give_up(ctx, key, &invalid.metadata, Reason::InvalidSpec, &message).await;
+    }
     persist_raw(ctx, key, &invalid.metadata, &message).await
 }
 

@@ -48,17 +48,19 @@ pub async fn cohort_set(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
 /// When its status could not be written.
 pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let id = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
-    let Some(set) = ctx.flag_sets.readable(key) else { return Ok(()) };
+    let Some(set) = ctx.flag_sets.readable(key) else {
+        if ctx.flag_sets.get(key).is_none() {
+            writer::left(ctx, &id);
+        }
+        return Ok(());
+    };
     if set.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     let generation = set.metadata.generation.unwrap_or(0);
     let prior = set.status.clone().unwrap_or_default();
     let report = ctx.hub.report(&id);
-    // A set that was deleted and created again counts from 1 again.
-    if ctx.hub.tell_generation(&id, set.uid().unwrap_or_default(), generation) {
-        writer::poke(ctx, &id);
-    }
+    writer::tell_generation(ctx, &id, set.uid().unwrap_or_default(), generation);
     let mut errors = Vec::new();
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };

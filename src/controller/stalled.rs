@@ -17,7 +17,7 @@ use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, not
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{checks, finalizer, publish};
 use crate::api::featurerollout::DeletionPolicy;
-use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine;
 use crate::error::Fault;
 use crate::flags::Identity;
@@ -34,10 +34,11 @@ pub async fn stalled(
     why: &Stalled,
 ) -> Result<(), Fault> {
     let deleting = rollout.metadata.deletion_timestamp.is_some();
-    if deleting && (why.feature.is_none() || !has_begun(rollout)) {
-        let message = &why.message;
-        tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
-        return finalizer::release(ctx, rollout).await;
+    if deleting && !has_begun(rollout) {
+        return finalizer::release(ctx, key, &rollout.metadata).await;
+    }
+    if deleting && why.feature.is_none() {
+        return finalizer::give_up(ctx, key, &rollout.metadata, why.reason, &why.message).await;
     }
     let prior = rollout.status.clone().unwrap_or_default();
     if !has_begun(rollout) {
@@ -60,7 +61,8 @@ pub async fn stalled(
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     if offer.is_none() && deleting {
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
-        return finalizer::release(ctx, rollout).await;
+        let message = "the definition of its audience is gone";
+        return finalizer::give_up(ctx, key, &rollout.metadata, Reason::ReferenceNotFound, message).await;
     }
     let decided = status != prior || why.owes_status;
     status.delivered_revision = delivered(&prior, ack.as_ref());

@@ -202,7 +202,10 @@ pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
 
 /// A ConfigMap of ours changed, and not by this process: its cache would have known.
 fn config_map(ctx: &Shared, key: &ObjectKey, _: News) {
-    if let Some(set) = ctx.hub.set_of_config_map(key) {
+    for set in ctx.hub.sets_of_config_map(key) {
         writer::poke(ctx, &set);
+    }
+    if ctx.is_listed() && !writer::is_in_use(ctx, key) {
+        ctx.config_maps.put_aside(key);
     }
 }

@@ -12,6 +12,7 @@ mod figures;
 #[allow(dead_code, reason = "tests use the rest of it")]
 #[path = "../it/support/hostile.rs"]
 mod hostile;
+mod lives;
 mod machine;
 #[path = "../it/support/node.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
@@ -41,6 +42,8 @@ enum Scenario {
     Rollback,
     /// A thousand checks a minute, some of bad sources
     Checks,
+    /// Five thousand rollouts that come and go in turns
+    Lives,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -79,6 +82,7 @@ fn main() {
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
                 Scenario::Rollback => rollback::run(&world, &mut figures).await,
                 Scenario::Checks => checks::run(&world, &mut figures).await,
+                Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
             }
             world.stop().await;

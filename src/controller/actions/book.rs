@@ -102,6 +102,11 @@ impl Book {
         }
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.places.len() + self.waiting.len() + self.answered.len() + self.at_work.len()
+    }
+
     /// The rollouts to begin to work on now. Say [`Book::next`] for each until there is none.
     pub fn start(&mut self) -> Vec<ObjectKey> {
         if !self.listed {

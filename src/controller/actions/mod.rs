@@ -97,6 +97,16 @@ impl Actions {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets a rollout that is gone.
+    pub fn forget(&self, rollout: &ObjectKey) {
+        self.given().remove(rollout);
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 2] {
+        [("actions", self.book().len()), ("given_answers", self.given().len())]
+    }
+
     /// Takes the words of given answers out of a status that is about to be written.
     pub fn forget_words(&self, rollout: &ObjectKey, status: &mut FeatureRolloutStatus) {
         let mut given = self.given();
@@ -235,7 +245,10 @@ async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
 /// Notes that an answer has been given.
 fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
     if let (Answer::Applied, Some(uid)) = (verdict.answer, asked.uid()) {
-        ctx.actions.given().entry(rollout.clone()).or_default().push(uid);
+        let mut given = ctx.actions.given();
+        if ctx.index.knows(rollout) {
+            given.entry(rollout.clone()).or_default().push(uid);
+        }
     }
     ctx.metrics.action_answered(verdict.answer.as_str());
     tracing::info!(

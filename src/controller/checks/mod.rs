@@ -69,6 +69,11 @@ impl Checks {
         Metrics::Measured(known.map(Watched::measurements).unwrap_or_default())
     }
 
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 2] {
+        [("measured_rollouts", self.watched().len()), ("measurements_due", self.queue.keys())]
+    }
+
     fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
     }
@@ -132,6 +137,10 @@ pub async fn run(ctx: Shared) {
 /// Begins the checks of a rollout that are due, and arms the next.
 fn look(ctx: &Shared, key: &ObjectKey) {
     let stored = ctx.rollouts.get(key);
+    if stored.is_none() {
+        // It went while somebody decided on it.
+        return forget(ctx, key);
+    }
     let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { return };
     let unwritten = FeatureRolloutStatus::default();
     let status = rollout.status.as_ref().unwrap_or(&unwritten);

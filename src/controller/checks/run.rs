@@ -96,8 +96,9 @@ pub async fn run(ctx: Shared, check: Check) {
     if !known.end(&check.due.subject, check.begun.ticket, unprepared, samples) {
         return;
     }
-    drop(watched);
+    // Before anybody can forget the rollout: what is shown goes with what is watched.
     show(&ctx, &check, &guard, &present);
+    drop(watched);
     super::decide(&ctx, &check.key);
     if ctx.clock.now() >= check.due.next {
         ctx.checks.look_again(&check.key);

@@ -1,7 +1,6 @@
 //! Pinned audiences: ControllerRevisions, named by owner and content, that statuses refer to.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;

@@ -1,7 +1,6 @@
 //! Pinned guards: the last valid triggers and rollback of a rollout, in a ControllerRevision that its status names.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
@@ -14,35 +13,8 @@ use crate::error::{Fault, call, chain};
 use crate::plan::audience::short_digest;
 use crate::plan::{self, Guard, GuardSpec};
 
-/// The guards that are known to be stored.
-#[derive(Default)]
-pub struct Guards(Mutex<HashMap<ObjectKey, Arc<GuardSpec>>>);
-
-impl Guards {
-    /// Takes in what was read.
-    pub(super) fn know(&self, key: ObjectKey, revision: &ControllerRevision) {
-        if let Some(guard) = read(revision) {
-            self.put(key, guard);
-        }
-    }
-
-    /// Forgets one that was deleted.
-    pub(super) fn forget(&self, key: &ObjectKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    fn get(&self, key: &ObjectKey) -> Option<Arc<GuardSpec>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn put(&self, key: ObjectKey, guard: GuardSpec) -> Arc<GuardSpec> {
-        let guard = Arc::new(guard);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, guard.clone());
-        guard
-    }
-}
-
-fn read(revision: &ControllerRevision) -> Option<GuardSpec> {
+/// The guard in a revision, if it holds one.
+pub(super) fn read(revision: &ControllerRevision) -> Option<GuardSpec> {
     serde_json::from_value(revision.data.as_ref()?.0.clone()).ok()
 }
 
@@ -65,7 +37,7 @@ pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> R
     }
     match store(ctx, &key.0, &name, content).await {
         Ok(()) => {
-            ctx.revisions.guards.put(revision, guard);
+            ctx.revisions.guards.put(revision, Arc::new(guard));
             Ok(Some(name))
         }
         Err(fault) if fault.is_transient() => Err(fault),
@@ -96,7 +68,9 @@ pub async fn find(
                 tracing::warn!(namespace = key.0, name = key.1, "its last valid triggers are gone");
                 return Ok(None);
             };
-            ctx.revisions.guards.put(revision, found)
+            let found = Arc::new(found);
+            ctx.revisions.guards.put(revision, found.clone());
+            found
         }
     };
     let cohorts: Vec<String> = status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
@@ -104,8 +78,12 @@ pub async fn find(
     Ok(Some(plan::guard(&spec, &cohorts, &mut Vec::new())))
 }
 
-/// ControllerRevision names are DNS subdomains of 253 characters at most.
 fn name(rollout: &str, content: &[u8]) -> String {
+    format!("{}{}", prefix(rollout), short_digest(content))
+}
+
+/// What the names of a rollout's guards begin with. ControllerRevision names are DNS subdomains of 253 characters at most.
+pub(super) fn prefix(rollout: &str) -> String {
     let owner: String = rollout.chars().take(220).collect();
-    format!("{owner}-guard-{}", short_digest(content))
+    format!("{owner}-guard-")
 }

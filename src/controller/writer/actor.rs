@@ -38,7 +38,13 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             () = wait(retry) => mailbox.lock().dirty = true,
             () = ctx.shutdown.cancelled() => return,
         }
-        mailbox.lock().urgent |= hurries;
+        {
+            let mut waiting = mailbox.lock();
+            if waiting.ended {
+                return;
+            }
+            waiting.urgent |= hurries;
+        }
         space_out(&mailbox, last_write).await;
         gather(&ctx, &set, &mailbox).await;
         let Some(Confirmed { offers, overtaken, unread }) = take(&ctx, &set, &mailbox).await else {
@@ -181,8 +187,10 @@ fn settle(
         read_again(ctx, key);
     }
     if let Some(report) = flushed.report {
-        let news = ctx.hub.lock().reports.insert(set.clone(), report.clone()).as_ref() != Some(&report);
-        if news && set.shared {
+        let flag_set = ctx.flag_sets.get(&(set.namespace.clone(), set.name.clone())).filter(|_| set.shared);
+        let status = flag_set.as_ref().and_then(|flag_set| flag_set.0.as_ref().ok()?.status.as_ref());
+        let listed = status.map(|status| status.orphans.as_slice()).unwrap_or_default();
+        if ctx.hub.set_report(set, report, listed) && set.shared {
             ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Lane::Publish);
         }
     }

@@ -113,8 +113,8 @@ pub async fn live_flag(
         let file = match read(ctx, set, flag_set, &output).await? {
             Found::Trusted(_, file, _) => Some(file),
             // Edited by hand: better what this process remembers, if it does.
-            Found::Edited(_, file) => ctx.hub.last_good(&key).or(file),
-            Found::Nothing => ctx.hub.last_good(&key),
+            Found::Edited(_, file) => ctx.hub.last_good(set, &key).or(file),
+            Found::Nothing => ctx.hub.last_good(set, &key),
             Found::Strangers(_) => None,
         };
         if let Some(live) = file.and_then(|file| file.live(flag)) {

@@ -44,9 +44,19 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, set: &SetId, object: &DynamicObject) {
+    pub(super) fn note(&self, set: &SetId, object: &DynamicObject) {
         let key = (set.namespace.clone(), object.name_any());
         self.lock().objects.insert(key, (set.clone(), object.resource_version().unwrap_or_default()));
+    }
+
+    /// Forgets what a set wrote.
+    pub(super) fn forget(&self, set: &SetId) {
+        self.lock().objects.retain(|_, (writer, _)| writer != set);
+    }
+
+    /// How many objects are known.
+    pub(super) fn len(&self) -> usize {
+        self.lock().objects.len()
     }
 
     /// The set to tell of a version that it has not seen; of a deletion where there is no version.
@@ -75,7 +85,7 @@ pub(super) async fn read(
         Err(Fault::NotFound(_)) => return Ok(Some(Found::Nothing)),
         Err(fault) => return Err(fault),
     };
-    ctx.hub.feature_flags().note(set, &object);
+    ctx.hub.note_feature_flag(set, &object);
     let text = object.data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     let annotations = object.annotations().clone();
     Ok(Some(found::judge(set, flag_set, &annotations, text, object)))
@@ -108,7 +118,7 @@ pub(super) async fn write(
         Some(_) => call(api.replace(name, &params, &object)).await?,
         None => call(api.create(&params, &object)).await?,
     };
-    ctx.hub.feature_flags().note(set, &written);
+    ctx.hub.note_feature_flag(set, &written);
     Ok(())
 }
 

@@ -57,8 +57,10 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
     }
     let mut all: Option<Flushed> = None;
     let mut fault = None;
-    for target in targets(set, flag_set.as_ref()) {
-        ctx.hub.write_by(&target.memory_key(set), set);
+    let targets = targets(set, flag_set.as_ref());
+    let outputs: Vec<ObjectKey> = targets.iter().map(|target| target.memory_key(set)).collect();
+    ctx.hub.set_outputs(set, &outputs);
+    for target in targets {
         match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, offers).await {
             Ok(flushed) => {
                 all = Some(match all {
@@ -94,9 +96,12 @@ async fn flush_repeatedly(
                 }
                 tries += 1;
             }
-            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
-                let reason =
-                    if matches!(fault, Fault::Forbidden(_)) { Reason::Forbidden } else { Reason::Conflict };
+            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_) | Fault::NamespaceTerminating(_))) => {
+                let reason = match fault {
+                    Fault::Forbidden(_) => Reason::Forbidden,
+                    Fault::NamespaceTerminating(_) => Reason::NamespaceTerminating,
+                    _ => Reason::Conflict,
+                };
                 let message = format!("{}: {}", target.title(), chain(&fault));
                 return Ok(refused(reason, &message, offers));
             }
@@ -158,13 +163,15 @@ async fn flush_output(
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
     // A scope of its own: nothing but the text and the answers is kept while the write is under way.
-    let Next { text, mut answers, report, urgent } = {
+    let Next { text, holds_nothing, mut answers, report, urgent } = {
         let wanted = newest(offers, rebuilt);
         next(ctx, set, flag_set, target, &live, &wanted)
     };
     drop(live);
     let marked = over.as_ref().is_some_and(|over| over.is_marked(set));
-    if before.as_deref() != Some(text.as_str()) || !marked {
+    // No file is made in order to say that it holds nothing: where its rollout takes the flag away there is none to read.
+    let is_needless = over.is_none() && !set.shared && holds_nothing;
+    if !is_needless && (before.as_deref() != Some(text.as_str()) || !marked) {
         drop(before);
         let started = clock::monotonic();
         let result = target.write(ctx, set, over.as_ref(), &text).await;
@@ -184,7 +191,9 @@ async fn flush_output(
         nudge::tell(ctx, set, held);
     }
     answers.report = ctx.is_listed().then_some(report);
-    ctx.hub.keep_last_good(memory_key, &text);
+    if !is_needless {
+        ctx.hub.keep_last_good(set, &memory_key, &text);
+    }
     Ok(answers)
 }
 

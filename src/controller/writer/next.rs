@@ -18,6 +18,8 @@ use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetIn
 /// The next file, and what is said of it once it is written.
 pub(super) struct Next {
     pub(super) text: String,
+    /// Whether there is no flag in it.
+    pub(super) holds_nothing: bool,
     /// Without report; to be passed on when the file holds the text.
     pub(super) answers: Flushed,
     pub(super) report: FileReport,
@@ -37,7 +39,7 @@ pub(super) fn next(
     let (asking, candidates) = check(wanted, &mut answers);
     let last_good = match live {
         Live::Trusted(_) => None,
-        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&target.memory_key(set)),
+        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(set, &target.memory_key(set)),
     };
     let mut info = flag_set.map(set_info);
     let left_out = match (target, &mut info) {
@@ -62,7 +64,7 @@ pub(super) fn next(
     }
     let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
     let report = report(&merged);
-    Next { text: merged.text, answers, report, urgent }
+    Next { holds_nothing: merged.file.is_empty(), text: merged.text, answers, report, urgent }
 }
 
 fn living(ctx: &Context, set: &SetId, members: &[Neighbour]) -> BTreeSet<Living> {
