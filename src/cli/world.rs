@@ -48,6 +48,8 @@ pub fn flag_files<'c>(
             statics: item.typed.spec.flags.clone(),
             metadata: item.typed.spec.metadata.clone(),
             prune: item.typed.spec.prune.iter().cloned().collect(),
+            // Offline nobody is gone.
+            emergency: false,
         };
         parts.entry((namespace, name)).or_default().set = Some(set);
     }

@@ -12,12 +12,19 @@ use super::index::SetId;
 use super::persist::put_status;
 use super::writer::{self, FileReport};
 use crate::api::conditions::{Condition, Want, merge, types};
+use crate::api::flagset::Orphan;
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
 use crate::error::{Fault, call};
 use crate::plan::{self, Audience, FieldError};
 
 /// Least time between two status writes of a FlagSet: the file is written up to five times a second.
 const SPACING: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// Orphans that a FlagSet's status lists; all of them are counted. Preview environments leave thousands behind, and a
+/// status that the schema refuses cannot be written at all.
+const MOST_ORPHANS: usize = 64;
+/// Orphans that are named in one line.
+const NAMED: usize = 8;
 
 /// Checks a CohortSet and says so in its status.
 ///
@@ -89,17 +96,25 @@ fn describe(
         None => validity(errors)
             .map(|_| (Reason::Written, format!("{} flags in {} bytes", report.flags, report.size))),
     };
-    let keys: Vec<&str> = report.orphans.iter().map(|orphan| orphan.key.as_str()).collect();
     FlagSetStatus {
         observed_generation: generation,
         revision: prior.revision + i64::from(changed),
         sha256: Some(report.sha256.clone()).filter(|sha256| !sha256.is_empty()).or(prior.sha256.clone()),
         size: i64::try_from(report.size).unwrap_or(i64::MAX),
         flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
-        orphan_keys: (!keys.is_empty()).then(|| keys.join(",")),
-        orphans: report.orphans.clone(),
+        orphan_count: i64::try_from(report.orphans.len()).unwrap_or(i64::MAX),
+        orphan_keys: orphan_keys(&report.orphans),
+        orphans: report.orphans.iter().take(MOST_ORPHANS).cloned().collect(),
         conditions: conditions(ctx, &prior.conditions, want, generation),
     }
+}
+
+/// The first few keys and how many more there are, in one line.
+fn orphan_keys(orphans: &[Orphan]) -> Option<String> {
+    let named: Vec<&str> = orphans.iter().take(NAMED).map(|orphan| orphan.key.as_str()).collect();
+    let more = orphans.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(",")))
 }
 
 /// Adds what was seen of pods that no update reaches; what was said before stands until somebody has looked again.

@@ -129,6 +129,30 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
     })
 }
 
+/// A flag that a rollout wrote, with every cohort at control, under the next revision; `None` where everybody gets
+/// control already, and for a flag that no rollout wrote.
+///
+/// It needs neither the rollout nor its audience: what serves control serves it to anybody.
+pub fn at_control(body: &Value) -> Option<Value> {
+    let live = live(body)?;
+    let control = body.get("defaultVariant")?.clone();
+    if live.served.iter().all(|(_, percent)| percent.is_zero()) {
+        return None;
+    }
+    let mut body = body.clone();
+    match body.pointer_mut("/targeting/if").and_then(Value::as_array_mut) {
+        Some(branches) => {
+            branches.iter_mut().skip(1).step_by(2).for_each(|outcome| *outcome = control.clone())
+        }
+        None => body["targeting"] = json!({}),
+    }
+    let served: Vec<String> =
+        live.served.iter().map(|(name, _)| format!("{name}={}", Percent::ZERO)).collect();
+    body["metadata"]["served"] = served.join(",").into();
+    body["metadata"]["revision"] = live.revision.saturating_add(1).into();
+    Some(body)
+}
+
 /// What status serves a cohort: nothing when it does not know it.
 pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
     status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.served)

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::flush::Flushed;
 use super::target::Target;
 use super::{Ack, FileReport, Offer, OfferKind};
+use crate::api::flagset::Emergency;
 use crate::api::{FlagSet, Reason};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
@@ -207,5 +208,6 @@ fn set_info(set: &FlagSet) -> SetInfo {
         statics: set.spec.flags.clone(),
         metadata: set.spec.metadata.clone(),
         prune: set.spec.prune.iter().cloned().collect(),
+        emergency: set.spec.emergency == Some(Emergency::Control),
     }
 }

@@ -108,3 +108,21 @@ fn a_cohort_unknown_to_status_gets_control() {
     assert_eq!(body["targeting"]["if"][3], json!("disabled"));
     assert_eq!(body["metadata"]["served"], json!("early=100%,late=0%"));
 }
+
+#[test]
+fn what_serves_control_keeps_its_shape_and_says_so() {
+    let audience = segments(&["early", "regular", "new"]);
+    let fragment_of = |served: &[u32], revision| {
+        let status = status(&audience, served, revision);
+        fragment(&feature("dreams"), &identity("dreams", "u1"), &status, &audience).body
+    };
+    let lowered = at_control(&fragment_of(&[100_000, 500, 0], 7)).unwrap();
+    assert_eq!(lowered, fragment_of(&[0, 0, 0], 8), "as its rollout would have rendered it");
+    assert_eq!(at_control(&lowered), None);
+    // What a person has put in the place of the conditions serves nobody either.
+    let mut edited = fragment_of(&[100_000, 500, 0], 7);
+    edited["targeting"] = json!({"fractional": [["enabled", 100]]});
+    assert_eq!(at_control(&edited).unwrap()["targeting"], json!({}));
+    edited["metadata"]["managedBy"] = json!("me");
+    assert_eq!(at_control(&edited), None, "a static flag is its owner's");
+}

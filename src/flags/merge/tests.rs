@@ -98,6 +98,37 @@ fn a_deleted_file_keeps_its_orphans() {
 }
 
 #[test]
+fn an_emergency_takes_orphans_to_control_and_nothing_brings_them_back() {
+    let held = file([member("a", "u", 4, 500), member("gone", "g", 3, 100_000), member("off", "o", 2, 0)]);
+    let alive = living(&[("a", "u")]);
+    let calm = set(1);
+    let emergency = SetInfo { emergency: true, ..set(2) };
+    let with = |live: &Live, set: &SetInfo, living: Option<&BTreeSet<Living>>| {
+        merge(&Merge { set: Some(set), living, ..run(live, &[]) })
+    };
+    let live = Live::Trusted(held.clone());
+    let unknown = with(&live, &emergency, None);
+    assert_eq!(unknown.file.members, held.members, "who is not known yet may live all the same");
+
+    let lowered = with(&live, &emergency, Some(&alive));
+    let gone = lowered.file.live("gone").unwrap();
+    assert_eq!((gone.revision, gone.served[0].1.is_zero()), (4, true));
+    assert_eq!(lowered.file.members["a"], held.members["a"], "its rollout sees to it");
+    assert_eq!(lowered.file.members["off"], held.members["off"], "nothing to do");
+    assert_eq!(lowered.orphans.as_ref().map(Vec::len), Some(2), "still orphans");
+
+    let lowered = Live::Trusted(lowered.file);
+    let lifted = with(&lowered, &calm, Some(&alive));
+    assert!(lifted.file.live("gone").unwrap().served[0].1.is_zero());
+    let again = with(&lowered, &emergency, Some(&alive));
+    assert_eq!(again.file.live("gone").unwrap().revision, 4, "once");
+    // A process that still knows its rollout as living comes too late with what that decided before.
+    let stale = [put(member("gone", "g", 3, 100_000))];
+    let merged = merge(&run(&lowered, &stale));
+    assert_eq!(merged.outcomes, [Outcome::Stale { live: 4 }]);
+}
+
+#[test]
 fn neighbours_stay_without_being_candidates() {
     let live = Live::Trusted(file([member("a", "u", 1, 500), member("b", "v", 9, 500)]));
     let merged = merge(&run(&live, &[put(member("a", "u", 2, 0))]));
