@@ -207,7 +207,7 @@ async fn audience(
     if pinned.name == declared.name {
         return audiences::ensure(ctx, &key.0, declared).await.map(Some);
     }
-    audiences::find(ctx, &key.0, &pinned.name).await
+    audiences::serving(ctx, &key.0, status).await
 }
 
 fn delivery(

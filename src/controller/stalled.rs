@@ -46,6 +46,9 @@ pub async fn stalled(
     }
     let now = ctx.clock.now();
     let mut status = prior.clone();
+    if let Some(live) = &why.ahead {
+        engine::set_back(&mut status, live, rollout.spec.attempt, now);
+    }
     if why.emergency {
         engine::take_to_control(&mut status, now);
     }
@@ -171,6 +174,9 @@ pub async fn act(
     let prior = rollout.status.clone().unwrap_or_default();
     let now = ctx.clock.now();
     let mut noted = prior.clone();
+    if let Some(live) = &why.ahead {
+        engine::set_back(&mut noted, live, rollout.spec.attempt, now);
+    }
     if has_begun(rollout) {
         note_attempt(rollout, &mut noted);
     }
@@ -242,8 +248,7 @@ async fn offer(
     ack: Option<&Ack>,
 ) -> Result<Option<Offer>, Fault> {
     let Some(feature) = &why.feature else { return Ok(None) };
-    let Some(pinned) = status.audience.clone() else { return Ok(None) };
-    let Some(audience) = audiences::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
+    let Some(audience) = audiences::serving(ctx, &key.0, status).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
     let beyond = is_beyond(status, ack);

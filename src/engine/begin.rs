@@ -11,10 +11,13 @@ use crate::flags::LiveFlag;
 impl Run<'_> {
     /// Gives a state without one its first content, and a state of another object a safe one.
     pub(super) fn begin(&mut self) {
+        let live = self.facts.live.as_ref();
         if self.status.uid.as_deref() == Some(self.facts.uid.as_str()) {
+            if let Some(live) = live {
+                set_back(&mut self.status, live, self.plan.attempt, self.now);
+            }
             return;
         }
-        let live = self.facts.live.as_ref();
         match (self.status.is_begun(), live) {
             (true, live) => self.restore(live),
             (false, Some(live)) if live.uid == self.facts.uid => self.rebuild(live, PauseCause::StatusLost),
@@ -48,6 +51,9 @@ impl Run<'_> {
     fn rebuild(&mut self, live: &LiveFlag, cause: PauseCause) {
         self.take_over();
         self.status.revision = live.revision;
+        if live.audience.is_empty() {
+            return self.rebuild_at_control(cause);
+        }
         self.status.audience = Some(AudienceRef { name: live.audience.clone() });
         self.status.cohorts = live
             .served
@@ -73,20 +79,20 @@ impl Run<'_> {
         self.hold_for_recovery(cause, reason, message);
     }
 
+    /// The file knows which percentages were served, and nobody knows to whom: the declared cohorts may be other people, so
+    /// they get control until a person starts again.
+    fn rebuild_at_control(&mut self, cause: PauseCause) {
+        self.status.audience = Some(AudienceRef { name: self.plan.audience.name.clone() });
+        let cohort = |name: &str| CohortStatus { name: name.to_owned(), ..CohortStatus::default() };
+        self.status.cohorts = self.plan.audience.names().map(cohort).collect();
+        let reason = if cause == PauseCause::Adopted { Reason::Adopted } else { Reason::StatusLost };
+        let message = "the file has a flag of this name whose audience is not known any more; every cohort gets control";
+        self.hold_for_recovery(cause, reason, message);
+    }
+
     /// A status of another object came from a backup: serve no more than it and the file agree on.
     fn restore(&mut self, live: Option<&LiveFlag>) {
-        let served = |name: &str| {
-            live.and_then(|live| live.served.iter().find(|(cohort, _)| cohort == name))
-                .map_or(Percent::ZERO, |(_, percent)| *percent)
-        };
-        for cohort in &mut self.status.cohorts {
-            cohort.served = cohort.served.min(served(&cohort.name));
-            cohort.pending = None;
-            cohort.restore = None;
-        }
-        self.status.revision = self.status.revision.max(live.map_or(0, |live| live.revision));
-        self.status.delivered_revision = 0;
-        self.status.fragment = None;
+        serve_what_both_serve(&mut self.status, live);
         self.status.observed_generation = crate::api::unobserved();
         self.status.published_seq = self.status.last_seq();
         self.status.uid = Some(self.facts.uid.clone());
@@ -170,6 +176,40 @@ impl Run<'_> {
     pub(super) fn end_pause(&mut self, cause: PauseCause) {
         self.status.pauses.retain(|pause| pause.cause != cause);
     }
+}
+
+/// The file holds a later decision than the status knows of, which was set back: serve no more than both say, above that
+/// decision's revision, and wait for a person. Nothing is done where the status knows of the decision, so that saying it
+/// again changes nothing.
+///
+/// It needs no plan: what lowers a rollout reaches the file of one whose spec is invalid, too.
+pub fn set_back(status: &mut FeatureRolloutStatus, live: &LiveFlag, attempt: i32, now: Timestamp) {
+    let announced = status.announced.as_ref().map_or(0, |announced| announced.revision);
+    if live.revision <= status.revision.max(announced) {
+        return;
+    }
+    serve_what_both_serve(status, Some(live));
+    status.announced = None;
+    // Which attempts were handled meanwhile is unknown: only a raise from here on counts.
+    status.attempt = attempt;
+    let message = "the file holds a later decision than the status, which was set back; served is lowered to what both say";
+    add_pause(status, PauseCause::Restored, &format!("{message}; raise spec.attempt to start again"), now);
+    super::record(status, now, Reason::Restored, "recovery", message.to_owned());
+}
+
+fn serve_what_both_serve(status: &mut FeatureRolloutStatus, live: Option<&LiveFlag>) {
+    let served = |name: &str| {
+        live.and_then(|live| live.served.iter().find(|(cohort, _)| cohort == name))
+            .map_or(Percent::ZERO, |(_, percent)| *percent)
+    };
+    for cohort in &mut status.cohorts {
+        cohort.served = cohort.served.min(served(&cohort.name));
+        cohort.pending = None;
+        cohort.restore = None;
+    }
+    status.revision = status.revision.max(live.map_or(0, |live| live.revision));
+    status.delivered_revision = 0;
+    status.fragment = None;
 }
 
 /// Pauses the schedule for a cause, from now on also where it was paused for it before.

@@ -29,7 +29,7 @@ mod wake;
 mod watch;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
-pub use begin::take_to_control;
+pub use begin::{set_back, take_to_control};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use reading::{Finite, Reading};
 pub use report::{Delivery, Report, report};

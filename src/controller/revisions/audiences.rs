@@ -6,41 +6,15 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
 
 use super::store;
-use crate::controller::cache::ObjectKey;
+use crate::api::FeatureRolloutStatus;
+use crate::api::status::CohortStatus;
 use crate::controller::context::Context;
 use crate::error::{Fault, call};
 use crate::plan::Audience;
+use crate::plan::audience::AudienceCohort;
 
-/// The pinned audiences that are known to be stored.
-#[derive(Default)]
-pub struct Audiences(Mutex<HashMap<ObjectKey, Arc<Audience>>>);
-
-impl Audiences {
-    /// Takes in what was read; says whether it is an audience.
-    pub(super) fn know(&self, key: &ObjectKey, revision: &ControllerRevision) -> bool {
-        let audience = read(revision).map(Arc::new);
-        audience.map(|audience| self.put(key.clone(), audience)).is_some()
-    }
-
-    /// Forgets one that was deleted.
-    pub(super) fn forget(&self, key: &ObjectKey) {
-        self.lock().remove(key);
-    }
-
-    fn get(&self, key: &ObjectKey) -> Option<Arc<Audience>> {
-        self.lock().get(key).cloned()
-    }
-
-    fn put(&self, key: ObjectKey, audience: Arc<Audience>) {
-        self.lock().insert(key, audience);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Arc<Audience>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn read(revision: &ControllerRevision) -> Option<Audience> {
+/// The audience in a revision, if it holds one.
+pub(super) fn read(revision: &ControllerRevision) -> Option<Audience> {
     let data = revision.data.as_ref()?;
     serde_json::from_value(data.0.clone()).ok()
 }
@@ -60,6 +34,26 @@ pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<A
         ctx.revisions.audiences.put(key, audience.clone());
     }
     Ok(found)
+}
+
+/// What a status is rendered from: the audience that it pins. Where its definition is gone and nobody is served, any
+/// audience will do, as all of it gets control: what lowers a rollout can always be rendered.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn serving(
+    ctx: &Context,
+    namespace: &str,
+    status: &FeatureRolloutStatus,
+) -> Result<Option<Arc<Audience>>, Fault> {
+    let Some(pinned) = &status.audience else { return Ok(None) };
+    let found = find(ctx, namespace, &pinned.name).await?;
+    let nobody = || {
+        let cohort =
+            |cohort: &CohortStatus| AudienceCohort { name: cohort.name.clone(), ..AudienceCohort::default() };
+        Arc::new(Audience { name: pinned.name.clone(), cohorts: status.cohorts.iter().map(cohort).collect() })
+    };
+    Ok(found.or_else(|| (!status.exposed()).then(nobody)))
 }
 
 /// Stores an audience, before any status names it.

@@ -203,3 +203,53 @@ fn the_history_keeps_twenty_entries_and_counts_on() {
     // Started, one step, thirty toggles.
     assert_eq!(seqs, (13..=32).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_status_that_was_set_back_serves_no_more_than_it_and_the_file_say_and_waits_for_a_person() {
+    let mut life = Life::begin(RAMP, START);
+    assert_eq!(life.served(), "a=10% b=10%");
+    // The file has since been at 20 %, and b was lowered to 0 by hand.
+    let mut later = live(UID);
+    later.served = vec![("a".to_owned(), percent(20)), ("b".to_owned(), percent(0))];
+    life.fact(|facts| facts.live = Some(later));
+    assert_eq!(life.served(), "a=10% b=0%");
+    assert_eq!(life.status.revision, 41, "what it is stamped with now is newer than the file");
+    assert!(life.status.pause(PauseCause::Restored).is_some());
+    let before = life.status.clone();
+    life.settle();
+    assert_eq!(life.status, before, "once");
+
+    life.fact(|facts| facts.live = None);
+    life.until(after(START, 72));
+    assert_eq!(life.served(), "a=10% b=0%", "it waits");
+    life.edit(&format!("attempt: 2\n{RAMP}"));
+    life.until(after(START, 200));
+    assert_eq!(life.served(), "a=40% b=40%");
+}
+
+#[test]
+fn an_announced_revision_in_the_file_is_no_setback() {
+    let mut life = Life::begin(RAMP, START);
+    life.status.announced = Some(crate::api::status::Announced { revision: 41, fragment: "x".to_owned() });
+    life.fact(|facts| facts.live = Some(live(UID)));
+    assert!(life.status.pauses.is_empty());
+}
+
+#[test]
+fn percentages_of_an_audience_that_nobody_knows_are_not_served_to_others() {
+    for uid in [UID, "another"] {
+        let unknown = LiveFlag { audience: String::new(), ..live(uid) };
+        let decision = crate::engine::decide(
+            &plan(RAMP),
+            &FeatureRolloutStatus::default(),
+            &facts(UID, Some(unknown)),
+            t(START),
+        );
+        let status = decision.status;
+        assert!(!status.exposed(), "{status:#?}");
+        assert_eq!(status.audience.unwrap().name, plan(RAMP).audience.name);
+        assert_eq!(status.revision, 41);
+        let cause = if uid == UID { PauseCause::StatusLost } else { PauseCause::Adopted };
+        assert!(status.pauses.iter().any(|pause| pause.cause == cause));
+    }
+}
