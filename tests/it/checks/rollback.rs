@@ -23,7 +23,7 @@ async fn errors_take_every_cohort_to_control_within_an_interval_after_their_time
     let controller = world.controller();
     world.apply_rollout(ERRORS).await;
     world.until("passing", |status| verdict(status, "error-rate", "") == Some("Pass")).await;
-    eventually("the step is in the file", async || world.file().await == (100.0, 50.0)).await;
+    eventually("the step is in the file", async || world.file().await == Some((100.0, 50.0))).await;
 
     world.app.set_error_percent(20.0);
     let status = world.until("rolled back", |status| status.rollback.is_some()).await;
@@ -35,7 +35,7 @@ async fn errors_take_every_cohort_to_control_within_an_interval_after_their_time
     // Six samples, the first of which begins the time: 5 s, and not one interval more.
     let breach = status.triggers[0].levels[0].breach.unwrap();
     assert!((5000..=6000).contains(&breach.milliseconds), "{breach:?}");
-    eventually("the file is at control", async || world.file().await == (0.0, 0.0)).await;
+    eventually("the file is at control", async || world.file().await == Some((0.0, 0.0))).await;
     controller.stop().await;
 }
 
@@ -57,7 +57,7 @@ async fn slow_answers_take_the_ladder_and_its_rungs_keep_their_times() {
         )
         .await;
     world.until("passing", |status| verdict(status, "latency", "") == Some("Pass")).await;
-    eventually("the step is in the file", async || world.file().await == (100.0, 50.0)).await;
+    eventually("the step is in the file", async || world.file().await == Some((100.0, 50.0))).await;
     let recorded = crate::support::bare::Recorded::start(&world.space, "dreams");
     world.app.set_latency_p95("early", 5.0);
     let status = world
@@ -65,7 +65,7 @@ async fn slow_answers_take_the_ladder_and_its_rungs_keep_their_times() {
             status.rollback.as_ref().is_some_and(|rollback| rollback.ended_at.is_some())
         })
         .await;
-    eventually("the file is at control", async || world.file().await == (0.0, 0.0)).await;
+    eventually("the file is at control", async || world.file().await == Some((0.0, 0.0))).await;
     let mut served: Vec<_> =
         recorded.of("dreams").into_iter().map(|(_, served)| (served["early"], served["all"])).collect();
     served.dedup();
@@ -107,7 +107,7 @@ async fn a_breach_of_one_cohort_touches_that_cohort_only() {
     assert_eq!(status.rollback.as_ref().unwrap().cohorts, ["all"]);
     assert!(status.history.last().unwrap().message.contains("for cohort all"), "{:#?}", status.history);
     assert_eq!(verdict(&status, "latency", "early"), Some("Pass"));
-    eventually("the file has one cohort at control", async || world.file().await == (100.0, 0.0)).await;
+    eventually("the file has one cohort at control", async || world.file().await == Some((100.0, 0.0))).await;
     controller.stop().await;
 }
 
@@ -120,7 +120,7 @@ async fn only_a_retry_starts_again_and_the_rollback_is_verified_when_the_app_is_
     world.until("passing", |status| verdict(status, "error-rate", "") == Some("Pass")).await;
     world.app.set_error_percent(20.0);
     world.until("rolled back", |status| status.rollback.is_some()).await;
-    eventually("the file is at control", async || world.file().await == (0.0, 0.0)).await;
+    eventually("the file is at control", async || world.file().await == Some((0.0, 0.0))).await;
     let recorded = crate::support::bare::Recorded::start(&world.space, "dreams");
 
     world.app.set_error_percent(0.0);
@@ -145,7 +145,7 @@ async fn only_a_retry_starts_again_and_the_rollback_is_verified_when_the_app_is_
 
     world.apply_rollout(&format!("{titled}  attempt: 2\n")).await;
     world.until("started again", |status| status.rollback.is_none() && status.attempt == 2).await;
-    eventually("the step is in the file again", async || world.file().await == (100.0, 50.0)).await;
+    eventually("the step is in the file again", async || world.file().await == Some((100.0, 50.0))).await;
     controller.stop().await;
 }
 

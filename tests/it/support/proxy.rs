@@ -35,6 +35,8 @@ struct Inner {
     upstream: Client,
     namespace: String,
     log: Mutex<Vec<String>>,
+    /// Path and code of every write that was answered.
+    answered: Mutex<Vec<(String, u16)>>,
     plan: Mutex<Option<Plan>>,
     watch_delay: Duration,
     /// Only watches whose path ends so are late.
@@ -75,6 +77,7 @@ impl Proxy {
             upstream,
             namespace: namespace.to_owned(),
             log: Mutex::default(),
+            answered: Mutex::default(),
             plan: Mutex::default(),
             watch_delay,
             late: plural.to_owned(),
@@ -113,6 +116,11 @@ impl Proxy {
     /// The writes so far: method and path.
     pub fn writes(&self) -> Vec<String> {
         self.inner.log.lock().unwrap().clone()
+    }
+
+    /// The writes that were answered so far: path and code.
+    pub fn answered(&self) -> Vec<(String, u16)> {
+        self.inner.answered.lock().unwrap().clone()
     }
 
     /// From now on writes whose path contains one of `parts` are never answered.
@@ -171,7 +179,11 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         (plan.act)();
         return StatusCode::BAD_GATEWAY.into_response();
     }
+    let path = request.uri().path().to_owned();
     let response = forward(&inner, request).await;
+    if is_write {
+        inner.answered.lock().unwrap().push((path, response.status().as_u16()));
+    }
     if let Some(plan) = moment {
         (plan.act)();
         return StatusCode::BAD_GATEWAY.into_response();
