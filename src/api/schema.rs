@@ -30,3 +30,73 @@ pub fn problems(object: &Value) -> Vec<String> {
         .take(16)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// Every list of a status, the most that its schema takes, and the most that is ever written there. What the schema
+    /// refuses cannot be written at all, so a list that grows with what people do must be cut by whoever writes it.
+    const LISTS: &[(&str, u64, u64, &str)] = &[
+        ("CohortSet.conditions", 8, 2, "Ready and Stalled"),
+        ("FeatureRollout.actions", 64, 64, "engine/actions.rs drops the oldest"),
+        ("FeatureRollout.approvals", 64, 64, "engine/actions.rs drops the oldest"),
+        ("FeatureRollout.cohorts", 16, 16, "those of the pinned audience, of which a spec has so many"),
+        ("FeatureRollout.conditions", 16, 7, "one of each type"),
+        ("FeatureRollout.criteria", 16, 16, "those of the spec"),
+        ("FeatureRollout.history", 20, 20, "engine/mod.rs drops the oldest"),
+        ("FeatureRollout.pauses", 16, 9, "one of each cause"),
+        ("FeatureRollout.retry.override", 3, 3, "those of the action"),
+        ("FeatureRollout.rollback.cohorts", 16, 16, "those of the pinned audience"),
+        ("FeatureRollout.rollback.ladder", 8, 8, "that of the spec"),
+        ("FeatureRollout.triggers", 64, 64, "a spec with more pairs of trigger and cohort is invalid"),
+        ("FeatureRollout.triggers.levels", 4, 4, "those of the spec"),
+        ("FlagSet.conditions", 8, 3, "Ready, Stalled and StaleMounts"),
+        ("FlagSet.orphans", 256, 64, "controller/sets.rs lists the newest"),
+        ("MetricSource.conditions", 8, 2, "Ready and Stalled"),
+        ("MetricTemplate.conditions", 8, 2, "Ready and Stalled"),
+        ("RolloutAction.conditions", 4, 2, "Ready and Stalled"),
+    ];
+
+    fn lists(path: &str, schema: &Value, found: &mut BTreeMap<String, Option<u64>>) {
+        if schema["type"] == "array" {
+            found.insert(path.to_owned(), schema["maxItems"].as_u64());
+            lists(path, &schema["items"], found);
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            lists(&format!("{path}.{name}"), property, found);
+        }
+        if schema["additionalProperties"].is_object() {
+            lists(path, &schema["additionalProperties"], found);
+        }
+    }
+
+    #[test]
+    fn every_list_of_every_status_has_a_bound_that_its_writer_keeps() {
+        let mut found = BTreeMap::new();
+        for crd in crate::api::all_crds() {
+            let kind = crd.spec.names.kind.clone();
+            let crd = serde_json::to_value(crd).unwrap();
+            let status = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status").unwrap();
+            lists(&kind, status, &mut found);
+        }
+        let expected: BTreeMap<String, Option<u64>> =
+            LISTS.iter().map(|(path, bound, ..)| ((*path).to_owned(), Some(*bound))).collect();
+        assert_eq!(found, expected);
+        for (path, bound, most, why) in LISTS {
+            assert!(most <= bound, "{path} can have {most} items and the schema takes {bound}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_named() {
+        let actions: Vec<Value> =
+            (0..65).map(|i| json!({"uid": format!("u{i}"), "until": "2026-01-01T00:00:00.000000Z", "answer": "Applied"})).collect();
+        let problems = problems(&json!({"status": {"actions": actions}}));
+        assert!(problems.iter().any(|problem| problem.contains("status.actions")), "{problems:?}");
+    }
+}

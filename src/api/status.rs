@@ -96,7 +96,7 @@ pub struct FeatureRolloutStatus {
     pub metrics_from: Option<MicroTime>,
     /// What the triggers said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
     pub triggers: Vec<TriggerStatus>,
     /// What the criteria said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -158,3 +158,52 @@ fn a_status_that_fits_is_left_alone() {
     fit(&mut life.status);
     assert_eq!(life.status, before);
 }
+
+#[test]
+fn no_list_of_a_status_grows_beyond_what_the_schema_takes() {
+    let spec = json!({
+        "cohorts": (0..8).map(|i| json!({"name": format!("c{i}")})).collect::<Vec<_>>(),
+        "schedule": {"startAt": START},
+        "phases": [{"name": "ga", "ramp": {"percents": [5, 50, 100], "every": "1000h"}}],
+        "triggers": (0..8).map(|i| json!({
+            "name": format!("t{i}"), "metric": {"templateRef": {"name": "m"}}, "perCohort": {"label": "cohort"},
+            "levels": [{"severity": "Critical", "above": "1", "for": "9h", "action": "Notify"}],
+        })).collect::<Vec<_>>(),
+    });
+    let facts = Facts { metrics: Metrics::Measured(Vec::new()), ..Facts::favourable(UID) };
+    let mut life =
+        Life::of(super::support::plan(&spec.to_string()), facts, FeatureRolloutStatus::default(), START);
+    life.wait(60);
+    let at = life.now;
+    let reading = |i: usize, j: usize| Measurement {
+        subject: Subject::Trigger(format!("t{i}")),
+        cohort: Some(format!("c{j}")),
+        at,
+        reading: Reading::of(0.5, None),
+    };
+    let all = (0..8).flat_map(|i| (0..8).map(move |j| reading(i, j))).collect();
+    life.facts.metrics = Metrics::Measured(all);
+    life.settle();
+    for i in 0..100 {
+        let verb = if i % 2 == 0 { "Pause" } else { "Resume" };
+        assert!(life.ask(json!({"action": verb, "reason": "again"})).starts_with("Applied"), "{i}");
+    }
+    for cause in [
+        PauseCause::Suspended,
+        PauseCause::Emergency,
+        PauseCause::StatusLost,
+        PauseCause::Restored,
+        PauseCause::Adopted,
+        PauseCause::PositionLost,
+        PauseCause::Person,
+        PauseCause::SetPercent,
+        PauseCause::Trigger,
+    ] {
+        life.status.pauses.push(Pause { cause, since: at.into(), message: "m".to_owned() });
+    }
+    fit(&mut life.status);
+    assert_eq!(life.status.triggers.len(), 64, "as many pairs as a spec may watch");
+    assert_eq!((life.status.actions.len(), life.status.history.len()), (64, 20));
+    let object = json!({"status": life.status});
+    assert_eq!(crate::api::schema::problems(&object), Vec::<String>::new());
+}
