@@ -230,6 +230,7 @@ async fn an_orphan_without_a_flag_set_keeps_its_audience_and_is_adopted_with_it(
 
     // Without a file nobody needs it, and the next rollout of the name is new.
     assert_eq!(space.delete("FeatureRollout", "web").await.code, 200);
+    collected(&space, "decoy-three").await;
     space.api::<ConfigMap>().delete("web", &DeleteParams::default()).await.unwrap();
     eventually("it is collected", async || revision(&space, &audience).await.is_none()).await;
     create(&space, &[web("silver")]).await;

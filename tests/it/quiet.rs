@@ -19,15 +19,14 @@ const QUIET_S: u64 = 12;
 const SPEED: u32 = 60;
 
 /// A controller whose time runs faster.
-async fn hurried(space: &Space) -> Running {
+async fn hurried(space: &Space, clock: &Clock) -> Running {
     let housekeeping = Housekeeping {
         count: Duration::from_millis(500),
         collection: Duration::from_secs(2),
         actions: Duration::from_secs(2),
         ..Housekeeping::default()
     };
-    let clock = Clock::accelerated(clock::real_now(), SPEED);
-    let options = Options { clock, housekeeping, ..Options::default() };
+    let options = Options { clock: clock.clone(), housekeeping, ..Options::default() };
     Running::as_told(Proxy::start(space.client.clone(), &space.name).await.config(), options)
 }
 
@@ -35,7 +34,8 @@ async fn hurried(space: &Space) -> Running {
 async fn rollouts_with_nothing_due_write_nothing() {
     let quiet = std::env::var("SLUICE_TEST_QUIET_S").ok().and_then(|s| s.parse().ok()).unwrap_or(QUIET_S);
     let space = bare_space("quiet").await;
-    let controller = hurried(&space).await;
+    let clock = Clock::accelerated(clock::real_now(), SPEED);
+    let controller = hurried(&space, &clock).await;
     for set in 0..ROLLOUTS / PER_SET {
         space.apply::<FlagSet>(&format!("{{metadata: {{name: set-{set}}}, spec: {{}}}}")).await.unwrap();
     }
@@ -63,7 +63,7 @@ async fn rollouts_with_nothing_due_write_nothing() {
     assert_eq!(&writes[before..], [], "in {quiet} s of nothing to do");
 
     controller.stop().await;
-    let controller = hurried(&space).await;
+    let controller = hurried(&space, &clock).await;
     // What comes after everything else shows that everything else has been looked at.
     proves_that_it_works(&space).await;
     let writes = audited_writes(bare(), &space.name);
