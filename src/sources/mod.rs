@@ -34,6 +34,7 @@ mod reduce;
 mod request;
 mod resolved;
 mod secret;
+mod spelling;
 
 pub use prepare::{check, prepare};
 pub use request::{Context, Query, Readings, Request};

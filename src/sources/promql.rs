@@ -10,7 +10,7 @@ use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 use crate::api::metrictemplate::ArgType;
 
 use super::args::{Piece, Values, known, pieces};
-use super::nesting;
+use super::{nesting, spelling};
 
 /// A label and the value that every selector must match.
 pub(super) type Forced<'a> = (&'a str, &'a str);
@@ -21,7 +21,8 @@ pub(super) type Forced<'a> = (&'a str, &'a str);
 /// What is wrong with the query.
 pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) -> Result<String, String> {
     let mark = unused(text, values);
-    let marked = mark_strings(text, values, &mark)?;
+    let older_name = spelling::has_older_name(text)?;
+    let marked = spelling::plain(&mark_strings(text, values, &mark)?);
     // Arguments are literal, so what expressions there are is in the text.
     if nesting::expressions(&marked) > nesting::LARGEST_EXPRESSIONS {
         return Err("the regular expressions have too large classes and repetitions".to_owned());
@@ -39,7 +40,7 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
     if parse(&finished)? != tree {
         return Err("the query has a part that cannot be written back; write it in another way".to_owned());
     }
-    Ok(finished)
+    Ok(if older_name { spelling::with_older_name(&finished) } else { finished })
 }
 
 const MISPLACED: &str =
