@@ -316,6 +316,8 @@ fn orphans(input: &Merge<'_>, file: &File) -> Option<Vec<Orphan>> {
 }
 
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod room_tests;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,7 @@
-use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::flags::file::{compose, parse};
+use crate::flags::file::compose;
 use crate::flags::fixtures::member;
 use crate::flags::fragment::fragment;
 
@@ -15,7 +14,7 @@ pub(super) fn file(fragments: impl IntoIterator<Item = Fragment>) -> File {
     File { members: fragments.into_iter().map(|f| (f.key, f.body)).collect(), ..File::default() }
 }
 
-fn living(rollouts: &[(&str, &str)]) -> BTreeSet<Living> {
+pub(super) fn living(rollouts: &[(&str, &str)]) -> BTreeSet<Living> {
     let living = rollouts.iter().map(|(key, uid)| Living {
         name: (*key).to_owned(),
         uid: (*uid).to_owned(),
@@ -28,7 +27,7 @@ pub(super) fn set(generation: i64) -> SetInfo {
     SetInfo { uid: "set".to_owned(), generation, ..SetInfo::default() }
 }
 
-fn flag(value: i64) -> Value {
+pub(super) fn flag(value: i64) -> Value {
     json!({"state": "ENABLED", "variants": {"v": value}, "defaultVariant": "v"})
 }
 
@@ -215,35 +214,4 @@ fn a_static_flag_that_would_harm_is_refused() {
     );
     assert_eq!(merged.file.statics.keys().collect::<Vec<_>>(), ["good"]);
     assert_eq!(merged.file.metadata.keys().collect::<Vec<_>>(), ["team"]);
-}
-
-proptest! {
-    #[test]
-    fn no_order_of_writes_lowers_a_revision_or_loses_a_key(
-        writes in prop::collection::vec(
-            (prop::sample::select(vec!["a", "b", "c"]), prop::sample::select(vec!["u", "v"]), 0i64..6, 0u32..=100_000),
-            1..40,
-        ),
-        known in any::<bool>(),
-    ) {
-        let alive = living(&[("a", "u"), ("b", "v")]);
-        let mut live = Live::Missing;
-        let mut before: BTreeMap<String, LiveFlag> = BTreeMap::new();
-        for batch in writes.chunks(3) {
-            let candidates: Vec<Candidate> = batch
-                .iter()
-                .map(|(key, uid, revision, served)| put(member(key, uid, *revision, *served)))
-                .collect();
-            let merged = merge(&Merge { living: known.then_some(&alive), ..run(&live, &candidates) });
-            for (key, old) in &before {
-                let new = merged.file.live(key);
-                prop_assert!(new.is_some_and(|new| new.revision >= old.revision));
-            }
-            prop_assert_eq!(&parse(&merged.text).unwrap(), &merged.file);
-            before = merged.file.members.keys().map(|key| (key.clone(), merged.file.live(key).unwrap())).collect();
-            let again = merge(&Merge { living: known.then_some(&alive), ..run(&Live::Trusted(merged.file.clone()), &candidates) });
-            prop_assert!(again.outcomes.iter().all(|outcome| *outcome != Outcome::Removed));
-            live = Live::Trusted(merged.file);
-        }
-    }
 }
