@@ -160,9 +160,11 @@ pub struct Feature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub treatment: Option<String>,
-    /// Context attribute whose value decides a user's bucket; default `targetingKey`. Immutable.
+    /// Context attribute whose value, a text or a number, decides a user's bucket; default `targetingKey`. A dot leads into
+    /// a structured attribute: `organisation.id` is the field `id` of the attribute `organisation`. Whoever has no such
+    /// text or number gets control while the percentage is between 0 and 100. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^.]+(\.[^.]+)*$"))]
     pub bucket_by: Option<String>,
     /// Text hashed with the bucketing attribute; default: the key. Flags with the same salt have aligned buckets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,8 +187,8 @@ pub struct Feature {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Variant {
-    /// Name; avoid words that YAML 1.1 reads as booleans (`on`, `off`, `yes`, `no`).
-    #[schemars(length(min = 1, max = 63))]
+    /// Name, without `"`, `\`, `<`, `>` and `&`; avoid words that YAML 1.1 reads as booleans (`on`, `off`, `yes`, `no`).
+    #[schemars(length(min = 1, max = 63), regex(pattern = r#"^[^"\\<>&]+$"#))]
     pub name: String,
     /// Any JSON value.
     #[schemars(schema_with = "any_value")]

@@ -34,7 +34,7 @@ pub mod time;
 pub mod trigger;
 pub mod verdict;
 
-pub use cohort::{Cohort, Expression, Match, Operator, Tier};
+pub use cohort::{Cohort, Expression, Match, MatchGroup, Operator, Tier};
 pub use cohortset::{CohortSet, CohortSetSpec, CohortSetStatus};
 pub use conditions::Condition;
 pub use decimal::Decimal;

@@ -40,7 +40,11 @@ pub fn check(input: &Input) -> Checked<'_> {
         check_approvals(item, &mut problems);
         check_dependencies(&typed, key.0, item, &mut problems);
         if let Some(cohorts) = &item.typed.spec.cohorts {
-            sets::check_shares(item.object, cohorts, &mut problems);
+            sets::check_cohorts(item.object, cohorts, &mut problems);
+        }
+        let bucket_by = item.typed.spec.feature.as_ref().and_then(|feature| feature.bucket_by.as_deref());
+        if let Some(remark) = bucket_by.and_then(plan::matching::remark_on_key) {
+            problems.push(item.object.problem(Severity::Warning, "spec.feature.bucketBy", remark));
         }
     }
     sets::check(input, &typed, &mut problems);

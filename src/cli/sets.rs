@@ -34,7 +34,15 @@ fn check_cohort_set(item: &Item<'_, CohortSet>, problems: &mut Vec<Problem>) {
     let mut errors = Vec::new();
     plan::check_cohort_set(&item.typed.spec, &mut errors);
     add(item, errors, problems);
-    check_shares(item.object, &item.typed.spec.cohorts, problems);
+    check_cohorts(item.object, &item.typed.spec.cohorts, problems);
+}
+
+/// What is worth a word about cohorts that are not wrong.
+pub fn check_cohorts(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
+    check_shares(object, cohorts, problems);
+    for remark in plan::matching::remarks("spec.cohorts", cohorts) {
+        problems.push(object.problem(Severity::Warning, &remark.path, remark.message));
+    }
 }
 
 fn add<K>(item: &Item<'_, K>, errors: Vec<FieldError>, problems: &mut Vec<Problem>) {
@@ -48,7 +56,7 @@ fn add<K>(item: &Item<'_, K>, errors: Vec<FieldError>, problems: &mut Vec<Proble
 }
 
 /// Cohorts take in no more than everybody.
-pub fn check_shares(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
+fn check_shares(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
     let sum: u64 =
         cohorts.iter().filter_map(|cohort| cohort.share).map(|share| u64::from(share.thousandths())).sum();
     if sum > u64::from(Percent::FULL.thousandths()) {

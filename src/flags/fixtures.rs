@@ -35,7 +35,7 @@ pub fn segments(names: &[&str]) -> Audience {
                 name: (*name).to_owned(),
                 matches: Match {
                     attributes: [("segment".to_owned(), (*name).to_owned())].into(),
-                    expressions: Vec::new(),
+                    ..Match::default()
                 },
             })
             .collect(),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::canonical;
-use super::condition::condition;
+use super::condition::{condition, has_bucket};
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::plan::{Audience, Feature};
 
@@ -147,7 +147,7 @@ fn outcome(feature: &Feature, percent: Percent) -> Value {
     let rest = Percent::FULL.thousandths() - weight;
     // Without the guard everyone who lacks the attribute would share one bucket.
     json!({"if": [
-        {"!!": [bucket_by]},
+        has_bucket(&feature.bucket_by),
         {"fractional": [
             {"cat": [feature.salt, ":", bucket_by]},
             [treatment, weight],

@@ -13,6 +13,7 @@ pub mod file;
 #[cfg(test)]
 mod fixtures;
 pub mod fragment;
+pub mod meaning;
 pub mod merge;
 mod model;
 pub mod schema;
@@ -23,8 +24,9 @@ mod statics;
 pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};
-pub use condition::{condition, validate};
+pub use condition::condition;
 pub use evaluate::{EvaluateError, Evaluation, evaluate};
 pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
+pub use meaning::takes_in;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::matching;
 use super::steps::{self, steps};
 use super::time_gate::WindowList;
 use super::{Audience, Cohort, Dependency, FieldError, Need, Plan, Refs, TimeGate, cohort_set_name};
 use crate::api::cohort::Cohort as ApiCohort;
 use crate::api::{FeatureRollout, Freeze, Window};
-use crate::flags::condition;
 
 /// Compiles a rollout.
 ///
@@ -152,14 +152,8 @@ pub(crate) fn check_cohorts(path: &str, cohorts: &[ApiCohort], errors: &mut Vec<
                     .with_value(&cohort.name),
             );
         }
-        let expressions = cohort.matches.iter().flat_map(|matches| &matches.expressions);
-        for (e, expression) in expressions.enumerate() {
-            if let Err(message) = condition::validate(expression) {
-                errors.push(
-                    FieldError::new(format!("{path}[{i}].match.expressions[{e}]"), message)
-                        .with_value(&expression.key),
-                );
-            }
+        if let Some(matches) = &cohort.matches {
+            matching::check_match(&format!("{path}[{i}].match"), matches, errors);
         }
     }
 }

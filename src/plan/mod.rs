@@ -16,8 +16,10 @@ mod cycles;
 mod error;
 mod feature;
 pub mod guard;
+pub mod matching;
 mod steps;
 pub mod time_gate;
+pub mod version;
 
 pub use audience::{Audience, AudienceCohort};
 pub use compile::{check_cohort_set, check_flag_set, compile};

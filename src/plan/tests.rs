@@ -115,6 +115,15 @@ fn phases_and_steps(#[case] rest: &str, #[case] expected: &[&str]) {
     "{cohorts: [{name: a}], feature: {variants: [{name: enabled, value: true}, {name: disabled, value: false}, {name: enabled, value: true}]}}",
     &["spec.feature.variants[0].name", "spec.feature.variants[2].name"]
 )]
+#[case::variant_that_go_does_not_find(
+    "{cohorts: [{name: a}], feature: {variants: [{name: 'a\"b', value: 1}, {name: 'a<b', value: 2}], control: 'a\"b', treatment: 'a<b'}}",
+    &["spec.feature.variants[0].name", "spec.feature.variants[1].name"]
+)]
+#[case::bucket_by_no_name("{cohorts: [{name: a}], feature: {bucketBy: org.}}", &["spec.feature.bucketBy"])]
+#[case::group_without_conditions(
+    "{cohorts: [{name: a, match: {anyOf: [{attributes: {a: b}}, {}]}}]}",
+    &["spec.cohorts[0].match.anyOf[1]"]
+)]
 #[case::treatment_no_variant("{cohorts: [{name: a}], feature: {treatment: blue}}", &["spec.feature.treatment"])]
 #[case::control_no_variant("{cohorts: [{name: a}], feature: {control: red}}", &["spec.feature.control"])]
 #[case::control_is_treatment("{cohorts: [{name: a}], feature: {control: enabled}}", &["spec.feature.treatment"])]

@@ -19,6 +19,23 @@ fn rollout(name: &str, more: &str) -> Value {
 
 /// Lines of a spec, and what the refusal must name.
 const REFUSED: &[(&str, &str)] = &[
+    (
+        "cohorts: [{name: all, match: {expressions: [{key: a..b, operator: Exists}]}}]",
+        "spec.cohorts[0].match.expressions[0].key",
+    ),
+    (
+        "cohorts: [{name: all, match: {anyOf: [{}]}}]",
+        "spec.cohorts[0].match.anyOf[0]: Invalid value: a group needs attributes or expressions",
+    ),
+    (
+        "cohorts: [{name: all, match: {anyOf: [{expressions: [{key: a, operator: NotContains}]}]}}]",
+        "spec.cohorts[0].match.anyOf[0].expressions[0]",
+    ),
+    ("feature: {bucketBy: org.}", "spec.feature.bucketBy"),
+    (
+        "feature: {variants: [{name: 'a\"b', value: 1}, {name: b, value: 2}], control: b, treatment: 'a\"b'}",
+        "spec.feature.variants[0].name",
+    ),
     ("suspended: true", "unknown field \"spec.suspended\""),
     ("phases: [{name: a, ramp: {percents: [5], evry: 1h}}]", "spec.phases[0].ramp.evry"),
     ("suspend: 'yes'", "spec.suspend"),

@@ -20,6 +20,7 @@ mod cli;
 mod crash;
 mod dead_ends;
 mod dev;
+mod evaluators;
 mod feature_flag;
 mod flag_sets;
 mod node;

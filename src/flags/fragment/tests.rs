@@ -16,6 +16,11 @@ fn position(step: Option<&str>) -> Position {
     }
 }
 
+/// The condition for one segment.
+fn segment(name: &str) -> Value {
+    json!({"some": [{"merge": [{"var": "segment"}]}, {"===": [{"var": ""}, name]}]})
+}
+
 #[test]
 fn renders_literals_weights_and_the_guard() {
     let audience = segments(&["early", "regular", "new"]);
@@ -28,8 +33,8 @@ fn renders_literals_weights_and_the_guard() {
             "variants": {"enabled": true, "disabled": false},
             "defaultVariant": "disabled",
             "targeting": {"if": [
-                {"===": [{"var": "segment"}, "early"]}, "enabled",
-                {"===": [{"var": "segment"}, "regular"]},
+                segment("early"), "enabled",
+                segment("regular"),
                 {"if": [
                     {"!!": [{"var": "targetingKey"}]},
                     {"fractional": [
@@ -38,7 +43,7 @@ fn renders_literals_weights_and_the_guard() {
                     ]},
                     "disabled",
                 ]},
-                {"===": [{"var": "segment"}, "new"]}, "disabled",
+                segment("new"), "disabled",
                 "disabled",
             ]},
             "metadata": {

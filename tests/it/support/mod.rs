@@ -2,6 +2,7 @@
 
 pub mod bare;
 pub mod hostile;
+pub mod languages;
 pub mod metrics;
 pub mod node;
 pub mod process;
