@@ -7,7 +7,7 @@ use super::input::{self, InputArgs};
 use super::table::table;
 use super::world::{FlagFile, choose, flag_files};
 use super::{Failure, Output, check};
-use crate::flags::{self, Evaluation};
+use crate::flags::{self, Evaluation, Hash};
 
 /// Arguments of `sluice evaluate`.
 #[derive(clap::Args, Debug)]
@@ -29,9 +29,33 @@ pub struct Args {
     /// The FlagSet whose file is meant, or the rollout that has none; needed where several have the flag
     #[arg(long, value_name = "NAME")]
     flag_set: Option<String>,
+    /// The language of the app: between 0 % and 100 % the published evaluators choose different users
+    #[arg(long, value_enum, value_name = "LANGUAGE", default_value = "rust")]
+    evaluator: Evaluator,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "json")]
     output: Output,
+}
+
+/// The published evaluators.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Evaluator {
+    Rust,
+    Python,
+    Node,
+    Go,
+    Java,
+}
+
+impl Evaluator {
+    fn hash(self) -> Hash {
+        match self {
+            Evaluator::Rust | Evaluator::Python => Hash::Cbor,
+            Evaluator::Node => Hash::Ascii,
+            Evaluator::Go => Hash::Text,
+            Evaluator::Java => Hash::Percentage,
+        }
+    }
 }
 
 /// Prints what the user gets.
@@ -43,7 +67,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = file_with(files, args)?;
     let audience = file.members.get(args.flag.as_str()).map(|plan| &plan.audience);
-    let evaluation = flags::evaluate(&file.file, &args.flag, &context, audience)
+    let hash = args.evaluator.hash();
+    let evaluation = flags::evaluate_as(hash, &file.file, &args.flag, &context, audience)
         .map_err(|error| Failure::Input(error.to_string()))?;
     match args.output {
         Output::Json => super::print_json(&evaluation),

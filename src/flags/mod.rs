@@ -21,11 +21,12 @@ pub mod schema;
 mod split_tests;
 mod statics;
 
+pub use bucket::Hash;
 pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};
 pub use condition::condition;
-pub use evaluate::{EvaluateError, Evaluation, evaluate};
+pub use evaluate::{EvaluateError, Evaluation, evaluate, evaluate_as};
 pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
 pub use meaning::takes_in;

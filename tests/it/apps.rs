@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sluice::api::status::CohortStatus;
 use sluice::api::{FeatureRolloutStatus, Match, Percent, Tier};
-use sluice::flags::{File, Identity, compose, fragment, self_check};
+use sluice::flags::{File, Hash, Identity, compose, evaluate_as, fragment, parse, self_check};
 use sluice::plan::{Audience, AudienceCohort, Feature};
 
 use crate::support::languages::{App, Mount, java, node, python};
@@ -16,21 +16,22 @@ const REGULAR: usize = 2_000;
 
 #[test]
 fn python_gets_what_status_says() {
-    promise(python());
+    promise(python(), Hash::Cbor);
 }
 
 #[test]
 fn node_gets_what_status_says() {
-    promise(node());
+    promise(node(), Hash::Ascii);
 }
 
 #[test]
 fn java_gets_what_status_says() {
-    promise(java());
+    promise(java(), Hash::Percentage);
 }
 
-/// Literals exactly, shares within two points, and nobody loses the feature when the file is swapped for a higher one.
-fn promise(command: Command) {
+/// Each user gets what `sluice evaluate` says for the language, shares are within two points, and nobody loses the feature
+/// when the file is swapped for a higher one.
+fn promise(command: Command, hash: Hash) {
     let mount = Mount::new();
     let (low, high) = (file(25_000), file(50_000));
     mount.swap(&low);
@@ -38,10 +39,21 @@ fn promise(command: Command) {
     let app = App::start(command, &mount, [FLAG], &users);
     let first = round(&app, &users);
     check(&users, &expected, &first, 25.0);
+    assert_eq!(first, foretold(hash, &low, &users));
     mount.swap(&high);
     let second = round(&app, &users);
     check(&users, &expected, &second, 50.0);
+    assert_eq!(second, foretold(hash, &high, &users));
     assert!(first.is_subset(&second), "someone lost the feature by a raise");
+}
+
+/// Who has the feature, told without the app.
+fn foretold(hash: Hash, text: &str, users: &[Value]) -> BTreeSet<usize> {
+    let file = parse(text).unwrap();
+    let has = |user: &Value| {
+        evaluate_as(hash, &file, FLAG, user.as_object().unwrap(), None).unwrap().value == json!(true)
+    };
+    users.iter().enumerate().filter(|(_, user)| has(user)).map(|(index, _)| index).collect()
 }
 
 /// The next answer for every user: the indices of those who have the feature.
