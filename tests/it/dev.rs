@@ -8,6 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use sluice::api::FeatureRollout;
 
+use crate::support::process::sluice_binary;
 use crate::support::prom::value;
 use crate::support::running::running_with;
 use crate::support::{eventually, pause};
@@ -87,7 +88,7 @@ impl Dev {
     }
 
     fn run(args: &[&str]) -> Dev {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        let mut child = Command::new(sluice_binary())
             .arg("dev")
             .args(args)
             .stdout(Stdio::piped())

@@ -11,6 +11,7 @@ use sluice::api::{FeatureRollout, RolloutAction};
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 
 use crate::support::bare::{Running, bare, bare_space};
+use crate::support::process::sluice_binary;
 use crate::support::{Space, eventually, is_ready};
 
 const HALF: &str = r"
@@ -215,7 +216,7 @@ async fn resume(plane: &ControlPlane) -> (i32, Value) {
     let ran = tokio::task::spawn_blocking(move || {
         let args =
             ["resume", "half", "--reason", "why not", "-n", "old", "-o", "json", "--kubeconfig", &kubeconfig];
-        std::process::Command::new(env!("CARGO_BIN_EXE_sluice")).args(args).output().unwrap()
+        std::process::Command::new(sluice_binary()).args(args).output().unwrap()
     })
     .await
     .unwrap();

@@ -95,10 +95,12 @@ impl Measured {
         self.space.until("dreams", what, wanted).await
     }
 
-    /// What the file serves to `early` and `all`.
+    /// What the file serves to `early` and `all`; less than nothing where there is no file or no flag, since an app that
+    /// finds none does not get control but an error.
     pub async fn file(&self) -> (f64, f64) {
-        let Some(file) = self.space.file("dreams").await else { return (0.0, 0.0) };
-        served(&file, "dreams").map_or((0.0, 0.0), |(_, served)| (served["early"], served["all"]))
+        const ABSENT: (f64, f64) = (-1.0, -1.0);
+        let Some(file) = self.space.file("dreams").await else { return ABSENT };
+        served(&file, "dreams").map_or(ABSENT, |(_, served)| (served["early"], served["all"]))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod bare;
 pub mod hostile;
 pub mod metrics;
 pub mod node;
+pub mod panics;
 pub mod process;
 pub mod prom;
 pub mod proxy;
@@ -45,6 +46,7 @@ pub fn shared() -> &'static Shared {
 }
 
 async fn start() -> Shared {
+    panics::watch();
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     install_crds(&plane.client().unwrap()).await.unwrap();
     install_policies(&plane.client().unwrap()).await.unwrap();
@@ -120,6 +122,7 @@ impl Space {
         let mut last = FeatureRolloutStatus::default();
         for _ in 0..600 {
             last = self.status(rollout).await;
+            panics::assert_none();
             if wanted(&last) {
                 return last;
             }
@@ -138,7 +141,9 @@ pub async fn pause(milliseconds: u64) {
 /// Waits until something is so.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     for _ in 0..600 {
-        if is_so().await {
+        let so = is_so().await;
+        panics::assert_none();
+        if so {
             return;
         }
         pause(50).await;

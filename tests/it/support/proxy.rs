@@ -44,6 +44,7 @@ struct Inner {
     hung: AtomicUsize,
     /// Lists of these are never answered.
     hangs_on_lists_of: Mutex<Vec<String>>,
+    hung_lists: AtomicUsize,
 }
 
 /// A running proxy. It ends with the runtime of its test.
@@ -81,6 +82,7 @@ impl Proxy {
             hangs_on: Mutex::default(),
             hung: AtomicUsize::new(0),
             hangs_on_lists_of: Mutex::default(),
+            hung_lists: AtomicUsize::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -130,6 +132,11 @@ impl Proxy {
         self.inner.hung.load(Ordering::SeqCst)
     }
 
+    /// How many lists and watches had to wait.
+    pub fn lists_that_hung(&self) -> usize {
+        self.inner.hung_lists.load(Ordering::SeqCst)
+    }
+
     /// Answers new writes again.
     pub fn stop_hanging(&self) {
         self.inner.hangs_on.lock().unwrap().clear();
@@ -144,6 +151,9 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             let plurals = inner.hangs_on_lists_of.lock().unwrap();
             plurals.iter().any(|plural| path.ends_with(&format!("/{plural}")))
         };
+        if hangs() {
+            inner.hung_lists.fetch_add(1, Ordering::SeqCst);
+        }
         while hangs() {
             pause(20).await;
         }
