@@ -27,9 +27,20 @@ fn now() -> Timestamp {
 
 #[tokio::test]
 async fn a_hundred_steps_of_one_second_take_a_handful_of_writes_and_none_is_early() {
-    let space = Space::shared("together").await;
+    // How long it takes until all wait in the file is the machine's business.
+    for margin in [14, 30, 90, 240] {
+        if together(margin).await {
+            return;
+        }
+    }
+    panic!("the machine is too slow even for the longest margin");
+}
+
+/// Whether all waited in the file before their time, which is `margin` seconds from now.
+async fn together(margin: i64) -> bool {
+    let space = Space::shared(&format!("together-{margin}")).await;
     create(&space, &[object("FlagSet", "app", "{}")]).await;
-    let start = now().checked_add(SignedDuration::from_secs(14)).unwrap();
+    let start = now().checked_add(SignedDuration::from_secs(margin)).unwrap();
     // As the spec says it: to the second.
     let due: Timestamp = format!("{start:.0}").parse().unwrap();
     let spec = format!(
@@ -42,7 +53,9 @@ async fn a_hundred_steps_of_one_second_take_a_handful_of_writes_and_none_is_earl
         space.file("app").await.is_some_and(|file| file["flags"].as_object().unwrap().len() == MANY)
     })
     .await;
-    assert!(now() < due, "the machine is too slow for this test's margin");
+    if now() >= due {
+        return false;
+    }
 
     let api = space.api::<ConfigMap>();
     let listed = api.list(&ListParams::default().fields("metadata.name=app")).await.unwrap();
@@ -74,6 +87,7 @@ async fn a_hundred_steps_of_one_second_take_a_handful_of_writes_and_none_is_earl
         })
     })
     .await;
+    true
 }
 
 fn requests(audit: &str, verb: &str, resource: &str, sub: &str) -> usize {
