@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::process::sluice_binary;
+
 mod act;
 mod cluster;
 mod lint;
@@ -37,7 +39,7 @@ impl From<Output> for Ran {
 }
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let mut command = Command::new(sluice_binary());
     command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("KUBECONFIG");
     command
 }
@@ -349,8 +351,29 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn under_the_plugin_name_it_is_kubectl_sluice() {
     let dir = tempfile::tempdir().unwrap();
     let plugin = dir.path().join("kubectl-sluice");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sluice"), &plugin).unwrap();
+    std::os::unix::fs::symlink(sluice_binary(), &plugin).unwrap();
     let help = Command::new(&plugin).args(["plan", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     assert!(help.contains("Usage: kubectl sluice plan"), "{help}");
+}
+
+/// These tests start the program itself, that of a release too: see `SLUICE_BIN`.
+#[test]
+fn every_command_is_started_by_some_test() {
+    let help = sluice(&["--help"]).out;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|command| !command.is_empty() && *command != "help")
+        .collect();
+    assert!(commands.len() > 20, "{help}");
+    let text: String = std::fs::read_dir("tests/it/cli")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .chain(["tests/it/cli.rs", "tests/it/dev.rs", "tests/it/support/process.rs"].map(Into::into))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let never: Vec<_> = commands.iter().filter(|command| !text.contains(&format!("\"{command}\""))).collect();
+    assert!(never.is_empty(), "no test starts these: {never:?}");
 }

@@ -146,7 +146,8 @@ async fn a_rollback_does_not_wait_for_the_caches_of_a_controller_that_starts() {
     let space = bare_space("act-starting").await;
     let controller = Running::in_space(&space).await;
     let shared = HALF.replace("spec:", "spec:\n  flagSetRef: {name: app}");
-    space.apply::<FlagSet>("{metadata: {name: app}, spec: {}}").await.unwrap();
+    // A key that is pruned stays as long as its rollout lives, even where nobody knows yet that it does.
+    space.apply::<FlagSet>("{metadata: {name: app}, spec: {prune: [other]}}").await.unwrap();
     space.apply::<FeatureRollout>(&shared).await.unwrap();
     space.apply::<FeatureRollout>(&shared.replace("half", "other")).await.unwrap();
     for name in ["half", "other"] {
