@@ -12,7 +12,7 @@ mod actions;
 mod admission;
 mod announced;
 mod apps;
-mod purity;
+mod architecture;
 mod audiences;
 mod beginnings;
 mod bounds;
