@@ -40,6 +40,10 @@ pub enum Reason {
     PositionLost,
     /// The rollout is being deleted and serves control.
     Deleting,
+    /// The file does not hold what is decided: apps still get what they got.
+    NotDelivered,
+    /// The file holds what is decided, after a time in which it did not.
+    Delivered,
     /// A level of a trigger was in breach for its time.
     TriggerFired,
     /// A rollback began.
@@ -130,6 +134,8 @@ impl Reason {
             Reason::Adopted => "Adopted",
             Reason::PositionLost => "PositionLost",
             Reason::Deleting => "Deleting",
+            Reason::NotDelivered => "NotDelivered",
+            Reason::Delivered => "Delivered",
             Reason::TriggerFired => "TriggerFired",
             Reason::RolledBack => "RolledBack",
             Reason::RollbackEscalated => "RollbackEscalated",
@@ -179,6 +185,7 @@ impl Reason {
                 | Reason::Restored
                 | Reason::Adopted
                 | Reason::PositionLost
+                | Reason::NotDelivered
                 | Reason::Retrying
                 | Reason::InvalidSpec
                 | Reason::DependencyCycle

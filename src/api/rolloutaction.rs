@@ -229,6 +229,10 @@ pub struct RolloutActionStatus {
     /// The answer, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Revision of the rollout in which it is done: apps have it once the rollout's `status.deliveredRevision` has come to
+    /// that. Absent where the file holds it whatever was answered, as nothing in it was to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
     /// When it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<MicroTime>,
@@ -241,7 +245,7 @@ pub struct RolloutActionStatus {
 /// What became of an action.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is done, and stays done.
+    /// It is decided, and stays decided; the file follows.
     Applied,
     /// It was not done; the message says why.
     Rejected,

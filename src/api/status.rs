@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use super::record::{ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, RetryStatus};
 use super::rollback::{Descent, RollbackStatus};
 use super::verdict::{CriterionStatus, TriggerStatus};
-use super::{Condition, MicroTime, Percent};
+use super::{Condition, MicroTime, Percent, Reason};
 
 /// Entries of the history that status keeps.
 pub const HISTORY: usize = 20;
@@ -37,7 +37,7 @@ pub struct FeatureRolloutStatus {
     /// First exposure in this attempt: the entry of its first raising step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_exposure: Option<Exposure>,
-    /// Per cohort of the pinned audience, in its order: what is asked, served and pending.
+    /// Per cohort of the pinned audience, in its order: what is served, decided, asked and pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub cohorts: Vec<CohortStatus>,
@@ -69,9 +69,13 @@ pub struct FeatureRolloutStatus {
     /// The next change of the file, decided on before its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
-    /// The revision that the file is known to hold.
+    /// The revision that the file is known to hold. As long as it is lower than `revision`, what `decided` and the newest
+    /// history entries say has not reached apps.
     #[serde(default)]
     pub delivered_revision: i64,
+    /// Why the file does not hold what is decided; absent while it does, or while it is just being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<Undelivered>,
     /// The last history entry published as an event.
     #[serde(default)]
     pub published_seq: i64,
@@ -123,10 +127,10 @@ pub struct FeatureRolloutStatus {
     /// The last entered step of all steps, such as `2/5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Expected part of the whole audience with the feature; absent when a cohort's share is unknown.
+    /// Expected part of the whole audience that the file gives the feature; absent when a cohort's share is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<String>,
-    /// Percentage served to each cohort, in one line.
+    /// Percentage that the file gives each cohort, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<String>,
     /// When something changes next, UTC; absent when nothing is due by itself.
@@ -158,6 +162,7 @@ impl Default for FeatureRolloutStatus {
             fragment: None,
             announced: None,
             delivered_revision: 0,
+            undelivered: None,
             published_seq: 0,
             approvals: Vec::new(),
             rollback: None,
@@ -192,9 +197,14 @@ impl FeatureRolloutStatus {
         self.cohorts.iter_mut().find(|cohort| cohort.name == name)
     }
 
-    /// Whether anyone is served the treatment.
+    /// Whether anyone gets the treatment, by what the file holds or by what is decided and on its way there.
     pub fn exposed(&self) -> bool {
-        self.cohorts.iter().any(|cohort| !cohort.served.is_zero())
+        self.cohorts.iter().any(CohortStatus::is_exposed)
+    }
+
+    /// Whether the file is known to hold what is decided.
+    pub fn is_delivered(&self) -> bool {
+        self.delivered_revision == self.revision
     }
 
     /// The pause of this cause, if there is one.
@@ -246,7 +256,30 @@ pub struct Exposure {
     pub delay_from: MicroTime,
 }
 
-/// What one cohort is asked, served and promised.
+/// A percentage that the file gives to a cohort, as its writer has said. Nothing is decided by setting it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub struct Served(Percent);
+
+impl Served {
+    /// What was seen in the file.
+    pub fn in_file(percent: Percent) -> Served {
+        Served(percent)
+    }
+
+    /// The percentage.
+    pub fn percent(self) -> Percent {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What one cohort is served, what is decided for it, asked and promised.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CohortStatus {
@@ -255,7 +288,10 @@ pub struct CohortStatus {
     pub name: String,
     /// Percentage that the file gives the cohort now.
     #[serde(default)]
-    pub served: Percent,
+    pub served: Served,
+    /// Percentage that is decided and that the file is not known to give yet; absent where it gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decided: Option<Percent>,
     /// Percentage that the last entered step that names the cohort asks for it.
     #[serde(default)]
     pub asked: Percent,
@@ -274,6 +310,57 @@ pub struct CohortStatus {
     /// True where the cohort does not admit the rollout's tier: no step raises it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tier_refused: bool,
+    /// Expected part of the audience that is in the cohort, by the last valid spec; absent where that gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Percent>,
+}
+
+impl CohortStatus {
+    /// A cohort for which nothing is decided but this percentage, which the file does not give yet.
+    pub fn deciding(name: &str, percent: Percent) -> CohortStatus {
+        let mut cohort = CohortStatus { name: name.to_owned(), ..CohortStatus::default() };
+        cohort.decide(percent);
+        cohort
+    }
+
+    /// A cohort that the file gives this percentage, as is decided.
+    pub fn served(name: &str, percent: Percent) -> CohortStatus {
+        CohortStatus { name: name.to_owned(), served: Served::in_file(percent), ..CohortStatus::default() }
+    }
+
+    /// The percentage that is decided: what the file gives, or is to give. Every decision starts from it.
+    pub fn decided(&self) -> Percent {
+        self.decided.unwrap_or(self.served.percent())
+    }
+
+    /// Decides on a percentage. What the file gives stays what it is until its writer says otherwise.
+    pub fn decide(&mut self, percent: Percent) {
+        self.decided = Some(percent).filter(|percent| *percent != self.served.percent());
+    }
+
+    /// Takes note of what the file gives. What is decided stays decided.
+    pub fn note_served(&mut self, percent: Percent) {
+        let decided = self.decided();
+        self.served = Served::in_file(percent);
+        self.decide(decided);
+    }
+
+    /// Whether anyone of the cohort gets the treatment, by what the file holds or by what is decided.
+    pub fn is_exposed(&self) -> bool {
+        !self.decided().is_zero() || !self.served.percent().is_zero()
+    }
+}
+
+/// Why the file does not hold what is decided.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Undelivered {
+    /// Since when this is known.
+    pub since: MicroTime,
+    /// Why, for programs; `Retrying` where it is tried again without anybody's help.
+    pub reason: Reason,
+    /// Why, for people.
+    pub message: String,
 }
 
 /// The step that set a cohort's ask.

@@ -1,5 +1,5 @@
-//! `sluice pause`, `resume`, `approve`, `promote`, `set-percent`, `rollback`, `retry` and `ack`: each creates an action
-//! and waits for its answer.
+//! `sluice pause`, `resume`, `approve`, `promote`, `set-percent`, `rollback`, `retry` and `ack`: each creates an action,
+//! and waits for its answer and for the file to hold what it changes.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub struct Common {
     /// Age at which the action counts as come too late; default: 10m for what raises, else 1h
     #[arg(long, value_name = "DURATION")]
     expires_after: Option<Duration>,
-    /// How long the answer is waited for
+    /// How long the answer is waited for, and then the file that apps read
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     timeout: Duration,
     #[command(flatten)]
@@ -273,9 +273,16 @@ fn print(output: Output, answered: &Answered) -> Result<(), Failure> {
         Output::Json => super::print_json(answered)?,
         Output::Table => {
             super::print(&format!("{}: {}\n", answered.answer.as_str(), answered.message))?;
+            if let Some(delivery) = &answered.delivery {
+                let label = if delivery.delivered { "Delivered" } else { "Not delivered" };
+                super::print(&format!("{label}: {}\n", delivery.message))?;
+            }
         }
     }
     match answered.answer {
+        Answer::Applied if answered.delivery.as_ref().is_some_and(|delivery| !delivery.delivered) => {
+            Err(Failure::Undelivered)
+        }
         Answer::Applied => Ok(()),
         Answer::Rejected | Answer::Expired => Err(Failure::Refused),
     }

@@ -1,4 +1,4 @@
-//! An action, created, and its answer, waited for.
+//! An action, created; its answer, and the file that has to follow it, waited for.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
@@ -9,6 +9,8 @@ use kube::{Api, ResourceExt};
 use super::Failure;
 use super::cluster::Cluster;
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionSpec};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::engine;
 
 /// Manager of the fields. Flux takes over what a manager named kubectl… wrote.
 const MANAGER: &str = "sluice";
@@ -29,13 +31,28 @@ pub struct Answered {
     /// The answer, in words.
     pub message: String,
     answered_at: Option<Timestamp>,
+    /// Whether apps have it, where the file had to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+}
+
+/// Whether the file holds what was applied.
+#[derive(serde::Serialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// Whether it does.
+    pub delivered: bool,
+    /// The revision of the rollout that it has to hold.
+    revision: i64,
+    /// What it gives to whom, and why that is not what was decided where it is not.
+    pub message: String,
 }
 
 fn as_text<S: serde::Serializer>(answer: &Answer, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(answer.as_str())
 }
 
-/// Creates an action and waits for its answer.
+/// Creates an action, waits for its answer, and then for the file to hold what was applied.
 ///
 /// # Errors
 /// The cluster refuses, cannot be reached, or nobody answers in time.
@@ -58,9 +75,9 @@ pub async fn ask(
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let created = cluster.call(api.create(&params, &action)).await?;
     let name = created.name_any();
+    let longest = std::time::Duration::try_from(timeout).unwrap_or_default();
     let has_answer = |action: Option<&RolloutAction>| action.is_some_and(|action| answer(action).is_some());
     let wait = await_condition(api.clone(), &name, has_answer);
-    let longest = std::time::Duration::try_from(timeout).unwrap_or_default();
     let seen = match tokio::time::timeout(longest, wait).await {
         Ok(Ok(seen)) => seen,
         // A watch that broke, or the time: a last look.
@@ -75,7 +92,15 @@ pub async fn ask(
              is the operator running?"
         )));
     };
+    let revision = seen.status.as_ref().and_then(|status| status.revision);
+    let delivery = match (answer, revision) {
+        (Answer::Applied, Some(revision)) => {
+            Some(until_delivered(&cluster, &seen.spec.rollout_ref.name, revision, longest).await?)
+        }
+        _ => None,
+    };
     Ok(Answered {
+        delivery,
         namespace: cluster.namespace.clone(),
         rollout: seen.spec.rollout_ref.name.clone(),
         action: seen.spec.action.as_str().to_owned(),
@@ -85,6 +110,47 @@ pub async fn ask(
         message,
         answered_at: seen.status.as_ref().and_then(|status| status.answered_at).map(|at| at.timestamp()),
     })
+}
+
+/// Waits until the file of a rollout holds a revision, or somebody has to act before it can, or the time is up.
+async fn until_delivered(
+    cluster: &Cluster,
+    name: &str,
+    revision: i64,
+    longest: std::time::Duration,
+) -> Result<Delivery, Failure> {
+    let api: Api<FeatureRollout> = cluster.api();
+    let is_settled = |rollout: Option<&FeatureRollout>| {
+        let Some(rollout) = rollout else { return true };
+        rollout.status.as_ref().is_some_and(|status| delivery(status, revision).is_some())
+    };
+    let wait = await_condition(api, name, is_settled);
+    // Whatever ends the waiting, what counts is what a last look finds.
+    let _settled = tokio::time::timeout(longest, wait).await;
+    let status = cluster.rollout(name).await?.status.unwrap_or_default();
+    Ok(delivery(&status, revision).unwrap_or_else(|| {
+        let gap = engine::delivery::gap(&status);
+        let gap = gap.unwrap_or_else(|| "the file does not hold what was decided".to_owned());
+        let why = status.undelivered.as_ref().map(|undelivered| format!(": {}", undelivered.message));
+        let message = format!("{gap}{}; it is still being tried", why.unwrap_or_default());
+        Delivery { delivered: false, revision, message }
+    }))
+}
+
+/// Whether the file holds a revision, where that is known for good or until somebody acts.
+fn delivery(status: &FeatureRolloutStatus, revision: i64) -> Option<Delivery> {
+    if status.delivered_revision >= revision {
+        let served = status.cohorts.iter().map(|cohort| format!("{} {}", cohort.name, cohort.served));
+        let message = format!("apps get {}", served.collect::<Vec<_>>().join(", "));
+        return Some(Delivery { delivered: true, revision, message });
+    }
+    let undelivered = status.undelivered.as_ref()?;
+    // What is tried again by itself may yet come; a failure of an older revision says nothing of this one.
+    if undelivered.reason == Reason::Retrying || status.revision < revision {
+        return None;
+    }
+    let message = engine::delivery::undelivered_message(status)?;
+    Some(Delivery { delivered: false, revision, message })
 }
 
 fn answer(action: &RolloutAction) -> Option<(Answer, String)> {

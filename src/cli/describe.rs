@@ -9,6 +9,7 @@ use super::table::table;
 use super::{Failure, Output, history};
 use crate::api::status::{CohortStatus, Position};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::engine::delivery::undelivered_message;
 use crate::plan::flag_key;
 
 /// History entries shown; `sluice history` has all that status keeps.
@@ -63,6 +64,7 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     }
     field("State", status.state.clone());
     field("Position", Some(position(&status, now)));
+    field("Not delivered", undelivered_message(&status));
     field("Exposure", status.exposure.clone());
     field("Next", status.next.clone().or_else(|| Some("nothing is due by itself".to_owned())));
     field("Waits for", waits(&status));
@@ -94,7 +96,8 @@ pub fn describe(rollout: &FeatureRollout, now: Timestamp) -> String {
     if !status.history.is_empty() {
         out.push_str("\nHistory:\n");
         let from = status.history.len().saturating_sub(RECENT);
-        out.push_str(&history::as_table(status.history.get(from..).unwrap_or_default()));
+        let recent = status.history.get(from..).unwrap_or_default();
+        out.push_str(&history::as_table(recent, status.delivered_revision));
     }
     out
 }
@@ -153,6 +156,9 @@ fn revision(status: &FeatureRolloutStatus, generation: i64) -> String {
 }
 
 fn cohorts(cohorts: &[CohortStatus]) -> String {
+    let is_behind = |cohort: &CohortStatus| cohort.decided() != cohort.served.percent();
+    // What is decided has a column where it differs from what the file gives, and only there.
+    let any_behind = cohorts.iter().any(is_behind);
     let rows: Vec<Vec<String>> = cohorts
         .iter()
         .map(|cohort| {
@@ -164,17 +170,23 @@ fn cohorts(cohorts: &[CohortStatus]) -> String {
                 None => "-".to_owned(),
             };
             let raise = pending.map(|pending| pending.percent).or(cohort.restore);
-            vec![
-                cohort.name.clone(),
-                cohort.served.to_string(),
+            let mut row = vec![cohort.name.clone(), cohort.served.to_string()];
+            if any_behind {
+                row.push(if is_behind(cohort) { cohort.decided().to_string() } else { "-".to_owned() });
+            }
+            row.extend([
                 cohort.asked.to_string(),
                 raise.map_or_else(|| "-".to_owned(), |percent| percent.to_string()),
                 why,
                 pending.map_or_else(|| "-".to_owned(), |pending| second(pending.due)),
-            ]
+            ]);
+            row
         })
         .collect();
-    table(&["COHORT", "SERVED", "ASKED", "PENDING", "WHY", "DUE"], &rows)
+    let mut headings = vec!["COHORT", "SERVED"];
+    headings.extend(any_behind.then_some("DECIDED"));
+    headings.extend(["ASKED", "PENDING", "WHY", "DUE"]);
+    table(&headings, &rows)
 }
 
 fn conditions(status: &FeatureRolloutStatus, now: Timestamp) -> String {

@@ -54,7 +54,8 @@ const EXIT_CODES: &str = "Exit codes:\n  \
     1  invalid input: lint errors, files that cannot be read, an unknown flag or file\n  \
     2  wrong usage\n  \
     3  the cluster cannot be reached, refuses, or has no such object\n  \
-    4  the action was rejected, or had expired";
+    4  the action was rejected, or had expired\n  \
+    5  the action was applied, but the file that apps read does not hold it (yet)";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -122,6 +123,8 @@ pub enum Failure {
     Cluster(String),
     /// An action was rejected or had expired, and that is already printed.
     Refused,
+    /// An action was applied and has not reached the file, and that is already printed.
+    Undelivered,
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
                 Failure::Reported => (None, 1),
                 Failure::Cluster(message) => (Some(message), 3),
                 Failure::Refused => (None, 4),
+                Failure::Undelivered => (None, 5),
                 Failure::Output(error) => (Some(format!("cannot write the output: {error}")), 1),
             };
             if let Some(message) = message {

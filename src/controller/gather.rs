@@ -31,7 +31,7 @@ pub struct Stalled {
     pub reason: Reason,
     /// Why, for people.
     pub message: String,
-    /// The flag, where it is valid and its file exists: what lowers it must reach it all the same.
+    /// The flag, where it is valid: what lowers it must reach the file all the same.
     pub feature: Option<Feature>,
     /// Whether the FlagSet's emergency asks for control.
     pub emergency: bool,
@@ -75,11 +75,11 @@ pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -
         compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
     }
     let emergency = is_emergency(flag_set.as_ref());
-    let has_file = rollout.spec.flag_set_ref.is_none() || flag_set.is_some();
     Ok(match observe(ctx, rollout, flag_set, compiled).await? {
         Ok(observed) => Gathered::Ready(Box::new(Observed { owes_status, ..observed })),
         Err(mut stalled) => {
-            stalled.feature = has_file.then(|| plan::feature_alone(rollout)).flatten();
+            // A FlagSet that is gone has left its file behind: what lowers a rollout goes on reaching it.
+            stalled.feature = plan::feature_alone(rollout);
             stalled.emergency = emergency;
             stalled.owes_status = owes_status;
             Gathered::Stalled(Box::new(stalled))

@@ -175,7 +175,7 @@ pub async fn persist_raw(
     let message =
         if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
     let generation = metadata.generation.unwrap_or(0);
-    report::stall(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
+    report::fail(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
     if status == before {
         return Ok(());
     }

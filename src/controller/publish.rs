@@ -18,14 +18,16 @@ use crate::flags::sha256_hex;
 const CONTROLLER: &str = "sluice.dev/controller";
 
 /// Publishes the persisted entries that have no event yet, and sees to it that what cannot be published now is tried
-/// again; returns the last entry that needs no further try.
+/// again; returns the last entry that needs no further try. The file is known to hold `delivered_revision`.
 pub async fn catch_up(
     ctx: &Shared,
     key: &ObjectKey,
     rollout: &FeatureRollout,
     persisted: &FeatureRolloutStatus,
+    delivered_revision: i64,
 ) -> i64 {
-    let published = publish(ctx, rollout, persisted.published_seq, &persisted.history).await;
+    let entries = &persisted.history;
+    let published = publish(ctx, rollout, persisted.published_seq, entries, delivered_revision).await;
     if published < persisted.last_seq() {
         let key = Key::Rollout(key.clone());
         let wait = ctx.backoff.failed(&key);
@@ -43,6 +45,7 @@ pub async fn publish(
     rollout: &FeatureRollout,
     published: i64,
     entries: &[HistoryEntry],
+    delivered_revision: i64,
 ) -> i64 {
     let namespace = rollout.namespace().unwrap_or_default();
     let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
@@ -51,7 +54,8 @@ pub async fn publish(
         let at = entry.at.timestamp();
         // The instant keeps it apart from an entry of the same number before the status was lost.
         let number = format!("{}.{:x}", entry.seq, at.as_microsecond());
-        let event = event(ctx, &kind(), &rollout.metadata, &number, entry.reason, &entry.message, at);
+        let message = entry.told(delivered_revision);
+        let event = event(ctx, &kind(), &rollout.metadata, &number, entry.reason, &message, at);
         match call(api.create(&PostParams::default(), &event)).await {
             Ok(_) | Err(Fault::AlreadyExists(_)) => {}
             Err(fault) if fault.is_transient() => {

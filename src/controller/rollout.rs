@@ -107,10 +107,14 @@ pub(super) async fn advance(
     let prior = rollout.status.clone().unwrap_or_default();
     let ack = ctx.hub.ack(key, &facts.uid);
     let begun_here = has_begun(rollout);
-    facts.delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here)) == prior.revision;
-
     let now = ctx.clock.now();
-    let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
+    let mut known = prior.clone();
+    if begun_here {
+        note_file(ctx, key, &mut known, ack.as_ref(), now);
+    }
+    facts.delivered = known.is_delivered();
+
+    let Some(decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
     status.guard = checks::keep(ctx, key, rollout).await?;
 
@@ -123,14 +127,18 @@ pub(super) async fn advance(
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
     let is_beyond = is_beyond(&prior, ack.as_ref());
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
+    if status.revision != known.revision {
+        engine::delivery::mark_entries(&mut status, known.last_seq());
+    }
     if begun_here {
         // It may be what was announced, and in the file.
-        status.delivered_revision = delivered(&status, ack.as_ref());
+        note_file(ctx, key, &mut status, ack.as_ref(), now);
     }
 
     let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
     if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary && !owes_status {
-        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
+        let delivered = status.delivered_revision;
+        status.published_seq = publish::catch_up(ctx, key, rollout, &prior, delivered).await;
     }
     let generation = rollout.metadata.generation.unwrap_or(0);
     let report = Report { plan: &plan, delivery: delivery.clone(), next: decision.wake_at, generation, now };
@@ -177,8 +185,28 @@ pub(super) async fn advance(
     } else {
         checks::follow(ctx, rollout, &plan.feature.key, &plan.guard);
         arm(ctx, key, &status, decision.wake_at, now);
+        if delivery != Delivery::UnderWay && status.last_seq() > prior.last_seq() {
+            // What has just happened is told once it is persisted.
+            ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+        }
     }
     Ok(Advanced::Done)
+}
+
+/// Takes into a state what the file's writer has said.
+pub(super) fn note_file(
+    ctx: &Shared,
+    key: &ObjectKey,
+    status: &mut FeatureRolloutStatus,
+    ack: Option<&Ack>,
+    now: Timestamp,
+) {
+    status.delivered_revision = delivered(status, ack);
+    if status.is_delivered() {
+        engine::deliver(status, now);
+    } else if let Some(in_file) = ctx.hub.seen(key, status.uid.as_deref().unwrap_or_default()) {
+        engine::delivery::note_file(status, &in_file);
+    }
 }
 
 /// Whether this is the version of the rollout that is stored, as far as is known here.
@@ -205,7 +233,7 @@ async fn audience(
     pin::find(ctx, &key.0, &pinned.name).await
 }
 
-fn delivery(
+pub(super) fn delivery(
     ctx: &Shared,
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
@@ -217,7 +245,7 @@ fn delivery(
     {
         return Delivery::Failed(*reason, message.clone());
     }
-    if status.delivered_revision == status.revision {
+    if status.is_delivered() {
         ctx.hub.settled(key);
         return Delivery::Done;
     }
@@ -233,23 +261,19 @@ fn delivery(
 }
 
 /// Arms the next due time: the plan's, or the moment at which an undelivered file becomes late.
-fn arm(
+pub(super) fn arm(
     ctx: &Shared,
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
     wake_at: Option<Timestamp>,
     now: Timestamp,
 ) {
-    let late = (status.delivered_revision != status.revision)
+    let late = (!status.is_delivered())
         .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE).ok())
         .flatten()
         .filter(|late| *late > now);
     let at = [wake_at, late].into_iter().flatten().min();
     ctx.queue.push_at(Key::Rollout(key.clone()), at);
-    let unpublished = status.published_seq < status.last_seq();
-    if unpublished && status.delivered_revision == status.revision {
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
-    }
 }
 
 /// Whether the file does not yet hold what a rollback has lowered: nothing is raised while one is in force.
@@ -320,7 +344,7 @@ pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, Reason::Forbidden, &chain(fault), generation, ctx.clock.now());
+    engine::report::fail(&mut status, Reason::Forbidden, &chain(fault), generation, ctx.clock.now());
     if status != prior
         && let Err(fault) = persist(ctx, rollout, &status).await
     {

@@ -12,12 +12,12 @@ use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
 use super::queue::Lane;
-use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
+use super::rollout::{arm, delivery, finish_deletion, has_begun, is_rolling_back, note_file, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{checks, finalizer, pin, publish};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
-use crate::engine;
+use crate::engine::{self, Delivery};
 use crate::error::Fault;
 use crate::flags::Identity;
 use crate::plan::{self, Guard};
@@ -40,10 +40,13 @@ pub async fn stalled(
     }
     let prior = rollout.status.clone().unwrap_or_default();
     if !has_begun(rollout) {
-        return say_so(ctx, key, rollout, why, &mut prior.clone(), None).await.map(drop);
+        return say_so(ctx, key, rollout, why, &mut prior.clone(), &Delivery::UnderWay, None).await.map(drop);
     }
     let now = ctx.clock.now();
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut status = prior.clone();
+    note_file(ctx, key, &mut status, ack.as_ref(), now);
+    let told = (status.revision, status.last_seq());
     if why.emergency {
         engine::take_to_control(&mut status, now);
     }
@@ -55,14 +58,14 @@ pub async fn stalled(
         note_attempt(rollout, &mut status);
         wake_at = guard(ctx, key, rollout, &mut status, now).await?;
     }
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
+    mark(&mut status, told);
     if offer.is_none() && deleting {
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
         return finalizer::release(ctx, rollout).await;
     }
-    let decided = status != prior || why.owes_status;
-    status.delivered_revision = delivered(&prior, ack.as_ref());
+    let decided = status.revision != prior.revision || status.last_seq() != told.1 || why.owes_status;
+    note_file(ctx, key, &mut status, ack.as_ref(), now);
     let urgent = why.emergency || deleting || is_rolling_back(&status);
     let hand_over = |offer: Option<Offer>, status: &FeatureRolloutStatus| {
         if let Some(offer) = offer.filter(|_| urgent || is_open(status, ack.as_ref())) {
@@ -70,8 +73,9 @@ pub async fn stalled(
             writer::offer(ctx, &SetId::of(rollout), key, offer);
         }
     };
+    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
     if decided {
-        if !say_so(ctx, key, rollout, why, &mut status, wake_at).await? {
+        if !say_so(ctx, key, rollout, why, &mut status, &delivery, wake_at).await? {
             return unsaid(ctx, key, rollout, why, &prior, urgent).await;
         }
         note_rollback(ctx, &prior, &status);
@@ -82,8 +86,13 @@ pub async fn stalled(
         }
     } else {
         hand_over(offer, &status);
-        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
-        say_so(ctx, key, rollout, why, &mut status, wake_at).await?;
+        let delivered = status.delivered_revision;
+        status.published_seq = publish::catch_up(ctx, key, rollout, &prior, delivered).await;
+        say_so(ctx, key, rollout, why, &mut status, &delivery, wake_at).await?;
+        if status.last_seq() > prior.last_seq() {
+            // What the writer has just said is told once it is persisted.
+            ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+        }
     }
     if deleting {
         return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), is_removing(rollout)).await;
@@ -138,7 +147,7 @@ async fn unsaid(
     let deleting = rollout.metadata.deletion_timestamp.is_some();
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut status = prior.clone();
-    status.delivered_revision = delivered(prior, ack.as_ref());
+    note_file(ctx, key, &mut status, ack.as_ref(), ctx.clock.now());
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     let is_persisted = status.revision == prior.revision;
     let wanted = is_persisted && (urgent || is_open(&status, ack.as_ref()));
@@ -167,17 +176,23 @@ pub async fn act(
 ) -> Result<(), Fault> {
     let prior = rollout.status.clone().unwrap_or_default();
     let now = ctx.clock.now();
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut noted = prior.clone();
     if has_begun(rollout) {
+        note_file(ctx, key, &mut noted, ack.as_ref(), now);
         note_attempt(rollout, &mut noted);
     }
+    let told = (noted.revision, noted.last_seq());
     let Some(mut status) = judge(&noted, now) else { return Ok(()) };
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
-    status.delivered_revision = delivered(&prior, ack.as_ref());
     // Where nothing can be rendered the file follows as soon as it can.
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
+    mark(&mut status, told);
+    note_file(ctx, key, &mut status, ack.as_ref(), now);
+    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, why.reason, &why.message, generation, now);
+    let wake_at = engine::next_rung(&status);
+    let why = (why.reason, why.message.as_str());
+    engine::report::stall(&mut status, why, &delivery, wake_at, generation, now);
     engine::report::fit(&mut status);
     if status != prior {
         ctx.actions.forget_words(key, &mut status);
@@ -200,12 +215,14 @@ async fn say_so(
     rollout: &FeatureRollout,
     why: &Stalled,
     status: &mut FeatureRolloutStatus,
+    delivery: &Delivery,
     wake_at: Option<Timestamp>,
 ) -> Result<bool, Fault> {
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(status, why.reason, &why.message, generation, ctx.clock.now());
+    let now = ctx.clock.now();
+    engine::report::stall(status, (why.reason, &why.message), delivery, wake_at, generation, now);
     engine::report::fit(status);
-    ctx.queue.push_at(Key::Rollout(key.clone()), wake_at);
+    arm(ctx, key, status, wake_at, now);
     if rollout.status.as_ref() == Some(status) {
         return Ok(true);
     }
@@ -218,10 +235,17 @@ async fn say_so(
     }
 }
 
+/// Notes which revision brings about what was added to the history since then, if there is a new one.
+fn mark(status: &mut FeatureRolloutStatus, (revision, seq): (i64, i64)) {
+    if status.revision != revision {
+        engine::delivery::mark_entries(status, seq);
+    }
+}
+
 /// Whether the writer has to hear of it: of a lowering that was persisted before the spec became invalid, and once of
 /// everything, as a process before this one may have left something else in the file.
 fn is_open(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> bool {
-    ack.is_none() || status.delivered_revision != status.revision
+    ack.is_none() || !status.is_delivered()
 }
 
 /// Whether the flag is to leave the file, with its rollout.

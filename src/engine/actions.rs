@@ -159,7 +159,7 @@ pub fn is_raising(spec: &RolloutActionSpec, status: &FeatureRolloutStatus) -> bo
     match spec.action {
         Action::Approve | Action::Promote | Action::Resume | Action::Retry => true,
         Action::SetPercent => spec.set_percent.iter().flatten().any(|(name, percent)| {
-            *percent > status.cohort(name).map(|cohort| cohort.served).unwrap_or_default()
+            *percent > status.cohort(name).map(|cohort| cohort.decided()).unwrap_or_default()
         }),
         Action::Pause | Action::Rollback | Action::Acknowledge => false,
     }
@@ -238,7 +238,7 @@ fn lower(
             let mut watch = Watch { guard, status: &mut status, metrics: &Metrics::AllWell, now };
             watch.roll_back_cohorts(how.mode, names, cause);
             let mode = how.mode.as_str().to_lowercase();
-            format!("{mode} rollback; serving {}", super::begin::served_line(&status.cohorts))
+            format!("{mode} rollback; decided {}", super::begin::decided_line(&status.cohorts))
         }
         Action::Resume | Action::Approve | Action::Promote | Action::Retry => {
             return Err("needs a valid spec".to_owned());
@@ -288,8 +288,8 @@ fn set_percent(
     let mut changes = Vec::new();
     for (name, percent) in &percents {
         let Some(cohort) = status.cohort_mut(name) else { continue };
-        changes.push(format!("{name} {} → {percent}", cohort.served));
-        cohort.served = *percent;
+        changes.push(format!("{name} {} → {percent}", cohort.decided()));
+        cohort.decide(*percent);
         cohort.pending = None;
         cohort.restore = None;
         cohort.tier_refused &= cohort.asked > *percent;
@@ -343,7 +343,7 @@ impl Run<'_> {
     fn may_set(&self, request: &Request<'_>) -> Result<(), String> {
         for (name, percent) in request.spec.set_percent.iter().flatten() {
             let Some(cohort) = self.status.cohort(name) else { continue };
-            if *percent <= cohort.served {
+            if *percent <= cohort.decided() {
                 continue;
             }
             match self.plan.cohort(name) {

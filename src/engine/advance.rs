@@ -90,13 +90,13 @@ impl<'a> Run<'a> {
         let mut raised = Vec::new();
         for cohort in &mut self.status.cohorts {
             if let Some(restore) = cohort.restore.take()
-                && restore > cohort.served
+                && restore > cohort.decided()
             {
-                raised.push(format!("{} {} → {restore}", cohort.name, cohort.served));
-                cohort.served = restore;
+                raised.push(format!("{} {} → {restore}", cohort.name, cohort.decided()));
+                cohort.decide(restore);
                 // What was asked for in the emergency may be less than comes back.
                 cohort.pending = cohort.pending.take().filter(|pending| pending.percent > restore);
-                cohort.tier_refused &= cohort.asked > cohort.served;
+                cohort.tier_refused &= cohort.asked > cohort.decided();
             }
         }
         if !raised.is_empty() {
@@ -128,9 +128,9 @@ impl<'a> Run<'a> {
         for (i, pending) in passing {
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             cohort.pending = None;
-            if pending.percent > cohort.served {
-                raised.push(format!("{} {} → {}", cohort.name, cohort.served, pending.percent));
-                cohort.served = pending.percent;
+            if pending.percent > cohort.decided() {
+                raised.push(format!("{} {} → {}", cohort.name, cohort.decided(), pending.percent));
+                cohort.decide(pending.percent);
                 edited |= pending.cause == RaiseCause::Edit;
             }
         }
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
             self.admitted(name)
                 && self.status.cohort(name).is_some_and(|cohort| {
                     let promised = cohort.pending.as_ref().map_or(Percent::ZERO, |pending| pending.percent);
-                    *ask > cohort.served.max(promised)
+                    *ask > cohort.decided().max(promised)
                 })
         })
     }
@@ -257,7 +257,7 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         let Entry { first, last, asks, raises, .. } = entry;
         let Some(step) = plan.steps.get(last) else { return String::new() };
-        let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.served).collect();
+        let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.decided()).collect();
         if raises {
             self.entered = true;
             self.status.dependencies_met = true;
@@ -290,16 +290,16 @@ impl<'a> Run<'a> {
         cohort.asked_by = Some(by);
         cohort.pending = None;
         if !admitted {
-            cohort.tier_refused = ask > cohort.served;
+            cohort.tier_refused = ask > cohort.decided();
             return;
         }
         if ask < before {
-            cohort.served = cohort.served.min(ask);
+            cohort.decide(cohort.decided().min(ask));
             // What an emergency took away comes back no higher than this either.
             cohort.restore =
                 cohort.restore.map(|restore| restore.min(ask)).filter(|restore| !restore.is_zero());
         }
-        if ask > cohort.served {
+        if ask > cohort.decided() {
             cohort.pending = Some(pending(ask, due, RaiseCause::Step));
         }
     }
@@ -315,8 +315,8 @@ impl<'a> Run<'a> {
             .cohorts
             .iter()
             .zip(before)
-            .filter(|(cohort, before)| cohort.served != **before)
-            .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.served))
+            .filter(|(cohort, before)| cohort.decided() != **before)
+            .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.decided()))
             .collect();
         let later: Vec<String> = self
             .status
@@ -349,8 +349,8 @@ impl<'a> Run<'a> {
         match (over && nothing_pending, self.status.completed_at) {
             (true, None) => {
                 self.status.completed_at = Some(self.now.into());
-                let served = super::begin::served_line(&self.status.cohorts);
-                self.record(Reason::Completed, "schedule", format!("completed with {served}"));
+                let decided = super::begin::decided_line(&self.status.cohorts);
+                self.record(Reason::Completed, "schedule", format!("completed with {decided}"));
             }
             (false, Some(_)) => self.status.completed_at = None,
             (true, Some(_)) | (false, None) => {}

@@ -30,14 +30,10 @@ impl Run<'_> {
         self.status.cohorts = plan
             .audience
             .names()
-            .map(|name| CohortStatus {
-                name: name.to_owned(),
-                served: plan.baseline.get(name).copied().unwrap_or_default(),
-                ..CohortStatus::default()
-            })
+            .map(|name| CohortStatus::deciding(name, plan.baseline.get(name).copied().unwrap_or_default()))
             .collect();
         let message = if self.status.exposed() {
-            format!("first seen; starts from its baseline, {}", served_line(&self.status.cohorts))
+            format!("first seen; starts from its baseline, {}", decided_line(&self.status.cohorts))
         } else {
             "first seen; every cohort starts at control".to_owned()
         };
@@ -49,15 +45,8 @@ impl Run<'_> {
         self.take_over();
         self.status.revision = live.revision;
         self.status.audience = Some(AudienceRef { name: live.audience.clone() });
-        self.status.cohorts = live
-            .served
-            .iter()
-            .map(|(name, percent)| CohortStatus {
-                name: name.clone(),
-                served: *percent,
-                ..CohortStatus::default()
-            })
-            .collect();
+        self.status.cohorts =
+            live.served.iter().map(|(name, percent)| CohortStatus::served(name, *percent)).collect();
         self.status.position = self.position_of(live);
         let (reason, message) = if cause == PauseCause::Adopted {
             (
@@ -80,12 +69,15 @@ impl Run<'_> {
                 .map_or(Percent::ZERO, |(_, percent)| *percent)
         };
         for cohort in &mut self.status.cohorts {
-            cohort.served = cohort.served.min(served(&cohort.name));
+            let in_file = served(&cohort.name);
+            cohort.decide(cohort.decided().min(in_file));
+            cohort.note_served(in_file);
             cohort.pending = None;
             cohort.restore = None;
         }
         self.status.revision = self.status.revision.max(live.map_or(0, |live| live.revision));
         self.status.delivered_revision = 0;
+        self.status.undelivered = None;
         self.status.fragment = None;
         self.status.observed_generation = crate::api::unobserved();
         self.status.published_seq = self.status.last_seq();
@@ -186,12 +178,12 @@ pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
         return;
     }
     let now = MicroTime::from(now);
-    for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.served.is_zero()) {
+    for cohort in status.cohorts.iter_mut().filter(|cohort| !cohort.decided().is_zero()) {
         // A cohort on its way down a ladder has nothing to come back to.
         if cohort.descent.take().is_none() {
-            cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.served));
+            cohort.restore = Some(cohort.restore.unwrap_or_default().max(cohort.decided()));
         }
-        cohort.served = Percent::ZERO;
+        cohort.decide(Percent::ZERO);
     }
     let message = "the FlagSet's emergency takes every cohort to control";
     let cause = PauseCause::Emergency;
@@ -201,7 +193,11 @@ pub fn take_to_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
     super::record(status, now.timestamp(), Reason::EmergencyControl, "git", message.to_owned());
 }
 
-/// What every cohort is served, in one line.
-pub(super) fn served_line(cohorts: &[CohortStatus]) -> String {
-    cohorts.iter().map(|cohort| format!("{} {}", cohort.name, cohort.served)).collect::<Vec<_>>().join(", ")
+/// What is decided for every cohort, in one line.
+pub(super) fn decided_line(cohorts: &[CohortStatus]) -> String {
+    cohorts
+        .iter()
+        .map(|cohort| format!("{} {}", cohort.name, cohort.decided()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

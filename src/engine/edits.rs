@@ -17,7 +17,7 @@ impl Run<'_> {
             let Some(cohort) = self.status.cohorts.get(i) else { continue };
             let Some(declared) = plan.cohort(&cohort.name) else { continue };
             let admitted = plan.admits(declared);
-            let raised = admitted && cohort.tier_refused && cohort.asked > cohort.served;
+            let raised = admitted && cohort.tier_refused && cohort.asked > cohort.decided();
             let name = cohort.name.clone();
             if raised {
                 self.expose();
@@ -26,7 +26,7 @@ impl Run<'_> {
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             if !admitted {
                 cohort.pending = None;
-                cohort.tier_refused = cohort.asked > cohort.served;
+                cohort.tier_refused = cohort.asked > cohort.decided();
             } else if cohort.tier_refused {
                 cohort.tier_refused = false;
                 cohort.pending = raised.then(|| pending(cohort.asked, due, RaiseCause::Edit));
@@ -46,8 +46,8 @@ impl Run<'_> {
                 continue;
             }
             let edited = self.edited(&cohort, ask, by);
-            if edited.served < cohort.served {
-                lowered.push(format!("{} {} → {}", cohort.name, cohort.served, edited.served));
+            if edited.decided() < cohort.decided() {
+                lowered.push(format!("{} {} → {}", cohort.name, cohort.decided(), edited.decided()));
             }
             if let Some(cohort) = self.status.cohorts.get_mut(i) {
                 *cohort = edited;
@@ -59,19 +59,21 @@ impl Run<'_> {
     }
 
     fn edited(&mut self, cohort: &CohortStatus, ask: Percent, by: AskedBy) -> CohortStatus {
-        let mut edited = CohortStatus { asked: ask, asked_by: Some(by), ..cohort.clone() };
+        let mut edited = cohort.clone();
+        edited.asked = ask;
+        edited.asked_by = Some(by);
         if ask < cohort.asked {
-            edited.served = cohort.served.min(ask);
+            edited.decide(cohort.decided().min(ask));
             edited.restore =
                 cohort.restore.map(|restore| restore.min(ask)).filter(|restore| !restore.is_zero());
             edited.pending = cohort
                 .pending
                 .as_ref()
-                .filter(|_| edited.served < ask)
+                .filter(|_| edited.decided() < ask)
                 .map(|before| Pending { percent: ask, ..before.clone() });
         } else if ask > cohort.asked {
             let admitted = self.plan.cohort(&cohort.name).is_some_and(|declared| self.plan.admits(declared));
-            let raise = ask > cohort.served;
+            let raise = ask > cohort.decided();
             edited.tier_refused = raise && !admitted;
             if raise && admitted {
                 self.expose();
@@ -79,7 +81,7 @@ impl Run<'_> {
             edited.pending =
                 (raise && admitted).then(|| pending(ask, self.due(&cohort.name), RaiseCause::Edit));
         }
-        edited.tier_refused = edited.tier_refused && edited.asked > edited.served;
+        edited.tier_refused = edited.tier_refused && edited.asked > edited.decided();
         edited
     }
 
@@ -155,19 +157,15 @@ impl Run<'_> {
             .plan
             .audience
             .names()
-            .map(|name| {
-                before
-                    .remove(name)
-                    .unwrap_or_else(|| CohortStatus { name: name.to_owned(), ..CohortStatus::default() })
-            })
+            .map(|name| before.remove(name).unwrap_or_else(|| CohortStatus::deciding(name, Percent::ZERO)))
             .collect();
         self.status.audience =
             Some(crate::api::status::AudienceRef { name: self.plan.audience.name.clone() });
         self.status.pending_audience = None;
         let gone: Vec<String> = before
             .values()
-            .filter(|cohort| !cohort.served.is_zero())
-            .map(|cohort| format!("{} {}", cohort.name, cohort.served))
+            .filter(|cohort| !cohort.decided().is_zero())
+            .map(|cohort| format!("{} {}", cohort.name, cohort.decided()))
             .collect();
         let mut message = format!("the audience is now {}", self.plan.audience.name);
         if !gone.is_empty() {

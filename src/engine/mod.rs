@@ -13,6 +13,7 @@ mod actions;
 mod advance;
 mod begin;
 mod criteria;
+pub mod delivery;
 mod door;
 mod edits;
 mod fit;
@@ -30,9 +31,10 @@ mod watch;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use begin::take_to_control;
+pub use delivery::{Delivery, deliver};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use reading::{Finite, Reading};
-pub use report::{Delivery, Report, report};
+pub use report::{Report, report};
 pub use retry::wants_retry;
 
 /// What is true outside of the plan and the state.
@@ -103,6 +105,11 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
     Decision { status: run.status, wake_at }
 }
 
+/// When the next rung of a rollback comes, if one is to come.
+pub fn next_rung(status: &FeatureRolloutStatus) -> Option<Timestamp> {
+    wake::next_rung(status)
+}
+
 /// One decision in the making.
 struct Run<'a> {
     plan: &'a Plan,
@@ -160,11 +167,11 @@ impl<'a> Run<'a> {
 
 /// Takes every cohort of a deleted rollout to control for good. It needs no plan: an invalid spec stops raises only.
 pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
-    if !status.exposed() {
+    if status.cohorts.iter().all(|cohort| cohort.decided().is_zero()) {
         return;
     }
     for cohort in &mut status.cohorts {
-        cohort.served = Percent::ZERO;
+        cohort.decide(Percent::ZERO);
         cohort.pending = None;
         cohort.restore = None;
     }
@@ -180,6 +187,7 @@ fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who
         who: who.to_owned(),
         trigger: None,
         severity: None,
+        revision: None,
     };
     record_entry(status, entry);
 }

@@ -2,27 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::begin::served_line;
+use super::begin::decided_line;
+use super::delivery::{Delivery, note_delivery, standing, undelivered_message};
 use super::door::second;
 use crate::api::conditions::{Want, is_true, merge, types};
-use crate::api::status::{Check, PauseCause};
+use crate::api::status::{Check, PauseCause, WaitingFor};
 use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
 use crate::plan::Plan;
 
 pub use super::fit::fit;
-
-/// How the file stands to the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// The file holds it.
-    Done,
-    /// The file does not hold it yet, and that is no news.
-    UnderWay,
-    /// The file has not held it for 10 seconds, or an error is being retried.
-    Late(String),
-    /// The file will not hold it until somebody acts.
-    Failed(Reason, String),
-}
 
 /// What a report speaks of, besides the state.
 #[derive(Clone, Debug)]
@@ -39,13 +27,14 @@ pub struct Report<'a> {
     pub now: Timestamp,
 }
 
-/// Fills the report part of a status.
+/// Fills the report part of a status, and takes note of how the file stands to it.
 pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
+    note_delivery(status, &report.delivery, report.now);
+    let undelivered = undelivered_message(status);
     columns(status, report);
     let mut want = match &report.delivery {
         Delivery::Done => {
             status.observed_generation = report.generation;
-            status.delivered_revision = status.revision;
             settled(status)
         }
         // A rollback is news at once, whether or not the file has it yet.
@@ -56,25 +45,67 @@ pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         // A raise that is on its way is no reason to say anything but what was said before.
         Delivery::UnderWay if !status.conditions.is_empty() => return,
         Delivery::UnderWay => reconciling(Reason::Delivering, "the file is being written".to_owned()),
-        Delivery::Late(message) => reconciling(Reason::Retrying, message.clone()),
+        Delivery::Late(message) => {
+            reconciling(Reason::Retrying, undelivered.unwrap_or_else(|| message.clone()))
+        }
         Delivery::Failed(reason, message) => {
-            return stall(status, *reason, message, report.generation, report.now);
+            let message = undelivered.unwrap_or_else(|| message.clone());
+            return stalled(status, *reason, &message, report.generation, report.now);
         }
     };
-    let rolled_back = status.rollback.as_ref().map(|rollback| match rollback.ended_at {
-        Some(_) => Reason::RolledBack.as_str(),
-        None => "RollingBack",
-    });
     let state = want.first().map(|ready| if ready.status { ready.reason } else { "Reconciling" });
-    status.state = rolled_back.or(state).map(str::to_owned);
+    status.state = rolling_back(status).or(state).map(str::to_owned);
     want.extend(criteria_met(report.plan, status));
     finish(status, want, report.generation, report.now);
 }
 
-/// Says that nothing goes on until somebody acts. What is served stays served.
+/// How a rollback in force stands, in one word. It has ended once the file is at control.
+fn rolling_back(status: &FeatureRolloutStatus) -> Option<&'static str> {
+    status.rollback.as_ref().map(|rollback| match rollback.ended_at {
+        Some(_) => Reason::RolledBack.as_str(),
+        None => "RollingBack",
+    })
+}
+
+/// Fills the report part of a status that cannot be decided on as a whole: nothing is raised until somebody acts, and
+/// what lowers goes on.
 ///
-/// `observedGeneration` moves here too: kstatus looks at Stalled only once the generation is observed.
+/// `delivery` is how the file stands to the state, where a rollout has one; `next` is when the next rung comes.
 pub fn stall(
+    status: &mut FeatureRolloutStatus,
+    (reason, message): (Reason, &str),
+    delivery: &Delivery,
+    next: Option<Timestamp>,
+    generation: i64,
+    now: Timestamp,
+) {
+    note_delivery(status, delivery, now);
+    if status.is_begun() {
+        let waiting = WaitingFor { check: Check::Valid, message: short(message), until: None };
+        status.waiting_for = Some(waiting);
+    }
+    status.next = next.map(second);
+    shown(status);
+    let message = match undelivered_message(status) {
+        Some(undelivered) => format!("{undelivered}; {message}"),
+        None => message.to_owned(),
+    };
+    stalled(status, reason, &message, generation, now);
+}
+
+/// Says of a state that nothing more is known of that somebody must act.
+pub fn fail(
+    status: &mut FeatureRolloutStatus,
+    reason: Reason,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) {
+    stalled(status, reason, message, generation, now);
+}
+
+/// `observedGeneration` moves here too: kstatus looks at Stalled only once the generation is observed.
+fn stalled(
     status: &mut FeatureRolloutStatus,
     reason: Reason,
     message: &str,
@@ -82,17 +113,10 @@ pub fn stall(
     now: Timestamp,
 ) {
     status.observed_generation = generation;
-    status.state = Some("Stalled".to_owned());
-    status.next = None;
+    status.state = Some(rolling_back(status).unwrap_or("Stalled").to_owned());
     let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(message) };
     let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
     finish(status, vec![ready, stalled], generation, now);
-}
-
-/// Says that an error is being retried.
-pub fn retrying(status: &mut FeatureRolloutStatus, message: String, generation: i64, now: Timestamp) {
-    status.state = Some("Reconciling".to_owned());
-    finish(status, reconciling(Reason::Retrying, message), generation, now);
 }
 
 /// Whether a rollback is in force that no condition speaks of yet.
@@ -104,7 +128,7 @@ fn is_new_rollback(status: &FeatureRolloutStatus) -> bool {
 fn rollback_message(status: &FeatureRolloutStatus) -> Option<String> {
     let rollback = status.rollback.as_ref()?;
     let mode = rollback.mode.as_str().to_lowercase();
-    let served = served_line(&status.cohorts);
+    let standing = standing(status);
     let next = super::wake::next_rung(status)
         .map(|at| format!("; the next rung comes at {}", second(at)))
         .unwrap_or_default();
@@ -113,7 +137,7 @@ fn rollback_message(status: &FeatureRolloutStatus) -> Option<String> {
         None => String::new(),
     };
     Some(format!(
-        "{mode} rollback by {} since {}: {}; serving {served}{next}{verified}; retry to start again",
+        "{mode} rollback by {} since {}: {}; {standing}{next}{verified}; retry to start again",
         rollback.by,
         second(rollback.at.timestamp()),
         rollback.message
@@ -190,7 +214,7 @@ fn reconciling(reason: Reason, message: String) -> Vec<Want> {
 
 /// Ready in every state in which the file holds what was decided: a week-long hold must not look in progress.
 fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
-    let served = served_line(&status.cohorts);
+    let served = decided_line(&status.cohorts);
     let waiting = status.waiting_for.as_ref();
     let waits = waiting.map(|waiting| format!("; {}", waiting.message)).unwrap_or_default();
     if let Some(message) = rollback_message(status) {
@@ -249,25 +273,32 @@ fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         (Some(_), None) => format!("?/{total}"),
         (_, entered) => format!("{}/{total}", entered.map_or(0, |i| i + 1)),
     });
-    status.exposure = exposure(report.plan, status).map(|percent| percent.to_string());
-    status.served = Some(short(
-        &status
-            .cohorts
-            .iter()
-            .map(|cohort| format!("{}={}", cohort.name, cohort.served))
-            .collect::<Vec<_>>()
-            .join(","),
-    ));
+    for cohort in &mut status.cohorts {
+        cohort.share = report.plan.cohort(&cohort.name).and_then(|declared| declared.share);
+    }
     status.next = report.next.map(second);
+    shown(status);
 }
 
-/// Expected part of the whole audience with the feature: the sum of share × served over the cohorts, rounded half
+/// What the cohorts themselves say of what the file gives: it takes no plan, so it holds under an invalid spec, too.
+fn shown(status: &mut FeatureRolloutStatus) {
+    if status.cohorts.is_empty() {
+        return;
+    }
+    let parts = status.cohorts.iter().map(|cohort| Some((cohort.share?, cohort.served.percent())));
+    status.exposure = exposure(parts).map(|percent| percent.to_string());
+    let served: Vec<String> =
+        status.cohorts.iter().map(|cohort| format!("{}={}", cohort.name, cohort.served)).collect();
+    status.served = Some(short(&served.join(",")));
+}
+
+/// Expected part of the whole audience with the feature: the sum of share × percentage over the cohorts, rounded half
 /// up to 0.001 %. `None` where a cohort's share is unknown.
-pub fn exposure(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Percent> {
+pub fn exposure(cohorts: impl Iterator<Item = Option<(Percent, Percent)>>) -> Option<Percent> {
     let mut sum: u64 = 0;
-    for cohort in &status.cohorts {
-        let share = plan.cohort(&cohort.name)?.share?;
-        sum += u64::from(share.thousandths()) * u64::from(cohort.served.thousandths());
+    for cohort in cohorts {
+        let (share, percent) = cohort?;
+        sum += u64::from(share.thousandths()) * u64::from(percent.thousandths());
     }
     let rounded = (sum + 50_000) / 100_000;
     let thousandths = u32::try_from(rounded).ok()?.min(Percent::FULL.thousandths());

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::watch::Watch;
 use crate::api::rollback::Descent;
-use crate::api::status::CohortStatus;
+use crate::api::status::{CohortStatus, FeatureRolloutStatus, HistoryEntry};
 use crate::api::{Duration, MicroTime, Percent, Reason, RollbackMode, RollbackStatus, Severity};
 use crate::plan::guard::Trigger;
 
@@ -39,6 +39,20 @@ impl Cause {
             trigger: rollback.trigger.clone(),
             severity: None,
             message: String::new(),
+        }
+    }
+
+    /// A history entry of what it made happen.
+    pub(super) fn entry(&self, now: Timestamp, reason: Reason, message: &str) -> HistoryEntry {
+        HistoryEntry {
+            seq: 0,
+            at: now.into(),
+            reason,
+            message: super::report::short(message),
+            who: self.by.clone(),
+            trigger: self.trigger.clone(),
+            severity: self.severity,
+            revision: None,
         }
     }
 
@@ -84,7 +98,7 @@ impl Watch<'_> {
                 (RollbackMode::Partial, Some(_)) | (RollbackMode::Gradual, Some(_)) => {}
                 (RollbackMode::Gradual, None) => step_down(cohort, &ladder, 0, now, every),
                 (RollbackMode::Immediate, _) | (RollbackMode::Partial, None) => {
-                    cohort.served = Percent::ZERO;
+                    cohort.decide(Percent::ZERO);
                     cohort.descent = None;
                 }
             }
@@ -150,7 +164,7 @@ impl Watch<'_> {
                 rollback.verified_at = None;
             }
         }
-        self.end_rollback(false);
+        end_rollback(self.status, self.now, false);
     }
 
     fn every(&self) -> Duration {
@@ -177,37 +191,38 @@ impl Watch<'_> {
             self.record(Reason::RungEntered, &cause, format!("next rung: {moved}"));
         }
         // The last cohort may also have come to control by hand, or by an emergency.
-        self.end_rollback(true);
+        end_rollback(self.status, self.now, true);
     }
+}
 
-    /// Notes that every cohort of the rollback is at control, once.
-    fn end_rollback(&mut self, say_so: bool) {
-        let now: MicroTime = self.now.into();
-        let cohorts = &self.status.cohorts;
-        let Some(rollback) = &mut self.status.rollback else { return };
-        let at_control = cohorts
-            .iter()
-            .filter(|cohort| rollback.cohorts.contains(&cohort.name))
-            .all(|cohort| cohort.served.is_zero() && cohort.descent.is_none());
-        if !at_control || rollback.ended_at.is_some() {
-            return;
-        }
-        rollback.ended_at = Some(now);
-        if say_so {
-            let cause = Cause::rollback(rollback);
-            let names = rollback.cohorts.join(", ");
-            self.record(Reason::RollbackEnded, &cause, format!("at control: {names}"));
-        }
+/// Notes that every cohort of the rollback is at control in the file, once. Until the file is, no rollback has ended.
+pub(super) fn end_rollback(status: &mut FeatureRolloutStatus, now: Timestamp, say_so: bool) {
+    let cohorts = &status.cohorts;
+    let Some(rollback) = &mut status.rollback else { return };
+    let at_control = cohorts
+        .iter()
+        .filter(|cohort| rollback.cohorts.contains(&cohort.name))
+        .all(|cohort| !cohort.is_exposed() && cohort.descent.is_none());
+    if !at_control || rollback.ended_at.is_some() {
+        return;
+    }
+    rollback.ended_at = Some(now.into());
+    // Where there is no ladder, all was told when the rollback began.
+    if say_so && rollback.mode == RollbackMode::Gradual {
+        let cause = Cause::rollback(rollback);
+        let names = rollback.cohorts.join(", ");
+        let entry = cause.entry(now, Reason::RollbackEnded, &format!("at control: {names}"));
+        super::record_entry(status, entry);
     }
 }
 
 /// Goes to the first rung from `from` on that lowers the cohort; the next one comes `every` after `at`.
 fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Timestamp, every: Duration) {
-    let next = ladder.iter().enumerate().skip(from).find(|(_, rung)| **rung < cohort.served);
+    let next = ladder.iter().enumerate().skip(from).find(|(_, rung)| **rung < cohort.decided());
     cohort.descent = None;
     // A ladder ends at 0; whatever it holds, there is nothing below its end but control.
     let (rung, percent) = next.map_or((ladder.len(), Percent::ZERO), |(i, percent)| (i, *percent));
-    cohort.served = percent;
+    cohort.decide(percent);
     if !percent.is_zero() {
         cohort.descent = i32::try_from(rung + 1).ok().map(|rung| Descent {
             rung,
@@ -217,14 +232,14 @@ fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Tim
 }
 
 fn served(cohorts: &[CohortStatus]) -> Vec<Percent> {
-    cohorts.iter().map(|cohort| cohort.served).collect()
+    cohorts.iter().map(|cohort| cohort.decided()).collect()
 }
 
 /// What changed, in words.
 fn changes(before: &[Percent], cohorts: &[CohortStatus]) -> String {
-    let changed = cohorts.iter().zip(before).filter(|(cohort, before)| cohort.served != **before);
+    let changed = cohorts.iter().zip(before).filter(|(cohort, before)| cohort.decided() != **before);
     changed
-        .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.served))
+        .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.decided()))
         .collect::<Vec<_>>()
         .join(", ")
 }

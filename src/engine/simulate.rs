@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::measure::anchor;
 use super::timeline::{self, Cause, Entry, change, favourable, served_before};
-use super::{Actor, Due, Facts, Ground, Measurement, Metrics, Reading, Request, Subject, act, decide, due};
+use super::{
+    Actor, Due, Facts, Ground, Measurement, Metrics, Reading, Request, Subject, act, decide, deliver, due,
+};
 use crate::api::rolloutaction::Answer;
 use crate::api::status::{HistoryEntry, RaiseCause};
 use crate::api::{FeatureRolloutStatus, MicroTime, Reason, Severity};
@@ -166,6 +168,8 @@ impl<'a> Walk<'a> {
             let decision = decide(&self.plan, &self.status, &self.facts, at);
             let was = std::mem::replace(&mut self.status, decision.status);
             wake_at = decision.wake_at;
+            // The file follows at once here.
+            deliver(&mut self.status, at);
             self.remember(&was);
             if self.moved(&was) {
                 strongest = strongest.max(Some(self.cause(&was)));
@@ -290,7 +294,7 @@ impl<'a> Walk<'a> {
 
     fn moved(&self, was: &FeatureRolloutStatus) -> bool {
         let served = |name: &str| served_before(&self.plan, was, name);
-        self.status.cohorts.iter().any(|cohort| cohort.served != served(&cohort.name))
+        self.status.cohorts.iter().any(|cohort| cohort.decided() != served(&cohort.name))
     }
 
     /// What made a decision change what is served.
@@ -307,7 +311,7 @@ impl<'a> Walk<'a> {
         });
         let edited = self.status.cohorts.iter().any(|cohort| {
             let pending = was.cohort(&cohort.name).and_then(|was| was.pending.as_ref());
-            let came = pending.is_some_and(|pending| cohort.served == pending.percent);
+            let came = pending.is_some_and(|pending| cohort.decided() == pending.percent);
             came && pending.is_some_and(|pending| pending.cause == RaiseCause::Edit)
         });
         by_reason.chain(edited.then_some(Cause::Edit)).max().unwrap_or(Cause::CohortDelay)

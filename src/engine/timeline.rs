@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::position::{self, Mark};
-use super::{Facts, decide};
+use super::{Facts, decide, deliver};
 use crate::api::featurerollout::OnMissed;
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::plan::{Approval, Plan};
@@ -116,6 +116,8 @@ fn walk(
             let decision = decide(&plan, &status, &facts, at);
             let stable = decision.status == status;
             status = decision.status;
+            // Where all goes well the file follows at once.
+            deliver(&mut status, at);
             if stable {
                 break decision.wake_at;
             }
@@ -134,7 +136,7 @@ fn walk(
 /// What a cohort was served before: the state's word, or the baseline of a rollout that has not begun.
 pub(super) fn served_before(plan: &Plan, before: &FeatureRolloutStatus, name: &str) -> Percent {
     if before.is_begun() {
-        before.cohort(name).map(|cohort| cohort.served).unwrap_or_default()
+        before.cohort(name).map(|cohort| cohort.decided()).unwrap_or_default()
     } else {
         plan.baseline.get(name).copied().unwrap_or_default()
     }
@@ -150,7 +152,7 @@ pub(super) fn change(
     let asked_by_steps: Vec<usize> = after
         .cohorts
         .iter()
-        .filter(|cohort| cohort.served != served_before(plan, before, &cohort.name))
+        .filter(|cohort| cohort.decided() != served_before(plan, before, &cohort.name))
         .filter_map(|cohort| Mark::from(cohort.asked_by.as_ref()?).find(plan))
         .collect();
     let step = plan.steps.get(*asked_by_steps.iter().max()?)?;
@@ -176,7 +178,10 @@ pub(super) fn entry(
         step,
         name,
         cause,
-        cohorts: after.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
-        exposure: super::report::exposure(plan, after),
+        cohorts: after.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.decided())).collect(),
+        exposure: super::report::exposure(after.cohorts.iter().map(|cohort| {
+            let share = plan.cohort(&cohort.name)?.share?;
+            Some((share, cohort.decided()))
+        })),
     }
 }

@@ -9,7 +9,7 @@ use super::begin::add_pause;
 use super::measure::{Measurement, Metrics, Subject, anchor, interval_of};
 use super::rollback::Cause;
 use super::streak::{Waits, fold_levels, is_over};
-use crate::api::status::{FeatureRolloutStatus, HistoryEntry, PauseCause};
+use crate::api::status::{FeatureRolloutStatus, PauseCause};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::verdict::{LevelStatus, TriggerStatus, Verdict};
 use crate::api::{MicroTime, Reason, RollbackMode};
@@ -333,18 +333,7 @@ impl Watch<'_> {
     }
 
     pub(super) fn record(&mut self, reason: Reason, cause: &Cause, message: String) {
-        super::record_entry(
-            self.status,
-            HistoryEntry {
-                seq: 0,
-                at: self.now.into(),
-                reason,
-                message: super::report::short(&message),
-                who: cause.by.clone(),
-                trigger: cause.trigger.clone(),
-                severity: cause.severity,
-            },
-        );
+        super::record_entry(self.status, cause.entry(self.now, reason, &message));
     }
 }
 
@@ -361,12 +350,11 @@ pub(super) fn forget_pausing_levels(guard: &Guard, status: &mut FeatureRolloutSt
     }
 }
 
-/// Whether a cohort, or anyone, is served the treatment.
+/// Whether a cohort, or anyone, is to get the treatment, by what is decided: the rest is for the file to follow.
 pub(super) fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
-    match cohort {
-        Some(name) => status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero()),
-        None => status.exposed(),
-    }
+    let mut concerned =
+        status.cohorts.iter().filter(|known| cohort.is_none_or(|cohort| known.name == cohort));
+    concerned.any(|cohort| !cohort.decided().is_zero())
 }
 
 /// Whether missing data counts against a rollout: only where it is exposed, after the trigger's `initialDelay`.

@@ -64,11 +64,7 @@ pub fn status(audience: &Audience, served: &[u32], revision: i64) -> FeatureRoll
         cohorts: audience
             .names()
             .zip(served)
-            .map(|(name, served)| CohortStatus {
-                name: name.to_owned(),
-                served: percent(*served),
-                ..CohortStatus::default()
-            })
+            .map(|(name, served)| CohortStatus::deciding(name, percent(*served)))
             .collect(),
         ..FeatureRolloutStatus::default()
     }

@@ -131,7 +131,7 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
 
 /// What status serves a cohort: nothing when it does not know it.
 pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
-    status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.served)
+    status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.decided())
 }
 
 fn outcome(feature: &Feature, percent: Percent) -> Value {

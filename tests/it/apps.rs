@@ -135,10 +135,8 @@ fn file(regular: u32) -> String {
         revision: i64::from(regular),
         cohorts: cohorts
             .iter()
-            .map(|(name, served, _)| CohortStatus {
-                name: (*name).to_owned(),
-                served: Percent::from_thousandths(*served).unwrap(),
-                ..CohortStatus::default()
+            .map(|(name, served, _)| {
+                CohortStatus::deciding(name, Percent::from_thousandths(*served).unwrap())
             })
             .collect(),
         ..FeatureRolloutStatus::default()

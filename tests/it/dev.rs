@@ -69,7 +69,7 @@ async fn with_prometheus_the_built_in_example_is_rolled_back_by_itself() {
     }
     eventually("it is rolled back", ended).await;
     let served = dreams().await.cohorts;
-    assert!(served.iter().all(|cohort| cohort.served.is_zero()), "{served:#?}");
+    assert!(served.iter().all(|cohort| cohort.served.percent().is_zero()), "{served:#?}");
     dev.end().await;
 }
 

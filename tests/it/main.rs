@@ -19,6 +19,7 @@ mod checks;
 mod cli;
 mod crash;
 mod dead_ends;
+mod delivery;
 mod dev;
 mod feature_flag;
 mod flag_sets;

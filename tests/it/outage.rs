@@ -54,5 +54,5 @@ async fn an_overdue_step_follows_the_return_of_the_api_server() {
 }
 
 fn served(status: &sluice::api::FeatureRolloutStatus) -> f64 {
-    status.cohorts.first().map_or(0.0, |cohort| f64::from(cohort.served.thousandths()) / 1000.0)
+    status.cohorts.first().map_or(0.0, |cohort| f64::from(cohort.served.percent().thousandths()) / 1000.0)
 }

@@ -120,7 +120,7 @@ async fn what_is_not_delivered_for_ten_seconds_is_reconciling_and_observed_only_
 
     edit(&space, "one", &half(20)).await;
     let decided = space.until("one", "decided", |s| s.revision > before.revision).await;
-    assert_eq!(decided.cohorts[0].served.to_string(), "20%", "lowered at once");
+    assert_eq!(decided.cohorts[0].decided().to_string(), "20%", "lowered at once");
     assert_eq!(decided.observed_generation, 1, "not delivered yet");
     assert!(is_stalled(&decided, "", "") || ready_reason(&decided) == "Holding", "no news within 10 s");
     let late = space.until("one", "late", |s| condition(s, "Reconciling").is_some()).await;

@@ -19,6 +19,8 @@ pub struct Verdict {
     pub answer: Answer,
     /// The answer, in words.
     pub message: String,
+    /// Revision that the file has to hold before apps have what was applied, if it has to.
+    pub revision: Option<i64>,
     /// When it was judged. Others compare it with the time of creation, which the API server's clock gave.
     pub at: Timestamp,
 }
@@ -26,7 +28,7 @@ pub struct Verdict {
 impl Verdict {
     /// A verdict of this moment.
     pub fn now(answer: Answer, message: String) -> Verdict {
-        Verdict { answer, message, at: clock::real_now() }
+        Verdict { answer, message, revision: None, at: clock::real_now() }
     }
 }
 
@@ -66,6 +68,7 @@ fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
         observed_generation: generation,
         answer: Some(verdict.answer),
         message: Some(verdict.message.clone()),
+        revision: verdict.revision,
         answered_at: Some(verdict.at.into()),
         conditions: merge(&[], &want, generation, verdict.at),
     }

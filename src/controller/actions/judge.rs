@@ -14,6 +14,7 @@ use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Lane;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
+use crate::controller::writer::Ack;
 use crate::controller::{checks, stalled};
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
@@ -122,12 +123,43 @@ async fn by_known(
         Gathered::Stalled(why) => by_guard(ctx, key, rollout, &why, &request).await,
     };
     match result {
-        Ok(verdict) => Ok(Judged::Done(verdict)),
+        Ok(verdict) => {
+            Ok(Judged::Done(with_revision(ctx, key, status.revision, action.spec.action, verdict)))
+        }
         // Only somebody's edit helps, and an action does not wait for that.
         Err(fault @ Fault::Invalid(_)) => {
             Ok(rejected(format!("nothing could be persisted: {}", chain(&fault))))
         }
         Err(fault) => Err(fault),
+    }
+}
+
+/// The verdict with the revision that the file has to hold: where that is a new one, and where somebody asks again for
+/// percentages that have not been delivered.
+fn with_revision(ctx: &Shared, key: &ObjectKey, before: i64, action: Action, verdict: Verdict) -> Verdict {
+    if verdict.answer != Answer::Applied {
+        return verdict;
+    }
+    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
+    let is_about_file = matches!(action, Action::Rollback | Action::SetPercent | Action::Promote);
+    let is_open = status.revision > before || (is_about_file && !is_delivered(ctx, key));
+    Verdict { revision: is_open.then_some(status.revision), ..verdict }
+}
+
+/// How the file stands to an answer that it has to follow, in words.
+pub fn delivery(ctx: &Shared, key: &ObjectKey, revision: i64) -> String {
+    let Some(rollout) = ctx.rollouts.readable(key) else { return String::new() };
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    let status = rollout.status.unwrap_or_default();
+    if delivered(&status, ack.as_ref()) >= revision {
+        return "; the file holds it".to_owned();
+    }
+    let Some(Ack::Failed { message: why, .. } | Ack::Retrying { message: why }) = ack else {
+        return "; the file is being written".to_owned();
+    };
+    match engine::delivery::gap(&status) {
+        Some(gap) => format!("; {gap}: {why}"),
+        None => format!("; the file does not hold it: {why}"),
     }
 }
 

@@ -207,10 +207,13 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
 }
 
 /// Gives an answer, however often that has to be tried.
-async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
+async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, mut verdict: Verdict) {
     if verdict.answer == Answer::Applied {
         let holds_up = || ctx.actions.book().any(&rollout, |_| true) || judge::is_held_back(&ctx, &rollout);
         until_delivered(&ctx, &rollout, FILE_FIRST, holds_up).await;
+    }
+    if let Some(revision) = verdict.revision {
+        verdict.message.push_str(&judge::delivery(&ctx, &rollout, revision));
     }
     let mut errors = 0;
     loop {

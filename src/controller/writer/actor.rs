@@ -68,7 +68,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 let message = format!("the file could not be written: {}", chain(&fault));
                 tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
                 for (key, offer) in &offers {
-                    say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() });
+                    say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() }, None);
                 }
             }
         }
@@ -173,11 +173,14 @@ fn settle(
             }
         }
     }
+    let mut seen = flushed.seen;
     for (key, (uid, ack)) in flushed.acks {
-        say(ctx, &key, &uid, ack);
+        let seen = seen.remove(&key);
+        say(ctx, &key, &uid, ack, seen);
     }
     for (key, uid, revision) in flushed.outdated {
-        say(ctx, &key, &uid, Ack::Newer { revision });
+        let seen = seen.remove(&key);
+        say(ctx, &key, &uid, Ack::Newer { revision }, seen);
         read_again(ctx, key);
     }
     if let Some(report) = flushed.report {

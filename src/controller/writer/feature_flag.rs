@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
@@ -79,6 +79,20 @@ pub(super) async fn read(
     let text = object.data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     let annotations = object.annotations().clone();
     Ok(Some(found::judge(set, flag_set, &annotations, text, object)))
+}
+
+/// Names of the FeatureFlags that are marked as this set's; none where the cluster knows no such kind.
+pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<String>, Fault> {
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let listed = match call(api(&ctx.client, &set.namespace).list(&ours)).await {
+        Ok(listed) => listed,
+        Err(fault) if is_unknown_kind(&fault) => return Ok(Vec::new()),
+        // Where nobody may look, none of ours can be.
+        Err(Fault::Forbidden(_)) => return Ok(Vec::new()),
+        Err(fault) => return Err(fault),
+    };
+    let ours = listed.items.into_iter().filter(|object| is_marked(set, object));
+    Ok(ours.map(|object| object.name_any()).collect())
 }
 
 /// Whether an object carries the marks of this set.

@@ -13,7 +13,7 @@ use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::queue::Lane;
 use crate::api::flagset::Orphan;
-use crate::api::{FeatureRolloutStatus, Reason};
+use crate::api::{FeatureRolloutStatus, Percent, Reason};
 use crate::flags::{self, File, Fragment};
 use crate::plan::{Audience, Feature};
 
@@ -138,6 +138,9 @@ impl Ack {
     }
 }
 
+/// The percentage of each cohort of a flag.
+pub type Percentages = Vec<(String, Percent)>;
+
 /// What a FlagSet's status says of its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileReport {
@@ -162,6 +165,8 @@ struct Inner {
     sets: HashMap<SetId, Arc<Mailbox>>,
     /// UID of the rollout, and what was said of it.
     acks: HashMap<ObjectKey, (String, Ack)>,
+    /// UID of a rollout whose file does not hold what is wanted, and the percentages that were seen in it.
+    seen: HashMap<ObjectKey, (String, Percentages)>,
     /// Since when a rollout waits to be delivered.
     waiting: HashMap<ObjectKey, Timestamp>,
     reports: HashMap<SetId, FileReport>,
@@ -223,6 +228,11 @@ impl Hub {
         self.lock().acks.get(key).filter(|(of, _)| of == uid).map(|(_, ack)| ack.clone())
     }
 
+    /// What a file gives that does not hold what a rollout with this UID wants of it, where that was seen.
+    pub fn seen(&self, key: &ObjectKey, uid: &str) -> Option<Percentages> {
+        self.lock().seen.get(key).filter(|(of, _)| of == uid).map(|(_, percentages)| percentages.clone())
+    }
+
     /// Since when a rollout waits to be delivered; from now on if it has not waited.
     pub fn waiting_since(&self, key: &ObjectKey, now: Timestamp) -> Timestamp {
         let mut inner = self.lock();
@@ -238,6 +248,7 @@ impl Hub {
     pub fn forget(&self, key: &ObjectKey) {
         let mut inner = self.lock();
         inner.acks.remove(key);
+        inner.seen.remove(key);
         inner.waiting.remove(key);
         for mailbox in inner.sets.values() {
             mailbox.lock().offers.remove(key);
@@ -356,10 +367,20 @@ fn mailbox(ctx: &Shared, set: &SetId) -> Arc<Mailbox> {
     mailbox
 }
 
-/// Notes what was said of a rollout; it is brought back when that is news.
-fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack) {
+/// Notes what was said of a rollout, and what was `seen` in a file that does not hold what it wants; it is brought back
+/// when that is news.
+fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack, seen: Option<Percentages>) {
     let said = (uid.to_owned(), ack);
-    let before = ctx.hub.lock().acks.insert(key.clone(), said.clone());
+    let before = {
+        let mut inner = ctx.hub.lock();
+        match (&said.1, seen) {
+            (Ack::Delivered { .. } | Ack::Removed, _) => drop(inner.seen.remove(key)),
+            (_, Some(percentages)) => drop(inner.seen.insert(key.clone(), (uid.to_owned(), percentages))),
+            // What was seen last is still the best that is known.
+            (_, None) => {}
+        }
+        inner.acks.insert(key.clone(), said.clone())
+    };
     if before.as_ref() != Some(&said) {
         if let Ack::Delivered { .. } = said.1 {
             ctx.metrics.delivered();

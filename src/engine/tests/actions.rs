@@ -233,7 +233,7 @@ fn case_38_a_hundred_actions_in_a_second_are_done_once_each_in_their_order() {
         let outcome = act(Ground::Plan(&life.plan, &life.facts), &life.status, &request, life.now);
         assert_eq!((outcome.answer, &outcome.status), (Answer::Applied, &done));
     }
-    assert_eq!(life.status.cohort("a").unwrap().served.to_string(), "8.91%");
+    assert_eq!(life.status.cohort("a").unwrap().decided().to_string(), "8.91%");
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn what_git_has_just_stopped_no_action_raises() {
     let mut life = before_anyone_decided(|life| life.facts.emergency = true);
     let answer = life.ask(json!({"action": "SetPercent", "setPercent": {"a": 90}}));
     assert!(answer.starts_with("Rejected"), "{answer}");
-    assert_eq!(life.status.cohort("a").unwrap().served.to_string(), "0%");
+    assert_eq!(life.status.cohort("a").unwrap().decided().to_string(), "0%");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn a_raise_edited_in_while_paused_comes_when_the_pause_is_over() {
     life.until(after(START, 45));
     assert_eq!(life.served(), "a=20% b=0%");
     life.until(after(START, 46));
-    assert_eq!(life.status.cohort("b").unwrap().served.to_string(), "30%");
+    assert_eq!(life.status.cohort("b").unwrap().decided().to_string(), "30%");
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn every_check_against_every_raise(
         Set | SetOver => ("a", "30%"),
     };
     let open = passes(shut).contains(&kind);
-    let served = life.status.cohort(cohort).unwrap().served.to_string();
+    let served = life.status.cohort(cohort).unwrap().decided().to_string();
     assert_eq!(served == raised, open, "{cohort} is served {served}: {answer:?}");
     match answer {
         Some(answer) => assert_eq!(answer.starts_with("Applied"), open, "{answer}"),

@@ -3,6 +3,7 @@
 mod actions;
 mod beginnings;
 mod clock;
+mod delivery;
 mod doors;
 mod edits;
 mod gates;

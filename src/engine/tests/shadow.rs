@@ -290,7 +290,7 @@ fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
 }
 
 fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
-    let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero());
+    let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.decided().is_zero());
     cohort.map_or_else(|| ["a", "b", "c"].into_iter().any(served), served)
 }
 

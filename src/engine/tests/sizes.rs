@@ -88,7 +88,7 @@ fn case_28_the_largest_rollout_has_a_status_that_fits_and_deciding_again_writes_
             let mut again = decide(&life.plan, &life.status, &life.facts, life.now).status;
             fit(&mut again);
             assert!(again == life.status, "{bad}: fits differently when it is decided again");
-            let served = life.status.cohorts.iter().all(|cohort| cohort.served.to_string() == "33%");
+            let served = life.status.cohorts.iter().all(|cohort| cohort.decided().to_string() == "33%");
             assert!(served && life.status.position.is_some());
         }
         // Up to here what is in breach is remembered whole.

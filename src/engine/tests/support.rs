@@ -7,7 +7,7 @@ use crate::api::rolloutaction::RolloutActionSpec;
 use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, FlagSetSpec, MicroTime};
 use crate::engine::timeline::timeline;
 use crate::engine::{
-    Actor, Facts, Ground, Measurement, Metrics, Outcome, Reading, Request, Subject, act, decide,
+    Actor, Facts, Ground, Measurement, Metrics, Outcome, Reading, Request, Subject, act, decide, deliver,
 };
 use crate::plan::{Plan, Refs, compile};
 
@@ -120,6 +120,9 @@ impl Life {
             let stable = decision.status == self.status;
             self.status = decision.status;
             self.wake_at = decision.wake_at;
+            if self.facts.delivered {
+                deliver(&mut self.status, self.now);
+            }
             if stable {
                 return;
             }
@@ -171,8 +174,12 @@ impl Life {
 
     /// What is served: `a=10% b=0%`.
     pub fn served(&self) -> String {
-        let parts: Vec<String> =
-            self.status.cohorts.iter().map(|cohort| format!("{}={}", cohort.name, cohort.served)).collect();
+        let parts: Vec<String> = self
+            .status
+            .cohorts
+            .iter()
+            .map(|cohort| format!("{}={}", cohort.name, cohort.decided()))
+            .collect();
         parts.join(" ")
     }
 

@@ -10,7 +10,9 @@ use crate::api::rolloutaction::{Action, Answer, Approve, RolloutActionSpec};
 use crate::api::status::{CohortStatus, PauseCause};
 use crate::api::{FeatureRolloutStatus, Percent, Reason, RollbackMode};
 use crate::engine::position::Mark;
-use crate::engine::{Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, guard_only};
+use crate::engine::{
+    Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, deliver, guard_only,
+};
 use crate::flags::LiveFlag;
 use crate::plan::{Approval, Plan};
 
@@ -97,8 +99,8 @@ impl World {
         }
         // What is missing counts from the first exposure on, which may have come with this decision.
         let newly = |cohort: &CohortStatus| {
-            let before = self.status.cohort(&cohort.name).map(|before| before.served).unwrap_or_default();
-            before.is_zero() && !cohort.served.is_zero()
+            let before = self.status.cohort(&cohort.name).map(|before| before.decided()).unwrap_or_default();
+            before.is_zero() && !cohort.decided().is_zero()
         };
         if !decision.status.cohorts.iter().any(newly) {
             prop_assert_eq!(&next.status, &expected, "not idempotent");
@@ -106,6 +108,9 @@ impl World {
 
         let before = std::mem::replace(&mut self.status, decision.status);
         self.wake_at = decision.wake_at;
+        if self.facts.delivered {
+            deliver(&mut self.status, self.now);
+        }
         self.judge(&before, edited)?;
         self.judge_rollback()
     }
@@ -163,10 +168,10 @@ impl World {
             self.exposed = self.clock;
         }
         for cohort in &after.cohorts {
-            prop_assert!(cohort.pending.as_ref().is_none_or(|pending| pending.percent > cohort.served));
+            prop_assert!(cohort.pending.as_ref().is_none_or(|pending| pending.percent > cohort.decided()));
             let Some(old) = before.cohort(&cohort.name) else { continue };
             let restored = old.restore.unwrap_or_default();
-            if cohort.served > old.served {
+            if cohort.decided() > old.decided() {
                 prop_assert!(!paused, "raised while paused");
                 prop_assert!(!self.facts.emergency && !self.facts.deleting, "raised in an emergency");
                 prop_assert!(self.facts.delivered, "raised before delivery");
@@ -183,8 +188,8 @@ impl World {
                     let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
                     prop_assert_eq!(shut, None, "raised though its triggers are not quiet");
                 }
-                prop_assert!(cohort.served <= cohort.asked.max(restored), "raised beyond what is asked");
-                if cohort.served > restored {
+                prop_assert!(cohort.decided() <= cohort.asked.max(restored), "raised beyond what is asked");
+                if cohort.decided() > restored {
                     let declared = self.plan.cohort(&cohort.name).unwrap();
                     prop_assert!(self.plan.admits(declared), "raised against its tiers");
                     if after.first_exposure.is_some() {
@@ -195,13 +200,13 @@ impl World {
                     }
                 }
             }
-            if cohort.served < old.served && !self.facts.emergency && !self.facts.deleting && !rolled {
+            if cohort.decided() < old.decided() && !self.facts.emergency && !self.facts.deleting && !rolled {
                 // Of two steps without a hold between them the first may raise what the second lowers; and an edit what
                 // the step right after it asks for again.
                 let twice = entries > 1 || (edited && entries > 0);
                 prop_assert!(cohort.asked < old.asked || twice, "lowered though not asked for less");
                 let again = twice && cohort.pending.is_some();
-                prop_assert!(again || cohort.served == cohort.asked, "lowered below what is asked");
+                prop_assert!(again || cohort.decided() == cohort.asked, "lowered below what is asked");
                 prop_assert!(edited || !paused, "lowered by the schedule while paused");
             }
         }
@@ -217,7 +222,7 @@ impl World {
         }
         prop_assert_eq!(self.status.rollback.is_some(), self.shadow.latched, "rolled back");
         for (name, by) in &self.shadow.at_control_by {
-            let served = self.status.cohort(name).unwrap().served;
+            let served = self.status.cohort(name).unwrap().decided();
             prop_assert!(served.is_zero() || self.now < *by, "{} is served {} past its ladder", name, served);
         }
         Ok(())
@@ -282,7 +287,7 @@ impl World {
         let (after, now, action) = (&self.status, self.now, spec.action);
         let overridden = spec.overrides.is_some();
         for (cohort, old) in after.cohorts.iter().zip(&before.cohorts) {
-            if cohort.served > old.served {
+            if cohort.decided() > old.decided() {
                 prop_assert!(matches!(action, Action::Promote | Action::SetPercent), "{:?} raised", action);
                 prop_assert!(verified && !self.invalid && self.facts.delivered, "{:?} raised", action);
                 prop_assert!(!self.plan.suspend && !self.facts.emergency, "raised against git");
@@ -296,7 +301,7 @@ impl World {
                 let declared = self.plan.cohort(&cohort.name).unwrap();
                 prop_assert!(self.plan.admits(declared), "raised against its tiers");
             }
-            if cohort.served < old.served {
+            if cohort.decided() < old.decided() {
                 let lowers = matches!(action, Action::Promote | Action::SetPercent | Action::Rollback);
                 prop_assert!(lowers, "{:?} lowered", action);
             }
@@ -323,7 +328,7 @@ impl World {
             }
             Action::SetPercent => {
                 for (name, percent) in spec.set_percent.iter().flatten() {
-                    prop_assert_eq!(after.cohort(name).unwrap().served, *percent);
+                    prop_assert_eq!(after.cohort(name).unwrap().decided(), *percent);
                 }
                 prop_assert!(after.pause(PauseCause::SetPercent).is_some());
             }
@@ -352,14 +357,14 @@ pub fn file(status: &FeatureRolloutStatus) -> LiveFlag {
         step: position
             .map(|position| position.step.clone().unwrap_or_else(|| position.number.to_string()))
             .unwrap_or_default(),
-        served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
+        served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.decided())).collect(),
         audience: status.audience.clone().unwrap().name,
         ..LiveFlag::default()
     }
 }
 
 pub fn served(status: &FeatureRolloutStatus) -> Vec<(&str, Percent)> {
-    status.cohorts.iter().map(|cohort| (cohort.name.as_str(), cohort.served)).collect()
+    status.cohorts.iter().map(|cohort| (cohort.name.as_str(), cohort.decided())).collect()
 }
 
 fn place(position: &crate::api::status::Position) -> (String, i32) {

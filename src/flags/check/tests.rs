@@ -151,7 +151,7 @@ proptest! {
             context.insert("targetingKey".to_owned(), Value::from(user));
         }
         let cohort = model::cohort_of(&audience, &context);
-        let percent = cohort.map_or(Percent::ZERO, |index| status.cohorts[index].served);
+        let percent = cohort.map_or(Percent::ZERO, |index| status.cohorts[index].decided());
         let expected = if has_feature(&feature, percent, &context).unwrap() { "enabled" } else { "disabled" };
         let rule = canonical::text(&fragment.body["targeting"]);
         let found = engine::apply("x", &rule, &engine::context(&context)).unwrap();

@@ -42,6 +42,8 @@ struct Inner {
     /// Writes whose path contains one of these are never answered.
     hangs_on: Mutex<Vec<String>>,
     hung: AtomicUsize,
+    /// Writes whose path contains one of these are forbidden.
+    forbids: Mutex<Vec<String>>,
     /// Lists of these are never answered.
     hangs_on_lists_of: Mutex<Vec<String>>,
 }
@@ -80,6 +82,7 @@ impl Proxy {
             late: plural.to_owned(),
             hangs_on: Mutex::default(),
             hung: AtomicUsize::new(0),
+            forbids: Mutex::default(),
             hangs_on_lists_of: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -120,6 +123,11 @@ impl Proxy {
         *self.inner.hangs_on.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
     }
 
+    /// From now on writes whose path contains one of `parts` are forbidden, as where RBAC says no; none where there are none.
+    pub fn forbid(&self, parts: &[&str]) {
+        *self.inner.forbids.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
+    }
+
     /// From now on lists and watches of this plural wait until [`Proxy::stop_hanging`].
     pub fn hang_on_lists_of(&self, plural: &str) {
         self.inner.hangs_on_lists_of.lock().unwrap().push(plural.to_owned());
@@ -156,6 +164,14 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         if hangs {
             inner.hung.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
+        }
+        if inner.forbids.lock().unwrap().iter().any(|part| path.contains(part.as_str())) {
+            let status = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+                "message": format!("{path} is forbidden"),
+            });
+            let json = [("content-type", "application/json")];
+            return (StatusCode::FORBIDDEN, json, status.to_string()).into_response();
         }
         let number = {
             let mut log = inner.log.lock().unwrap();
