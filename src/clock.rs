@@ -1,4 +1,8 @@
 //! The one place that reads the time and waits for it.
+//!
+//! Two kinds of time are told apart by their types. A `Timestamp` is a time of the schedule: a [`Clock`] shows it, and under
+//! `dev --speed` it runs faster than real time. An `Instant` or a `std::time::Duration` is real time of this process: how long a call, a
+//! write or a wait takes. Nothing that a machine takes time for is measured on a schedule's clock.
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;

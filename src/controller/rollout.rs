@@ -1,8 +1,9 @@
 //! One FeatureRollout through the pipeline: gather, compile, decide, persist, hand to the writer, publish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::announce::{announce, is_announced, is_beyond, stamp};
@@ -22,8 +23,8 @@ use crate::error::{Fault, chain};
 use crate::flags::Identity;
 use crate::plan::{Audience, Plan};
 
-/// How long a file may lag behind before Ready says so.
-const LATE: SignedDuration = SignedDuration::from_secs(10);
+/// How long, in real time, a file may lag behind before Ready says so.
+const LATE: Duration = Duration::from_secs(10);
 
 /// Works on a rollout once.
 ///
@@ -135,7 +136,7 @@ pub(super) async fn advance(
         note_file(ctx, key, &mut status, ack.as_ref(), now);
     }
 
-    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
+    let delivery = delivery(ctx, key, &status, ack.as_ref());
     if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary && !owes_status {
         let delivered = status.delivered_revision;
         status.published_seq = publish::catch_up(ctx, key, rollout, &prior, delivered).await;
@@ -184,7 +185,7 @@ pub(super) async fn advance(
         finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
     } else {
         checks::follow(ctx, rollout, &plan.feature.key, &plan.guard);
-        arm(ctx, key, &status, decision.wake_at, now);
+        arm(ctx, key, &status, decision.wake_at);
         if delivery != Delivery::UnderWay && status.last_seq() > prior.last_seq() {
             // What has just happened is told once it is persisted.
             ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
@@ -238,7 +239,6 @@ pub(super) fn delivery(
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
     ack: Option<&Ack>,
-    now: Timestamp,
 ) -> Delivery {
     if let Some(Ack::Failed { revision, reason, message }) = ack
         && *revision >= status.revision
@@ -249,8 +249,7 @@ pub(super) fn delivery(
         ctx.hub.settled(key);
         return Delivery::Done;
     }
-    let since = ctx.hub.waiting_since(key, now);
-    if now.duration_since(since) < LATE {
+    if ctx.hub.waits(key) < LATE {
         return Delivery::UnderWay;
     }
     let why = match ack {
@@ -266,12 +265,9 @@ pub(super) fn arm(
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
     wake_at: Option<Timestamp>,
-    now: Timestamp,
 ) {
-    let late = (!status.is_delivered())
-        .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE).ok())
-        .flatten()
-        .filter(|late| *late > now);
+    let left = (!status.is_delivered()).then(|| LATE.saturating_sub(ctx.hub.waits(key)));
+    let late = left.filter(|left| !left.is_zero()).map(|left| ctx.clock.after(left));
     let at = [wake_at, late].into_iter().flatten().min();
     ctx.queue.push_at(Key::Rollout(key.clone()), at);
 }
@@ -296,7 +292,8 @@ fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRol
     }
     let due = prior.waiting_for.as_ref().and_then(|waiting| waiting.until);
     if let Some(due) = due.filter(|due| due.timestamp() <= now) {
-        ctx.metrics.step_entered(now.duration_since(due.timestamp()).as_secs_f64());
+        let lag = ctx.clock.in_real_time(now.duration_since(due.timestamp()));
+        ctx.metrics.step_entered(lag.as_secs_f64());
     }
 }
 

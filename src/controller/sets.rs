@@ -17,7 +17,7 @@ use crate::error::{Fault, call};
 use crate::plan::{self, Audience, FieldError};
 
 /// Least time between two status writes of a FlagSet: the file is written up to five times a second.
-const SPACING: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+const SPACING: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Checks a CohortSet and says so in its status.
 ///
@@ -67,8 +67,8 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     if status == prior {
         return Ok(());
     }
-    if let Some(wait) = ctx.hub.too_soon(&id, SPACING, ctx.clock.now()) {
-        ctx.queue.push_at(Key::FlagSet(key.clone()), Some(wait));
+    if let Some(wait) = ctx.hub.too_soon(&id, SPACING) {
+        ctx.queue.push_at(Key::FlagSet(key.clone()), Some(ctx.clock.after(wait)));
         return Ok(());
     }
     write_status(ctx, &ctx.flag_sets, &set, &status).await

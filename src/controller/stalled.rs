@@ -73,7 +73,7 @@ pub async fn stalled(
             writer::offer(ctx, &SetId::of(rollout), key, offer);
         }
     };
-    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
+    let delivery = delivery(ctx, key, &status, ack.as_ref());
     if decided {
         if !say_so(ctx, key, rollout, why, &mut status, &delivery, wake_at).await? {
             return unsaid(ctx, key, rollout, why, &prior, urgent).await;
@@ -188,7 +188,7 @@ pub async fn act(
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     mark(&mut status, told);
     note_file(ctx, key, &mut status, ack.as_ref(), now);
-    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
+    let delivery = delivery(ctx, key, &status, ack.as_ref());
     let generation = rollout.metadata.generation.unwrap_or(0);
     let wake_at = engine::next_rung(&status);
     let why = (why.reason, why.message.as_str());
@@ -222,7 +222,7 @@ async fn say_so(
     let now = ctx.clock.now();
     engine::report::stall(status, (why.reason, &why.message), delivery, wake_at, generation, now);
     engine::report::fit(status);
-    arm(ctx, key, status, wake_at, now);
+    arm(ctx, key, status, wake_at);
     if rollout.status.as_ref() == Some(status) {
         return Ok(true);
     }

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::cache::ObjectKey;
@@ -14,6 +14,7 @@ use super::index::SetId;
 use super::queue::Lane;
 use crate::api::flagset::Orphan;
 use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::clock;
 use crate::flags::{self, File, Fragment};
 use crate::plan::{Audience, Feature};
 
@@ -167,8 +168,9 @@ struct Inner {
     acks: HashMap<ObjectKey, (String, Ack)>,
     /// UID of a rollout whose file does not hold what is wanted, and the percentages that were seen in it.
     seen: HashMap<ObjectKey, (String, Percentages)>,
-    /// Since when a rollout waits to be delivered.
-    waiting: HashMap<ObjectKey, Timestamp>,
+    /// Since when a rollout waits to be delivered. Instants, not times of the schedule: how long the file takes has nothing to
+    /// do with how fast the schedule's clock runs.
+    waiting: HashMap<ObjectKey, Instant>,
     reports: HashMap<SetId, FileReport>,
     /// Which set writes a ConfigMap.
     config_maps: HashMap<ObjectKey, SetId>,
@@ -176,7 +178,7 @@ struct Inner {
     last_good: HashMap<ObjectKey, Arc<str>>,
     /// UID and generation that a FlagSet's writer was last told of, and when its status was last written.
     generations: HashMap<SetId, (String, i64)>,
-    status_written: HashMap<SetId, Timestamp>,
+    status_written: HashMap<SetId, Instant>,
 }
 
 /// What waits for one writer.
@@ -233,10 +235,10 @@ impl Hub {
         self.lock().seen.get(key).filter(|(of, _)| of == uid).map(|(_, percentages)| percentages.clone())
     }
 
-    /// Since when a rollout waits to be delivered; from now on if it has not waited.
-    pub fn waiting_since(&self, key: &ObjectKey, now: Timestamp) -> Timestamp {
+    /// For how long, in real time, a rollout has waited to be delivered; it waits from now on if it has not waited before.
+    pub fn waits(&self, key: &ObjectKey) -> Duration {
         let mut inner = self.lock();
-        *inner.waiting.entry(key.clone()).or_insert(now)
+        inner.waiting.entry(key.clone()).or_insert_with(clock::monotonic).elapsed()
     }
 
     /// Says that nothing of a rollout waits to be delivered.
@@ -284,15 +286,15 @@ impl Hub {
         self.lock().generations.insert(set.clone(), told.clone()) != Some(told)
     }
 
-    /// When a FlagSet's status may be written again, if it was written less than `spacing` ago; else notes that it
+    /// How much of `spacing`, in real time, is left until a FlagSet's status may be written again; where nothing is, notes that it
     /// is written now.
-    pub fn too_soon(&self, set: &SetId, spacing: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    pub fn too_soon(&self, set: &SetId, spacing: Duration) -> Option<Duration> {
         let mut inner = self.lock();
-        let next = inner.status_written.get(set).and_then(|last| last.saturating_add(spacing).ok());
-        if let Some(next) = next.filter(|next| *next > now) {
-            return Some(next);
+        let left = inner.status_written.get(set).and_then(|last| spacing.checked_sub(last.elapsed()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Some(left);
         }
-        inner.status_written.insert(set.clone(), now);
+        inner.status_written.insert(set.clone(), clock::monotonic());
         None
     }
 
