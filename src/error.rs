@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::api::Reason;
+
 /// Longest time that one API call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,6 +52,19 @@ impl From<kube::Error> for Fault {
 }
 
 impl Fault {
+    /// What conditions and events say of it. The one place where that is decided: what to do about a reason is documented.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Fault::Forbidden(_) => Reason::Forbidden,
+            Fault::Invalid(_) => Reason::Refused,
+            Fault::Conflict(_)
+            | Fault::NotFound(_)
+            | Fault::AlreadyExists(_)
+            | Fault::Transient(_)
+            | Fault::TimedOut => Reason::Retrying,
+        }
+    }
+
     /// Whether trying again soon may help without anybody acting.
     pub fn is_transient(&self) -> bool {
         matches!(self, Fault::Transient(_) | Fault::TimedOut | Fault::Conflict(_))
@@ -79,5 +94,38 @@ pub async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Re
     match tokio::time::timeout(CALL_TIMEOUT, future).await {
         Ok(result) => result.map_err(Fault::from),
         Err(_) => Err(Fault::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A refused object was told as one that RBAC forbids, and the file's writer told it as somebody else's.
+    #[rstest]
+    #[case(403, "Forbidden", Reason::Forbidden)]
+    #[case(401, "Unauthorized", Reason::Forbidden)]
+    #[case(422, "Invalid", Reason::Refused)]
+    #[case(400, "BadRequest", Reason::Refused)]
+    #[case(413, "RequestEntityTooLarge", Reason::Refused)]
+    #[case(404, "NotFound", Reason::Retrying)]
+    #[case(409, "Conflict", Reason::Retrying)]
+    #[case(409, "AlreadyExists", Reason::Retrying)]
+    #[case(500, "InternalError", Reason::Retrying)]
+    fn what_the_api_server_says_has_one_reason(
+        #[case] code: u16,
+        #[case] reason: &str,
+        #[case] expected: Reason,
+    ) {
+        let status = Status::failure("no", reason).with_code(code).boxed();
+        assert_eq!(Fault::from(kube::Error::Api(status)).reason(), expected);
+    }
+
+    #[test]
+    fn a_call_that_takes_too_long_is_tried_again() {
+        assert_eq!(Fault::TimedOut.reason(), Reason::Retrying);
     }
 }

@@ -102,6 +102,8 @@ pub enum Reason {
     Conflict,
     /// The API server forbids a write.
     Forbidden,
+    /// The API server finds what is written invalid.
+    Refused,
     /// The file would break its byte budget.
     PayloadTooLarge,
     /// The rendered flag does not say what status says.
@@ -165,6 +167,7 @@ impl Reason {
             Reason::KeyConflict => "KeyConflict",
             Reason::Conflict => "Conflict",
             Reason::Forbidden => "Forbidden",
+            Reason::Refused => "Refused",
             Reason::PayloadTooLarge => "PayloadTooLarge",
             Reason::SelfCheckFailed => "SelfCheckFailed",
             Reason::SubPathMount => "SubPathMount",
@@ -193,6 +196,7 @@ impl Reason {
                 | Reason::KeyConflict
                 | Reason::Conflict
                 | Reason::Forbidden
+                | Reason::Refused
                 | Reason::PayloadTooLarge
                 | Reason::SelfCheckFailed
                 | Reason::SubPathMount

@@ -341,7 +341,7 @@ pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::fail(&mut status, Reason::Forbidden, &chain(fault), generation, ctx.clock.now());
+    engine::report::fail(&mut status, fault.reason(), &chain(fault), generation, ctx.clock.now());
     if status != prior
         && let Err(fault) = persist(ctx, rollout, &status).await
     {

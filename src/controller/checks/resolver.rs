@@ -91,11 +91,7 @@ fn never() -> Result<Resolved, Unready> {
 }
 
 fn unreadable(fault: &Fault) -> Unready {
-    let reason = match fault {
-        Fault::Forbidden(_) => Reason::Forbidden,
-        _ => Reason::Retrying,
-    };
-    Unready { reason, message: format!("what it names could not be read: {}", chain(fault)) }
+    Unready { reason: fault.reason(), message: format!("what it names could not be read: {}", chain(fault)) }
 }
 
 /// Reads what a source names and puts it together.

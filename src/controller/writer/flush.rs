@@ -273,8 +273,7 @@ fn absent(target: &Target) -> Flushed {
 
 /// Tells what the API server will not take until somebody acts.
 fn refused_by(fault: &Fault, target: &Target, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
-    let reason = if matches!(fault, Fault::Forbidden(_)) { Reason::Forbidden } else { Reason::Conflict };
-    refused(reason, &format!("{}: {}", target.title(), chain(fault)), offers)
+    refused(fault.reason(), &format!("{}: {}", target.title(), chain(fault)), offers)
 }
 
 fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
