@@ -114,6 +114,8 @@ pub enum Reason {
     Valid,
     /// The file is written.
     Written,
+    /// Somebody else had edited or deleted the file, and it is put right.
+    FileRestored,
 }
 
 impl Reason {
@@ -173,6 +175,7 @@ impl Reason {
             Reason::SubPathMount => "SubPathMount",
             Reason::Valid => "Valid",
             Reason::Written => "Written",
+            Reason::FileRestored => "FileRestored",
         }
     }
 
@@ -200,6 +203,7 @@ impl Reason {
                 | Reason::PayloadTooLarge
                 | Reason::SelfCheckFailed
                 | Reason::SubPathMount
+                | Reason::FileRestored
         )
     }
 }

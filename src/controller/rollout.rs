@@ -260,12 +260,7 @@ pub(super) fn delivery(
 }
 
 /// Arms the next due time: the plan's, or the moment at which an undelivered file becomes late.
-pub(super) fn arm(
-    ctx: &Shared,
-    key: &ObjectKey,
-    status: &FeatureRolloutStatus,
-    wake_at: Option<Timestamp>,
-) {
+pub(super) fn arm(ctx: &Shared, key: &ObjectKey, status: &FeatureRolloutStatus, wake_at: Option<Timestamp>) {
     let left = (!status.is_delivered()).then(|| LATE.saturating_sub(ctx.hub.waits(key)));
     let late = left.filter(|left| !left.is_zero()).map(|left| ctx.clock.after(left));
     let at = [wake_at, late].into_iter().flatten().min();

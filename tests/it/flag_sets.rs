@@ -154,6 +154,12 @@ async fn what_is_edited_by_hand_is_put_right_and_what_is_others_stays() {
         .await;
         assert!(started.elapsed().as_millis() <= 2000, "{edit}: {:?}", started.elapsed());
     }
+    eventually("it is said that the file was put right", async || {
+        let told = crate::support::bare::events(&space, "app").await;
+        told.iter()
+            .any(|event| event.starts_with("FileRestored: ConfigMap app was edited by hand and is put right"))
+    })
+    .await;
     let now = map(&space, "app").await;
     assert_eq!(now.data.unwrap()["notes"], "ours");
     assert_eq!(now.metadata.labels.unwrap()["team"], "web");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kube::Resource;
+
 use super::found::Found;
 use super::next::{Next, next};
 use super::target::{Over, Target, left_behind, targets};
@@ -13,6 +15,7 @@ use crate::controller::context::Shared;
 use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
+use crate::controller::publish;
 use crate::error::{Fault, chain};
 use crate::flags::merge::Live;
 
@@ -191,6 +194,7 @@ async fn flush_output(
         Live::Trusted(_) => BTreeMap::new(),
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
+    let damage = damage(ctx, &live, &memory_key);
     // A scope of its own: nothing but the text and the answers is kept while the write is under way.
     let Next { text, mut answers, report, urgent } = {
         let wanted = newest(offers, rebuilt);
@@ -213,6 +217,9 @@ async fn flush_output(
             other => other?,
         }
         answers.wrote = true;
+        if let Some(damage) = damage {
+            tell_of_damage(ctx, set, flag_set, &format!("{} was {damage} and is put right", target.title()));
+        }
         tracing::debug!(set = set.owner(), to = target.title(), bytes = text.len(), "file written");
     }
     if let Target::ConfigMap(output) = target {
@@ -236,6 +243,32 @@ fn seen(live: &Live, offers: &BTreeMap<ObjectKey, Offer>) -> BTreeMap<ObjectKey,
     let (Live::Trusted(file) | Live::Untrusted(Some(file))) = live else { return BTreeMap::new() };
     let of = |offer: &Offer| file.live(&offer.fragment.key).filter(|live| live.uid == offer.uid);
     offers.iter().filter_map(|(key, offer)| Some((key.clone(), of(offer)?.served))).collect()
+}
+
+/// What somebody else has done to the file, if anything: edited it, or deleted what this process has written.
+fn damage(ctx: &Shared, live: &Live, memory_key: &ObjectKey) -> Option<&'static str> {
+    match live {
+        Live::Trusted(_) => None,
+        Live::Untrusted(_) => Some("edited by hand"),
+        Live::Missing => ctx.hub.has_written(memory_key).then_some("deleted"),
+    }
+}
+
+/// Says by an event of whoever the file belongs to that it was put right. The file does not wait for that.
+fn tell_of_damage(ctx: &Shared, set: &SetId, flag_set: Option<&FlagSet>, message: &str) {
+    let owner = (set.namespace.clone(), set.name.clone());
+    let metadata = match set.shared {
+        true => flag_set.map(|set| set.metadata.clone()),
+        false => ctx.rollouts.get(&owner).map(|rollout| rollout.meta().clone()),
+    };
+    let Some(metadata) = metadata else { return };
+    let kind = if set.shared { "FlagSet" } else { "FeatureRollout" };
+    // An event of the same words is told once: the time makes each damage one of its own.
+    let message = format!("{message} at {:.0}", ctx.clock.now());
+    let ctx = ctx.clone();
+    tokio::spawn(async move {
+        publish::warn(&ctx, kind, &metadata, Reason::FileRestored, &message).await;
+    });
 }
 
 /// What was handed over and what the statuses say, whichever is newer.

@@ -268,6 +268,11 @@ impl Hub {
         flags::parse(&text).ok()
     }
 
+    /// Whether this process has seen or written a ConfigMap.
+    fn has_written(&self, config_map: &ObjectKey) -> bool {
+        self.lock().last_good.contains_key(config_map)
+    }
+
     /// As text: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
     fn keep_last_good(&self, config_map: ObjectKey, text: &str) {
         self.lock().last_good.insert(config_map, text.into());
