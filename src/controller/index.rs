@@ -169,3 +169,41 @@ impl Inner {
         Some(neighbour)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A member of FlagSet `app` with the flag key `k`, created in this second.
+    fn member(name: &str, second: i64) -> FeatureRollout {
+        let spec = "{feature: {key: k}, flagSetRef: {name: app}, cohorts: [{name: all}], phases: []}";
+        let mut rollout = FeatureRollout::new(name, serde_saphyr::from_str(spec).unwrap());
+        rollout.metadata.namespace = Some("maya".to_owned());
+        rollout.metadata.uid = Some(format!("uid-{name}"));
+        rollout.metadata.creation_timestamp = Some(Time(jiff::Timestamp::from_second(second).unwrap()));
+        rollout
+    }
+
+    #[rstest]
+    #[case::older_by_age_and_name(("a", 1), ("b", 2), "a")]
+    #[case::older_though_the_name_is_later(("z", 1), ("b", 2), "z")]
+    #[case::of_one_age(("z", 1), ("b", 1), "b")]
+    fn the_older_rollout_keeps_a_key_and_of_two_of_one_age_the_first_by_name(
+        #[case] one: (&str, i64),
+        #[case] other: (&str, i64),
+        #[case] expected: &str,
+    ) {
+        let set = SetId { namespace: "maya".to_owned(), name: "app".to_owned(), shared: true };
+        for order in [[one, other], [other, one]] {
+            let index = Index::default();
+            for (name, second) in order {
+                index.apply(&member(name, second));
+            }
+            assert_eq!(index.holder(&set, "k").map(|key| key.1).as_deref(), Some(expected));
+            index.remove(&("maya".to_owned(), expected.to_owned()));
+            assert!(index.holder(&set, "k").is_some_and(|key| key.1 != expected), "the next one gets it");
+        }
+    }
+}

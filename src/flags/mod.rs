@@ -11,7 +11,7 @@ mod evaluators;
 pub mod feature_flag;
 pub mod file;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod fragment;
 pub mod merge;
 mod model;

@@ -207,3 +207,44 @@ fn set_info(set: &FlagSet) -> SetInfo {
         prune: set.spec.prune.iter().cloned().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::flags::fixtures::{everyone, feature, identity, status};
+
+    #[test]
+    fn a_fragment_that_does_not_say_what_its_status_says_is_not_written() {
+        let offer = |name: &str, percent: u32| {
+            let (feature, audience) = (feature(name), everyone());
+            let status = status(&audience, &[50_000], 2);
+            let rendered = crate::flags::fixtures::status(&audience, &[percent], 2);
+            let fragment = flags::fragment(&feature, &identity(name, "u"), &rendered, &audience);
+            let key = ("maya".to_owned(), name.to_owned());
+            (key, Offer::serve("u".to_owned(), feature, Arc::new(audience), fragment, Arc::new(status)))
+        };
+        let mut broken = offer("broken", 50_000);
+        let mut fragment = (*broken.1.fragment).clone();
+        fragment.body["targeting"] = json!({"if": [true, "enabled", "disabled"]});
+        broken.1.fragment = Arc::new(fragment);
+        let wanted: BTreeMap<ObjectKey, Offer> =
+            [offer("good", 50_000), offer("other", 60_000), broken].into();
+        let mut flushed = Flushed::default();
+        let (asking, candidates) = check(&wanted, &mut flushed);
+        let names: Vec<&str> = asking.iter().map(|(key, _)| key.1.as_str()).collect();
+        assert_eq!((names, candidates.len()), (vec!["good"], 1));
+        for name in ["broken", "other"] {
+            let (uid, ack) = &flushed.acks[&("maya".to_owned(), name.to_owned())];
+            assert_eq!(uid, "u");
+            assert!(
+                matches!(ack, Ack::Failed { revision: 2, reason: Reason::SelfCheckFailed, message }
+                    if message.contains("the file keeps the last good one")),
+                "{ack:?}"
+            );
+        }
+    }
+}
