@@ -90,7 +90,8 @@ pub(super) enum Advanced {
     Stalled(Box<Stalled>),
 }
 
-/// Decides, persists, hands over, publishes: in this order, each only after the one before.
+/// Decides, persists and hands over, each only after the one before. Events of what was persisted earlier are published on
+/// the way, and what is decided here is published when the rollout comes back.
 ///
 /// `decide` says what the state is to be, or `None` where nothing is to be done.
 ///
