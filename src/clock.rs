@@ -1,10 +1,16 @@
 //! The one place that reads the time and waits for it.
+//!
+//! Two kinds of time are told apart by their types. A `Timestamp` is a time of the schedule: a [`Clock`] shows it, and under
+//! `dev --speed` it runs faster than real time. An `Instant` or a `std::time::Duration` is real time of this process: how long a call, a
+//! write or a wait takes. Nothing that a machine takes time for is measured on a schedule's clock.
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::api::MicroTime;
 
 /// Longest single wait: after it the wall clock is read again, so that a clock that was set is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -16,7 +22,7 @@ pub struct Clock(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     System,
-    Accelerated { origin: Timestamp, started: Instant, speed: u32 },
+    Accelerated { origin: MicroTime, started: Instant, speed: u32 },
 }
 
 impl Clock {
@@ -26,31 +32,29 @@ impl Clock {
     }
 
     /// A clock that shows `origin` now and runs `speed` times as fast as real time.
-    pub fn accelerated(origin: Timestamp, speed: u32) -> Clock {
+    pub fn accelerated(origin: MicroTime, speed: u32) -> Clock {
         Clock(Arc::new(Kind::Accelerated { origin, started: Instant::now(), speed: speed.max(1) }))
     }
 
     /// What the clock shows now.
-    pub fn now(&self) -> Timestamp {
+    pub fn now(&self) -> MicroTime {
         match &*self.0 {
-            Kind::System => Timestamp::now(),
+            Kind::System => real_now(),
             Kind::Accelerated { origin, started, speed } => {
                 let elapsed = started.elapsed().saturating_mul(*speed);
                 SignedDuration::try_from(elapsed)
-                    .ok()
-                    .and_then(|elapsed| origin.saturating_add(elapsed).ok())
-                    .unwrap_or(Timestamp::MAX)
+                    .map_or(MicroTime::MAX, |elapsed| origin.saturating_add(elapsed))
             }
         }
     }
 
     /// What this clock shows of an instant that another program stamped: as long ago on this clock as in real time.
-    pub fn of_real(&self, stamp: Timestamp) -> Timestamp {
+    pub fn of_real(&self, stamp: MicroTime) -> MicroTime {
         match &*self.0 {
             Kind::System => stamp,
             Kind::Accelerated { .. } => {
-                let age = Timestamp::now().duration_since(stamp);
-                self.now().saturating_sub(age).unwrap_or(stamp)
+                let age = real_now().duration_since(stamp);
+                self.now().saturating_sub(age)
             }
         }
     }
@@ -72,24 +76,21 @@ impl Clock {
     }
 
     /// What the clock will show after a length of real time.
-    pub fn after(&self, real: Duration) -> Timestamp {
+    pub fn after(&self, real: Duration) -> MicroTime {
         let length = match &*self.0 {
             Kind::System => real,
             Kind::Accelerated { speed, .. } => real.saturating_mul(*speed),
         };
-        SignedDuration::try_from(length)
-            .ok()
-            .and_then(|length| self.now().saturating_add(length).ok())
-            .unwrap_or(Timestamp::MAX)
+        SignedDuration::try_from(length).map_or(MicroTime::MAX, |length| self.now().saturating_add(length))
     }
 
     /// Waits until the clock shows at least `at`, or for a while: look at the clock again afterwards.
-    pub async fn wait_towards(&self, at: Timestamp) {
+    pub async fn wait_towards(&self, at: MicroTime) {
         tokio::time::sleep(self.real_until(at).min(LONGEST_WAIT)).await;
     }
 
     /// Real time until the clock shows `at`; zero when it already does.
-    pub fn real_until(&self, at: Timestamp) -> Duration {
+    pub fn real_until(&self, at: MicroTime) -> Duration {
         let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
         match &*self.0 {
             Kind::System => left,
@@ -109,8 +110,8 @@ pub fn monotonic() -> Instant {
 }
 
 /// The real time, for stamps that other programs compare with their own clocks.
-pub fn real_now() -> Timestamp {
-    Timestamp::now()
+pub fn real_now() -> MicroTime {
+    Timestamp::now().into()
 }
 
 #[cfg(test)]
@@ -119,20 +120,20 @@ mod tests {
 
     #[test]
     fn a_stamp_of_another_program_is_as_old_on_a_faster_clock_as_in_real_time() {
-        let origin: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+        let origin: MicroTime = "2020-01-01T00:00:00Z".parse().unwrap();
         let clock = Clock::accelerated(origin, 10);
-        let stamp = real_now().saturating_sub(SignedDuration::from_mins(5)).unwrap();
+        let stamp = real_now().saturating_sub(SignedDuration::from_mins(5));
         let shown = clock.of_real(stamp);
-        assert!(shown >= origin.saturating_sub(SignedDuration::from_mins(6)).unwrap() && shown < origin);
+        assert!(shown >= origin.saturating_sub(SignedDuration::from_mins(6)) && shown < origin);
         assert_eq!(Clock::system().of_real(stamp), stamp);
     }
 
     #[test]
     fn a_fast_clock_turns_its_lengths_into_real_ones() {
-        let fast = Clock::accelerated(Timestamp::UNIX_EPOCH, 10);
+        let fast = Clock::accelerated(MicroTime::UNIX_EPOCH, 10);
         let length = SignedDuration::from_secs(10);
         assert_eq!(fast.in_real_time(length), SignedDuration::from_secs(1));
-        assert!(fast.after(Duration::from_secs(6)) >= Timestamp::from_second(60).unwrap());
+        assert!(fast.after(Duration::from_secs(6)) >= MicroTime::from_second(60).unwrap());
         let real = Clock::system();
         assert_eq!(real.in_real_time(length), length);
         assert!(real.after(Duration::from_secs(3600)) > real.now());

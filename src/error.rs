@@ -1,6 +1,12 @@
 //! What can go wrong with the API server, told apart by what to do about it.
 
+use std::error::Error;
 use std::time::Duration;
+
+use kube::core::Status;
+use kube::runtime::watcher;
+
+use crate::api::Reason;
 
 /// Longest time that one API call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,11 +26,20 @@ pub enum Fault {
     /// RBAC or an admission policy says no: somebody must act, it is tried again now and then.
     #[error("the API server forbids it")]
     Forbidden(#[source] Box<kube::Error>),
+    /// The namespace is being deleted, or is gone: nothing can be created in it any more.
+    #[error("the namespace is being deleted")]
+    NamespaceTerminating(#[source] Box<kube::Error>),
     /// The API server finds the object invalid: somebody must act.
     #[error("the API server refuses the object")]
     Invalid(#[source] Box<kube::Error>),
-    /// It may well work in a moment.
-    #[error("the API server does not answer properly")]
+    /// The API server has too much to do, or is only starting: it is to be asked again later.
+    #[error("the API server is busy")]
+    Busy(#[source] Box<kube::Error>),
+    /// Nobody answers where the API server should be.
+    #[error("the API server cannot be reached")]
+    Unreachable(#[source] Box<kube::Error>),
+    /// The API server, or what it asks before it answers, failed: it may well work in a moment.
+    #[error("the API server could not do it")]
     Transient(#[source] Box<kube::Error>),
     /// It took too long.
     #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
@@ -33,42 +48,125 @@ pub enum Fault {
 
 impl From<kube::Error> for Fault {
     fn from(error: kube::Error) -> Fault {
-        let (code, reason) = match &error {
-            kube::Error::Api(status) => (status.code, status.reason.clone()),
-            _ => (0, String::new()),
+        let (code, reason, namespace_ends) = match &error {
+            kube::Error::Api(status) => (status.code, status.reason.clone(), namespace_ends(status)),
+            kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
+                return Fault::Unreachable(Box::new(error));
+            }
+            _ => (0, String::new(), false),
         };
         let error = Box::new(error);
         match code {
+            403 | 404 if namespace_ends => Fault::NamespaceTerminating(error),
             409 if reason == "AlreadyExists" => Fault::AlreadyExists(error),
             409 => Fault::Conflict(error),
             404 => Fault::NotFound(error),
             401 | 403 => Fault::Forbidden(error),
             400 | 413 | 422 => Fault::Invalid(error),
+            429 => Fault::Busy(error),
             _ => Fault::Transient(error),
         }
     }
 }
 
+/// Whether the API server refuses something because its namespace is being deleted or is gone.
+fn namespace_ends(status: &kube::core::Status) -> bool {
+    let Some(details) = &status.details else { return false };
+    let is_terminating = details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
+    is_terminating || (status.code == 404 && details.kind == "namespaces")
+}
+
 impl Fault {
+    /// What conditions and events say of it. The one place where that is decided: what to do about a reason is documented.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Fault::Forbidden(_) => Reason::Forbidden,
+            Fault::Invalid(_) => Reason::Refused,
+            Fault::NamespaceTerminating(_) => Reason::NamespaceTerminating,
+            Fault::Busy(_)
+            | Fault::Unreachable(_)
+            | Fault::Conflict(_)
+            | Fault::NotFound(_)
+            | Fault::AlreadyExists(_)
+            | Fault::Transient(_)
+            | Fault::TimedOut => Reason::Retrying,
+        }
+    }
+
     /// Whether trying again soon may help without anybody acting.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Fault::Transient(_) | Fault::TimedOut | Fault::Conflict(_))
+        matches!(
+            self,
+            Fault::Busy(_)
+                | Fault::Unreachable(_)
+                | Fault::Transient(_)
+                | Fault::TimedOut
+                | Fault::Conflict(_)
+        )
     }
 }
 
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+/// Most characters of one error: an API server, or a proxy before it, may answer with a whole page.
+const MOST_WORDS: usize = 400;
+
+/// An error and its causes in one line of words, for logs, events, statuses and answers.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let words = words(error);
+        if !words.is_empty() && !text.contains(&words) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&words);
         }
-        source = cause.source();
+        next = error.source();
     }
     text
+}
+
+/// What an error says by itself. The client library's own words repeat their causes, some of them as a dump of the
+/// answer; the causes come by themselves.
+fn words(error: &(dyn Error + 'static)) -> String {
+    if let Some(watch) = error.downcast_ref::<watcher::Error>() {
+        return match watch {
+            watcher::Error::InitialListFailed(_) => "the list failed".to_owned(),
+            watcher::Error::WatchStartFailed(_) => "the watch could not be started".to_owned(),
+            watcher::Error::WatchFailed(_) => "the watch broke off".to_owned(),
+            watcher::Error::WatchError(_) => "the API server ended the watch".to_owned(),
+            watcher::Error::NoResourceVersion => "the answer has no version".to_owned(),
+        };
+    }
+    let status = error.downcast_ref::<Status>();
+    if let Some(status) = status.or_else(|| error.downcast_ref::<Box<Status>>().map(AsRef::as_ref)) {
+        return of_status(status);
+    }
+    let client = error.downcast_ref::<kube::Error>();
+    match client.or_else(|| error.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref)) {
+        // What it says is its source's.
+        Some(kube::Error::Api(_) | kube::Error::Service(_) | kube::Error::HyperError(_)) => String::new(),
+        Some(kube::Error::SerdeError(_)) => "the answer cannot be read".to_owned(),
+        Some(kube::Error::ReadEvents(_)) => "the connection broke".to_owned(),
+        _ => one_line(&error.to_string()),
+    }
+}
+
+/// A refusal in the API server's own words; where it has none, its reason or its code.
+fn of_status(status: &Status) -> String {
+    match (status.message.trim(), status.reason.trim()) {
+        ("", "") => format!("HTTP status {}", status.code),
+        ("", reason) => reason.to_owned(),
+        (message, _) => one_line(message),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= MOST_WORDS {
+        return line;
+    }
+    line.chars().take(MOST_WORDS).chain(['…']).collect()
 }
 
 /// One API call, bounded in time, its error told apart.
@@ -81,3 +179,6 @@ pub async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Re
         Err(_) => Err(Fault::TimedOut),
     }
 }
+
+#[cfg(test)]
+mod tests;

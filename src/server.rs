@@ -51,7 +51,7 @@ pub async fn serve(
     tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await;
         if let Err(error) = served {
-            tracing::error!(%error, "probes and metrics are no longer served");
+            tracing::error!("probes and metrics at {bound} are no longer served: {error}");
         }
     });
     Ok(bound)

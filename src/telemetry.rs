@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::sync::atomic::AtomicI64;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -7,8 +9,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 mod checks;
 
@@ -27,14 +34,28 @@ pub enum LogFormat {
 /// Starts logging to standard error. The level comes from `RUST_LOG`, by default `default`.
 pub fn start_logging(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Json => logs.json().try_init(),
-        LogFormat::Text => logs.try_init(),
+    let colours = coloured(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    let lines = match format {
+        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Text => lines.boxed(),
     };
-    if let Err(error) = started {
+    let lines = lines.with_filter(filter.and(filter_fn(is_ours)));
+    if let Err(error) = tracing_subscriber::registry().with(lines).try_init() {
         tracing::debug!(%error, "logging had been started before");
     }
+}
+
+/// Whether logs have colours: on a terminal, unless somebody asks for none. In a file they are dirt.
+fn coloured(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
+/// Whether a log line is this program's own. The client library logs the bodies of answers that it cannot read, which may
+/// be those of Secrets, and dumps errors; whatever it has to say comes back as an error, too, and is logged here in words.
+fn is_ours(line: &Metadata<'_>) -> bool {
+    let target = line.target();
+    target == "sluice" || target.starts_with("sluice::")
 }
 
 /// How a reconcile or a write of a file ended.
@@ -58,6 +79,12 @@ pub struct ByKind {
     kind: &'static str,
 }
 
+/// What entries are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByPlace {
+    of: &'static str,
+}
+
 /// What actions were answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByAnswer {
@@ -78,6 +105,8 @@ pub struct Metrics {
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
+    events_waiting: Gauge,
+    entries: Family<ByPlace, Gauge<i64, AtomicI64>>,
     /// Those of checks, sources and rollbacks.
     pub checks: CheckMetrics,
 }
@@ -96,6 +125,8 @@ impl Default for Metrics {
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
+            events_waiting: Gauge::default(),
+            entries: Family::default(),
             checks: CheckMetrics::default(),
         }
     }
@@ -105,6 +136,11 @@ impl Metrics {
     /// A registry that shows these metrics.
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("sluice");
+        let versions = vec![
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("time_zone_data", crate::plan::calendar::zone_data()),
+        ];
+        registry.register("build", "Version of the program and of its time zone data", Info::new(versions));
         registry.register("reconciles", "Reconciles by outcome", self.reconciles.clone());
         registry.register("reconcile_seconds", "Time of a reconcile", self.reconcile_seconds.clone());
         registry.register("status_writes", "Writes of a FeatureRollout's status", self.status_writes.clone());
@@ -128,6 +164,16 @@ impl Metrics {
         );
         registry.register("objects", "Objects known by kind", self.objects.clone());
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
+        registry.register(
+            "events_waiting",
+            "Kubernetes events that are still to be published",
+            self.events_waiting.clone(),
+        );
+        registry.register(
+            "entries",
+            "Entries kept in memory of single objects, by what they are",
+            self.entries.clone(),
+        );
         self.checks.register(&mut registry);
         registry
     }
@@ -174,6 +220,16 @@ impl Metrics {
         self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Sets the number of events that are still to be published.
+    pub fn set_events_waiting(&self, count: usize) {
+        self.events_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of entries that are kept of something.
+    pub fn set_entries(&self, of: &'static str, count: usize) {
+        self.entries.get_or_create(&ByPlace { of }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Sets the number of waiting objects.
     pub fn set_queue_depth(&self, depth: usize) {
         self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
@@ -182,4 +238,26 @@ impl Metrics {
 
 fn by(ok: bool) -> ByOutcome {
     ByOutcome { outcome: if ok { Outcome::Ok } else { Outcome::Error } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_have_colours_on_a_terminal_only() {
+        assert!(coloured(true, None) && coloured(true, Some(OsStr::new(""))));
+        assert!(!coloured(false, None) && !coloured(true, Some(OsStr::new("1"))));
+    }
+
+    #[test]
+    fn the_versions_are_a_metric() {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &Metrics::default().registry()).unwrap();
+        let line = format!("time_zone_data=\"{}\"", crate::plan::calendar::zone_data());
+        assert!(
+            text.lines().any(|found| found.starts_with("sluice_build_info{") && found.contains(&line)),
+            "{text}"
+        );
+    }
 }

@@ -41,21 +41,51 @@ pub struct Cohort {
     pub delay: Option<Duration>,
 }
 
-/// Conditions on the evaluation context; all of them must hold.
+/// Conditions on the evaluation context. All attributes and expressions must hold, and where there are groups in `anyOf`,
+/// one of the groups as well.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// Attributes that must equal these strings.
+    /// Attributes and the value that each must have: short for an expression with the operator `In` and one value. A dot
+    /// in a name leads into a structured attribute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), inner(length(max = 256)))]
     pub attributes: BTreeMap<String, String>,
-    /// Expressions that must hold.
+    /// Expressions that must all hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub expressions: Vec<Expression>,
+    /// Groups of conditions, of which at least one must hold; when absent, nothing more is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub any_of: Vec<MatchGroup>,
 }
 
-/// One condition on one attribute.
+/// Conditions on the evaluation context that must all hold for the group to hold. There is at least one.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.attributes) || has(self.expressions)").message("a group needs attributes or expressions"))]
+pub struct MatchGroup {
+    /// Attributes and the value that each must have: short for an expression with the operator `In` and one value. A dot
+    /// in a name leads into a structured attribute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 256)))]
+    pub attributes: BTreeMap<String, String>,
+    /// Expressions that must all hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub expressions: Vec<Expression>,
+}
+
+impl Match {
+    /// The lists of conditions: what always must hold, then the groups.
+    pub fn parts(&self) -> impl Iterator<Item = (&BTreeMap<String, String>, &[Expression])> {
+        let groups = self.any_of.iter().map(|group| (&group.attributes, group.expressions.as_slice()));
+        std::iter::once((&self.attributes, self.expressions.as_slice())).chain(groups)
+    }
+}
+
+/// One condition on one attribute of the evaluation context.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
@@ -65,12 +95,15 @@ pub struct Match {
     "!(self.operator in ['Gt', 'Gte', 'Lt', 'Lte', 'SemVer']) || (has(self.values) && size(self.values) == 1)",
 ).message("Gt, Gte, Lt, Lte and SemVer take exactly one value"))]
 pub struct Expression {
-    /// Attribute of the evaluation context.
-    #[schemars(length(min = 1, max = 256))]
+    /// Attribute of the evaluation context. A dot leads into a structured attribute: `device.os` is the field `os` of the
+    /// attribute `device`. An attribute whose own name has a dot cannot be reached: give it nested.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^.]+(\.[^.]+)*$"))]
     pub key: String,
-    /// How the attribute is compared.
+    /// How the attribute is compared. A list holds where any of its elements does, and for the operators that begin with
+    /// `Not`, where none does; SemVer, Exists and DoesNotExist do not look into lists.
     pub operator: Operator,
-    /// What it is compared with. Numbers for Gt, Gte, Lt, Lte; for SemVer an operator and a version such as `>= 2.1.0`.
+    /// What it is compared with: one number for Gt, Gte, Lt, Lte, such as `18` or `2.5`; for SemVer one or more comparisons
+    /// of versions such as `>= 2.1.0 < 3`; else texts, of which one is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 256)), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,
@@ -79,7 +112,7 @@ pub struct Expression {
 /// How an [`Expression`] compares.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
-    /// The attribute is one of the values.
+    /// The attribute is one of the values: the same text, or a number or boolean that is written like the value.
     In,
     /// The attribute is none of the values, or absent.
     NotIn,
@@ -87,10 +120,18 @@ pub enum Operator {
     Exists,
     /// The attribute is absent or null.
     DoesNotExist,
-    /// The attribute begins with one of the values.
+    /// The attribute is a text that begins with one of the values.
     StartsWith,
-    /// The attribute ends with one of the values.
+    /// The attribute is no text that begins with one of the values, or absent.
+    NotStartsWith,
+    /// The attribute is a text that ends with one of the values.
     EndsWith,
+    /// The attribute is no text that ends with one of the values, or absent.
+    NotEndsWith,
+    /// The attribute is a text that has one of the values in it.
+    Contains,
+    /// The attribute is no text that has one of the values in it, or absent.
+    NotContains,
     /// The attribute is a number above the value.
     Gt,
     /// The attribute is a number at or above the value.
@@ -99,7 +140,7 @@ pub enum Operator {
     Lt,
     /// The attribute is a number at or below the value.
     Lte,
-    /// The attribute is a semantic version that the value's comparison accepts.
+    /// The attribute is a text with a version that all comparisons of the value accept.
     SemVer,
 }
 

@@ -1,7 +1,8 @@
 //! Conditions, in the shape and with the manners of the Kubernetes API conventions.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::MicroTime;
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -21,6 +22,8 @@ pub mod types {
     pub const ROLLED_BACK: &str = "RolledBack";
     /// Whether every criterion with a bound passes; absent where there is none.
     pub const CRITERIA_MET: &str = "CriteriaMet";
+    /// Present and true while every rollout of a FlagSet is taken to control.
+    pub const EMERGENCY: &str = "Emergency";
     /// Present and true while pods mount a file so that no update arrives.
     pub const STALE_MOUNTS: &str = "StaleMounts";
 }
@@ -39,14 +42,14 @@ pub struct Want {
 }
 
 /// The wanted conditions, in their order; `lastTransitionTime` moves only where the status flips.
-pub fn merge(prior: &[Condition], want: &[Want], generation: i64, now: Timestamp) -> Vec<Condition> {
+pub fn merge(prior: &[Condition], want: &[Want], generation: i64, now: MicroTime) -> Vec<Condition> {
     want.iter()
         .map(|want| {
             let status = if want.status { "True" } else { "False" };
             let since = prior
                 .iter()
                 .find(|condition| condition.type_ == want.type_ && condition.status == status)
-                .map_or(Time(now), |condition| condition.last_transition_time.clone());
+                .map_or(Time(now.into()), |condition| condition.last_transition_time.clone());
             Condition {
                 type_: want.type_.to_owned(),
                 status: status.to_owned(),

@@ -38,7 +38,7 @@ pub const MAX_STEPS: usize = 32;
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step", description = "The last entered step of all steps"),
     printcolumn(name = "Exposure", type_ = "string", json_path = ".status.exposure", description = "Expected part of the whole audience with the feature"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.next", description = "When something changes next, UTC"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why: while it waits the check that says no, and what of it"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Served", type_ = "string", json_path = ".status.served", priority = 1, description = "Percentage served to each cohort"),
     printcolumn(name = "FlagSet", type_ = "string", json_path = ".spec.flagSetRef.name", priority = 1, description = "The file the flag is in"),
@@ -160,9 +160,11 @@ pub struct Feature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub treatment: Option<String>,
-    /// Context attribute whose value decides a user's bucket; default `targetingKey`. Immutable.
+    /// Context attribute whose value, a text or a number, decides a user's bucket; default `targetingKey`. A dot leads into
+    /// a structured attribute: `organisation.id` is the field `id` of the attribute `organisation`. Whoever has no such
+    /// text or number gets control while the percentage is between 0 and 100. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^.]+(\.[^.]+)*$"))]
     pub bucket_by: Option<String>,
     /// Text hashed with the bucketing attribute; default: the key. Flags with the same salt have aligned buckets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,8 +187,8 @@ pub struct Feature {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Variant {
-    /// Name; avoid words that YAML 1.1 reads as booleans (`on`, `off`, `yes`, `no`).
-    #[schemars(length(min = 1, max = 63))]
+    /// Name, without `"`, `\`, `<`, `>` and `&`; avoid words that YAML 1.1 reads as booleans (`on`, `off`, `yes`, `no`).
+    #[schemars(length(min = 1, max = 63), regex(pattern = r#"^[^"\\<>&]+$"#))]
     pub name: String,
     /// Any JSON value.
     #[schemars(schema_with = "any_value")]
@@ -289,6 +291,11 @@ pub struct Approval {
     /// Name of the approved step.
     #[schemars(length(min = 1, max = 63))]
     pub step: String,
+    /// The attempt that is approved; default: whichever comes. An approval is for one entry, so a new attempt needs
+    /// another one: an action, or this entry with the number of the new attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attempt: Option<i32>,
 }
 
 /// A named stretch of the rollout. Exactly one of `steps` and `ramp`.
@@ -312,7 +319,7 @@ pub struct Phase {
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(s, !has(s.name) || self.exists_one(t, has(t.name) && t.name == s.name))").message("step names must be unique in their phase"))]
     pub steps: Option<Vec<Step>>,
-    /// Shorthand for steps named by their percentages.
+    /// Shorthand for steps named by their percentages; it never lowers a cohort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }
@@ -355,7 +362,10 @@ pub enum ApprovalPolicy {
     Required,
 }
 
-/// Steps that raise the same cohorts through a list of percentages.
+/// Steps that raise the same cohorts through a list of percentages, each named by its percentage.
+///
+/// A ramp never lowers: each step asks a cohort for the larger of its percentage and what the steps before the ramp ask
+/// of that cohort. So a phase that gives staff 100 % can be followed by a ramp for everybody.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Ramp {

@@ -54,6 +54,12 @@ use super::{Condition, Freeze, LocalRef, Window};
         description = "Flags whose rollout is gone"
     ),
     printcolumn(
+        name = "Emergency",
+        type_ = "string",
+        json_path = ".spec.emergency",
+        description = "Where every rollout of the set is taken, if it is"
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
@@ -204,17 +210,25 @@ pub struct FlagSetStatus {
     /// Flags in the file.
     #[serde(default)]
     pub flags: i64,
-    /// Flags whose rollout is gone; they stay as they are until `prune` names them.
+    /// How many flags of the file belong to rollouts that are gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub orphan_count: i64,
+    /// Flags whose rollout is gone, the newest first, at most 64; they stay as they are until `prune` names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
     pub orphans: Vec<Orphan>,
-    /// The orphans' keys, for people.
+    /// The newest orphans' keys and how many more there are, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_keys: Option<String>,
     /// Ready, and Reconciling or Stalled when it is.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 impl Default for FlagSetStatus {
@@ -225,6 +239,7 @@ impl Default for FlagSetStatus {
             sha256: None,
             size: 0,
             flags: 0,
+            orphan_count: 0,
             orphans: Vec::new(),
             orphan_keys: None,
             conditions: Vec::new(),
@@ -233,7 +248,7 @@ impl Default for FlagSetStatus {
 }
 
 /// A flag whose rollout is gone.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
     /// Flag key.

@@ -52,11 +52,6 @@ impl Percent {
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
-
-    /// Whether everybody is meant.
-    pub const fn is_full(self) -> bool {
-        self.0 == Self::FULL.0
-    }
 }
 
 impl fmt::Display for Percent {

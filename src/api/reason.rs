@@ -26,6 +26,8 @@ pub enum Reason {
     Completed,
     /// A new attempt began.
     AttemptStarted,
+    /// `spec.attempt` was raised while there was nothing to start again from.
+    AttemptNoted,
     /// The FlagSet's emergency took the rollout to control.
     EmergencyControl,
     /// The FlagSet's emergency is over.
@@ -40,10 +42,16 @@ pub enum Reason {
     PositionLost,
     /// The rollout is being deleted and serves control.
     Deleting,
+    /// The file does not hold what is decided: apps still get what they got.
+    NotDelivered,
+    /// The file holds what is decided, after a time in which it did not.
+    Delivered,
     /// A level of a trigger was in breach for its time.
     TriggerFired,
     /// A rollback began.
     RolledBack,
+    /// A rollback is on its way down a ladder.
+    RollingBack,
     /// A rollback became stronger or took in more cohorts.
     RollbackEscalated,
     /// A gradual rollback went down a rung.
@@ -98,6 +106,10 @@ pub enum Reason {
     Conflict,
     /// The API server forbids a write.
     Forbidden,
+    /// The namespace is being deleted: nothing can be written there any more.
+    NamespaceTerminating,
+    /// The API server finds what is written invalid.
+    Refused,
     /// The file would break its byte budget.
     PayloadTooLarge,
     /// The rendered flag does not say what status says.
@@ -108,6 +120,8 @@ pub enum Reason {
     Valid,
     /// The file is written.
     Written,
+    /// Somebody else had edited or deleted the file, and it is put right.
+    FileRestored,
 }
 
 impl Reason {
@@ -123,6 +137,7 @@ impl Reason {
             Reason::Resumed => "Resumed",
             Reason::Completed => "Completed",
             Reason::AttemptStarted => "AttemptStarted",
+            Reason::AttemptNoted => "AttemptNoted",
             Reason::EmergencyControl => "EmergencyControl",
             Reason::EmergencyLifted => "EmergencyLifted",
             Reason::StatusLost => "StatusLost",
@@ -130,8 +145,11 @@ impl Reason {
             Reason::Adopted => "Adopted",
             Reason::PositionLost => "PositionLost",
             Reason::Deleting => "Deleting",
+            Reason::NotDelivered => "NotDelivered",
+            Reason::Delivered => "Delivered",
             Reason::TriggerFired => "TriggerFired",
             Reason::RolledBack => "RolledBack",
+            Reason::RollingBack => "RollingBack",
             Reason::RollbackEscalated => "RollbackEscalated",
             Reason::RungEntered => "RungEntered",
             Reason::RollbackEnded => "RollbackEnded",
@@ -159,11 +177,14 @@ impl Reason {
             Reason::KeyConflict => "KeyConflict",
             Reason::Conflict => "Conflict",
             Reason::Forbidden => "Forbidden",
+            Reason::NamespaceTerminating => "NamespaceTerminating",
+            Reason::Refused => "Refused",
             Reason::PayloadTooLarge => "PayloadTooLarge",
             Reason::SelfCheckFailed => "SelfCheckFailed",
             Reason::SubPathMount => "SubPathMount",
             Reason::Valid => "Valid",
             Reason::Written => "Written",
+            Reason::FileRestored => "FileRestored",
         }
     }
 
@@ -179,6 +200,7 @@ impl Reason {
                 | Reason::Restored
                 | Reason::Adopted
                 | Reason::PositionLost
+                | Reason::NotDelivered
                 | Reason::Retrying
                 | Reason::InvalidSpec
                 | Reason::DependencyCycle
@@ -186,9 +208,11 @@ impl Reason {
                 | Reason::KeyConflict
                 | Reason::Conflict
                 | Reason::Forbidden
+                | Reason::Refused
                 | Reason::PayloadTooLarge
                 | Reason::SelfCheckFailed
                 | Reason::SubPathMount
+                | Reason::FileRestored
         )
     }
 }

@@ -19,7 +19,7 @@ pub struct HistoryEntry {
     pub reason: Reason,
     /// What happened, in words.
     pub message: String,
-    /// Who did it: `schedule`, `git`, `recovery`, `trigger/NAME`, or the actor of an action.
+    /// Who did it: `schedule`, `git`, `recovery`, `delivery`, `trigger/NAME`, or the actor of an action.
     pub who: String,
     /// The trigger it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,6 +27,20 @@ pub struct HistoryEntry {
     /// How bad that trigger's breach is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+    /// Revision of the file's fragment that it brings about; until `status.deliveredRevision` has come to it, it is decided
+    /// and apps do not have it. Absent where it changes nothing in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+}
+
+impl HistoryEntry {
+    /// What happened, in words, to somebody who knows that the file holds this revision.
+    pub fn told(&self, delivered_revision: i64) -> String {
+        match self.revision.is_some_and(|revision| revision > delivered_revision) {
+            true => format!("{} (decided; the file does not hold it yet)", self.message),
+            false => self.message.clone(),
+        }
+    }
 }
 
 /// An approval given by an action.
@@ -41,6 +55,19 @@ pub struct ApprovalStatus {
     pub by: String,
     /// When.
     pub at: MicroTime,
+}
+
+/// An approval given in git by which a step was entered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedApproval {
+    /// Phase of the step.
+    pub phase: String,
+    /// Name of the step.
+    pub step: String,
+    /// The attempt that the approval names, where it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
 }
 
 /// A retry whose first step has not been entered yet.
@@ -58,7 +85,7 @@ pub struct RetryStatus {
     pub overrides: Vec<Override>,
 }
 
-/// A step that the door was asked about.
+/// A step whose checks were asked for the first time.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Considered {

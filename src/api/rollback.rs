@@ -51,6 +51,10 @@ pub enum RollbackMode {
 }
 
 impl RollbackMode {
+    /// Every mode, weakest first.
+    pub const ALL: [RollbackMode; 3] =
+        [RollbackMode::Partial, RollbackMode::Gradual, RollbackMode::Immediate];
+
     /// As the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,16 +73,24 @@ pub struct RollbackStatus {
     pub mode: RollbackMode,
     /// When it began.
     pub at: MicroTime,
-    /// Who began it: `trigger/NAME` or the actor of an action.
+    /// Who began it: `trigger/NAME` or the actor of an action. What makes it stronger later is in `escalations`.
     pub by: String,
-    /// The trigger that made it as strong as it is, where one did.
+    /// The trigger that began it, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
-    /// How bad that trigger's breach is.
+    /// How bad the breach of that trigger was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// Why, in words.
+    /// Why it began, in words.
     pub message: String,
+    /// What made it stronger since, oldest first. There are three modes, so there are at most two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "atomic"))]
+    pub escalations: Vec<Escalation>,
+    /// The phase that the rollout was in, from which a retry from the phase starts; absent before the first step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub phase: Option<String>,
     /// Names of the cohorts that it takes to control.
     #[schemars(length(max = 16), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
     pub cohorts: Vec<String>,
@@ -98,6 +110,25 @@ pub struct RollbackStatus {
     /// When somebody acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<MicroTime>,
+}
+
+/// What made a rollback under way stronger.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Escalation {
+    /// How it went before.
+    pub from: RollbackMode,
+    /// How it goes since.
+    pub to: RollbackMode,
+    /// When.
+    pub at: MicroTime,
+    /// Who: `trigger/NAME` or the actor of an action.
+    pub by: String,
+    /// How bad the breach of that trigger was, where one did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Why, in words.
+    pub message: String,
 }
 
 /// Where a cohort stands on the ladder of a gradual rollback.

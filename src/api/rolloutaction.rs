@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::rollback::RollbackMode;
 use super::{Condition, Duration, MicroTime, Percent};
 
+/// Pattern of text that is more than spaces.
+pub const NOT_BLANK: &str = r"\S";
+
 /// What somebody wants done to a rollout.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -78,7 +81,7 @@ pub struct RolloutActionSpec {
     /// What is to be done.
     pub action: Action,
     /// Why, for the record.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = NOT_BLANK))]
     pub reason: String,
     /// What is approved; with Approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +103,7 @@ pub struct RolloutActionSpec {
     /// Age at which the action counts as come too late when it is first read; default 10m for what raises, else 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after: Option<Duration>,
-    /// Checks of the door that the action passes over. Needs the RBAC verb `override` too.
+    /// Checks of a raise that the action passes over. Needs the RBAC verb `override` too.
     #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub overrides: Option<Vec<Override>>,
@@ -205,7 +208,7 @@ pub enum RetryFrom {
     Phase,
 }
 
-/// A check of the door that an action passes over.
+/// A check of a raise that an action passes over.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Override {
     /// Windows.
@@ -229,6 +232,10 @@ pub struct RolloutActionStatus {
     /// The answer, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Revision of the rollout in which it is done: apps have it once the rollout's `status.deliveredRevision` has come to
+    /// that. Absent where the file holds it whatever was answered, as nothing in it was to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
     /// When it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<MicroTime>,
@@ -241,7 +248,7 @@ pub struct RolloutActionStatus {
 /// What became of an action.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is done, and stays done.
+    /// It is decided, and stays decided; the file follows.
     Applied,
     /// It was not done; the message says why.
     Rejected,

@@ -4,10 +4,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use super::record::{ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, RetryStatus};
-use super::rollback::{Descent, RollbackStatus};
+pub use super::cohort_status::{AskedBy, CohortStatus, Pending, RaiseCause, Served, Undelivered};
+pub use super::record::{
+    ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, RetryStatus, UsedApproval,
+};
+use super::rollback::RollbackStatus;
 use super::verdict::{CriterionStatus, TriggerStatus};
-use super::{Condition, MicroTime, Percent};
+pub use super::waiting::{Check, WaitingFor};
+use super::{Condition, MicroTime};
 
 /// Entries of the history that status keeps.
 pub const HISTORY: usize = 20;
@@ -37,7 +41,7 @@ pub struct FeatureRolloutStatus {
     /// First exposure in this attempt: the entry of its first raising step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_exposure: Option<Exposure>,
-    /// Per cohort of the pinned audience, in its order: what is asked, served and pending.
+    /// Per cohort of the pinned audience, in its order: what is served, decided, asked and pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub cohorts: Vec<CohortStatus>,
@@ -49,7 +53,7 @@ pub struct FeatureRolloutStatus {
     pub pending_audience: Option<AudienceRef>,
     /// Why the schedule stands still, by cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cause"]))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cause"]))]
     pub pauses: Vec<Pause>,
     /// Since when the rollout clock stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,9 +73,13 @@ pub struct FeatureRolloutStatus {
     /// The next change of the file, decided on before its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
-    /// The revision that the file is known to hold.
+    /// The revision that the file is known to hold. As long as it is lower than `revision`, what `decided` and the newest
+    /// history entries say has not reached apps.
     #[serde(default)]
     pub delivered_revision: i64,
+    /// Why the file does not hold what is decided; absent while it does, or while it is just being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<Undelivered>,
     /// The last history entry published as an event.
     #[serde(default)]
     pub published_seq: i64,
@@ -79,6 +87,11 @@ pub struct FeatureRolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub approvals: Vec<ApprovalStatus>,
+    /// Approvals given in `spec.approvals` by which a step was entered: each is for one entry. One that is taken out of
+    /// the spec is forgotten here, so that it counts again when it is given again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub used_approvals: Vec<UsedApproval>,
     /// The rollback in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackStatus>,
@@ -94,6 +107,9 @@ pub struct FeatureRolloutStatus {
     /// Measurements up to then do not count any more: a retry or a resume began then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_from: Option<MicroTime>,
+    /// When somebody got the treatment last after nobody had it: from then on missing data of the rollout counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_at: Option<MicroTime>,
     /// What the triggers said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
@@ -123,15 +139,23 @@ pub struct FeatureRolloutStatus {
     /// The last entered step of all steps, such as `2/5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Expected part of the whole audience with the feature; absent when a cohort's share is unknown.
+    /// Expected part of the whole audience that the file gives the feature; absent when a cohort's share is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<String>,
-    /// Percentage served to each cohort, in one line.
+    /// Percentage that the file gives each cohort, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<String>,
+    /// Release of the time zone data in use, such as `2026f`; absent for UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone_data: Option<String>,
     /// When something changes next, UTC; absent when nothing is due by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Why it does what `state` says: while it waits the check that says no and what of it, such as `Hold`,
+    /// `Freeze:holidays` or `Dependencies:search`; the cause of a pause; what began a rollback, such as
+    /// `Trigger:crash-rate`; else the reason of the condition Ready. Absent when it is completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Ready and Completed always; Reconciling, Stalled and Paused only while they are true.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -158,13 +182,16 @@ impl Default for FeatureRolloutStatus {
             fragment: None,
             announced: None,
             delivered_revision: 0,
+            undelivered: None,
             published_seq: 0,
             approvals: Vec::new(),
+            used_approvals: Vec::new(),
             rollback: None,
             retry: None,
             considered: None,
             guard: None,
             metrics_from: None,
+            exposed_at: None,
             triggers: Vec::new(),
             criteria: Vec::new(),
             actions: Vec::new(),
@@ -175,7 +202,9 @@ impl Default for FeatureRolloutStatus {
             step: None,
             exposure: None,
             served: None,
+            time_zone_data: None,
             next: None,
+            reason: None,
             conditions: Vec::new(),
         }
     }
@@ -192,9 +221,14 @@ impl FeatureRolloutStatus {
         self.cohorts.iter_mut().find(|cohort| cohort.name == name)
     }
 
-    /// Whether anyone is served the treatment.
+    /// Whether anyone gets the treatment, by what the file holds or by what is decided and on its way there.
     pub fn exposed(&self) -> bool {
-        self.cohorts.iter().any(|cohort| !cohort.served.is_zero())
+        self.cohorts.iter().any(CohortStatus::is_exposed)
+    }
+
+    /// Whether the file is known to hold what is decided.
+    pub fn is_delivered(&self) -> bool {
+        self.delivered_revision == self.revision
     }
 
     /// The pause of this cause, if there is one.
@@ -246,111 +280,6 @@ pub struct Exposure {
     pub delay_from: MicroTime,
 }
 
-/// What one cohort is asked, served and promised.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct CohortStatus {
-    /// Name of the cohort.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: String,
-    /// Percentage that the file gives the cohort now.
-    #[serde(default)]
-    pub served: Percent,
-    /// Percentage that the last entered step that names the cohort asks for it.
-    #[serde(default)]
-    pub asked: Percent,
-    /// The step that asked, as `phase/name` or `phase/number`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_by: Option<AskedBy>,
-    /// A raise asked for but not yet let through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending: Option<Pending>,
-    /// Served before an emergency took it away; comes back, through the door, when the emergency is lifted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restore: Option<Percent>,
-    /// Where the cohort stands on the ladder of a gradual rollback.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub descent: Option<Descent>,
-    /// True where the cohort does not admit the rollout's tier: no step raises it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub tier_refused: bool,
-}
-
-/// The step that set a cohort's ask.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct AskedBy {
-    /// Phase of the step.
-    pub phase: String,
-    /// Number of the step in its phase, from 1.
-    pub number: i32,
-    /// How many steps the phase had.
-    pub of: i32,
-    /// Name of the step, where it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<String>,
-    /// Digest of what the step asked.
-    pub content: String,
-}
-
-/// A raise asked for but not yet let through.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Pending {
-    /// Percentage that the cohort will get.
-    pub percent: Percent,
-    /// The check of the door that held it back last.
-    pub check: Check,
-    /// Earliest instant at which it may come.
-    pub due: MicroTime,
-    /// What asked for it.
-    pub cause: RaiseCause,
-}
-
-/// What asked for a pending raise.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RaiseCause {
-    /// A step that was entered.
-    Step,
-    /// An edit of the current or an earlier step, of the tier or of the cohorts.
-    Edit,
-}
-
-/// A check of the door, in the order in which they are asked.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Check {
-    /// The object is valid and not being deleted.
-    Valid,
-    /// No rollback is in force.
-    RolledBack,
-    /// Neither suspended nor paused.
-    Paused,
-    /// Other rollouts have come far enough.
-    Dependencies,
-    /// The start has come.
-    Start,
-    /// The previous hold is over.
-    Hold,
-    /// The step's own date has come.
-    Date,
-    /// The step was not missed by 15 minutes or more, with `onMissed: Hold`.
-    Missed,
-    /// The cohort's delay after first exposure is over.
-    CohortDelay,
-    /// The step is approved.
-    Approval,
-    /// A window is open.
-    Window,
-    /// No freeze is in force.
-    Freeze,
-    /// The file holds the previous decision.
-    Delivered,
-    /// No pausing or rollback level is in breach, and no data is missing under Hold.
-    Triggers,
-    /// The gates of the phase pass.
-    Gates,
-}
-
 /// The pinned definition of an audience.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -395,6 +324,21 @@ pub enum PauseCause {
 }
 
 impl PauseCause {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PauseCause::Suspended => "Suspended",
+            PauseCause::Emergency => "Emergency",
+            PauseCause::StatusLost => "StatusLost",
+            PauseCause::Restored => "Restored",
+            PauseCause::Adopted => "Adopted",
+            PauseCause::PositionLost => "PositionLost",
+            PauseCause::Person => "Person",
+            PauseCause::SetPercent => "SetPercent",
+            PauseCause::Trigger => "Trigger",
+        }
+    }
+
     /// Whether a raised `spec.attempt` ends it.
     pub fn is_recovery(self) -> bool {
         matches!(
@@ -402,17 +346,4 @@ impl PauseCause {
             PauseCause::StatusLost | PauseCause::Restored | PauseCause::Adopted | PauseCause::PositionLost
         )
     }
-}
-
-/// What the next raise waits for.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct WaitingFor {
-    /// The check that says no.
-    pub check: Check,
-    /// Why, in words.
-    pub message: String,
-    /// When it will say yes, if the plan can tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<MicroTime>,
 }

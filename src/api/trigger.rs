@@ -51,18 +51,27 @@ pub struct Trigger {
     /// How often it is measured; default 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
-    /// How long after first exposure missing data is no fault; default 0s.
+    /// How long missing data is no fault after the rollout (of a trigger that judges each cohort by itself: the cohort)
+    /// was last raised from 0; default 0s. Set it to the time that the first samples take to arrive, such as `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
     /// What follows from which values.
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     pub levels: Vec<Level>,
-    /// What follows when there is no data.
-    #[serde(default)]
-    pub on_no_data: MissingPolicy,
-    /// What follows when the provider does not answer.
-    #[serde(default)]
-    pub on_provider_error: MissingPolicy,
+    /// What follows when there is no data: no series, more than one, NaN, or an infinite value. Default `Hold`; `Ignore`
+    /// where every level of the trigger only notifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_data: Option<MissingPolicy>,
+    /// What follows when the source does not answer, or answers with an error. Default `Hold`; `Ignore` where every level
+    /// of the trigger only notifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_provider_error: Option<MissingPolicy>,
+    /// How long data must be missing without a break before `onNoData` or `onProviderError` follows, such as `2m`. It is
+    /// counted between measurements, from the first one that is missing on; one that is there starts it anew. Default:
+    /// three intervals of the trigger, as single scrapes and queries do fail; with the policy `Hold`, 0s: nothing is
+    /// raised as soon as one is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_for: Option<Duration>,
 }
 
 /// How the series of a metric tell the cohorts apart.
@@ -154,9 +163,24 @@ impl LevelAction {
             LevelAction::ImmediateRollback => "ImmediateRollback",
         }
     }
+
+    /// How status names a level that does this at a bound, such as `ImmediateRollback above 10`.
+    pub fn rule(self, bound: &str) -> String {
+        format!("{} {bound}", self.as_str())
+    }
+
+    /// The action of a level that status names so; `None` where it is no such name.
+    pub fn of_rule(rule: &str) -> Option<LevelAction> {
+        use LevelAction::{GradualRollback, ImmediateRollback, Notify, PartialRollback, Pause};
+        let (action, _) = rule.split_once(' ')?;
+        [Notify, Pause, PartialRollback, GradualRollback, ImmediateRollback]
+            .into_iter()
+            .find(|known| known.as_str() == action)
+    }
 }
 
-/// What follows from missing data, where the rollout is exposed and the trigger's `initialDelay` is over.
+/// What follows from missing data, where somebody has the feature, the trigger's `initialDelay` is over, and the data has been
+/// missing for its `missingFor`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingPolicy {
     /// No raise while data is missing.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::MicroTime;
+use super::trigger::LevelAction;
 
 /// What a check says. Unmeasured is never success.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,11 @@ impl Verdict {
             Verdict::ProviderError => "ProviderError",
             Verdict::Cancelled => "Cancelled",
         }
+    }
+
+    /// Whether it was asked and nothing usable was said.
+    pub const fn is_missing(self) -> bool {
+        matches!(self, Verdict::NoData | Verdict::ProviderError)
     }
 }
 
@@ -62,6 +68,9 @@ pub struct TriggerStatus {
     /// Whether the policy for missing data has acted since data was there last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub missing_acted: bool,
+    /// The first measurement without data since there was data last, where a policy may follow from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_since: Option<MicroTime>,
 }
 
 impl TriggerStatus {
@@ -87,6 +96,13 @@ pub struct LevelStatus {
     /// Time without breach after its action, while something waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Streak>,
+}
+
+impl LevelStatus {
+    /// What follows from the level.
+    pub fn action(&self) -> Option<LevelAction> {
+        LevelAction::of_rule(&self.rule)
+    }
 }
 
 /// Time between consecutive samples that say the same, at most three intervals apart.

@@ -9,7 +9,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, Config};
 
 use super::Failure;
-use crate::api::FeatureRollout;
+use crate::api::{FeatureRollout, GROUP};
 use crate::error::chain;
 
 /// How long a connection may take.
@@ -37,6 +37,24 @@ pub struct Cluster {
     server: String,
     /// The namespace that is meant.
     pub namespace: String,
+}
+
+/// The name of a rollout that may be given with its kind, as kubectl prints it.
+///
+/// # Errors
+/// It is given with another kind.
+pub fn rollout_name(given: &str) -> Result<&str, Failure> {
+    match given.split_once('/') {
+        None => Ok(given),
+        Some((kind, name)) => {
+            let kinds = ["frol", "featurerollout", "featurerollouts"];
+            let (short, group) = kind.split_once('.').unwrap_or((kind, GROUP));
+            if kinds.contains(&short.to_lowercase().as_str()) && group == GROUP {
+                return Ok(name);
+            }
+            Err(Failure::Input(format!("{kind} is no kind of rollout: say frol/NAME")))
+        }
+    }
 }
 
 /// A rollout as the cluster has it; one that cannot be read does not hide the others.
@@ -86,6 +104,14 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The objects of a kind in another namespace.
+    pub fn api_in<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
     /// The objects of a kind that has no namespaces.
     pub fn all<K>(&self) -> Api<K>
     where
@@ -98,17 +124,34 @@ impl Cluster {
     ///
     /// # Errors
     /// It does not exist, cannot be read, or the cluster cannot be reached in time.
-    pub async fn rollout(&self, name: &str) -> Result<FeatureRollout, Failure> {
+    pub async fn rollout(&self, given: &str) -> Result<FeatureRollout, Failure> {
+        let name = rollout_name(given)?;
         let rollouts = self.rollouts();
-        let found = self.call(rollouts.get_opt(name)).await?;
-        let Some(DeserializeGuard(rollout)) = found else {
-            return Err(Failure::Cluster(format!(
-                "there is no FeatureRollout {name} in namespace {} of {}",
-                self.namespace, self.server
-            )));
+        let Some(DeserializeGuard(rollout)) = self.call(rollouts.get_opt(name)).await? else {
+            return Err(self.no_rollout(name));
         };
         rollout
             .map_err(|invalid| Failure::Cluster(format!("FeatureRollout {name} cannot be read: {invalid}")))
+    }
+
+    /// Fails where the cluster says that it has no such rollout; one that cannot be read is one.
+    ///
+    /// # Errors
+    /// It does not exist, or the cluster cannot be reached in time. Whoever may not read it is believed.
+    pub async fn must_have(&self, name: &str) -> Result<(), Failure> {
+        let rollouts = self.rollouts();
+        let found = self.call(async {
+            match rollouts.get_opt(name).await {
+                Err(kube::Error::Api(status)) if status.code == 403 => Ok(true),
+                other => other.map(|rollout| rollout.is_some()),
+            }
+        });
+        if found.await? { Ok(()) } else { Err(self.no_rollout(name)) }
+    }
+
+    fn no_rollout(&self, name: &str) -> Failure {
+        let (namespace, server) = (&self.namespace, &self.server);
+        Failure::Cluster(format!("there is no FeatureRollout {name} in namespace {namespace} of {server}"))
     }
 
     /// Waits for a call, but not for ever.
@@ -175,4 +218,19 @@ async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
     Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(|error| Failure::Cluster(format!("the kubeconfig is of no use: {}", chain(&error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rollout_name;
+
+    #[test]
+    fn a_rollout_may_be_named_as_kubectl_prints_it() {
+        for given in ["dreams", "frol/dreams", "FeatureRollout/dreams", "featurerollouts.sluice.dev/dreams"] {
+            assert_eq!(rollout_name(given).unwrap(), "dreams");
+        }
+        for given in ["deployment/dreams", "frol.example.com/dreams", "/dreams"] {
+            assert!(rollout_name(given).is_err(), "{given}");
+        }
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::cluster;
 use crate::clock::Clock;
-use crate::controller::{self, Options};
+use crate::controller::{self, Housekeeping, Options};
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
 
@@ -31,6 +32,9 @@ pub struct Args {
     /// needs `list` and `patch` on pods
     #[arg(long, env = "SLUICE_NUDGE_PODS")]
     nudge_pods: bool,
+    /// Seconds after the last change of the admission policy of actions from which the names that it vouches for are believed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SLUICE_POLICY_SETTLING", hide = true)]
+    policy_settling: u16,
     /// Form of the logs
     #[arg(long, value_enum, default_value = "json", env = "SLUICE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -54,6 +58,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             namespace: args.namespace,
             api_server,
             nudge_pods: args.nudge_pods,
+            policy_settling: Duration::from_secs(args.policy_settling.into()),
+            housekeeping: Housekeeping::default(),
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })
@@ -78,7 +84,7 @@ pub async fn end_on_signal(shutdown: CancellationToken) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be heard; only Ctrl-C ends the process in order");
+            tracing::warn!("SIGTERM cannot be heard: {error}; only Ctrl-C ends the process in order");
             // Where Ctrl-C cannot be heard either, the process ends without order.
             let _heard = tokio::signal::ctrl_c().await;
         }

@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let Some(dir) = &args.dir else {
         let stream: String = files.iter().map(|(_, text)| format!("---\n{text}")).collect();
-        return super::print(&stream);
+        return super::print_exact(&stream);
     };
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;
@@ -53,7 +53,7 @@ mod tests {
     use serde_json::Value;
 
     use super::files;
-    use crate::cli::yaml::documents;
+    use crate::cli::files::yaml::documents;
 
     /// Whole floats as integers: `100.0` and `100` are one number in JSON.
     fn whole(value: Value) -> Value {

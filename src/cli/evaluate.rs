@@ -1,13 +1,13 @@
 //! `sluice evaluate`: the value of a flag for one user at a time.
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::input::{self, InputArgs};
+use super::files::{self, InputArgs, lint};
+use super::flag_files::{FlagFile, choose, flag_files};
 use super::table::table;
-use super::world::{FlagFile, choose, flag_files};
-use super::{Failure, Output, check};
-use crate::flags::{self, Evaluation};
+use super::{Failure, Output};
+use crate::api::MicroTime;
+use crate::flags::{self, Evaluation, Hash};
 
 /// Arguments of `sluice evaluate`.
 #[derive(clap::Args, Debug)]
@@ -16,34 +16,59 @@ pub struct Args {
     input: InputArgs,
     /// The time of the evaluation, RFC 3339; default: now
     #[arg(long, value_name = "TIME")]
-    at: Option<Timestamp>,
+    at: Option<MicroTime>,
     /// When rollouts without schedule.startAt begin, RFC 3339; default: now
     #[arg(long, value_name = "TIME")]
-    now: Option<Timestamp>,
+    now: Option<MicroTime>,
     /// Key of the flag
     #[arg(long, value_name = "KEY")]
     flag: String,
     /// The user: a JSON object of attributes, targetingKey among them, or @FILE that holds one
     #[arg(long, value_name = "JSON")]
     context: String,
-    /// The FlagSet whose file is meant, or the rollout that has none; needed where several have the flag
+    /// The FlagSet whose file is meant, or the rollout that has none, as NAME, fset/NAME or frol/NAME; needed where several have the flag
     #[arg(long, value_name = "NAME")]
     flag_set: Option<String>,
+    /// The language of the app: between 0 % and 100 % the published evaluators choose different users
+    #[arg(long, value_enum, value_name = "LANGUAGE", default_value = "rust")]
+    evaluator: Evaluator,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "json")]
     output: Output,
 }
 
+/// The published evaluators.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Evaluator {
+    Rust,
+    Python,
+    Node,
+    Go,
+    Java,
+}
+
+impl Evaluator {
+    fn hash(self) -> Hash {
+        match self {
+            Evaluator::Rust | Evaluator::Python => Hash::Cbor,
+            Evaluator::Node => Hash::Ascii,
+            Evaluator::Go => Hash::Text,
+            Evaluator::Java => Hash::Percentage,
+        }
+    }
+}
+
 /// Prints what the user gets.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let context = context(&args.context)?;
-    let input = input::load(&args.input)?;
-    let checked = check::check(&input).or_report()?;
+    let input = files::load(&args.input)?;
+    let checked = lint::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
     let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = file_with(files, args)?;
     let audience = file.members.get(args.flag.as_str()).map(|plan| &plan.audience);
-    let evaluation = flags::evaluate(&file.file, &args.flag, &context, audience)
+    let hash = args.evaluator.hash();
+    let evaluation = flags::evaluate_as(hash, &file.file, &args.flag, &context, audience)
         .map_err(|error| Failure::Input(error.to_string()))?;
     match args.output {
         Output::Json => super::print_json(&evaluation),
@@ -56,7 +81,7 @@ fn file_with<'c>(files: Vec<FlagFile<'c>>, args: &Args) -> Result<FlagFile<'c>, 
     if args.flag_set.is_some() {
         choose(&files, args.flag_set.as_deref())?;
     }
-    let named = |file: &FlagFile<'_>| args.flag_set.as_deref().is_none_or(|name| name == file.name);
+    let named = |file: &FlagFile<'_>| args.flag_set.as_deref().is_none_or(|name| file.owner.is(name));
     let files: Vec<FlagFile<'_>> = files.into_iter().filter(named).collect();
     let known: Vec<String> =
         files.iter().flat_map(|file| file.file.flags().into_keys().map(str::to_owned)).collect();

@@ -2,9 +2,9 @@
 
 use kube::api::ListParams;
 
+use super::Failure;
 use super::cluster::{self, Cluster, ClusterArgs, Guarded};
-use super::summary::{Summary, as_table};
-use super::{Failure, Output};
+use super::summary::{Summary, as_table, as_wide_table};
 
 /// Arguments of `sluice get`.
 #[derive(clap::Args, Debug)]
@@ -15,20 +15,32 @@ pub struct Args {
     cluster: ClusterArgs,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
+    output: Form,
+}
+
+/// Form of the output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The columns of `kubectl get`
+    Table,
+    /// The same and what each cohort is served, the FlagSet, and the message
+    Wide,
+    /// JSON for programs: a stable contract
+    Json,
 }
 
 /// Prints the table.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let summaries = cluster::with(&args.cluster, |cluster| summaries(cluster, args.rollout.clone()))?;
     match (args.output, summaries.as_slice()) {
-        (Output::Json, [one]) if args.rollout.is_some() => super::print_json(one),
-        (Output::Json, all) => super::print_json(&all),
-        (Output::Table, []) => {
+        (Form::Json, [one]) if args.rollout.is_some() => super::print_json(one),
+        (Form::Json, all) => super::print_json(&all),
+        (Form::Table | Form::Wide, []) => {
             super::complain("no rollouts found");
             Ok(())
         }
-        (Output::Table, all) => super::print(&as_table(all, super::now())),
+        (Form::Table, all) => super::print(&as_table(all, super::now())),
+        (Form::Wide, all) => super::print(&as_wide_table(all, super::now())),
     }
 }
 

@@ -20,24 +20,24 @@ pub struct Args {
 /// Prints the entries that the rollout's status keeps.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let rollout = cluster::with(&args.cluster, async |cluster| cluster.rollout(&args.rollout).await)?;
-    let history = rollout.status.unwrap_or_default().history;
+    let status = rollout.status.unwrap_or_default();
     match args.output {
-        Output::Json => super::print_json(&history),
-        Output::Table => super::print(&as_table(&history)),
+        Output::Json => super::print_json(&status.history),
+        Output::Table => super::print(&as_table(&status.history, status.delivered_revision)),
     }
 }
 
-/// The entries as a table.
-pub fn as_table(history: &[HistoryEntry]) -> String {
+/// The entries as a table; what the file does not hold yet, at this revision, is told as decided only.
+pub fn as_table(history: &[HistoryEntry], delivered_revision: i64) -> String {
     let rows: Vec<Vec<String>> = history
         .iter()
         .map(|entry| {
             vec![
                 entry.seq.to_string(),
-                format!("{:.0}", entry.at.timestamp()),
+                format!("{:.0}", entry.at),
                 entry.reason.to_string(),
                 entry.who.clone(),
-                entry.message.clone(),
+                entry.told(delivered_revision),
             ]
         })
         .collect();

@@ -1,8 +1,9 @@
 //! `sluice lint`: every error and warning with file, line and field path.
 
-use super::input::{self, InputArgs};
-use super::problem::{Problem, Severity, count};
-use super::{Failure, Output, check};
+use super::files::problem::{Problem, Severity, count};
+use super::files::{self, Input, InputArgs, lint};
+use super::visible::line;
+use super::{Failure, Output};
 
 /// Arguments of `sluice lint`.
 #[derive(clap::Args, Debug)]
@@ -16,11 +17,16 @@ pub struct Args {
 
 /// Prints all problems; fails where one of them is an error.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let input = input::load(&args.input)?;
-    let problems = check::check(&input).problems;
+    let input = files::load(&args.input)?;
+    let problems = lint::check(&input).problems;
     match args.output {
-        Output::Json => super::print_json(&problems)?,
-        Output::Table => super::print(&as_lines(&problems, input.objects.len(), input.files))?,
+        Output::Json => {
+            super::print_json(&problems)?;
+            if let Some(said) = passed_over(&input.passed_over) {
+                super::complain(&line(&said));
+            }
+        }
+        Output::Table => super::print(&as_lines(&problems, &input))?,
     }
     match number(&problems, Severity::Error) {
         0 => Ok(()),
@@ -32,14 +38,27 @@ fn number(problems: &[Problem], severity: Severity) -> usize {
     problems.iter().filter(|problem| problem.severity == severity).count()
 }
 
-fn as_lines(problems: &[Problem], objects: usize, files: usize) -> String {
-    let mut out: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+/// What was passed over, in a line; the first names of it.
+fn passed_over(files: &[String]) -> Option<String> {
+    const NAMED: usize = 3;
+    let named = files.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match files.len() {
+        0 => None,
+        number @ 1..=NAMED => Some(format!("passed over {}: {named}", count(number, "file"))),
+        number => Some(format!("passed over {number} files: {named} and {} more", number - NAMED)),
+    }
+}
+
+fn as_lines(problems: &[Problem], input: &Input) -> String {
+    let mut out: String =
+        problems.iter().map(|problem| format!("{}\n", line(&problem.to_string()))).collect();
     out.push_str(&format!(
         "{} and {} in {} of {}\n",
         count(number(problems, Severity::Error), "error"),
         count(number(problems, Severity::Warning), "warning"),
-        count(objects, "object"),
-        count(files, "file"),
+        count(input.objects.len(), "object"),
+        count(input.files, "file"),
     ));
+    out.extend(passed_over(&input.passed_over).map(|said| format!("{}\n", line(&said))));
     out
 }

@@ -2,59 +2,56 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use jiff::Timestamp;
 
+use crate::api::MicroTime;
 use crate::api::rolloutaction::Action;
 
 mod act;
-mod act_wait;
-mod check;
 mod cluster;
 mod completion;
 mod controller;
 mod crds;
 mod describe;
 mod dev;
-mod dev_metrics;
-mod dev_objects;
 mod evaluate;
+pub mod files;
+mod flag_files;
 mod get;
 mod history;
-pub mod input;
 mod lint;
-mod metrics;
+mod patience;
 mod plan;
-mod problem;
-mod recording;
 mod render;
-mod repair;
-mod schema;
-mod sets;
+mod schedule_clock;
 mod simulate;
 mod summary;
 mod table;
-mod typed;
+mod visible;
 mod watch;
-mod wording;
-mod world;
-mod yaml;
 
 /// Feature rollouts on Kubernetes: what is served now, what comes next and when, and what it waits for.
 #[derive(Parser, Debug)]
-#[command(name = "sluice", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "sluice", version = VERSION.as_str(), propagate_version = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// With the release of the time zone data: two programs of one version may differ by it.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!("{} (time zone data {})", env!("CARGO_PKG_VERSION"), crate::plan::calendar::zone_data())
+});
 
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  done\n  \
     1  invalid input: lint errors, files that cannot be read, an unknown flag or file\n  \
     2  wrong usage\n  \
     3  the cluster cannot be reached, refuses, or has no such object\n  \
-    4  the action was rejected, or had expired";
+    4  the action was rejected, or had expired\n  \
+    5  the action was applied, but the file that apps read does not hold it (yet)";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -122,6 +119,8 @@ pub enum Failure {
     Cluster(String),
     /// An action was rejected or had expired, and that is already printed.
     Refused,
+    /// An action was applied and has not reached the file, and that is already printed.
+    Undelivered,
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
@@ -144,8 +143,9 @@ pub fn main() -> ExitCode {
             let (message, code) = match failure {
                 Failure::Input(message) => (Some(message), 1),
                 Failure::Reported => (None, 1),
-                Failure::Cluster(message) => (Some(message), 3),
+                Failure::Cluster(message) => (Some(visible::line(&message).into_owned()), 3),
                 Failure::Refused => (None, 4),
+                Failure::Undelivered => (None, 5),
                 Failure::Output(error) => (Some(format!("cannot write the output: {error}")), 1),
             };
             if let Some(message) = message {
@@ -196,17 +196,18 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The time of day, where the command line does not give one.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the one place where commands take the time; all else gets it as a value"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
+/// The time, where the command line does not give one: to the second, since it is printed for people.
+fn now() -> MicroTime {
+    MicroTime::from_second(crate::clock::real_now().as_second()).unwrap_or_default()
 }
 
-/// Writes text to standard output.
+/// Writes text to standard output, with whatever a terminal would obey spelt out: much of it others wrote.
 fn print(text: &str) -> Result<(), Failure> {
+    print_exact(&visible::text(text))
+}
+
+/// Writes text to standard output as it is: bytes that programs read, or our own commands to the terminal.
+fn print_exact(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
 }
@@ -214,10 +215,10 @@ fn print(text: &str) -> Result<(), Failure> {
 /// Writes a value as indented JSON to standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
-    print(&format!("{text}\n"))
+    print_exact(&format!("{}\n", visible::json(&text)))
 }
 
-/// Writes a line to standard error; nothing can be done where that fails.
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Writes lines to standard error, as [`print`] does to standard output; nothing can be done where that fails.
+fn complain(lines: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", visible::text(lines));
 }

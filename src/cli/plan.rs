@@ -1,13 +1,12 @@
 //! `sluice plan`: when each step of each rollout would be entered if all goes well.
 
-use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::input::{self, InputArgs};
+use super::files::{self, InputArgs, lint};
 use super::table::table;
-use super::{Failure, Output, check};
-use crate::api::Percent;
-use crate::engine::timeline::{Entry, Timeline, timeline};
+use super::{Failure, Output};
+use crate::api::{MicroTime, Percent};
+use crate::engine::forecast::timeline::{Entry, Timeline, timeline};
 use crate::plan::Plan;
 
 /// Arguments of `sluice plan`.
@@ -17,7 +16,7 @@ pub struct Args {
     input: InputArgs,
     /// When rollouts without schedule.startAt begin, RFC 3339; default: now
     #[arg(long, value_name = "TIME")]
-    now: Option<Timestamp>,
+    now: Option<MicroTime>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -25,8 +24,8 @@ pub struct Args {
 
 /// Prints the plans of all rollouts.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let input = input::load(&args.input)?;
-    let checked = check::check(&input).or_report()?;
+    let input = files::load(&args.input)?;
+    let checked = lint::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
     let plans: Vec<(&Plan, Timeline)> =
         checked.plans.values().map(|plan| (plan, timeline(plan, now))).collect();
@@ -88,7 +87,7 @@ fn in_order<S: Serializer>(cohorts: &&[(String, Percent)], serializer: S) -> Res
 pub(super) fn rollout_json<'a>(
     plan: &'a Plan,
     entries: &'a [Entry],
-    completed_at: Option<Timestamp>,
+    completed_at: Option<MicroTime>,
 ) -> RolloutJson<'a> {
     let entry = |entry: &'a Entry| EntryJson {
         at: entry.at.to_string(),
@@ -143,7 +142,7 @@ pub(super) fn entries_table(courses: &[(&Plan, &[Entry])]) -> String {
             }
         }
     }
-    let mut rows: Vec<(Timestamp, Vec<String>)> = Vec::new();
+    let mut rows: Vec<(MicroTime, Vec<String>)> = Vec::new();
     for (plan, entries) in courses {
         for entry in *entries {
             rows.push((entry.at, row(plan, entry, &cohorts)));

@@ -1,10 +1,9 @@
 //! `sluice render`: the file that apps would read at a time.
 
-use jiff::Timestamp;
-
-use super::input::{self, InputArgs};
-use super::world::{choose, flag_files};
-use super::{Failure, check};
+use super::Failure;
+use super::files::{self, InputArgs, lint};
+use super::flag_files::{choose, flag_files};
+use crate::api::MicroTime;
 
 /// Arguments of `sluice render`.
 #[derive(clap::Args, Debug)]
@@ -13,21 +12,21 @@ pub struct Args {
     input: InputArgs,
     /// The time at which the file is read, RFC 3339; default: now
     #[arg(long, value_name = "TIME")]
-    at: Option<Timestamp>,
+    at: Option<MicroTime>,
     /// When rollouts without schedule.startAt begin, RFC 3339; default: now
     #[arg(long, value_name = "TIME")]
-    now: Option<Timestamp>,
-    /// The FlagSet whose file is meant, or the rollout that has none; needed where there are several
+    now: Option<MicroTime>,
+    /// The FlagSet whose file is meant, or the rollout that has none, as NAME, fset/NAME or frol/NAME; needed where there are several
     #[arg(long, value_name = "NAME")]
     flag_set: Option<String>,
 }
 
 /// Prints the file.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let input = input::load(&args.input)?;
-    let checked = check::check(&input).or_report()?;
+    let input = files::load(&args.input)?;
+    let checked = lint::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
     let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = choose(&files, args.flag_set.as_deref())?;
-    super::print(&file.text)
+    super::print_exact(&file.text)
 }

@@ -1,11 +1,11 @@
 //! A rollout in one row: the columns of kubectl, and what is served.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::table;
-use crate::api::FeatureRollout;
+use super::visible::line;
 use crate::api::conditions::types::READY;
+use crate::api::{FeatureRollout, MicroTime};
 
 /// What the columns say.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,11 @@ pub struct Summary {
     pub exposure: Option<String>,
     /// What each cohort is served.
     pub served: Option<String>,
+    /// The FlagSet whose file the flag is in; absent where it has a file of its own.
+    pub flag_set: Option<String>,
     /// When something changes next.
     pub next: Option<String>,
-    /// Why it is (not) ready.
+    /// Why it does what its state says: the check that says no, and what of it.
     pub reason: Option<String>,
     /// The same in words.
     pub message: Option<String>,
@@ -51,8 +53,9 @@ impl Summary {
             step: status.step,
             exposure: status.exposure,
             served: status.served,
+            flag_set: rollout.spec.flag_set_ref.as_ref().map(|reference| reference.name.clone()),
             next: status.next,
-            reason: ready.map(|ready| ready.reason.clone()),
+            reason: status.reason,
             message: ready.map(|ready| ready.message.clone()),
             created: rollout.metadata.creation_timestamp.as_ref().map(|created| created.0.to_string()),
         }
@@ -69,11 +72,21 @@ impl Summary {
             step: None,
             exposure: None,
             served: None,
+            flag_set: None,
             next: None,
             reason: None,
             message: Some(invalid.error.clone()),
             created: invalid.metadata.creation_timestamp.as_ref().map(|created| created.0.to_string()),
         }
+    }
+
+    /// What the columns of `kubectl get` say.
+    fn row(&self, now: MicroTime) -> Vec<String> {
+        let created = self.created.as_deref().and_then(|created| created.parse::<MicroTime>().ok());
+        let age = created.map(|created| age(created, now)).unwrap_or_default();
+        let middle =
+            [&self.ready, &self.state, &self.phase, &self.step, &self.exposure, &self.next, &self.reason];
+        std::iter::once(self.name.clone()).chain(middle.map(cell)).chain([age]).collect()
     }
 
     /// One line for a log: only what is known.
@@ -90,28 +103,37 @@ impl Summary {
             .iter()
             .filter_map(|(label, value)| value.as_ref().map(|value| format!("{label}{value}")))
             .collect();
-        format!("{}/{} {}", self.namespace, self.name, known.join(", "))
+        line(&format!("{}/{} {}", self.namespace, self.name, known.join(", "))).into_owned()
     }
 }
 
+/// The columns of `kubectl get`.
+const HEADINGS: [&str; 9] = ["NAME", "READY", "STATE", "PHASE", "STEP", "EXPOSURE", "NEXT", "REASON", "AGE"];
+/// Those that `kubectl get -o wide` has besides.
+const WIDE_HEADINGS: [&str; 3] = ["SERVED", "FLAGSET", "MESSAGE"];
+
 /// The rows as a table; ages count to `now`.
-pub fn as_table(summaries: &[Summary], now: Timestamp) -> String {
-    let headings = ["NAME", "READY", "STATE", "PHASE", "STEP", "EXPOSURE", "SERVED", "NEXT", "REASON", "AGE"];
-    let cell = |value: &Option<String>| value.clone().unwrap_or_default();
-    let rows: Vec<Vec<String>> = summaries
-        .iter()
-        .map(|s| {
-            let created = s.created.as_deref().and_then(|created| created.parse::<Timestamp>().ok());
-            let age = created.map(|created| age(created, now)).unwrap_or_default();
-            let middle = [&s.ready, &s.state, &s.phase, &s.step, &s.exposure, &s.served, &s.next, &s.reason];
-            std::iter::once(s.name.clone()).chain(middle.map(cell)).chain([age]).collect()
-        })
-        .collect();
-    table(&headings, &rows)
+pub fn as_table(summaries: &[Summary], now: MicroTime) -> String {
+    let rows: Vec<Vec<String>> = summaries.iter().map(|summary| summary.row(now)).collect();
+    table(&HEADINGS, &rows)
+}
+
+/// The same with what each cohort is served, the FlagSet and the message.
+pub fn as_wide_table(summaries: &[Summary], now: MicroTime) -> String {
+    let wide = |summary: &Summary| {
+        let more = [&summary.served, &summary.flag_set, &summary.message];
+        summary.row(now).into_iter().chain(more.map(cell)).collect()
+    };
+    let rows: Vec<Vec<String>> = summaries.iter().map(wide).collect();
+    table(&[&HEADINGS[..], &WIDE_HEADINGS[..]].concat(), &rows)
+}
+
+fn cell(value: &Option<String>) -> String {
+    value.clone().unwrap_or_default()
 }
 
 /// How long ago, in the largest unit that says enough: `45s`, `12m`, `3h`, `8d`.
-pub fn age(since: Timestamp, now: Timestamp) -> String {
+pub fn age(since: MicroTime, now: MicroTime) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

@@ -11,8 +11,12 @@ use kube::runtime::watcher::{self, Event, watcher};
 
 use super::cluster::{self, Cluster, ClusterArgs};
 use super::get::summary;
+use super::patience::Patience;
 use super::summary::{Summary, as_table};
+use super::visible::{self, line};
 use super::{Failure, Output};
+use crate::api::Duration;
+use crate::clock::{monotonic, sleep};
 
 /// Arguments of `sluice watch`.
 #[derive(clap::Args, Debug)]
@@ -21,6 +25,9 @@ pub struct Args {
     rollout: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// How long the cluster may be out of reach
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    give_up_after: Duration,
     /// Form of the output; JSON is one object a line for every change
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -32,17 +39,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
-    // The watcher tries for ever; whether there is a server at all is to be said at once.
-    cluster.call(cluster.rollouts().list(&ListParams::default().limit(1))).await?;
+    let name = args.rollout.as_deref().map(cluster::rollout_name).transpose()?;
+    // The watcher tries for ever; whether there is a server and a rollout at all is to be said at once.
+    match name {
+        Some(name) => cluster.must_have(name).await?,
+        None => _ = cluster.call(cluster.rollouts().list(&ListParams::default().limit(1))).await?,
+    }
     let live = args.output == Output::Table && std::io::stdout().is_terminal();
-    let config = match &args.rollout {
+    let config = match name {
         Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
         None => watcher::Config::default(),
     };
+    let mut patience = Patience::new(args.give_up_after.signed().unsigned_abs());
     let mut events = pin!(watcher(cluster.rollouts(), config));
     let mut shown: BTreeMap<String, Summary> = BTreeMap::new();
     let mut listed: BTreeMap<String, Summary> = BTreeMap::new();
     while let Some(event) = events.next().await {
+        // A list that begins tells nothing of the server yet.
+        if event.as_ref().is_ok_and(|event| !matches!(event, Event::Init)) && patience.worked() {
+            super::complain("the API server answers again");
+        }
         let changes = match event {
             Ok(Event::Init) => {
                 listed.clear();
@@ -64,32 +80,36 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
                 gone.map(deleted).into_iter().collect()
             }
             Err(error) => {
-                // The watcher goes on by itself, with growing pauses.
-                if let Failure::Cluster(message) = cluster.failure(&error) {
-                    super::complain(&format!("{message}; trying again"));
+                let failure = cluster.failure(&error);
+                let Some(pause) = patience.failed(monotonic()) else { return Err(failure) };
+                if let (true, Failure::Cluster(message)) = (pause.first, &failure) {
+                    super::complain(&format!("{}; trying again for {}", line(message), args.give_up_after));
                 }
+                // The watcher goes on where it was when it is asked for more, at once: the pause is ours to make.
+                sleep(pause.length).await;
                 continue;
             }
         };
         if live {
             let all: Vec<Summary> = shown.values().cloned().collect();
             // Back to the corner, the screen emptied below: the table is drawn over the last one.
-            super::print(&format!("\u{1b}[H\u{1b}[J{}", as_table(&all, super::now())))?;
+            super::print_exact("\u{1b}[H\u{1b}[J")?;
+            super::print(&as_table(&all, super::now()))?;
             continue;
         }
         for change in &changes {
             match args.output {
                 Output::Table => super::print(&format!("{:.0} {}\n", super::now(), change.line()))?,
-                Output::Json => super::print(&line(change)?)?,
+                Output::Json => super::print_exact(&as_json(change)?)?,
             }
         }
     }
     Ok(())
 }
 
-fn line(change: &Summary) -> Result<String, Failure> {
+fn as_json(change: &Summary) -> Result<String, Failure> {
     let json = serde_json::to_string(change).map_err(|error| Failure::Output(error.into()))?;
-    Ok(format!("{json}\n"))
+    Ok(format!("{}\n", visible::json(&json)))
 }
 
 /// What a fresh list changes: new and other rows, and those that are gone.
@@ -111,6 +131,7 @@ fn deleted(gone: Summary) -> Summary {
         phase: None,
         step: None,
         exposure: None,
+        flag_set: None,
         served: None,
         next: None,
         reason: None,

@@ -99,6 +99,11 @@ impl Ahead {
         self.lock().changes.remove(key);
     }
 
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.lock().changes.len()
+    }
+
     /// Lets no change of the rollout be confirmed for a while: an action is about to say what it is based on.
     pub fn hold(&self, key: &ObjectKey) -> Hold<'_> {
         *self.lock().held.entry(key.clone()).or_insert(0) += 1;

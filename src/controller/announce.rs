@@ -1,10 +1,8 @@
 //! Revisions of a rollout's fragment: the next one, and the one that is announced before its time.
 
-use jiff::Timestamp;
-
 use super::writer::Ack;
-use crate::api::FeatureRolloutStatus;
 use crate::api::status::Announced;
+use crate::api::{FeatureRolloutStatus, MicroTime};
 use crate::engine::{self, Facts};
 use crate::flags::{self, Identity};
 use crate::plan::{Audience, Feature, Plan};
@@ -66,7 +64,7 @@ pub(super) fn announce(
     status: &FeatureRolloutStatus,
     facts: &Facts,
     audience: &Audience,
-    at: Timestamp,
+    at: MicroTime,
 ) -> Option<Announced> {
     if !status.pauses.is_empty() || status.rollback.is_some() || status.retry.is_some() {
         return None;
@@ -107,7 +105,7 @@ mod tests {
     const TWO: &str = "{cohorts: [{name: all}], phases: [{name: ga, ramp: {percents: [10, 50], every: 1h}}]}";
 
     /// The first decision on a plan, stamped, and when the next one is due.
-    fn begun(plan: &Plan, now: Timestamp) -> (FeatureRolloutStatus, Option<Timestamp>) {
+    fn begun(plan: &Plan, now: MicroTime) -> (FeatureRolloutStatus, Option<MicroTime>) {
         let decision = decide(plan, &FeatureRolloutStatus::default(), &facts(), now);
         let mut status = decision.status;
         stamp(&plan.feature, &identity(), &mut status, &plan.audience, false);
@@ -126,7 +124,7 @@ mod tests {
     )]
     fn what_is_announced_is_what_comes(#[case] spec: &str, #[case] changes: usize) {
         let plan = plan(spec);
-        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let start: MicroTime = "2026-01-01T00:00:00Z".parse().unwrap();
         let (mut status, mut wake_at) = begun(&plan, start);
         let mut seen = usize::from(status.exposed());
         while let Some(at) = wake_at {

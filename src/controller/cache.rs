@@ -1,7 +1,7 @@
 //! What the watches have told, and what our own writes have answered: the newer of both.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
@@ -13,6 +13,9 @@ pub type ObjectKey = (String, String);
 
 /// An object as stored: readable, or why it is not.
 pub type Stored<K> = Arc<DeserializeGuard<K>>;
+
+/// How many deleted objects are remembered: more than our own writes that are under way at once.
+const DELETED: usize = 256;
 
 /// What an event tells that was not known before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +31,22 @@ pub enum News {
 /// Objects of one kind by namespace and name.
 pub struct Cache<K> {
     objects: RwLock<HashMap<ObjectKey, Stored<K>>>,
+    /// Objects that exist and are not kept here. Who needs one reads it.
+    aside: Mutex<HashSet<ObjectKey>>,
+    /// The last objects that were deleted, and their versions then: the answer to our own write may come after that.
+    deleted: Mutex<VecDeque<(ObjectKey, u64)>>,
     /// Keys seen since a list began; what is not among them at its end has gone.
     listing: RwLock<Option<HashSet<ObjectKey>>>,
 }
 
 impl<K> Default for Cache<K> {
     fn default() -> Cache<K> {
-        Cache { objects: RwLock::default(), listing: RwLock::default() }
+        Cache {
+            objects: RwLock::default(),
+            aside: Mutex::default(),
+            deleted: Mutex::default(),
+            listing: RwLock::default(),
+        }
     }
 }
 
@@ -69,6 +81,29 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
             .collect()
     }
 
+    /// Keeps an object no longer, although it exists.
+    pub fn put_aside(&self, key: &ObjectKey) {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        if objects.remove(key).is_some() {
+            self.aside().insert(key.clone());
+        }
+    }
+
+    #[cfg(test)]
+    fn is_aside(&self, key: &ObjectKey) -> bool {
+        self.aside().contains(key)
+    }
+
+    fn aside(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an object of this name was deleted at this version or a later one.
+    fn was_deleted(&self, key: &ObjectKey, version: u64) -> bool {
+        let deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.iter().any(|(of, at)| of == key && *at >= version)
+    }
+
     /// How many objects are known.
     pub fn len(&self) -> usize {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -77,6 +112,14 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     /// Takes in an object, unless a newer version of it is known. Says whether it was news.
     pub fn apply(&self, object: DeserializeGuard<K>) -> bool {
         self.take_in(object) != News::Nothing
+    }
+
+    /// Takes in an object that a read has just found, also one that the watch told the end of: a watch by label ends for an
+    /// object whose label somebody took away, and the object is still there. Says whether it was news.
+    pub fn apply_found(&self, object: DeserializeGuard<K>) -> bool {
+        let key = key_of(&object);
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _)| *of != key);
+        self.apply(object)
     }
 
     fn take_in(&self, mut object: DeserializeGuard<K>) -> News {
@@ -89,8 +132,10 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         let news = match objects.get(&key) {
             Some(known) if version(&**known) >= version(&object) => return News::Nothing,
             Some(known) if is_same_spec(known.meta(), object.meta()) => News::Status,
+            None if self.was_deleted(&key, version(&object)) => return News::Nothing,
             _ => News::Spec,
         };
+        self.aside().remove(&key);
         objects.insert(key, Arc::new(object));
         news
     }
@@ -102,12 +147,19 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         if objects.get(&key).is_some_and(|known| version(&**known) <= version(object)) {
             objects.remove(&key);
         }
+        self.aside().remove(&key);
+        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.push_back((key, version(object)));
+        if deleted.len() > DELETED {
+            deleted.pop_front();
+        }
     }
 
     /// Forgets an object that a read did not find, if it is still the version known `before` that read: one that was
     /// told of meanwhile is another object of the name. Says whether it was there.
     pub fn forget(&self, key: &ObjectKey, before: u64) -> bool {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        self.aside().remove(key);
         let is_same = objects.get(key).is_some_and(|known| version(&**known) == before);
         is_same && objects.remove(key).is_some()
     }
@@ -140,6 +192,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
                 for key in &gone {
                     objects.remove(key);
                 }
+                self.aside().retain(|key| seen.contains(key));
                 (gone.into_iter().map(|key| (key, News::Spec)).collect(), true)
             }
         }
@@ -171,13 +224,14 @@ mod tests {
 
     use super::*;
 
+    fn map(version: &str) -> DeserializeGuard<ConfigMap> {
+        let metadata = json!({"name": "m", "namespace": "ns", "resourceVersion": version});
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+            .unwrap()
+    }
+
     #[test]
     fn what_was_told_of_while_it_was_read_is_not_forgotten() {
-        let map = |version: &str| -> DeserializeGuard<ConfigMap> {
-            let metadata = json!({"name": "m", "namespace": "ns", "resourceVersion": version});
-            serde_json::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
-                .unwrap()
-        };
         let key = ("ns".to_owned(), "m".to_owned());
         let cache = Cache::<ConfigMap>::default();
         assert!(!cache.forget(&key, cache.version_of(&key)), "there was nothing");
@@ -189,5 +243,38 @@ mod tests {
         assert!(!cache.forget(&key, before));
         assert_eq!(cache.version_of(&key), 5);
         assert!(cache.forget(&key, 5) && cache.get(&key).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_deletion_brings_nothing_back() {
+        let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+        cache.apply(map("3"));
+        // Our write made it version 4 and somebody deleted it; the watch was quicker than the answer to our write.
+        cache.event(Event::Delete(map("5")));
+        assert!(!cache.apply(map("4")) && cache.get(&key).is_none());
+        assert!(cache.apply(map("6")), "created again");
+        for i in 0..2 * DELETED {
+            cache.delete(&map(&(100 + i).to_string()));
+        }
+        assert_eq!(cache.deleted.lock().unwrap().len(), DELETED);
+    }
+
+    #[test]
+    fn what_was_put_aside_is_known_to_exist_until_it_is_deleted() {
+        let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+        cache.put_aside(&key);
+        assert!(!cache.is_aside(&key), "there is none");
+        cache.apply(map("3"));
+        cache.put_aside(&key);
+        assert!(cache.is_aside(&key) && cache.get(&key).is_none());
+        assert!(cache.apply(map("3")) && !cache.is_aside(&key), "read again");
+        cache.put_aside(&key);
+        cache.event(Event::Delete(map("4")));
+        assert!(!cache.is_aside(&key));
+        cache.apply(map("5"));
+        cache.put_aside(&key);
+        cache.event(Event::Init);
+        cache.event(Event::InitDone);
+        assert!(!cache.is_aside(&key), "a list does not have it");
     }
 }

@@ -1,9 +1,8 @@
 //! What every part of the controller shares.
 
-use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
@@ -11,15 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::Actions;
 use super::ahead::Ahead;
+use super::analysis::Analysis;
 use super::cache::{Cache, ObjectKey};
-use super::checks::Checks;
+use super::events::Events;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
-use super::pin::Audiences;
-use super::queue::{Lane, Queue};
+use super::queue::Queue;
+use super::revisions::Revisions;
 use super::writer::Hub;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
 /// What is worked on.
@@ -35,6 +35,19 @@ pub enum Key {
     MetricSource(ObjectKey),
     /// A MetricTemplate.
     MetricTemplate(ObjectKey),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, (namespace, name)) = match self {
+            Key::Rollout(key) => ("FeatureRollout", key),
+            Key::FlagSet(key) => ("FlagSet", key),
+            Key::CohortSet(key) => ("CohortSet", key),
+            Key::MetricSource(key) => ("MetricSource", key),
+            Key::MetricTemplate(key) => ("MetricTemplate", key),
+        };
+        write!(f, "{kind} {namespace}/{name}")
+    }
 }
 
 /// The shared parts.
@@ -57,21 +70,21 @@ pub struct Context {
     pub config_maps: Cache<ConfigMap>,
     /// Who concerns whom.
     pub index: Arc<Index>,
-    /// Pinned audiences.
-    pub audiences: Audiences,
+    /// Pinned audiences and guards.
+    pub revisions: Revisions,
     /// What is measured.
-    pub checks: Checks,
+    pub analysis: Analysis,
     /// What is to be done, grouped by the files that it may change.
     pub queue: Queue<Key, SetId>,
-    /// How long to wait after an error, per key.
-    pub backoff: Backoff,
+    /// What is to be published.
+    pub events: Events,
     /// The writers of the files.
     pub hub: Hub,
     /// What the files hold before the statuses say so.
     pub ahead: Ahead,
     /// Makes kubelets read a file at once, where that was asked for.
     pub nudger: Nudger,
-    /// The lane of the actions.
+    /// The actions, which wait for nothing else.
     pub actions: Actions,
     /// Whether the caches hold every kind: what is not in them does not exist.
     pub listed: AtomicBool,
@@ -92,43 +105,5 @@ impl Context {
     }
 }
 
-/// Growing waits after consecutive errors, per key.
-#[derive(Default)]
-pub struct Backoff(Mutex<HashMap<Key, u32>>);
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(200);
-    /// Short enough that a step follows within 10 s of the API server's return.
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    /// The wait after one more error.
-    pub fn failed(&self, key: &Key) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.clone()).or_insert(0);
-        let wait = Self::after(*count);
-        *count += 1;
-        wait
-    }
-
-    /// The wait after an error that came after `before` others.
-    pub fn after(before: u32) -> Duration {
-        Self::FIRST.saturating_mul(1 << before.min(8)).min(Self::LONGEST)
-    }
-
-    /// Forgets the errors of a key.
-    pub fn succeeded(&self, key: &Key) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-}
-
 /// The shared parts, shared.
 pub type Shared = Arc<Context>;
-
-/// Works on a key again after a while of real time.
-pub fn push_later(ctx: &Shared, key: Key, wait: Duration) {
-    let ctx = ctx.clone();
-    tokio::spawn(async move {
-        clock::sleep(wait).await;
-        ctx.queue.push(key, Lane::Decide);
-    });
-}

@@ -3,10 +3,11 @@
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
-use super::cache::{Cache, ObjectKey};
+use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
 use super::watch;
+use super::writer::Ack;
 use crate::api::conditions::{is_true, types};
 use crate::api::featurerollout::DependencyCondition;
 use crate::api::flagset::Emergency;
@@ -31,18 +32,20 @@ pub struct Stalled {
     pub reason: Reason,
     /// Why, for people.
     pub message: String,
-    /// The flag, where it is valid and its file exists: what lowers it must reach it all the same.
+    /// The flag, where it is valid: what lowers it must reach the file all the same.
     pub feature: Option<Feature>,
     /// Whether the FlagSet's emergency asks for control.
     pub emergency: bool,
     /// Whether the file may hold the rollout's status, and it is not stored yet.
     pub owes_status: bool,
+    /// What the file says, where that is a later decision than any that the status knows of.
+    pub ahead: Option<LiveFlag>,
 }
 
 impl Stalled {
     /// Without anything that could be lowered.
     pub fn new(reason: Reason, message: String) -> Stalled {
-        Stalled { reason, message, feature: None, emergency: false, owes_status: false }
+        Stalled { reason, message, feature: None, emergency: false, owes_status: false, ahead: None }
     }
 }
 
@@ -75,13 +78,15 @@ pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -
         compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
     }
     let emergency = is_emergency(flag_set.as_ref());
-    let has_file = rollout.spec.flag_set_ref.is_none() || flag_set.is_some();
-    Ok(match observe(ctx, rollout, flag_set, compiled).await? {
+    let ahead = file_ahead(ctx, rollout, flag_set.as_ref()).await?;
+    Ok(match observe(ctx, rollout, flag_set, compiled, ahead.clone()).await? {
         Ok(observed) => Gathered::Ready(Box::new(Observed { owes_status, ..observed })),
         Err(mut stalled) => {
-            stalled.feature = has_file.then(|| plan::feature_alone(rollout)).flatten();
+            // A FlagSet that is gone has left its file behind: what lowers a rollout goes on reaching it.
+            stalled.feature = plan::feature_alone(rollout);
             stalled.emergency = emergency;
             stalled.owes_status = owes_status;
+            stalled.ahead = ahead;
             Gathered::Stalled(Box::new(stalled))
         }
     })
@@ -92,9 +97,10 @@ async fn observe(
     rollout: &FeatureRollout,
     flag_set: Option<FlagSet>,
     compiled: Result<Plan, Vec<FieldError>>,
+    ahead: Option<LiveFlag>,
 ) -> Result<Result<Observed, Stalled>, Fault> {
     let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    let mut plan = match compiled {
+    let plan = match compiled {
         Ok(plan) => plan,
         Err(errors) => return Ok(Err(invalid(&errors))),
     };
@@ -111,18 +117,21 @@ async fn observe(
     let uid = rollout.uid().unwrap_or_default();
     let status = rollout.status.clone().unwrap_or_default();
     let live = if status.uid.as_deref() == Some(uid.as_str()) {
-        None
+        ahead
     } else {
         match live(ctx, &key, &uid, &set, &plan, flag_set.as_ref()).await? {
             Ok(live) => live,
             Err(conflict) => return Ok(Err(Stalled::new(Reason::KeyConflict, conflict))),
         }
     };
-    if let Some(live) = &live {
-        keep_known_audience(ctx, &key.0, live, &mut plan).await?;
-    }
+    let live = match live {
+        Some(live) if status.uid.as_deref() != Some(uid.as_str()) => {
+            Some(with_known_audience(ctx, &key.0, live, &plan).await?)
+        }
+        live => live,
+    };
     let facts = Facts {
-        metrics: ctx.checks.metrics(&key, &uid),
+        metrics: ctx.analysis.metrics(&key, &uid),
         uid,
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.delivered_revision == status.revision,
@@ -277,6 +286,32 @@ fn key_conflict(
     })
 }
 
+/// What the file says of a rollout's flag, where its writer has found a later decision there than any that the status
+/// knows of: the status was set back, by a restore of some of the objects or by hand.
+///
+/// Where it is only this process that does not know the status yet, what is made of it is never stored.
+async fn file_ahead(
+    ctx: &Context,
+    rollout: &FeatureRollout,
+    flag_set: Option<&FlagSet>,
+) -> Result<Option<LiveFlag>, Fault> {
+    let key = key_of(rollout);
+    let uid = rollout.uid().unwrap_or_default();
+    let Some(status) = rollout.status.as_ref().filter(|status| status.uid.as_deref() == Some(uid.as_str()))
+    else {
+        return Ok(None);
+    };
+    let announced = status.announced.as_ref().map_or(0, |announced| announced.revision);
+    let is_later = |revision: i64| revision > status.revision.max(announced);
+    let Some(Ack::Newer { revision }) = ctx.hub.ack(&key, &uid) else { return Ok(None) };
+    if !is_later(revision) {
+        return Ok(None);
+    }
+    let flag = plan::flag_key(rollout);
+    let live = super::writer::live_flag(ctx, &SetId::of(rollout), flag_set, flag).await?;
+    Ok(live.filter(|live| live.uid == uid && is_later(live.revision)))
+}
+
 /// What the file says of the flag; `Err` when it belongs to the orphan of another rollout.
 async fn live(
     ctx: &Context,
@@ -304,21 +339,20 @@ async fn live(
     Ok(Ok(Some(found)))
 }
 
-/// A beginning from the file serves that file's audience. Where its definition is gone, nothing can be rendered from
-/// it, and the declared one takes its place only if it has the same cohorts.
-async fn keep_known_audience(
+/// A beginning from the file serves that file's audience. Where its definition is gone nobody knows whom its cohorts took
+/// in: no audience is named then, and cohorts of the same names may be other people.
+async fn with_known_audience(
     ctx: &Context,
     namespace: &str,
-    live: &LiveFlag,
-    plan: &mut Plan,
-) -> Result<(), Fault> {
+    mut live: LiveFlag,
+    plan: &Plan,
+) -> Result<LiveFlag, Fault> {
     if live.audience != plan.audience.name
-        && super::pin::find(ctx, namespace, &live.audience).await?.is_none()
-        && plan.audience.names().eq(live.served.iter().map(|(name, _)| name.as_str()))
+        && super::revisions::audiences::find(ctx, namespace, &live.audience).await?.is_none()
     {
-        plan.audience.name.clone_from(&live.audience);
+        live.audience.clear();
     }
-    Ok(())
+    Ok(live)
 }
 
 /// The dependencies that are not met, in words. A missing one waits.
@@ -352,3 +386,6 @@ fn phase_entered(rollout: &FeatureRollout, status: &crate::api::FeatureRolloutSt
     let Some(position) = &status.position else { return false };
     index(phase).zip(index(&position.phase)).is_some_and(|(wanted, at)| at >= wanted)
 }
+
+#[cfg(test)]
+mod tests;

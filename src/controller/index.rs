@@ -31,6 +31,18 @@ impl SetId {
         }
     }
 
+    /// The set that a ConfigMap names as its owner.
+    pub fn parse(owner: &str) -> Option<SetId> {
+        let mut parts = owner.split('/');
+        let shared = match parts.next()? {
+            "FlagSet" => true,
+            "FeatureRollout" => false,
+            _ => return None,
+        };
+        let (namespace, name) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        parts.next().is_none().then_some(SetId { namespace, name, shared })
+    }
+
     /// How the ConfigMap names its owner.
     pub fn owner(&self) -> String {
         let kind = if self.shared { "FlagSet" } else { "FeatureRollout" };
@@ -63,6 +75,7 @@ struct Inner {
     rollouts: HashMap<ObjectKey, Neighbour>,
     members: HashMap<SetId, BTreeSet<ObjectKey>>,
     dependents: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    left: Vec<SetId>,
 }
 
 impl Index {
@@ -81,7 +94,8 @@ impl Index {
         if inner.rollouts.get(&key) == Some(&neighbour) {
             return;
         }
-        inner.remove(&key);
+        let before = inner.remove(&key).map(|before| before.set);
+        inner.left.extend(before.filter(|before| *before != neighbour.set));
         inner.members.entry(neighbour.set.clone()).or_default().insert(key.clone());
         for name in &neighbour.depends_on {
             inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
@@ -89,9 +103,34 @@ impl Index {
         inner.rollouts.insert(key, neighbour);
     }
 
+    /// The files that rollouts have left by being created anew in another one, since this was asked last.
+    pub fn take_left(&self) -> Vec<SetId> {
+        std::mem::take(&mut self.lock().left)
+    }
+
     /// Forgets a rollout. Returns what it was.
     pub fn remove(&self, key: &ObjectKey) -> Option<Neighbour> {
         self.lock().remove(key)
+    }
+
+    /// Whether a rollout is known.
+    pub fn knows(&self, key: &ObjectKey) -> bool {
+        self.lock().rollouts.contains_key(key)
+    }
+
+    /// Whether a file has any living rollout.
+    pub fn has_members(&self, set: &SetId) -> bool {
+        self.lock().members.contains_key(set)
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 3] {
+        let inner = self.lock();
+        [
+            ("rollouts_by_name", inner.rollouts.len()),
+            ("rollouts_by_file", inner.members.len()),
+            ("rollouts_by_dependency", inner.dependents.len()),
+        ]
     }
 
     /// The file of a rollout.
@@ -167,5 +206,43 @@ impl Inner {
             }
         }
         Some(neighbour)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// A member of FlagSet `app` with the flag key `k`, created in this second.
+    fn member(name: &str, second: i64) -> FeatureRollout {
+        let spec = "{feature: {key: k}, flagSetRef: {name: app}, cohorts: [{name: all}], phases: []}";
+        let mut rollout = FeatureRollout::new(name, serde_saphyr::from_str(spec).unwrap());
+        rollout.metadata.namespace = Some("maya".to_owned());
+        rollout.metadata.uid = Some(format!("uid-{name}"));
+        rollout.metadata.creation_timestamp = Some(Time(jiff::Timestamp::from_second(second).unwrap()));
+        rollout
+    }
+
+    #[rstest]
+    #[case::older_by_age_and_name(("a", 1), ("b", 2), "a")]
+    #[case::older_though_the_name_is_later(("z", 1), ("b", 2), "z")]
+    #[case::of_one_age(("z", 1), ("b", 1), "b")]
+    fn the_older_rollout_keeps_a_key_and_of_two_of_one_age_the_first_by_name(
+        #[case] one: (&str, i64),
+        #[case] other: (&str, i64),
+        #[case] expected: &str,
+    ) {
+        let set = SetId { namespace: "maya".to_owned(), name: "app".to_owned(), shared: true };
+        for order in [[one, other], [other, one]] {
+            let index = Index::default();
+            for (name, second) in order {
+                index.apply(&member(name, second));
+            }
+            assert_eq!(index.holder(&set, "k").map(|key| key.1).as_deref(), Some(expected));
+            index.remove(&("maya".to_owned(), expected.to_owned()));
+            assert!(index.holder(&set, "k").is_some_and(|key| key.1 != expected), "the next one gets it");
+        }
     }
 }

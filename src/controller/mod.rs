@@ -1,37 +1,40 @@
 //! The operator: watches, the queue, and the pipeline that each object goes through.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::{Client, Config};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
-use cache::{Cache, ObjectKey};
-use context::{Backoff, Context, Key, Shared, push_later};
-use queue::Queue;
+use cache::Cache;
+use context::{Context, Key, Shared};
+use queue::{Cause, Places, Queue};
+
+pub use housekeeping::Housekeeping;
 
 mod actions;
 mod ahead;
+mod analysis;
 mod announce;
 mod cache;
-mod checks;
 mod context;
+mod events;
 mod finalizer;
 mod gather;
+mod housekeeping;
 mod index;
 mod nudge;
+mod pages;
 mod persist;
-mod pin;
-mod publish;
 mod queue;
+mod revisions;
 mod rollout;
 mod sets;
 mod stalled;
@@ -40,14 +43,8 @@ mod writer;
 
 /// The operator's own namespace where nothing else is said.
 pub const NAMESPACE: &str = "sluice-system";
-/// One in so many of the objects worked on at once may be one that is only reported on.
-const PUBLISHING_PART: usize = 4;
-/// How often unpinned audiences are looked for.
-const GARBAGE_INTERVAL: Duration = Duration::from_secs(600);
-/// How often old actions are looked for.
-const ACTIONS_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a write that the API server found invalid is not repeated.
-const INVALID_RETRY: Duration = Duration::from_secs(60);
+/// For one in so many of the objects that may be decided on at once another one may be reported on.
+const REPORTING_PART: usize = 4;
 /// How long a shutdown waits for work under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -69,6 +66,11 @@ pub struct Options {
     /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
     /// pods.
     pub nudge_pods: bool,
+    /// How long after the last change of the admission policy that says who asks for actions an API server certainly
+    /// enforces it: what was created before is anybody's.
+    pub policy_settling: Duration,
+    /// How often what nobody needs any more is looked for.
+    pub housekeeping: Housekeeping,
 }
 
 impl Default for Options {
@@ -81,6 +83,8 @@ impl Default for Options {
             namespace: NAMESPACE.to_owned(),
             api_server: Vec::new(),
             nudge_pods: false,
+            policy_settling: actions::SETTLING,
+            housekeeping: Housekeeping::default(),
         }
     }
 }
@@ -106,10 +110,12 @@ pub async fn api_server(config: &Config) -> Vec<SocketAddr> {
     let url = &config.cluster_url;
     let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
-    match tokio::net::lookup_host((host, port)).await {
+    match tokio::net::lookup_host((host.as_str(), port)).await {
         Ok(addresses) => addresses.collect(),
         Err(error) => {
-            tracing::warn!(%error, "the API server's name cannot be resolved; sources may have its address");
+            tracing::warn!(
+                "the API server's name {host} cannot be resolved: {error}; MetricSources that name its address are not refused"
+            );
             Vec::new()
         }
     }
@@ -145,15 +151,16 @@ pub async fn run(
     let index = Arc::new(index::Index::default());
     let queue = {
         let index = index.clone();
-        let publishing = options.concurrency / PUBLISHING_PART;
-        Queue::new(options.clock.clone(), publishing, move |key| match key {
+        let deciding = options.concurrency;
+        let places = Places { deciding, reporting: deciding / REPORTING_PART };
+        Queue::new(options.clock.clone(), places, move |key| match key {
             Key::Rollout(rollout) => index.set_of(rollout),
             Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
         })
     };
     let ctx: Shared = Arc::new(Context {
         client,
-        checks: checks::Checks::new(options.clock.clone(), options.api_server),
+        analysis: analysis::Analysis::new(options.clock.clone(), options.api_server),
         clock: options.clock,
         rollouts: Cache::default(),
         cohort_sets: Cache::default(),
@@ -162,13 +169,13 @@ pub async fn run(
         metric_templates: Cache::default(),
         config_maps: Cache::default(),
         index,
-        audiences: pin::Audiences::default(),
+        revisions: revisions::Revisions::default(),
         queue,
-        backoff: Backoff::default(),
+        events: events::Events::default(),
         hub: writer::Hub::default(),
         ahead: ahead::Ahead::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
-        actions: actions::Actions::default(),
+        actions: actions::Actions::new(options.policy_settling),
         listed: AtomicBool::new(false),
         metrics,
         namespace: options.namespace,
@@ -176,35 +183,42 @@ pub async fn run(
         shutdown: shutdown.clone(),
     });
     // Before anything is listed: an emergency does not wait for a cache.
-    let lane = tokio::spawn(actions::run(ctx.clone()));
+    let acting = tokio::spawn(actions::run(ctx.clone()));
     tokio::select! {
         () = listed(&ctx) => ctx.listed.store(true, Ordering::Release),
         () = shutdown.cancelled() => {
-            drain(lane, JoinSet::new()).await;
+            drain(acting, JoinSet::new()).await;
             return Ok(());
         }
     }
     tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
     health.set_ready(true);
-    tokio::spawn(keep_house(ctx.clone()));
+    tokio::spawn(housekeeping::run(ctx.clone(), options.housekeeping));
     tokio::spawn(measure(ctx.clone()));
+    tokio::spawn(events::run(ctx.clone()));
 
-    let mut workers = JoinSet::new();
-    for _ in 0..options.concurrency.max(1) {
-        workers.spawn(work(ctx.clone()));
+    let mut at_work = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = at_work.join_next() => note_panic(ended),
+            key = ctx.queue.next() => { at_work.spawn(work(ctx.clone(), key)); }
+        }
     }
-    shutdown.cancelled().await;
     health.set_ready(false);
-    drain(lane, workers).await;
+    drain(acting, at_work).await;
     Ok(())
 }
 
 /// Lets work under way end, for a while.
-async fn drain(lane: JoinHandle<()>, mut workers: JoinSet<()>) {
+async fn drain(acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
     let all = async {
-        // A lane that ended before has nothing under way.
-        let _ended = lane.await;
-        while workers.join_next().await.is_some() {}
+        // One that ended before has nothing under way.
+        let _ended = acting.await;
+        while let Some(ended) = at_work.join_next().await {
+            note_panic(ended);
+        }
     };
     if tokio::time::timeout(DRAIN, all).await.is_err() {
         tracing::warn!("work under way was cut off; the next start goes on from the statuses");
@@ -215,8 +229,12 @@ async fn drain(lane: JoinHandle<()>, mut workers: JoinSet<()>) {
 async fn listed(ctx: &Shared) {
     let lists = watch::start(ctx);
     let mut wait = Duration::from_millis(200);
-    while let Err(fault) = pin::load(ctx).await {
-        tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed; trying again");
+    while let Err(fault) = revisions::load(ctx).await {
+        tracing::warn!(
+            "the pinned audiences could not be listed: {}; they are listed again in {} ms",
+            chain(&fault),
+            wait.as_millis()
+        );
         clock::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(3));
     }
@@ -232,106 +250,80 @@ async fn measure(ctx: Shared) {
         // A watch ends only with the process.
         let _ended = list.await;
     }
-    checks::run(ctx).await;
+    analysis::run(ctx).await;
 }
 
-async fn work(ctx: Shared) {
-    loop {
-        let key = tokio::select! {
-            biased;
-            () = ctx.shutdown.cancelled() => return,
-            key = ctx.queue.next() => key,
-        };
-        ctx.actions.gate.pass().await;
-        let started = clock::monotonic();
-        let result = match &key {
-            Key::Rollout(rollout) => rollout::reconcile(&ctx, rollout).await,
-            Key::FlagSet(set) => sets::flag_set(&ctx, set).await,
-            Key::CohortSet(set) => sets::cohort_set(&ctx, set).await,
-            Key::MetricSource(source) => checks::metric_source(&ctx, source).await,
-            Key::MetricTemplate(template) => checks::metric_template(&ctx, template).await,
-        };
-        ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
-        match result {
-            Ok(()) => ctx.backoff.succeeded(&key),
-            Err(fault) => retry(&ctx, &key, fault).await,
+/// A key that is worked on. It is done when this is dropped, and tried again where that was not said to have ended well:
+/// work that panics takes no key along.
+struct Work {
+    ctx: Shared,
+    key: Key,
+    has_ended: bool,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.ctx.queue.failed(&self.key, Cause::Failure);
         }
-        ctx.queue.done(&key);
+        self.ctx.queue.done(&self.key);
     }
 }
 
-/// Tries an object again: at once where somebody else wrote first, else after a growing wait of its own.
-async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
-    let mut wait = ctx.backoff.failed(key);
-    if matches!(fault, Fault::Invalid(_)) {
-        // Only an edit helps, and the watch tells of that.
-        wait = wait.max(INVALID_RETRY);
+async fn work(ctx: Shared, key: Key) {
+    let mut work = Work { ctx, key, has_ended: false };
+    let Work { ctx, key, has_ended } = &mut work;
+    ctx.queue.until_free().await;
+    let started = clock::monotonic();
+    let result = match key {
+        Key::Rollout(rollout) => rollout::reconcile(ctx, rollout).await,
+        Key::FlagSet(set) => sets::flag_set(ctx, set).await,
+        Key::CohortSet(set) => sets::cohort_set(ctx, set).await,
+        Key::MetricSource(source) => analysis::metric_source(ctx, source).await,
+        Key::MetricTemplate(template) => analysis::metric_template(ctx, template).await,
+    };
+    ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
+    match result {
+        Ok(()) => ctx.queue.recovered(key, &Cause::OF_WORK),
+        Err(fault) => retry(ctx, key, fault).await,
     }
-    let again = matches!(fault, Fault::Conflict(_) | Fault::NotFound(_));
-    if again {
-        tracing::debug!(?key, fault = chain(&fault), "written by somebody else meanwhile; trying again");
+    *has_ended = true;
+}
+
+/// Tries an object again: almost at once where somebody else wrote first, else after a growing wait of its own.
+async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
+    let wait = ctx.queue.failed(key, cause(&fault));
+    let (why, wait) = (chain(&fault), wait.as_millis());
+    if let Fault::NamespaceTerminating(_) = fault {
+        tracing::debug!("{key} is in a namespace that is being deleted; it is looked at again in {wait} ms");
+    } else if matches!(fault, Fault::Conflict(_) | Fault::NotFound(_)) {
+        tracing::debug!(
+            "{key} was written by somebody else meanwhile ({why}); it is read again in {wait} ms"
+        );
     } else {
-        tracing::warn!(?key, fault = chain(&fault), retry_in_ms = wait.as_millis(), "trying again");
+        tracing::warn!("{key} could not be worked on: {why}; it is tried again in {wait} ms");
     }
     if let Key::Rollout(rollout) = key {
         rollout::note_failure(ctx, rollout, &fault).await;
     }
-    push_later(ctx, key.clone(), if again { wait / 10 } else { wait });
 }
 
-/// Counts, and deletes audiences that nobody pins and actions answered long ago.
-async fn keep_house(ctx: Shared) {
-    let mut last = clock::monotonic();
-    let mut swept = clock::monotonic();
-    loop {
-        tokio::select! {
-            () = clock::sleep(Duration::from_secs(5)) => {}
-            () = ctx.shutdown.cancelled() => return,
-        }
-        ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
-        ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
-        ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
-        ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
-        ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
-        ctx.metrics.set_queue_depth(ctx.queue.depth());
-        if swept.elapsed() >= ACTIONS_INTERVAL {
-            swept = clock::monotonic();
-            if let Err(fault) = actions::sweep(&ctx).await {
-                tracing::warn!(fault = chain(&fault), "old actions could not be listed");
-            }
-        }
-        if last.elapsed() < GARBAGE_INTERVAL {
-            continue;
-        }
-        last = clock::monotonic();
-        let (pinned, unsure) = pinned(&ctx);
-        if let Err(fault) = pin::collect_garbage(&ctx, &pinned, &unsure).await {
-            tracing::warn!(fault = chain(&fault), "pinned audiences could not be listed");
-        }
+/// What a key is tried again for.
+fn cause(fault: &Fault) -> Cause {
+    match fault {
+        Fault::Conflict(_) | Fault::NotFound(_) => Cause::Conflict,
+        Fault::Unreachable(_) => Cause::Unreachable,
+        Fault::Busy(_) | Fault::Transient(_) | Fault::TimedOut => Cause::Failure,
+        Fault::Forbidden(_) | Fault::AlreadyExists(_) | Fault::NamespaceTerminating(_) => Cause::Refused,
+        Fault::Invalid(_) => Cause::Invalid,
     }
 }
 
-/// Every audience and guard that a status, a set or an orphan in a file still needs; and the namespaces where nobody
-/// can say so, because of a rollout that cannot be read.
-fn pinned(ctx: &Context) -> (HashSet<ObjectKey>, HashSet<String>) {
-    let mut pinned = HashSet::new();
-    let mut unsure = HashSet::new();
-    for key in ctx.rollouts.keys() {
-        let Some(rollout) = ctx.rollouts.readable(&key) else {
-            unsure.insert(key.0);
-            continue;
-        };
-        let Some(status) = rollout.status else { continue };
-        for audience in status.audience.into_iter().chain(status.pending_audience) {
-            pinned.insert((key.0.clone(), audience.name));
-        }
-        pinned.extend(status.guard.map(|guard| (key.0.clone(), guard)));
+/// Logs work that panicked; its key is tried again.
+fn note_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("work on an object ended by a fault of this program; it is tried again: {error}");
     }
-    for key in ctx.cohort_sets.keys() {
-        if let Some(set) = ctx.cohort_sets.readable(&key) {
-            pinned.insert((key.0.clone(), crate::plan::Audience::new(&key.1, &set.spec.cohorts).name));
-        }
-    }
-    pinned.extend(writer::audiences_in_files(ctx));
-    (pinned, unsure)
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key};
-use super::publish;
-use super::queue::Lane;
+use super::events;
+use super::queue::Priority;
 use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::report;
@@ -115,7 +115,7 @@ fn reached(status: Option<&FeatureRolloutStatus>) -> Option<(Option<&str>, bool)
 /// The watch will not: what is in the cache by then is no news to it.
 fn wake_dependents(ctx: &Context, key: &ObjectKey) {
     for dependent in ctx.index.dependents(key) {
-        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+        ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
 }
 
@@ -136,7 +136,7 @@ pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
         None => ctx.rollouts.forget(key, before),
     };
     if is_news {
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
         wake_dependents(ctx, key);
     }
     Ok(())
@@ -149,6 +149,7 @@ fn readable(status: Value) -> FeatureRolloutStatus {
     let report = FeatureRolloutStatus {
         observed_generation: said("observedGeneration").as_i64().unwrap_or_else(crate::api::unobserved),
         state: said("state").as_str().map(str::to_owned),
+        reason: said("reason").as_str().map(str::to_owned),
         conditions: serde_json::from_value(said("conditions")).unwrap_or_default(),
         ..FeatureRolloutStatus::default()
     };
@@ -175,7 +176,7 @@ pub async fn persist_raw(
     let message =
         if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
     let generation = metadata.generation.unwrap_or(0);
-    report::stall(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
+    report::fail(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
     if status == before {
         return Ok(());
     }
@@ -185,12 +186,16 @@ pub async fn persist_raw(
         "status": {
             "observedGeneration": status.observed_generation,
             "state": status.state,
+            "reason": status.reason,
             "conditions": status.conditions,
         },
     });
     match call(api.patch_status(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await {
         Ok(_) => Ok(()),
-        Err(Fault::Invalid(_)) => publish::complain(ctx, metadata, Reason::InvalidSpec, &message).await,
+        Err(Fault::Invalid(_)) => {
+            events::complain(ctx, metadata, Reason::InvalidSpec, &message);
+            Ok(())
+        }
         Err(fault) => Err(fault),
     }
 }

@@ -1,8 +1,8 @@
 //! One FeatureRollout through the pipeline: gather, compile, decide, persist, hand to the writer, publish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::announce::{announce, is_announced, is_beyond, stamp};
@@ -10,20 +10,22 @@ use super::cache::{ObjectKey, Stored};
 use super::context::{Key, Shared};
 use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
+use super::index::SetId;
 use super::persist::{persist, persist_raw};
-use super::queue::Lane;
+use super::queue::Priority;
+use super::revisions::{audiences, guards};
 use super::stalled::stalled;
 use super::writer::{Ack, Offer, OfferKind};
-use super::{checks, pin, publish};
+use super::{analysis, events};
 use crate::api::featurerollout::DeletionPolicy;
-use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
 use crate::engine::{self, Decision, Delivery, Facts, Report};
 use crate::error::{Fault, chain};
 use crate::flags::Identity;
 use crate::plan::{Audience, Plan};
 
-/// How long a file may lag behind before Ready says so.
-const LATE: SignedDuration = SignedDuration::from_secs(10);
+/// How long, in real time, a file may lag behind before Ready says so.
+const LATE: Duration = Duration::from_secs(10);
 
 /// Works on a rollout once.
 ///
@@ -31,17 +33,7 @@ const LATE: SignedDuration = SignedDuration::from_secs(10);
 /// What kept it from being done; it is tried again.
 pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let Some(stored) = ctx.rollouts.get(key) else {
-        if let Some(gone) = ctx.index.remove(key) {
-            ctx.hub.forget(key);
-            ctx.ahead.forget(key);
-            checks::forget(ctx, key);
-            super::writer::poke(ctx, &gone.set);
-            // Who waits for the flag key hears that it is free, or held by an orphan now.
-            for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
-                ctx.queue.push(Key::Rollout(heir.key), Lane::Decide);
-            }
-        }
-        ctx.queue.push_at(Key::Rollout(key.clone()), None);
+        super::housekeeping::forget_rollout(ctx, key);
         return Ok(());
     };
     let rollout = match &stored.0 {
@@ -50,12 +42,18 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     };
     let ahead = ctx.ahead.overtake(key, rollout);
     let rollout = ahead.as_ref().unwrap_or(rollout);
-    if rollout.metadata.deletion_timestamp.is_some() && !finalizer::holds(rollout) {
-        return Ok(());
+    if rollout.metadata.deletion_timestamp.is_some() {
+        if !finalizer::holds(&rollout.metadata) {
+            return Ok(());
+        }
+        if rollout.spec.deletion_policy == DeletionPolicy::Retain {
+            // It had another policy when the finalizer was set.
+            return finalizer::release(ctx, key, &rollout.metadata).await;
+        }
     }
     if let Some(updated) = finalizer::follow_policy(ctx, rollout).await? {
         ctx.rollouts.apply(updated);
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
         return Ok(());
     }
     match gather(ctx, rollout, ahead.is_some()).await? {
@@ -75,7 +73,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
 /// How soon a turn has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Events are published on the way, and the file's writer may wait for others.
+    /// The file's writer may wait for others.
     Ordinary,
     /// Nothing that can be done later is done, and nobody is waited for.
     Urgent,
@@ -89,7 +87,7 @@ pub(super) enum Advanced {
     Stalled(Box<Stalled>),
 }
 
-/// Decides, persists, hands over, publishes: in this order, each only after the one before.
+/// Decides, persists, hands over: in this order, each only after the one before. What is persisted is published by itself.
 ///
 /// `decide` says what the state is to be, or `None` where nothing is to be done.
 ///
@@ -101,20 +99,26 @@ pub(super) async fn advance(
     rollout: &FeatureRollout,
     observed: Observed,
     pace: Pace,
-    decide: impl FnOnce(&Plan, &FeatureRolloutStatus, &Facts, Timestamp) -> Option<Decision>,
+    decide: impl FnOnce(&Plan, &FeatureRolloutStatus, &Facts, MicroTime) -> Option<Decision>,
 ) -> Result<Advanced, Fault> {
     let Observed { plan, mut facts, set, owes_status } = observed;
     let prior = rollout.status.clone().unwrap_or_default();
     let ack = ctx.hub.ack(key, &facts.uid);
     let begun_here = has_begun(rollout);
-    facts.delivered = delivered(&prior, ack.as_ref().filter(|_| begun_here)) == prior.revision;
-
     let now = ctx.clock.now();
-    let Some(decision) = decide(&plan, &prior, &facts, now) else { return Ok(Advanced::Done) };
-    let mut status = decision.status;
-    status.guard = checks::keep(ctx, key, rollout).await?;
+    let mut known = prior.clone();
+    if begun_here {
+        note_file(ctx, key, &mut known, ack.as_ref(), now);
+    }
+    facts.delivered = known.is_delivered();
 
-    let Some(audience) = audience(ctx, key, &plan.audience, &status).await? else {
+    let Some(decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
+    let mut status = decision.status;
+    if !facts.deleting {
+        status.guard = guards::keep(ctx, key, rollout).await?;
+    }
+
+    let Some(audience) = audience(ctx, key, &plan.audience, &status, facts.deleting).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!("the pinned audience {name} is gone; the file keeps what it has");
         let why = Stalled { owes_status, ..Stalled::new(Reason::ReferenceNotFound, message) };
@@ -123,15 +127,18 @@ pub(super) async fn advance(
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
     let is_beyond = is_beyond(&prior, ack.as_ref());
     let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
+    if status.revision != known.revision {
+        engine::delivery::mark_entries(&mut status, known.last_seq());
+    }
+    // What is only to be reported may wait for the events that it reports on.
+    let is_news = status != known;
     if begun_here {
         // It may be what was announced, and in the file.
-        status.delivered_revision = delivered(&status, ack.as_ref());
+        note_file(ctx, key, &mut status, ack.as_ref(), now);
+        status.published_seq = status.published_seq.max(ctx.events.published_seq(key, &facts.uid, &prior));
     }
 
-    let delivery = delivery(ctx, key, &status, ack.as_ref(), now);
-    if delivery != Delivery::UnderWay && begun_here && pace == Pace::Ordinary && !owes_status {
-        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
-    }
+    let delivery = delivery(ctx, key, &status, ack.as_ref());
     let generation = rollout.metadata.generation.unwrap_or(0);
     let report = Report { plan: &plan, delivery: delivery.clone(), next: decision.wake_at, generation, now };
     engine::report(&mut status, &report);
@@ -144,7 +151,7 @@ pub(super) async fn advance(
         status.announced = announced.or(status.announced);
     }
 
-    engine::report::fit(&mut status);
+    engine::trim(&mut status);
     let goes_ahead = is_ordinary
         && !owes_status
         && facts.delivered
@@ -152,10 +159,14 @@ pub(super) async fn advance(
         && !is_beyond
         && is_announced(&prior, &status);
     let decided_on = ctx.rollouts.get(key).filter(|stored| goes_ahead && is_version(stored, rollout));
-    if decided_on.is_none() && (status != prior || owes_status) {
+    let is_due = is_news || (status != prior && !ctx.events.is_awaited(key));
+    if decided_on.is_none() && (is_due || owes_status) {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
         note_rollback(ctx, &prior, &status);
+    }
+    if delivery != Delivery::UnderWay {
+        events::submit(ctx, &rollout.metadata, &status, status.delivered_revision, false);
     }
     note_lateness(ctx, &prior, &status, now);
     let status = Arc::new(status);
@@ -172,13 +183,29 @@ pub(super) async fn advance(
     };
     super::writer::offer(ctx, &set, key, offer);
     if facts.deleting {
-        checks::forget(ctx, key);
+        analysis::forget(ctx, key);
         finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
     } else {
-        checks::follow(ctx, rollout, &plan.feature.key, &plan.guard);
-        arm(ctx, key, &status, decision.wake_at, now);
+        analysis::follow(ctx, rollout, &plan.feature.key, &plan.guard);
+        arm(ctx, key, &status, decision.wake_at);
     }
     Ok(Advanced::Done)
+}
+
+/// Takes into a state what the file's writer has said.
+pub(super) fn note_file(
+    ctx: &Shared,
+    key: &ObjectKey,
+    status: &mut FeatureRolloutStatus,
+    ack: Option<&Ack>,
+    now: MicroTime,
+) {
+    status.delivered_revision = delivered(status, ack);
+    if status.is_delivered() {
+        engine::deliver(status, now);
+    } else if let Some(in_file) = ctx.hub.seen(key, status.uid.as_deref().unwrap_or_default()) {
+        engine::delivery::note_file(status, &in_file);
+    }
 }
 
 /// Whether this is the version of the rollout that is stored, as far as is known here.
@@ -191,38 +218,41 @@ pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64
     status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
 }
 
-/// The definition of the audience that the status pins, stored before the status is.
+/// The definition of the audience that the status pins, stored before the status is. That of a rollout which is being
+/// deleted need not be: nothing can be stored in a namespace that is deleted with it.
 async fn audience(
     ctx: &Shared,
     key: &ObjectKey,
     declared: &Audience,
     status: &FeatureRolloutStatus,
+    deleting: bool,
 ) -> Result<Option<Arc<Audience>>, Fault> {
     let Some(pinned) = &status.audience else { return Ok(None) };
-    if pinned.name == declared.name {
-        return pin::ensure(ctx, &key.0, declared).await.map(Some);
+    if pinned.name == declared.name && deleting {
+        return Ok(Some(Arc::new(declared.clone())));
     }
-    pin::find(ctx, &key.0, &pinned.name).await
+    if pinned.name == declared.name {
+        return audiences::ensure(ctx, &key.0, declared).await.map(Some);
+    }
+    audiences::serving(ctx, &key.0, status).await
 }
 
-fn delivery(
+pub(super) fn delivery(
     ctx: &Shared,
     key: &ObjectKey,
     status: &FeatureRolloutStatus,
     ack: Option<&Ack>,
-    now: Timestamp,
 ) -> Delivery {
     if let Some(Ack::Failed { revision, reason, message }) = ack
         && *revision >= status.revision
     {
         return Delivery::Failed(*reason, message.clone());
     }
-    if status.delivered_revision == status.revision {
+    if status.is_delivered() {
         ctx.hub.settled(key);
         return Delivery::Done;
     }
-    let since = ctx.hub.waiting_since(key, now);
-    if now.duration_since(since) < LATE {
+    if ctx.hub.waits(&ctx.index, key) < LATE {
         return Delivery::UnderWay;
     }
     let why = match ack {
@@ -233,23 +263,11 @@ fn delivery(
 }
 
 /// Arms the next due time: the plan's, or the moment at which an undelivered file becomes late.
-fn arm(
-    ctx: &Shared,
-    key: &ObjectKey,
-    status: &FeatureRolloutStatus,
-    wake_at: Option<Timestamp>,
-    now: Timestamp,
-) {
-    let late = (status.delivered_revision != status.revision)
-        .then(|| ctx.hub.waiting_since(key, now).saturating_add(LATE).ok())
-        .flatten()
-        .filter(|late| *late > now);
+pub(super) fn arm(ctx: &Shared, key: &ObjectKey, status: &FeatureRolloutStatus, wake_at: Option<MicroTime>) {
+    let left = (!status.is_delivered()).then(|| LATE.saturating_sub(ctx.hub.waits(&ctx.index, key)));
+    let late = left.filter(|left| !left.is_zero()).map(|left| ctx.clock.after(left));
     let at = [wake_at, late].into_iter().flatten().min();
     ctx.queue.push_at(Key::Rollout(key.clone()), at);
-    let unpublished = status.published_seq < status.last_seq();
-    if unpublished && status.delivered_revision == status.revision {
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
-    }
 }
 
 /// Whether the file does not yet hold what a rollback has lowered: nothing is raised while one is in force.
@@ -265,14 +283,15 @@ pub(super) fn note_rollback(ctx: &Shared, prior: &FeatureRolloutStatus, status: 
     }
 }
 
-fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus, now: Timestamp) {
+fn note_lateness(ctx: &Shared, prior: &FeatureRolloutStatus, status: &FeatureRolloutStatus, now: MicroTime) {
     let entered = status.position.as_ref().map(|position| position.entered_at);
     if entered == prior.position.as_ref().map(|position| position.entered_at) {
         return;
     }
     let due = prior.waiting_for.as_ref().and_then(|waiting| waiting.until);
-    if let Some(due) = due.filter(|due| due.timestamp() <= now) {
-        ctx.metrics.step_entered(now.duration_since(due.timestamp()).as_secs_f64());
+    if let Some(due) = due.filter(|due| *due <= now) {
+        let lag = ctx.clock.in_real_time(now.duration_since(due));
+        ctx.metrics.step_entered(lag.as_secs_f64());
     }
 }
 
@@ -284,19 +303,21 @@ pub(super) async fn finish_deletion(
     ack: Option<&Ack>,
     removing: bool,
 ) -> Result<(), Fault> {
-    let done = match (removing, ack) {
+    let metadata = &rollout.metadata;
+    match (removing, ack) {
         // The file is not ours, or never took the flag: there is nothing to wait for. RBAC may yet be put right.
-        (_, Some(Ack::Failed { revision, reason, message })) if *reason != Reason::Forbidden => {
-            tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
-            *revision >= status.revision
+        (_, Some(Ack::Failed { revision, reason, message }))
+            if *reason != Reason::Forbidden && *revision >= status.revision =>
+        {
+            finalizer::give_up(ctx, key, metadata, *reason, message).await?;
         }
-        (true, ack) => matches!(ack, Some(Ack::Removed)),
-        (false, _) => status.delivered_revision == status.revision,
-    };
-    if done {
-        finalizer::release(ctx, rollout).await?;
-        ctx.hub.forget(key);
+        (true, Some(Ack::Removed)) => finalizer::release(ctx, key, metadata).await?,
+        (false, _) if status.delivered_revision == status.revision => {
+            finalizer::release(ctx, key, metadata).await?;
+        }
+        _ => return Ok(()),
     }
+    ctx.hub.forget(key, &SetId::of(rollout));
     Ok(())
 }
 
@@ -307,6 +328,12 @@ async fn unreadable(
     invalid: &kube::core::error_boundary::InvalidObject,
 ) -> Result<(), Fault> {
     let message = format!("the stored object cannot be read: {}", invalid.error);
+    if invalid.metadata.deletion_timestamp.is_some() {
+        if !finalizer::holds(&invalid.metadata) {
+            return Ok(());
+        }
+        return finalizer::give_up(ctx, key, &invalid.metadata, Reason::InvalidSpec, &message).await;
+    }
     persist_raw(ctx, key, &invalid.metadata, &message).await
 }
 
@@ -320,7 +347,7 @@ pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
     let prior = rollout.status.clone().unwrap_or_default();
     let mut status = prior.clone();
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, Reason::Forbidden, &chain(fault), generation, ctx.clock.now());
+    engine::report::fail(&mut status, fault.reason(), &chain(fault), generation, ctx.clock.now());
     if status != prior
         && let Err(fault) = persist(ctx, rollout, &status).await
     {

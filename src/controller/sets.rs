@@ -8,16 +8,24 @@ use serde::de::DeserializeOwned;
 
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
 use super::persist::put_status;
 use super::writer::{self, FileReport};
-use crate::api::conditions::{Condition, Want, merge, types};
+use crate::api::conditions::{Condition, Want, is_true, merge, types};
+use crate::api::flagset::Orphan;
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
 use crate::error::{Fault, call};
 use crate::plan::{self, Audience, FieldError};
 
 /// Least time between two status writes of a FlagSet: the file is written up to five times a second.
-const SPACING: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+const SPACING: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Orphans that a FlagSet's status lists; all of them are counted. Preview environments leave thousands behind, and a
+/// status that the schema refuses cannot be written at all.
+const MOST_ORPHANS: usize = 64;
+/// Orphans that are named in one line.
+const NAMED: usize = 8;
 
 /// Checks a CohortSet and says so in its status.
 ///
@@ -48,30 +56,68 @@ pub async fn cohort_set(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
 /// When its status could not be written.
 pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let id = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
-    let Some(set) = ctx.flag_sets.readable(key) else { return Ok(()) };
+    let Some(set) = ctx.flag_sets.readable(key) else {
+        if ctx.flag_sets.get(key).is_none() {
+            writer::left(ctx, &id);
+        }
+        return Ok(());
+    };
     if set.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     let generation = set.metadata.generation.unwrap_or(0);
     let prior = set.status.clone().unwrap_or_default();
     let report = ctx.hub.report(&id);
-    // A set that was deleted and created again counts from 1 again.
-    if ctx.hub.tell_generation(&id, set.uid().unwrap_or_default(), generation) {
-        writer::poke(ctx, &id);
-    }
+    writer::tell_generation(ctx, &id, set.uid().unwrap_or_default(), generation);
     let mut errors = Vec::new();
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
     let mut status = describe(ctx, &prior, &report, &errors, generation);
+    add_emergency(ctx, &set, &prior, &mut status);
     add_stale_mounts(ctx, &id, &set, &prior, &mut status);
     if status == prior {
         return Ok(());
     }
-    if let Some(wait) = ctx.hub.too_soon(&id, SPACING, ctx.clock.now()) {
-        ctx.queue.push_at(Key::FlagSet(key.clone()), Some(wait));
+    if let Some(wait) = ctx.hub.too_soon(&id, SPACING) {
+        ctx.queue.push_at(Key::FlagSet(key.clone()), Some(ctx.clock.after(wait)));
         return Ok(());
     }
-    write_status(ctx, &ctx.flag_sets, &set, &status).await
+    write_status(ctx, &ctx.flag_sets, &set, &status).await?;
+    if let Some((reason, message)) = turn_of_emergency(&prior, &status) {
+        events::tell(ctx, "FlagSet", set.meta(), reason, message);
+    }
+    Ok(())
+}
+
+/// Says that an emergency is in force.
+fn add_emergency(ctx: &Context, set: &FlagSet, prior: &FlagSetStatus, status: &mut FlagSetStatus) {
+    if set.spec.emergency.is_none() {
+        return;
+    }
+    let want = Want {
+        type_: types::EMERGENCY,
+        status: true,
+        reason: Reason::EmergencyControl.as_str(),
+        message: EMERGENCY.to_owned(),
+    };
+    status.conditions.extend(merge(&prior.conditions, &[want], status.observed_generation, ctx.clock.now()));
+}
+
+/// What an emergency means, in words.
+const EMERGENCY: &str = "spec.emergency is Control: every rollout of the set serves control, windows and freezes \
+                         notwithstanding; take it out of the spec to let them raise again";
+
+/// Whether an emergency began or was lifted between two statuses, in words.
+fn turn_of_emergency(before: &FlagSetStatus, after: &FlagSetStatus) -> Option<(Reason, &'static str)> {
+    let is_in_force = |status: &FlagSetStatus| is_true(&status.conditions, types::EMERGENCY);
+    match (is_in_force(before), is_in_force(after)) {
+        (false, true) => Some((Reason::EmergencyControl, EMERGENCY)),
+        (true, false) => Some((
+            Reason::EmergencyLifted,
+            "spec.emergency was taken away: what the rollouts served before comes back when the checks of a raise allow it",
+        )),
+        _ => None,
+    }
 }
 
 fn describe(
@@ -87,17 +133,25 @@ fn describe(
         None => validity(errors)
             .map(|_| (Reason::Written, format!("{} flags in {} bytes", report.flags, report.size))),
     };
-    let keys: Vec<&str> = report.orphans.iter().map(|orphan| orphan.key.as_str()).collect();
     FlagSetStatus {
         observed_generation: generation,
         revision: prior.revision + i64::from(changed),
         sha256: Some(report.sha256.clone()).filter(|sha256| !sha256.is_empty()).or(prior.sha256.clone()),
         size: i64::try_from(report.size).unwrap_or(i64::MAX),
         flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
-        orphan_keys: (!keys.is_empty()).then(|| keys.join(",")),
-        orphans: report.orphans.clone(),
+        orphan_count: i64::try_from(report.orphans.len()).unwrap_or(i64::MAX),
+        orphan_keys: orphan_keys(&report.orphans),
+        orphans: report.orphans.iter().take(MOST_ORPHANS).cloned().collect(),
         conditions: conditions(ctx, &prior.conditions, want, generation),
     }
+}
+
+/// The first few keys and how many more there are, in one line.
+fn orphan_keys(orphans: &[Orphan]) -> Option<String> {
+    let named: Vec<&str> = orphans.iter().take(NAMED).map(|orphan| orphan.key.as_str()).collect();
+    let more = orphans.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(",")))
 }
 
 /// Adds what was seen of pods that no update reaches; what was said before stands until somebody has looked again.

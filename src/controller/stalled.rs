@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::announce::{is_beyond, stamp};
@@ -11,13 +10,14 @@ use super::context::{Key, Shared};
 use super::gather::Stalled;
 use super::index::SetId;
 use super::persist::persist;
-use super::queue::Lane;
-use super::rollout::{delivered, finish_deletion, has_begun, is_rolling_back, note_rollback};
+use super::queue::Priority;
+use super::revisions::{audiences, guards};
+use super::rollout::{arm, delivery, finish_deletion, has_begun, is_rolling_back, note_file, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
-use super::{checks, finalizer, pin, publish};
+use super::{analysis, events, finalizer};
 use crate::api::featurerollout::DeletionPolicy;
-use crate::api::{FeatureRollout, FeatureRolloutStatus};
-use crate::engine;
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
+use crate::engine::{self, Delivery};
 use crate::error::Fault;
 use crate::flags::Identity;
 use crate::plan::{self, Guard};
@@ -33,17 +33,24 @@ pub async fn stalled(
     why: &Stalled,
 ) -> Result<(), Fault> {
     let deleting = rollout.metadata.deletion_timestamp.is_some();
-    if deleting && (why.feature.is_none() || !has_begun(rollout)) {
-        let message = &why.message;
-        tracing::warn!(namespace = key.0, name = key.1, message, "deleted: its flag stays as it is");
-        return finalizer::release(ctx, rollout).await;
+    if deleting && !has_begun(rollout) {
+        return finalizer::release(ctx, key, &rollout.metadata).await;
+    }
+    if deleting && why.feature.is_none() {
+        return finalizer::give_up(ctx, key, &rollout.metadata, why.reason, &why.message).await;
     }
     let prior = rollout.status.clone().unwrap_or_default();
     if !has_begun(rollout) {
-        return say_so(ctx, key, rollout, why, &mut prior.clone(), None).await.map(drop);
+        return say_so(ctx, key, rollout, why, &mut prior.clone(), &Delivery::UnderWay, None).await.map(drop);
     }
     let now = ctx.clock.now();
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut status = prior.clone();
+    note_file(ctx, key, &mut status, ack.as_ref(), now);
+    let told = (status.revision, status.last_seq());
+    if let Some(live) = &why.ahead {
+        engine::set_back(&mut status, live, rollout.spec.attempt, now);
+    }
     if why.emergency {
         engine::take_to_control(&mut status, now);
     }
@@ -55,14 +62,17 @@ pub async fn stalled(
         note_attempt(rollout, &mut status);
         wake_at = guard(ctx, key, rollout, &mut status, now).await?;
     }
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
+    mark(&mut status, told);
     if offer.is_none() && deleting {
         // What it serves cannot be rendered any more: nothing lowers it, and deletion must not hang on it.
-        return finalizer::release(ctx, rollout).await;
+        let message = "the definition of its audience is gone";
+        return finalizer::give_up(ctx, key, &rollout.metadata, Reason::ReferenceNotFound, message).await;
     }
-    let decided = status != prior || why.owes_status;
-    status.delivered_revision = delivered(&prior, ack.as_ref());
+    let decided = status.revision != prior.revision || status.last_seq() != told.1 || why.owes_status;
+    note_file(ctx, key, &mut status, ack.as_ref(), now);
+    let uid = rollout.uid().unwrap_or_default();
+    status.published_seq = status.published_seq.max(ctx.events.published_seq(key, &uid, &prior));
     let urgent = why.emergency || deleting || is_rolling_back(&status);
     let hand_over = |offer: Option<Offer>, status: &FeatureRolloutStatus| {
         if let Some(offer) = offer.filter(|_| urgent || is_open(status, ack.as_ref())) {
@@ -70,20 +80,20 @@ pub async fn stalled(
             writer::offer(ctx, &SetId::of(rollout), key, offer);
         }
     };
+    let delivery = delivery(ctx, key, &status, ack.as_ref());
     if decided {
-        if !say_so(ctx, key, rollout, why, &mut status, wake_at).await? {
+        if !say_so(ctx, key, rollout, why, &mut status, &delivery, wake_at).await? {
             return unsaid(ctx, key, rollout, why, &prior, urgent).await;
         }
         note_rollback(ctx, &prior, &status);
         hand_over(offer, &status);
-        if status.published_seq < status.last_seq() {
-            // Nothing that lowers waits for events to be published.
-            ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
-        }
     } else {
         hand_over(offer, &status);
-        status.published_seq = publish::catch_up(ctx, key, rollout, &prior).await;
-        say_so(ctx, key, rollout, why, &mut status, wake_at).await?;
+        say_so(ctx, key, rollout, why, &mut status, &delivery, wake_at).await?;
+    }
+    // What the file is about to hold is told once it does, and not as something that it does not hold.
+    if delivery != Delivery::UnderWay {
+        events::submit(ctx, &rollout.metadata, &status, status.delivered_revision, false);
     }
     if deleting {
         return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), is_removing(rollout)).await;
@@ -106,10 +116,10 @@ async fn guard(
     key: &ObjectKey,
     rollout: &FeatureRollout,
     status: &mut FeatureRolloutStatus,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Fault> {
-    let kept = checks::find(ctx, key, status).await?;
-    let metrics = ctx.checks.metrics(key, &rollout.uid().unwrap_or_default());
+    now: MicroTime,
+) -> Result<Option<MicroTime>, Fault> {
+    let kept = guards::find(ctx, key, status).await?;
+    let metrics = ctx.analysis.metrics(key, &rollout.uid().unwrap_or_default());
     let decision = match &kept {
         Some(guard) => engine::guard_only(guard, status, &metrics, now),
         None => engine::guard_only(&Guard::default(), status, &metrics, now),
@@ -121,7 +131,7 @@ async fn guard(
         status.criteria = before.criteria;
     }
     if let (Some(guard), Some(feature)) = (&kept, plan::feature_alone(rollout)) {
-        checks::follow(ctx, rollout, &feature.key, guard);
+        analysis::follow(ctx, rollout, &feature.key, guard);
     }
     Ok(decision.wake_at)
 }
@@ -138,7 +148,7 @@ async fn unsaid(
     let deleting = rollout.metadata.deletion_timestamp.is_some();
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut status = prior.clone();
-    status.delivered_revision = delivered(prior, ack.as_ref());
+    note_file(ctx, key, &mut status, ack.as_ref(), ctx.clock.now());
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
     let is_persisted = status.revision == prior.revision;
     let wanted = is_persisted && (urgent || is_open(&status, ack.as_ref()));
@@ -163,22 +173,31 @@ pub async fn act(
     key: &ObjectKey,
     rollout: &FeatureRollout,
     why: &Stalled,
-    judge: impl FnOnce(&FeatureRolloutStatus, Timestamp) -> Option<FeatureRolloutStatus>,
+    judge: impl FnOnce(&FeatureRolloutStatus, MicroTime) -> Option<FeatureRolloutStatus>,
 ) -> Result<(), Fault> {
     let prior = rollout.status.clone().unwrap_or_default();
     let now = ctx.clock.now();
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
     let mut noted = prior.clone();
+    if let Some(live) = &why.ahead {
+        engine::set_back(&mut noted, live, rollout.spec.attempt, now);
+    }
     if has_begun(rollout) {
+        note_file(ctx, key, &mut noted, ack.as_ref(), now);
         note_attempt(rollout, &mut noted);
     }
+    let told = (noted.revision, noted.last_seq());
     let Some(mut status) = judge(&noted, now) else { return Ok(()) };
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
-    status.delivered_revision = delivered(&prior, ack.as_ref());
     // Where nothing can be rendered the file follows as soon as it can.
     let offer = offer(ctx, key, rollout, why, &mut status, ack.as_ref()).await?;
+    mark(&mut status, told);
+    note_file(ctx, key, &mut status, ack.as_ref(), now);
+    let delivery = delivery(ctx, key, &status, ack.as_ref());
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(&mut status, why.reason, &why.message, generation, now);
-    engine::report::fit(&mut status);
+    let wake_at = engine::next_rung(&status);
+    let why = (why.reason, why.message.as_str());
+    engine::report::stall(&mut status, why, &delivery, wake_at, generation, now);
+    engine::trim(&mut status);
     if status != prior {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
@@ -188,7 +207,7 @@ pub async fn act(
         writer::offer(ctx, &SetId::of(rollout), key, offer);
     }
     // A ladder's next rung is armed there, and the events are published.
-    ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+    ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
     Ok(())
 }
 
@@ -200,28 +219,37 @@ async fn say_so(
     rollout: &FeatureRollout,
     why: &Stalled,
     status: &mut FeatureRolloutStatus,
-    wake_at: Option<Timestamp>,
+    delivery: &Delivery,
+    wake_at: Option<MicroTime>,
 ) -> Result<bool, Fault> {
     let generation = rollout.metadata.generation.unwrap_or(0);
-    engine::report::stall(status, why.reason, &why.message, generation, ctx.clock.now());
-    engine::report::fit(status);
-    ctx.queue.push_at(Key::Rollout(key.clone()), wake_at);
+    let now = ctx.clock.now();
+    engine::report::stall(status, (why.reason, &why.message), delivery, wake_at, generation, now);
+    engine::trim(status);
+    arm(ctx, key, status, wake_at);
     if rollout.status.as_ref() == Some(status) {
         return Ok(true);
     }
     match persist(ctx, rollout, status).await {
         Err(Fault::Invalid(_)) => {
-            publish::complain(ctx, &rollout.metadata, why.reason, &why.message).await?;
+            events::complain(ctx, &rollout.metadata, why.reason, &why.message);
             Ok(false)
         }
         other => other.map(|()| true),
     }
 }
 
+/// Notes which revision brings about what was added to the history since then, if there is a new one.
+fn mark(status: &mut FeatureRolloutStatus, (revision, seq): (i64, i64)) {
+    if status.revision != revision {
+        engine::delivery::mark_entries(status, seq);
+    }
+}
+
 /// Whether the writer has to hear of it: of a lowering that was persisted before the spec became invalid, and once of
 /// everything, as a process before this one may have left something else in the file.
 fn is_open(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> bool {
-    ack.is_none() || status.delivered_revision != status.revision
+    ack.is_none() || !status.is_delivered()
 }
 
 /// Whether the flag is to leave the file, with its rollout.
@@ -239,8 +267,7 @@ async fn offer(
     ack: Option<&Ack>,
 ) -> Result<Option<Offer>, Fault> {
     let Some(feature) = &why.feature else { return Ok(None) };
-    let Some(pinned) = status.audience.clone() else { return Ok(None) };
-    let Some(audience) = pin::find(ctx, &key.0, &pinned.name).await? else { return Ok(None) };
+    let Some(audience) = audiences::serving(ctx, &key.0, status).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: uid.clone() };
     let beyond = is_beyond(status, ack);

@@ -11,16 +11,18 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::analysis;
 use super::cache::{Cache, News, ObjectKey};
-use super::checks;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
-use super::pin::{MANAGED_BY, MANAGER};
-use super::queue::Lane;
+use super::queue::Priority;
+use super::revisions::{MANAGED_BY, MANAGER};
 use super::writer;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock;
 
+/// The wait before a broken watch is tried again the first time; it doubles with each.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// Longest wait before a broken watch is tried again: an API server that is back must be noticed soon.
 const LONGEST_RETRY: Duration = Duration::from_secs(3);
 /// Objects in one answer to a list, which is as much as an action may have to wait for.
@@ -71,14 +73,14 @@ pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
             Api::<DeserializeGuard<MetricSource>>::namespaced(ctx.client.clone(), &ctx.namespace),
             all.clone(),
             |c| &c.metric_sources,
-            checks::metric_source_event,
+            analysis::metric_source_event,
         ),
         spawn(
             ctx,
             Api::<DeserializeGuard<MetricTemplate>>::all(ctx.client.clone()),
             all,
             |c| &c.metric_templates,
-            checks::metric_template_event,
+            analysis::metric_template_event,
         ),
     ]
 }
@@ -102,7 +104,7 @@ where
             async move {
                 // The next page is asked for when these have been taken.
                 if matches!(event, Ok(watcher::Event::Init | watcher::Event::InitApply(_))) {
-                    ctx.actions.gate.pass().await;
+                    ctx.queue.until_free().await;
                 }
                 event
             }
@@ -129,7 +131,7 @@ pub async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()>,
 {
-    let mut wait = Duration::from_millis(100);
+    let mut wait = FIRST_RETRY;
     let mut events = std::pin::pin!(events);
     loop {
         let event = tokio::select! {
@@ -138,18 +140,44 @@ pub async fn follow<K>(
         };
         match event {
             Some(Ok(event)) => {
-                wait = Duration::from_millis(100);
+                wait = FIRST_RETRY;
                 take(&ctx, event);
             }
             Some(Err(error)) => {
-                let kind = K::kind(&());
-                tracing::warn!(%kind, error = crate::error::chain(&error), "a watch broke; it is tried again");
+                note_break(&K::kind(&()), &error, wait);
                 clock::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             }
             None => return,
         }
     }
+}
+
+/// Logs a watch that broke. A connection that ended once, a watch that has only grown old, and an API server that is starting
+/// are everyday matters.
+pub fn note_break(kind: &str, error: &watcher::Error, wait: Duration) {
+    let why = crate::error::chain(error);
+    let wait_ms = wait.as_millis();
+    if wait == FIRST_RETRY || (is_ordinary(error) && wait < LONGEST_RETRY) {
+        tracing::debug!("the watch of kind {kind} broke: {why}; it is begun again in {wait_ms} ms");
+    } else {
+        tracing::warn!(
+            "the watch of kind {kind} broke: {why}; it is begun again in {wait_ms} ms, and what is known stays in force"
+        );
+    }
+}
+
+/// Whether a watch breaks so now and then where all is well: a server that is starting or has much to do asks to be asked
+/// again (429), and a watch that is older than what the server remembers begins anew (410).
+fn is_ordinary(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    [410, 429].contains(&code)
 }
 
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
@@ -159,50 +187,53 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
         ctx.index.apply(rollout);
     }
     // A status is mostly our own, heard of before our write was answered: others' decisions go first.
-    let lane = if news == News::Status { Lane::Publish } else { Lane::Decide };
-    ctx.queue.push(Key::Rollout(key.clone()), lane);
+    let priority = if news == News::Status { Priority::Report } else { Priority::Decide };
+    ctx.queue.push(Key::Rollout(key.clone()), priority);
     // All the way back: an edit here may close or open a circle that any of them is part of.
     for dependent in ctx.index.all_dependents(key) {
-        ctx.queue.push(Key::Rollout(dependent), Lane::Decide);
+        ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
 }
 
 fn cohort_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
     match news {
         News::Spec => cohort_set(ctx, key),
-        News::Status | News::Nothing => ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish),
+        News::Status | News::Nothing => ctx.queue.push(Key::CohortSet(key.clone()), Priority::Report),
     }
 }
 
 fn flag_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
     match news {
         News::Spec => flag_set(ctx, key),
-        News::Status | News::Nothing => ctx.queue.push(Key::FlagSet(key.clone()), Lane::Publish),
+        News::Status | News::Nothing => ctx.queue.push(Key::FlagSet(key.clone()), Priority::Report),
     }
 }
 
 /// A CohortSet changed: it and everything that may be divided by it is looked at again.
 pub fn cohort_set(ctx: &Shared, key: &ObjectKey) {
-    ctx.queue.push(Key::CohortSet(key.clone()), Lane::Publish);
+    ctx.queue.push(Key::CohortSet(key.clone()), Priority::Report);
     for rollout in ctx.rollouts.keys() {
         if rollout.0 == key.0 {
-            ctx.queue.push(Key::Rollout(rollout), Lane::Decide);
+            ctx.queue.push(Key::Rollout(rollout), Priority::Decide);
         }
     }
 }
 
 /// A FlagSet changed: it and its rollouts are looked at again.
 pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
-    ctx.queue.push(Key::FlagSet(key.clone()), Lane::Decide);
+    ctx.queue.push(Key::FlagSet(key.clone()), Priority::Decide);
     let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     for member in ctx.index.members(&set) {
-        ctx.queue.push(Key::Rollout(member.key), Lane::Decide);
+        ctx.queue.push(Key::Rollout(member.key), Priority::Decide);
     }
 }
 
 /// A ConfigMap of ours changed, and not by this process: its cache would have known.
 fn config_map(ctx: &Shared, key: &ObjectKey, _: News) {
-    if let Some(set) = ctx.hub.set_of_config_map(key) {
+    for set in ctx.hub.sets_of_config_map(key) {
         writer::poke(ctx, &set);
+    }
+    if ctx.is_listed() && !writer::is_in_use(ctx, key) {
+        ctx.config_maps.put_aside(key);
     }
 }

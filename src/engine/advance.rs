@@ -1,16 +1,17 @@
-//! Going forward: what the door lets through at this instant.
+//! Going forward: what the checks let through at this instant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
 use super::Run;
+use super::checks::{Raise, Refusal};
 use super::criteria::gate_shut;
-use super::door::{Raise, Refusal, second};
 use super::edits::pending;
 use super::position::{asked_by, describe_step, position_at};
+use super::text::{decided_line, second, short};
 use crate::api::status::{AskedBy, AudienceRef, Check, Considered, Exposure, Pending, RaiseCause};
-use crate::api::{Percent, Reason};
+use crate::api::{MicroTime, Percent, Reason};
 use crate::plan::{Plan, Step};
 
 /// How late a step counts as missed with `onMissed: Hold`.
@@ -28,7 +29,7 @@ pub(super) struct Entry<'a> {
     pub asks: BTreeMap<String, (Percent, AskedBy)>,
     /// Whether that raises anybody.
     pub raises: bool,
-    /// Whether any of the steps would by itself: what a later one asks must not open the door for an earlier one.
+    /// Whether any of the steps would by itself: what a later one asks must not free an earlier one of its checks.
     pub rises: bool,
 }
 
@@ -52,17 +53,26 @@ impl<'a> Run<'a> {
         let step = self.pass_steps();
         self.complete();
         let pending = self.judge_pending();
-        self.status.waiting_for = step.or(edits).or(pending).map(Into::into);
+        // What comes first is what NEXT shows; where neither has a time, or a person has to act, the step counts.
+        let sooner = |pending: &Refusal, step: &Refusal| {
+            pending.until.zip(step.until).is_some_and(|(pending, step)| pending < step)
+        };
+        let step = match (step, pending) {
+            (Some(step), Some(pending)) if sooner(&pending, &step) => Some(pending),
+            (step, pending) => step.or(edits).or(pending),
+        };
+        let waiting = step.or_else(|| self.last_hold());
+        self.status.waiting_for = waiting.map(Into::into);
     }
 
-    /// Moves to an edited audience if the door lets it; with nobody exposed there is nothing to guard.
+    /// Moves to an edited audience if the checks let it; with nobody exposed there is nothing to guard.
     fn pass_audience(&mut self) -> Option<Refusal> {
         let wanted = &self.plan.audience.name;
         if self.status.audience.as_ref().is_some_and(|pinned| pinned.name == *wanted) {
             self.status.pending_audience = None;
             return None;
         }
-        let refused = if self.is_idle() { None } else { self.door(Raise::Edit(None)) };
+        let refused = if self.is_idle() { None } else { self.refused(Raise::Edit(None)) };
         if let Some(refusal) = refused {
             self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
             return Some(refusal);
@@ -84,19 +94,19 @@ impl<'a> Run<'a> {
         if self.status.cohorts.iter().all(|cohort| cohort.restore.is_none()) {
             return None;
         }
-        if let Some(refusal) = self.door(Raise::Edit(None)) {
+        if let Some(refusal) = self.refused(Raise::Edit(None)) {
             return Some(refusal);
         }
         let mut raised = Vec::new();
         for cohort in &mut self.status.cohorts {
             if let Some(restore) = cohort.restore.take()
-                && restore > cohort.served
+                && restore > cohort.decided()
             {
-                raised.push(format!("{} {} → {restore}", cohort.name, cohort.served));
-                cohort.served = restore;
+                raised.push(format!("{} {} → {restore}", cohort.name, cohort.decided()));
+                cohort.decide(restore);
                 // What was asked for in the emergency may be less than comes back.
                 cohort.pending = cohort.pending.take().filter(|pending| pending.percent > restore);
-                cohort.tier_refused &= cohort.asked > cohort.served;
+                cohort.tier_refused &= cohort.asked > cohort.decided();
             }
         }
         if !raised.is_empty() {
@@ -108,7 +118,7 @@ impl<'a> Run<'a> {
 
     /// Applies the pending raises of these cohorts that are due and pass; returns them in words.
     ///
-    /// All are judged before any comes: what one exposes must not shut the door for its neighbour.
+    /// All are judged before any comes: what one exposes must not hold back another.
     fn pass_pending(&mut self, concerns: impl Fn(&str) -> bool) -> Vec<String> {
         let passing: Vec<(usize, Pending)> = self
             .status
@@ -117,9 +127,11 @@ impl<'a> Run<'a> {
             .enumerate()
             .filter_map(|(i, cohort)| Some((i, cohort.pending.clone()?, cohort.name.as_str())))
             .filter(|(_, pending, name)| {
+                // One that is declared no more waits for the audience to move, and goes with it.
                 concerns(name)
-                    && pending.due.timestamp() <= self.now
-                    && self.door(raise_of(pending, name)).is_none()
+                    && self.plan.cohort(name).is_some()
+                    && pending.due <= self.now
+                    && self.refused(raise_of(pending, name)).is_none()
             })
             .map(|(i, pending, _)| (i, pending))
             .collect();
@@ -128,31 +140,31 @@ impl<'a> Run<'a> {
         for (i, pending) in passing {
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             cohort.pending = None;
-            if pending.percent > cohort.served {
-                raised.push(format!("{} {} → {}", cohort.name, cohort.served, pending.percent));
-                cohort.served = pending.percent;
+            if pending.percent > cohort.decided() {
+                raised.push(format!("{} {} → {}", cohort.name, cohort.decided(), pending.percent));
+                cohort.decide(pending.percent);
                 edited |= pending.cause == RaiseCause::Edit;
             }
         }
         if edited && let Some(position) = &mut self.status.position {
-            position.hold_from = self.now.into();
+            position.hold_from = self.now;
         }
         raised
     }
 
-    /// Enters steps as far as the door lets; returns what the next one waits for.
+    /// Enters steps as far as the checks let; returns what the next one waits for.
     fn pass_steps(&mut self) -> Option<Refusal> {
         loop {
             if self.status.position.is_some() && self.at.is_none() {
                 // The position is lost; the pause says so.
-                return self.status.pauses.first().and_then(|_| self.door(Raise::Edit(None)));
+                return self.status.pauses.first().and_then(|_| self.refused(Raise::Edit(None)));
             }
             let next = self.next_entry()?;
             let raise = if next.rises { Raise::Step(next.step) } else { Raise::StillStep(next.step) };
             self.overrides =
                 self.status.retry.as_ref().map(|retry| retry.overrides.clone()).unwrap_or_default();
             self.consider(next.step, next.rises);
-            let refusal = self.door(raise);
+            let refusal = self.refused(raise);
             if refusal.is_none() {
                 self.enter(next, Reason::StepEntered, "schedule", None);
             }
@@ -166,16 +178,25 @@ impl<'a> Run<'a> {
     /// What entering the next step would do; `None` when every step has been entered.
     pub(super) fn next_entry(&self) -> Option<Entry<'a>> {
         let plan: &'a Plan = self.plan;
-        // A retry from a phase enters its first step with all that the steps before it asked.
-        let phase = self.status.retry.as_ref().and_then(|retry| retry.phase.as_deref());
-        let retried = phase.and_then(|phase| plan.steps.iter().position(|step| step.phase == phase));
-        let first = retried.unwrap_or_else(|| self.at.map_or(0, |at| at + 1));
+        let retried = self.retried();
+        let first = self.next_index();
         let step = plan.steps.get(first)?;
         let last = self.last_missed(first);
         let asks = self.combined_asks(retried.map_or(first, |_| 0), last);
         let raises = self.raises(&asks);
         let rises = raises || (first..=last).any(|i| self.raises(&self.combined_asks(i, i)));
         Some(Entry { first, last, step, asks, raises, rises })
+    }
+
+    /// Index of the step that a retry from its phase starts with: it is entered with all that the steps before it asked.
+    fn retried(&self) -> Option<usize> {
+        let phase = self.status.retry.as_ref()?.phase.as_deref()?;
+        self.plan.steps.iter().position(|step| step.phase == phase)
+    }
+
+    /// Index of the step that comes next; beyond the last one where every step has been entered.
+    pub(super) fn next_index(&self) -> usize {
+        self.retried().unwrap_or_else(|| self.at.map_or(0, |at| at + 1))
     }
 
     /// With `onMissed: Hold`, notes whether the step was missed when it was first considered.
@@ -186,7 +207,7 @@ impl<'a> Run<'a> {
             return;
         }
         let (_, earliest) = self.earliest(step);
-        let allowed = if rising { self.gate().next_open(earliest) } else { Some(earliest) };
+        let allowed = if rising { self.calendar().next_open(earliest) } else { Some(earliest) };
         if let Some(allowed) = allowed.filter(|allowed| *allowed <= self.now) {
             let by = asked_by(step);
             let missed = self.now.duration_since(allowed) >= MISSED_AFTER;
@@ -243,7 +264,7 @@ impl<'a> Run<'a> {
             self.admitted(name)
                 && self.status.cohort(name).is_some_and(|cohort| {
                     let promised = cohort.pending.as_ref().map_or(Percent::ZERO, |pending| pending.percent);
-                    *ask > cohort.served.max(promised)
+                    *ask > cohort.decided().max(promised)
                 })
         })
     }
@@ -257,18 +278,19 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         let Entry { first, last, asks, raises, .. } = entry;
         let Some(step) = plan.steps.get(last) else { return String::new() };
-        let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.served).collect();
+        let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.decided()).collect();
         if raises {
             self.entered = true;
             self.status.dependencies_met = true;
-            let exposure = Exposure { at: self.now.into(), delay_from: self.now.into() };
+            let exposure = Exposure { at: self.now, delay_from: self.now };
             self.status.first_exposure.get_or_insert(exposure);
         }
         let named: BTreeSet<String> = asks.keys().cloned().collect();
         for (name, (ask, by)) in asks {
             self.ask(&name, ask, by);
         }
-        self.status.position = Some(position_at(step, self.now.into()));
+        self.use_approvals(plan.steps.get(self.retried().map_or(first, |_| 0)..=last).unwrap_or_default());
+        self.status.position = Some(position_at(step, self.now));
         self.at = Some(last);
         self.status.completed_at = None;
         self.status.retry = None;
@@ -277,11 +299,11 @@ impl<'a> Run<'a> {
         self.pass_pending(|name| named.contains(name));
         let message = self.entry_message(first, last, step, &before);
         let recorded = why.map_or(message.clone(), |why| format!("{message}; {why}"));
-        self.record(reason, who, super::report::short(&recorded));
+        self.record(reason, who, short(&recorded));
         message
     }
 
-    /// One ask of a step that is being entered. Lower: at once. Higher: pending, for the door to judge by cohort.
+    /// One ask of a step that is being entered. Lower: at once. Higher: pending, for the checks to judge by cohort.
     fn ask(&mut self, name: &str, ask: Percent, by: AskedBy) {
         let admitted = self.admitted(name);
         let due = self.due(name);
@@ -290,16 +312,16 @@ impl<'a> Run<'a> {
         cohort.asked_by = Some(by);
         cohort.pending = None;
         if !admitted {
-            cohort.tier_refused = ask > cohort.served;
+            cohort.tier_refused = ask > cohort.decided();
             return;
         }
         if ask < before {
-            cohort.served = cohort.served.min(ask);
+            cohort.decide(cohort.decided().min(ask));
             // What an emergency took away comes back no higher than this either.
             cohort.restore =
                 cohort.restore.map(|restore| restore.min(ask)).filter(|restore| !restore.is_zero());
         }
-        if ask > cohort.served {
+        if ask > cohort.decided() {
             cohort.pending = Some(pending(ask, due, RaiseCause::Step));
         }
     }
@@ -315,8 +337,8 @@ impl<'a> Run<'a> {
             .cohorts
             .iter()
             .zip(before)
-            .filter(|(cohort, before)| cohort.served != **before)
-            .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.served))
+            .filter(|(cohort, before)| cohort.decided() != **before)
+            .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.decided()))
             .collect();
         let later: Vec<String> = self
             .status
@@ -324,12 +346,7 @@ impl<'a> Run<'a> {
             .iter()
             .filter_map(|cohort| cohort.pending.as_ref().map(|pending| (cohort, pending)))
             .map(|(cohort, pending)| {
-                format!(
-                    "{} → {} pending until {}",
-                    cohort.name,
-                    pending.percent,
-                    second(pending.due.timestamp())
-                )
+                format!("{} → {} pending until {}", cohort.name, pending.percent, second(pending.due))
             })
             .collect();
         let parts: Vec<String> = changes.into_iter().chain(later).collect();
@@ -348,9 +365,9 @@ impl<'a> Run<'a> {
         let over = self.last_hold_end().is_some_and(|end| end <= self.now);
         match (over && nothing_pending, self.status.completed_at) {
             (true, None) => {
-                self.status.completed_at = Some(self.now.into());
-                let served = super::begin::served_line(&self.status.cohorts);
-                self.record(Reason::Completed, "schedule", format!("completed with {served}"));
+                self.status.completed_at = Some(self.now);
+                let decided = decided_line(&self.status.cohorts);
+                self.record(Reason::Completed, "schedule", format!("completed with {decided}"));
             }
             (false, Some(_)) => self.status.completed_at = None,
             (true, Some(_)) | (false, None) => {}
@@ -364,10 +381,27 @@ impl<'a> Run<'a> {
     }
 
     /// When the hold of the last step ends, once it has been entered.
-    pub(super) fn last_hold_end(&self) -> Option<jiff::Timestamp> {
+    pub(super) fn last_hold_end(&self) -> Option<MicroTime> {
         let at = self.at.filter(|at| at + 1 == self.plan.steps.len())?;
         let hold = self.plan.steps.get(at)?.hold;
-        self.status.position.as_ref()?.hold_from.timestamp().saturating_add(hold).ok()
+        Some(self.status.position.as_ref()?.hold_from.saturating_add(hold))
+    }
+
+    /// With every step entered and nothing pending, the hold that is left before the rollout is completed.
+    fn last_hold(&self) -> Option<Refusal> {
+        let end = self.last_hold_end().filter(|_| self.status.completed_at.is_none())?;
+        let last = self.plan.steps.last()?;
+        // What stops a raise stops the clock of this hold, too.
+        let stopped = self.refused(Raise::PromoteStill(last));
+        if let Some(stopped) = stopped.filter(|stopped| stopped.check != Check::Approval) {
+            return Some(stopped);
+        }
+        if end <= self.now {
+            return None;
+        }
+        let message =
+            format!("the hold of {} lasts until {}; then it is completed", describe_step(last), second(end));
+        Some(Refusal::new(Check::Hold, message, Some(end)))
     }
 
     /// Writes down why each pending raise has not come yet; returns the soonest one's reason.
@@ -395,31 +429,29 @@ impl<'a> Run<'a> {
     fn why_pending(&self, cohort: &str, pending: &Pending) -> Refusal {
         let what = format!("{cohort} → {}", pending.percent);
         let raise = raise_of(pending, cohort);
-        let standing = self.door(raise);
+        let standing = self.refused(raise);
         if let Some(standing) = &standing
             && matches!(standing.check, Check::Valid | Check::RolledBack | Check::Paused)
         {
             return standing.clone();
         }
-        let earliest = pending.due.timestamp().max(self.now);
-        let open = self.plan.time_gate.next_open(earliest);
-        match self.plan.time_gate.closed(earliest) {
+        let earliest = pending.due.max(self.now);
+        let open = self.plan.calendar.next_open(earliest);
+        match self.plan.calendar.closed(earliest) {
             Some(closed) => self.closed(closed, &what, open),
-            None if earliest > self.now => Refusal {
-                check: Check::CohortDelay,
-                message: format!("the delay of {cohort} lasts until {}", second(earliest)),
-                until: Some(earliest),
-            },
-            None => standing.unwrap_or_else(|| Refusal {
-                check: Check::Delivered,
-                message: "the file does not hold the previous decision yet".to_owned(),
-                until: None,
+            None if earliest > self.now => {
+                let message = format!("the delay of {cohort} lasts until {}", second(earliest));
+                Refusal::new(Check::CohortDelay, message, Some(earliest)).of(cohort)
+            }
+            None => standing.unwrap_or_else(|| {
+                let message = "the file does not hold the previous decision yet";
+                Refusal::new(Check::Delivered, message.to_owned(), None)
             }),
         }
     }
 }
 
-/// What a pending raise is to the door.
+/// What a pending raise is to the checks.
 fn raise_of<'n>(pending: &Pending, cohort: &'n str) -> Raise<'n> {
     match pending.cause {
         RaiseCause::Step => Raise::Cohort(cohort),

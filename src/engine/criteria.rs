@@ -1,13 +1,11 @@
 //! Criteria: whether the feature succeeds, and whether a phase may be raised.
 
-use jiff::Timestamp;
-
-use super::Reading;
 use super::measure::{Measurement, Metrics, Subject, cadence};
-use super::watch::Watch;
-use crate::api::MicroTime;
+use super::text::short;
+use super::triggers::Watch;
 use crate::api::status::FeatureRolloutStatus;
 use crate::api::verdict::{CriterionStatus, Verdict};
+use crate::api::{Finite, MicroTime, Reading};
 use crate::plan::Guard;
 use crate::plan::guard::{Criterion, CriterionSource};
 
@@ -18,16 +16,19 @@ impl Watch<'_> {
         self.status.criteria.retain(|status| guard.criterion(&status.name).is_some());
         for criterion in &guard.criteria {
             if let CriterionSource::Manual { value, at } = &criterion.source {
-                let verdict = super::Finite::new(value.value())
+                let verdict = Finite::new(value.value())
                     .and_then(|value| criterion.bound.as_ref().map(|bound| judge(bound.holds(value))));
-                self.note(criterion, (*at).into(), verdict, Some(value.to_string()), None);
+                self.note(criterion, *at, verdict, Some(value.to_string()), None);
             }
         }
         for measurement in self.metrics.measurements() {
             let Subject::Criterion(name) = &measurement.subject else { continue };
+            if measurement.at > self.now {
+                continue;
+            }
             let Some(criterion) = guard.criterion(name) else { continue };
             let known = self.status.criteria.iter().find(|status| status.name == *name);
-            let at: MicroTime = measurement.at.into();
+            let at = measurement.at;
             if known.is_some_and(|known| known.since > at) {
                 continue;
             }
@@ -51,7 +52,7 @@ impl Watch<'_> {
             since: at,
             at: value.as_ref().map(|_| at),
             value,
-            message: message.map(|message| super::report::short(&message)),
+            message: message.map(|message| short(&message)),
         };
         match self.status.criteria.iter_mut().find(|known| known.name == criterion.name) {
             // What people measured is noted whenever they measured anew.
@@ -94,7 +95,7 @@ pub(super) fn gate_shut(
     status: &FeatureRolloutStatus,
     metrics: &Metrics,
     name: &str,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Option<String> {
     if *metrics == Metrics::AllWell {
         return None;
@@ -107,7 +108,7 @@ pub(super) fn gate_shut(
     };
     let verdict = match &criterion.source {
         CriterionSource::Manual { value, .. } => {
-            super::Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value)))
+            Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value)))
         }
         CriterionSource::Metric(_) => {
             let interval = cadence(guard, status, criterion.interval, now);

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::Run;
 use super::position::{Mark, asked_by};
+use super::rollback::skip_rungs;
 use crate::api::status::{AskedBy, Check, CohortStatus, Exposure, Pending, RaiseCause};
 use crate::api::{MicroTime, Percent, Reason};
 
@@ -17,7 +16,7 @@ impl Run<'_> {
             let Some(cohort) = self.status.cohorts.get(i) else { continue };
             let Some(declared) = plan.cohort(&cohort.name) else { continue };
             let admitted = plan.admits(declared);
-            let raised = admitted && cohort.tier_refused && cohort.asked > cohort.served;
+            let raised = admitted && cohort.tier_refused && cohort.asked > cohort.decided();
             let name = cohort.name.clone();
             if raised {
                 self.expose();
@@ -25,8 +24,9 @@ impl Run<'_> {
             let due = self.due(&name);
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             if !admitted {
-                cohort.pending = None;
-                cohort.tier_refused = cohort.asked > cohort.served;
+                // Only a raise that was still to come is refused by the tier: what was taken away otherwise stays away.
+                let refuses = cohort.pending.take().is_some() || cohort.tier_refused;
+                cohort.tier_refused = refuses && cohort.asked > cohort.decided();
             } else if cohort.tier_refused {
                 cohort.tier_refused = false;
                 cohort.pending = raised.then(|| pending(cohort.asked, due, RaiseCause::Edit));
@@ -45,9 +45,12 @@ impl Run<'_> {
             if stands {
                 continue;
             }
-            let edited = self.edited(&cohort, ask, by);
-            if edited.served < cohort.served {
-                lowered.push(format!("{} {} → {}", cohort.name, cohort.served, edited.served));
+            let mut edited = self.edited(&cohort, ask, by);
+            if let Some(rollback) = &self.status.rollback {
+                skip_rungs(&mut edited, &rollback.ladder);
+            }
+            if edited.decided() < cohort.decided() {
+                lowered.push(format!("{} {} → {}", cohort.name, cohort.decided(), edited.decided()));
             }
             if let Some(cohort) = self.status.cohorts.get_mut(i) {
                 *cohort = edited;
@@ -59,19 +62,21 @@ impl Run<'_> {
     }
 
     fn edited(&mut self, cohort: &CohortStatus, ask: Percent, by: AskedBy) -> CohortStatus {
-        let mut edited = CohortStatus { asked: ask, asked_by: Some(by), ..cohort.clone() };
+        let mut edited = cohort.clone();
+        edited.asked = ask;
+        edited.asked_by = Some(by);
         if ask < cohort.asked {
-            edited.served = cohort.served.min(ask);
+            edited.decide(cohort.decided().min(ask));
             edited.restore =
                 cohort.restore.map(|restore| restore.min(ask)).filter(|restore| !restore.is_zero());
             edited.pending = cohort
                 .pending
                 .as_ref()
-                .filter(|_| edited.served < ask)
+                .filter(|_| edited.decided() < ask)
                 .map(|before| Pending { percent: ask, ..before.clone() });
         } else if ask > cohort.asked {
             let admitted = self.plan.cohort(&cohort.name).is_some_and(|declared| self.plan.admits(declared));
-            let raise = ask > cohort.served;
+            let raise = ask > cohort.decided();
             edited.tier_refused = raise && !admitted;
             if raise && admitted {
                 self.expose();
@@ -79,21 +84,21 @@ impl Run<'_> {
             edited.pending =
                 (raise && admitted).then(|| pending(ask, self.due(&cohort.name), RaiseCause::Edit));
         }
-        edited.tier_refused = edited.tier_refused && edited.asked > edited.served;
+        edited.tier_refused = edited.tier_refused && edited.asked > edited.decided();
         edited
     }
 
     /// An edit that makes an entered step raise is the attempt's first exposure, if there was none: the cohorts' delays
     /// count from then on.
-    fn expose(&mut self) {
-        let now = MicroTime::from(self.now);
+    pub(super) fn expose(&mut self) {
+        let now = self.now;
         // The clock has stood since a pause began, and moves on by the whole pause when that ends.
         let delay_from = self.status.paused_since.unwrap_or(now);
         self.status.first_exposure.get_or_insert(Exposure { at: now, delay_from });
     }
 
     /// What the last step at or before the position that names the cohort asks for it.
-    fn declared(&self, at: usize, name: &str) -> Option<(Percent, AskedBy)> {
+    pub(super) fn declared(&self, at: usize, name: &str) -> Option<(Percent, AskedBy)> {
         self.plan
             .steps
             .iter()
@@ -122,14 +127,14 @@ impl Run<'_> {
     }
 
     /// Earliest instant at which this cohort may be raised: its delay after first exposure, at least now.
-    pub(super) fn due(&self, name: &str) -> Timestamp {
+    pub(super) fn due(&self, name: &str) -> MicroTime {
         self.delay_end(name).map_or(self.now, |end| end.max(self.now))
     }
 
     /// When the cohort's delay after first exposure is over, on the rollout clock.
-    fn delay_end(&self, name: &str) -> Option<Timestamp> {
+    fn delay_end(&self, name: &str) -> Option<MicroTime> {
         let delay = self.plan.cohort(name).map(|cohort| self.plan.delay(cohort)).unwrap_or_default();
-        self.status.first_exposure?.delay_from.timestamp().saturating_add(delay).ok()
+        Some(self.status.first_exposure?.delay_from.saturating_add(delay))
     }
 
     /// Delays apply at once when they are edited: what is pending is due when the delay of now is over.
@@ -139,10 +144,10 @@ impl Run<'_> {
             let Some(pending) = &cohort.pending else { continue };
             // What was due before may wait for something else: it stays due. What was asked for in a pause was
             // moved on by the whole pause: it is due now at the latest.
-            let passed = pending.due.timestamp().min(self.due(&cohort.name));
+            let passed = pending.due.min(self.due(&cohort.name));
             let due = self.delay_end(&cohort.name).map_or(passed, |end| end.max(passed));
             if let Some(pending) = self.status.cohorts.get_mut(i).and_then(|cohort| cohort.pending.as_mut()) {
-                pending.due = due.into();
+                pending.due = due;
             }
         }
     }
@@ -155,19 +160,15 @@ impl Run<'_> {
             .plan
             .audience
             .names()
-            .map(|name| {
-                before
-                    .remove(name)
-                    .unwrap_or_else(|| CohortStatus { name: name.to_owned(), ..CohortStatus::default() })
-            })
+            .map(|name| before.remove(name).unwrap_or_else(|| CohortStatus::deciding(name, Percent::ZERO)))
             .collect();
         self.status.audience =
             Some(crate::api::status::AudienceRef { name: self.plan.audience.name.clone() });
         self.status.pending_audience = None;
         let gone: Vec<String> = before
             .values()
-            .filter(|cohort| !cohort.served.is_zero())
-            .map(|cohort| format!("{} {}", cohort.name, cohort.served))
+            .filter(|cohort| !cohort.decided().is_zero())
+            .map(|cohort| format!("{} {}", cohort.name, cohort.decided()))
             .collect();
         let mut message = format!("the audience is now {}", self.plan.audience.name);
         if !gone.is_empty() {
@@ -177,7 +178,7 @@ impl Run<'_> {
     }
 }
 
-/// A raise that the door has not judged yet.
-pub(super) fn pending(percent: Percent, due: Timestamp, cause: RaiseCause) -> Pending {
-    Pending { percent, check: Check::CohortDelay, due: due.into(), cause }
+/// A raise that the checks have not judged yet.
+pub(super) fn pending(percent: Percent, due: MicroTime, cause: RaiseCause) -> Pending {
+    Pending { percent, check: Check::CohortDelay, due, cause }
 }

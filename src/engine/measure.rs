@@ -1,10 +1,10 @@
 //! What is measured when, and what was measured.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::Reading;
 use crate::api::status::FeatureRolloutStatus;
 use crate::api::trigger::Severity;
+use crate::api::{MicroTime, Reading};
 use crate::plan::Guard;
 use crate::plan::guard::{CriterionSource, Trigger};
 
@@ -25,7 +25,7 @@ pub struct Measurement {
     /// The cohort, where each is measured by itself.
     pub cohort: Option<String>,
     /// The time it speaks of.
-    pub at: Timestamp,
+    pub at: MicroTime,
     /// What the metric said.
     pub reading: Reading,
 }
@@ -55,7 +55,7 @@ impl Metrics {
         subject: &Subject,
         cohort: Option<&str>,
         interval: SignedDuration,
-        now: Timestamp,
+        now: MicroTime,
     ) -> Option<&Measurement> {
         let newest = self
             .measurements()
@@ -74,20 +74,20 @@ pub struct Due {
     /// What is measured.
     pub subject: Subject,
     /// The last instant, at or before now, at which it was due.
-    pub at: Timestamp,
+    pub at: MicroTime,
     /// The next one, after now.
-    pub next: Timestamp,
+    pub next: MicroTime,
     /// Time between the two.
     pub interval: SignedDuration,
 }
 
 /// When each subject of a rollout is measured: at first exposure + k × interval, from k = 0 on.
 ///
-/// Triggers are measured from the first exposure of the attempt on, or from a retry that has not exposed anybody yet;
-/// criteria from the time the object was first seen, because they may gate the first raise.
-pub fn due(guard: &Guard, status: &FeatureRolloutStatus, now: Timestamp) -> Vec<Due> {
+/// Triggers are measured from the first exposure of the attempt on, by a step or by hand, or from a retry that has not
+/// exposed anybody yet; criteria from the time the object was first seen, because they may gate the first raise.
+pub fn due(guard: &Guard, status: &FeatureRolloutStatus, now: MicroTime) -> Vec<Due> {
     let exposed = anchor(status);
-    let seen = exposed.or(status.first_seen.map(|seen| seen.timestamp()));
+    let seen = exposed.or(status.first_seen);
     let mut due = Vec::new();
     for trigger in &guard.triggers {
         let interval = interval_of(guard, status, trigger, now);
@@ -103,12 +103,12 @@ pub fn due(guard: &Guard, status: &FeatureRolloutStatus, now: Timestamp) -> Vec<
 }
 
 /// From when triggers are measured, if they are.
-pub(super) fn anchor(status: &FeatureRolloutStatus) -> Option<Timestamp> {
-    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
-    let retry = || status.retry.as_ref().map(|retry| retry.at.timestamp());
-    // A baseline is served from the start.
-    let baseline = || status.first_seen.filter(|_| status.exposed()).map(|seen| seen.timestamp());
-    exposure.or_else(retry).or_else(baseline)
+pub(super) fn anchor(status: &FeatureRolloutStatus) -> Option<MicroTime> {
+    let exposure = status.first_exposure.map(|exposure| exposure.at);
+    let retry = || status.retry.as_ref().map(|retry| retry.at);
+    // A baseline is served without a step, and so is what people set by hand.
+    let unasked = || status.exposed_at;
+    exposure.or_else(retry).or_else(unasked)
 }
 
 /// How often a trigger is measured now: one with a Critical level keeps its own interval for ever.
@@ -116,7 +116,7 @@ pub(super) fn interval_of(
     guard: &Guard,
     status: &FeatureRolloutStatus,
     trigger: &Trigger,
-    now: Timestamp,
+    now: MicroTime,
 ) -> SignedDuration {
     match trigger.severity() {
         Severity::Critical => trigger.interval,
@@ -129,10 +129,10 @@ pub(super) fn cadence(
     guard: &Guard,
     status: &FeatureRolloutStatus,
     own: SignedDuration,
-    now: Timestamp,
+    now: MicroTime,
 ) -> SignedDuration {
     let Some(completed) = status.completed_at else { return own };
-    let since = now.duration_since(completed.timestamp());
+    let since = now.duration_since(completed);
     guard
         .monitoring
         .iter()
@@ -142,17 +142,15 @@ pub(super) fn cadence(
 
 fn slots(
     subject: Subject,
-    anchor: Option<Timestamp>,
+    anchor: Option<MicroTime>,
     interval: SignedDuration,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Option<Due> {
-    let anchor = anchor?;
+    // A clock that was set back must not leave the subject unmeasured until it has caught up.
+    let anchor = anchor?.min(now);
     let since = now.duration_since(anchor).as_millis();
-    if since < 0 {
-        return None;
-    }
     let passed = since - since % interval.as_millis().max(1);
-    let at = anchor.saturating_add(SignedDuration::from_millis(i64::try_from(passed).ok()?)).ok()?;
-    let next = at.saturating_add(interval).ok()?;
+    let at = anchor.saturating_add(SignedDuration::from_millis(i64::try_from(passed).ok()?));
+    let next = at.saturating_add(interval);
     Some(Due { subject, at, next, interval })
 }

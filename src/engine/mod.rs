@@ -1,39 +1,44 @@
 //! The decision: what a rollout serves next, as a pure function of its plan, its state, some facts and the time.
 
-use jiff::Timestamp;
-
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::rolloutaction::Override;
 use crate::api::status::{HISTORY, HistoryEntry, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
 use crate::flags::LiveFlag;
 use crate::plan::{Guard, Plan};
 
 mod actions;
 mod advance;
 mod begin;
+mod checks;
 mod criteria;
-mod door;
+pub mod delivery;
 mod edits;
-mod fit;
+pub mod forecast;
 mod measure;
+mod missing;
+mod outlook;
+mod pauses;
 mod position;
-pub mod reading;
 pub mod report;
 mod retry;
 mod rollback;
-pub mod simulate;
 mod streak;
-pub mod timeline;
+mod text;
+mod triggers;
+mod trim;
+mod verbs;
 mod wake;
-mod watch;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
-pub use begin::take_to_control;
+pub use begin::set_back;
+pub use delivery::{Delivery, deliver};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
-pub use reading::{Finite, Reading};
-pub use report::{Delivery, Report, report};
+pub use pauses::{pause_words, take_to_control};
+pub use report::{Report, report};
 pub use retry::wants_retry;
+pub use text::short;
+pub use trim::trim;
 
 /// What is true outside of the plan and the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,24 +80,33 @@ pub struct Decision {
     /// The new state. Its report part is still the old one.
     pub status: FeatureRolloutStatus,
     /// When the next decision may differ by the passing of time alone; later than now.
-    pub wake_at: Option<Timestamp>,
+    pub wake_at: Option<MicroTime>,
 }
 
 /// Decides what a rollout serves at `now`.
 ///
 /// Total and deterministic: the same arguments give the same decision, and deciding again on its outcome at the
 /// same instant changes nothing as long as the facts stay the same.
-pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp) -> Decision {
+pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: MicroTime) -> Decision {
+    let decision = decide_once(plan, status, facts, now);
+    // A raised attempt waits for a ladder, which may have come to its end in this very decision; and where the audience has
+    // moved, what was measured of a cohort that is gone has a say no more.
+    let waits = plan.attempt > decision.status.attempt;
+    let has_moved = status.is_begun() && decision.status.audience != status.audience;
+    match (waits || has_moved) && !facts.deleting {
+        true => decide_once(plan, &decision.status, facts, now),
+        false => decision,
+    }
+}
+
+fn decide_once(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: MicroTime) -> Decision {
     let mut run = Run::new(plan, status.clone(), facts, now);
     run.begin();
     if facts.deleting {
         run.delete();
         return Decision { status: run.status, wake_at: None };
     }
-    run.follow_attempt();
-    run.pause_if(PauseCause::Suspended, plan.suspend);
-    run.pause_if(PauseCause::Emergency, facts.emergency);
-    run.relocate();
+    run.follow_git();
     run.watch();
     retry::keep_the_clock(&mut run.status, run.now);
     run.follow_tiers();
@@ -100,14 +114,21 @@ pub fn decide(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Ti
     run.follow_edits();
     run.advance();
     let wake_at = run.wake_at();
+    missing::note_exposure(status, &mut run.status, run.now);
+    run.watching().settle();
     Decision { status: run.status, wake_at }
+}
+
+/// When the next rung of a rollback comes, if one is to come.
+pub fn next_rung(status: &FeatureRolloutStatus) -> Option<MicroTime> {
+    wake::next_rung(status)
 }
 
 /// One decision in the making.
 struct Run<'a> {
     plan: &'a Plan,
     facts: &'a Facts,
-    now: Timestamp,
+    now: MicroTime,
     status: FeatureRolloutStatus,
     /// Index of the position among the plan's steps.
     at: Option<usize>,
@@ -123,21 +144,31 @@ pub fn guard_only(
     guard: &Guard,
     status: &FeatureRolloutStatus,
     metrics: &Metrics,
-    now: Timestamp,
+    now: MicroTime,
 ) -> Decision {
-    let now = crate::api::MicroTime::from(now).timestamp();
+    let before = status;
     let mut status = status.clone();
-    watch::Watch { guard, status: &mut status, metrics, now }.run();
+    triggers::Watch { guard, status: &mut status, metrics, now }.run();
     retry::keep_the_clock(&mut status, now);
+    missing::note_exposure(before, &mut status, now);
     let wake_at = wake::next_rung(&status).filter(|at| *at > now);
     Decision { status, wake_at }
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, status: FeatureRolloutStatus, facts: &'a Facts, now: Timestamp) -> Run<'a> {
-        // Read back, the state must equal what was decided: nothing finer than it can hold.
-        let now = crate::api::MicroTime::from(now).timestamp();
+    fn new(plan: &'a Plan, status: FeatureRolloutStatus, facts: &'a Facts, now: MicroTime) -> Run<'a> {
         Run { plan, facts, now, status, at: None, entered: false, overrides: Vec::new() }
+    }
+
+    /// Takes in what git says besides percentages and times: where the position is now, the attempt, what pauses.
+    ///
+    /// The position comes first: an attempt that is raised in the very commit that loses it starts again.
+    fn follow_git(&mut self) {
+        self.relocate();
+        self.forget_withdrawn_approvals();
+        self.follow_attempt();
+        self.pause_if(PauseCause::Suspended, self.plan.suspend);
+        self.pause_if(PauseCause::Emergency, self.facts.emergency);
     }
 
     fn record(&mut self, reason: Reason, who: &str, message: String) {
@@ -146,8 +177,12 @@ impl<'a> Run<'a> {
 
     /// Follows the metrics, and the ladder of a rollback.
     fn watch(&mut self) {
+        self.watching().run();
+    }
+
+    fn watching(&mut self) -> triggers::Watch<'_> {
         let Run { plan, facts, now, status, .. } = self;
-        watch::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }.run();
+        triggers::Watch { guard: &plan.guard, status, metrics: &facts.metrics, now: *now }
     }
 
     /// A deleted rollout is frozen, or goes to control where its policy says so.
@@ -159,34 +194,35 @@ impl<'a> Run<'a> {
 }
 
 /// Takes every cohort of a deleted rollout to control for good. It needs no plan: an invalid spec stops raises only.
-pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: Timestamp) {
-    if !status.exposed() {
+pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: MicroTime) {
+    if status.cohorts.iter().all(|cohort| cohort.decided().is_zero()) {
         return;
     }
     for cohort in &mut status.cohorts {
-        cohort.served = Percent::ZERO;
+        cohort.decide(Percent::ZERO);
         cohort.pending = None;
         cohort.restore = None;
     }
     record(status, now, Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
 }
 
-fn record(status: &mut FeatureRolloutStatus, now: Timestamp, reason: Reason, who: &str, message: String) {
+fn record(status: &mut FeatureRolloutStatus, now: MicroTime, reason: Reason, who: &str, message: String) {
     let entry = HistoryEntry {
         seq: 0,
-        at: now.into(),
+        at: now,
         reason,
         message,
         who: who.to_owned(),
         trigger: None,
         severity: None,
+        revision: None,
     };
     record_entry(status, entry);
 }
 
 /// Adds an entry to the history, under the next number.
 fn record_entry(status: &mut FeatureRolloutStatus, entry: HistoryEntry) {
-    let seq = status.last_seq() + 1;
+    let seq = status.last_seq().saturating_add(1);
     status.history.push(HistoryEntry { seq, ..entry });
     let excess = status.history.len().saturating_sub(HISTORY);
     status.history.drain(..excess);

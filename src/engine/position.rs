@@ -1,9 +1,9 @@
 //! Where a rollout stands in its plan, and where that is after an edit.
 
 use super::Run;
-use crate::api::Reason;
-use crate::api::status::{AskedBy, PauseCause, Position};
-use crate::plan::{Plan, Step};
+use crate::api::status::{AskedBy, FeatureRolloutStatus, PauseCause, Position, UsedApproval};
+use crate::api::{MicroTime, Reason};
+use crate::plan::{Approval, Plan, Step};
 
 /// How a step is remembered.
 pub(super) struct Mark<'a> {
@@ -96,10 +96,7 @@ impl Run<'_> {
                     "the current step {} is no longer in the plan",
                     describe(&position.phase, position.step.as_deref(), position.number)
                 );
-                self.add_pause(
-                    PauseCause::PositionLost,
-                    format!("{message}; put it back, or raise spec.attempt to start again"),
-                );
+                self.add_pause(PauseCause::PositionLost, message.clone());
                 self.record(Reason::PositionLost, "git", message);
             }
             (None, true) => {}
@@ -109,6 +106,21 @@ impl Run<'_> {
                     self.record(Reason::Resumed, "git", "the current step is in the plan again".to_owned());
                 }
                 self.refresh_position(i);
+            }
+        }
+    }
+
+    /// An approval from git that is taken back counts again when it is given again.
+    pub(super) fn forget_withdrawn_approvals(&mut self) {
+        let given: Vec<UsedApproval> = self.plan.steps.iter().filter_map(approval_of_git).collect();
+        self.status.used_approvals.retain(|used| given.contains(used));
+    }
+
+    /// Notes that these steps have been entered by the approvals that git gives them.
+    pub(super) fn use_approvals(&mut self, steps: &[Step]) {
+        for used in steps.iter().filter_map(approval_of_git) {
+            if !self.status.used_approvals.contains(&used) {
+                self.status.used_approvals.push(used);
             }
         }
     }
@@ -132,7 +144,7 @@ impl Run<'_> {
 }
 
 /// The position of a step entered at a time.
-pub(super) fn position_at(step: &Step, at: crate::api::MicroTime) -> Position {
+pub(super) fn position_at(step: &Step, at: MicroTime) -> Position {
     let by = asked_by(step);
     Position {
         phase: by.phase,
@@ -167,4 +179,23 @@ pub(super) fn describe(phase: &str, name: Option<&str>, number: i32) -> String {
 /// The same for a step of the plan.
 pub(super) fn describe_step(step: &Step) -> String {
     describe(&step.phase, step.name.as_deref(), i32::try_from(step.number).unwrap_or(i32::MAX))
+}
+
+/// Whether the approval that git gives a step, for an attempt or for any, has let the step be entered once.
+pub(super) fn is_used(status: &FeatureRolloutStatus, step: &Step, attempt: Option<i32>) -> bool {
+    used_by(step, attempt).is_some_and(|used| status.used_approvals.contains(&used))
+}
+
+/// The approval that git gives a step, as its use is remembered.
+fn approval_of_git(step: &Step) -> Option<UsedApproval> {
+    match step.approval {
+        Approval::Given(attempt) => used_by(step, attempt),
+        Approval::NotRequired | Approval::Missing => None,
+    }
+}
+
+/// How the use of an approval from git is remembered; only named steps have one.
+fn used_by(step: &Step, attempt: Option<i32>) -> Option<UsedApproval> {
+    let phase = step.phase.clone();
+    step.name.clone().map(|step| UsedApproval { phase, step, attempt })
 }

@@ -1,28 +1,12 @@
 //! What people and GitOps tools see of a state: columns, conditions, and whether all is well.
 
-use jiff::Timestamp;
-
-use super::begin::served_line;
-use super::door::second;
+use super::delivery::{Delivery, note_delivery, standing, undelivered_message};
+use super::pauses::pause_words;
+use super::text::{decided_line, second, short};
 use crate::api::conditions::{Want, is_true, merge, types};
-use crate::api::status::{Check, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason, Verdict};
+use crate::api::status::{Check, WaitingFor};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, Verdict};
 use crate::plan::Plan;
-
-pub use super::fit::fit;
-
-/// How the file stands to the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// The file holds it.
-    Done,
-    /// The file does not hold it yet, and that is no news.
-    UnderWay,
-    /// The file has not held it for 10 seconds, or an error is being retried.
-    Late(String),
-    /// The file will not hold it until somebody acts.
-    Failed(Reason, String),
-}
 
 /// What a report speaks of, besides the state.
 #[derive(Clone, Debug)]
@@ -32,67 +16,120 @@ pub struct Report<'a> {
     /// How the file stands to it.
     pub delivery: Delivery,
     /// When something changes next by itself.
-    pub next: Option<Timestamp>,
+    pub next: Option<MicroTime>,
     /// `metadata.generation` of the spec that was decided on.
     pub generation: i64,
     /// The time of the report.
-    pub now: Timestamp,
+    pub now: MicroTime,
 }
 
-/// Fills the report part of a status.
+/// Fills the report part of a status, and takes note of how the file stands to it.
 pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
+    note_delivery(status, &report.delivery, report.now);
+    let undelivered = undelivered_message(status);
     columns(status, report);
     let mut want = match &report.delivery {
         Delivery::Done => {
             status.observed_generation = report.generation;
-            status.delivered_revision = status.revision;
             settled(status)
         }
         // A rollback is news at once, whether or not the file has it yet.
         Delivery::UnderWay if is_new_rollback(status) => {
             let message = rollback_message(status).unwrap_or_default();
-            reconciling(Reason::RolledBack, format!("{message}; the file is being written"))
+            reconciling(rollback_reason(status), format!("{message}; the file is being written"))
         }
         // A raise that is on its way is no reason to say anything but what was said before.
-        Delivery::UnderWay if !status.conditions.is_empty() => return,
+        Delivery::UnderWay if !status.conditions.is_empty() => {
+            status.reason = reason_column(status);
+            return;
+        }
         Delivery::UnderWay => reconciling(Reason::Delivering, "the file is being written".to_owned()),
-        Delivery::Late(message) => reconciling(Reason::Retrying, message.clone()),
+        Delivery::Late(message) => {
+            reconciling(Reason::Retrying, undelivered.unwrap_or_else(|| message.clone()))
+        }
         Delivery::Failed(reason, message) => {
-            return stall(status, *reason, message, report.generation, report.now);
+            let message = undelivered.unwrap_or_else(|| message.clone());
+            return stalled(status, *reason, &message, report.generation, report.now);
         }
     };
-    let rolled_back = status.rollback.as_ref().map(|rollback| match rollback.ended_at {
-        Some(_) => Reason::RolledBack.as_str(),
-        None => "RollingBack",
-    });
     let state = want.first().map(|ready| if ready.status { ready.reason } else { "Reconciling" });
-    status.state = rolled_back.or(state).map(str::to_owned);
+    status.state = rolling_back(status).or(state).map(str::to_owned);
     want.extend(criteria_met(report.plan, status));
     finish(status, want, report.generation, report.now);
 }
 
-/// Says that nothing goes on until somebody acts. What is served stays served.
+/// How a rollback in force stands, in one word. It has ended once the file is at control.
+fn rolling_back(status: &FeatureRolloutStatus) -> Option<&'static str> {
+    status.rollback.as_ref().map(|_| rollback_reason(status).as_str())
+}
+
+/// Fills the report part of a status that cannot be decided on as a whole: nothing is raised until somebody acts, and
+/// what lowers goes on.
 ///
-/// `observedGeneration` moves here too: kstatus looks at Stalled only once the generation is observed.
+/// `delivery` is how the file stands to the state, where a rollout has one; `next` is when the next rung comes.
 pub fn stall(
+    status: &mut FeatureRolloutStatus,
+    (reason, message): (Reason, &str),
+    delivery: &Delivery,
+    next: Option<MicroTime>,
+    generation: i64,
+    now: MicroTime,
+) {
+    note_delivery(status, delivery, now);
+    note_stall(status, reason, message, now);
+    if status.is_begun() {
+        let waiting = WaitingFor { check: Check::Valid, message: short(message), until: None, which: None };
+        status.waiting_for = Some(waiting);
+    }
+    status.next = next.map(second);
+    shown(status);
+    let message = match undelivered_message(status) {
+        Some(undelivered) => format!("{undelivered}; {message}"),
+        None => message.to_owned(),
+    };
+    stalled(status, reason, &message, generation, now);
+}
+
+/// Says of a state that nothing more is known of that somebody must act.
+pub fn fail(
     status: &mut FeatureRolloutStatus,
     reason: Reason,
     message: &str,
     generation: i64,
-    now: Timestamp,
+    now: MicroTime,
+) {
+    stalled(status, reason, message, generation, now);
+}
+
+/// `observedGeneration` moves here too: kstatus looks at Stalled only once the generation is observed.
+fn stalled(
+    status: &mut FeatureRolloutStatus,
+    reason: Reason,
+    message: &str,
+    generation: i64,
+    now: MicroTime,
 ) {
     status.observed_generation = generation;
-    status.state = Some("Stalled".to_owned());
-    status.next = None;
+    status.state = Some(rolling_back(status).unwrap_or("Stalled").to_owned());
     let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(message) };
     let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
     finish(status, vec![ready, stalled], generation, now);
 }
 
-/// Says that an error is being retried.
-pub fn retrying(status: &mut FeatureRolloutStatus, message: String, generation: i64, now: Timestamp) {
-    status.state = Some("Reconciling".to_owned());
-    finish(status, reconciling(Reason::Retrying, message), generation, now);
+/// Takes a spec that cannot be followed into the history, once for each thing that is said of it.
+fn note_stall(status: &mut FeatureRolloutStatus, reason: Reason, message: &str, now: MicroTime) {
+    let of_spec = matches!(
+        reason,
+        Reason::InvalidSpec | Reason::ReferenceNotFound | Reason::DependencyCycle | Reason::KeyConflict
+    );
+    let stalled = status.conditions.iter().find(|condition| condition.type_ == types::STALLED);
+    let still = stalled.is_some_and(|stalled| stalled.reason == reason.as_str());
+    let last = status.history.iter().rev().find(|entry| entry.reason == reason);
+    // Where space is short the entry may be cut by now, or gone.
+    let said = last.is_none_or(|entry| message.starts_with(entry.message.trim_end_matches('…')));
+    if of_spec && !(still && said) {
+        super::record(status, now, reason, "git", short(message));
+    }
 }
 
 /// Whether a rollback is in force that no condition speaks of yet.
@@ -100,22 +137,55 @@ fn is_new_rollback(status: &FeatureRolloutStatus) -> bool {
     status.rollback.is_some() && !is_true(&status.conditions, types::ROLLED_BACK)
 }
 
+/// How a rollback stands, in one word: it has happened once its cohorts are at control.
+fn rollback_reason(status: &FeatureRolloutStatus) -> Reason {
+    match &status.rollback {
+        Some(rollback) if rollback.ended_at.is_none() => Reason::RollingBack,
+        _ => Reason::RolledBack,
+    }
+}
+
+/// The column REASON: why the rollout does what STATE says, and what of it, in as little as fits into a column.
+fn reason_column(status: &FeatureRolloutStatus) -> Option<String> {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == types::READY);
+    let failing =
+        is_true(&status.conditions, types::STALLED) || is_true(&status.conditions, types::RECONCILING);
+    let rolled_back = [Reason::RolledBack.as_str(), Reason::RollingBack.as_str()];
+    if let Some(ready) = ready.filter(|ready| failing && !rolled_back.contains(&ready.reason.as_str())) {
+        return Some(ready.reason.clone());
+    }
+    if let Some(rollback) = &status.rollback {
+        return Some(match &rollback.trigger {
+            Some(trigger) => format!("Trigger:{trigger}"),
+            None => "Person".to_owned(),
+        });
+    }
+    if let Some(pause) = status.pauses.first() {
+        return Some(pause.cause.as_str().to_owned());
+    }
+    let waiting = status.waiting_for.as_ref()?;
+    Some(match &waiting.which {
+        Some(which) => format!("{}:{which}", waiting.check.as_str()),
+        None => waiting.check.as_str().to_owned(),
+    })
+}
+
 /// How a rollback stands, in words.
 fn rollback_message(status: &FeatureRolloutStatus) -> Option<String> {
     let rollback = status.rollback.as_ref()?;
     let mode = rollback.mode.as_str().to_lowercase();
-    let served = served_line(&status.cohorts);
+    let standing = standing(status);
     let next = super::wake::next_rung(status)
         .map(|at| format!("; the next rung comes at {}", second(at)))
         .unwrap_or_default();
     let verified = match rollback.verified_at {
-        Some(at) => format!("; its triggers passed again at {}", second(at.timestamp())),
+        Some(at) => format!("; its triggers passed again at {}", second(at)),
         None => String::new(),
     };
     Some(format!(
-        "{mode} rollback by {} since {}: {}; serving {served}{next}{verified}; retry to start again",
+        "{mode} rollback by {} since {}: {}; {standing}{next}{verified}; retry to start again",
         rollback.by,
-        second(rollback.at.timestamp()),
+        second(rollback.at),
         rollback.message
     ))
 }
@@ -151,12 +221,12 @@ fn criteria_met(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Want> {
     })
 }
 
-fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i64, now: Timestamp) {
+fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i64, now: MicroTime) {
     if let Some(message) = rollback_message(status) {
         want.push(Want {
             type_: types::ROLLED_BACK,
             status: true,
-            reason: Reason::RolledBack.as_str(),
+            reason: rollback_reason(status).as_str(),
             message: short(&message),
         });
     }
@@ -164,8 +234,8 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
         want.push(Want {
             type_: types::PAUSED,
             status: true,
-            reason: pause_reason(pause.cause),
-            message: short(&pause.message),
+            reason: pause.cause.as_str(),
+            message: short(&pause_words(status, pause)),
         });
     }
     let completed = status.completed_at.is_some();
@@ -174,11 +244,12 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
         status: completed,
         reason: if completed { Reason::Completed.as_str() } else { "InProgress" },
         message: match status.completed_at {
-            Some(at) => format!("completed at {}", second(at.timestamp())),
+            Some(at) => format!("completed at {}", second(at)),
             None => "not all steps are done".to_owned(),
         },
     });
     status.conditions = merge(&status.conditions, &want, generation, now);
+    status.reason = reason_column(status);
 }
 
 fn reconciling(reason: Reason, message: String) -> Vec<Want> {
@@ -190,7 +261,7 @@ fn reconciling(reason: Reason, message: String) -> Vec<Want> {
 
 /// Ready in every state in which the file holds what was decided: a week-long hold must not look in progress.
 fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
-    let served = served_line(&status.cohorts);
+    let served = decided_line(&status.cohorts);
     let waiting = status.waiting_for.as_ref();
     let waits = waiting.map(|waiting| format!("; {}", waiting.message)).unwrap_or_default();
     if let Some(message) = rollback_message(status) {
@@ -198,7 +269,7 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
         let ready = Want {
             type_: types::READY,
             status: false,
-            reason: Reason::RolledBack.as_str(),
+            reason: rollback_reason(status).as_str(),
             message: short(&message),
         };
         let type_ = if ended { types::STALLED } else { types::RECONCILING };
@@ -206,7 +277,7 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
         return vec![ready, other];
     }
     let (reason, message) = if let Some(pause) = status.pauses.first() {
-        (Reason::Paused, format!("serving {served}; {}", pause.message))
+        (Reason::Paused, format!("serving {served}; {}", pause_words(status, pause)))
     } else if status.completed_at.is_some() {
         (Reason::Completed, format!("completed, serving {served}{waits}"))
     } else if waiting.is_some_and(|waiting| waiting.check == Check::Approval) {
@@ -223,20 +294,6 @@ fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
     vec![Want { type_: types::READY, status: true, reason: reason.as_str(), message: short(&message) }]
 }
 
-const fn pause_reason(cause: PauseCause) -> &'static str {
-    match cause {
-        PauseCause::Suspended => "Suspended",
-        PauseCause::Emergency => "Emergency",
-        PauseCause::StatusLost => "StatusLost",
-        PauseCause::Restored => "Restored",
-        PauseCause::Adopted => "Adopted",
-        PauseCause::PositionLost => "PositionLost",
-        PauseCause::Person => "Person",
-        PauseCause::SetPercent => "SetPercent",
-        PauseCause::Trigger => "Trigger",
-    }
-}
-
 fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
     let total = report.plan.steps.len();
     let position = status.position.as_ref();
@@ -249,125 +306,38 @@ fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         (Some(_), None) => format!("?/{total}"),
         (_, entered) => format!("{}/{total}", entered.map_or(0, |i| i + 1)),
     });
-    status.exposure = exposure(report.plan, status).map(|percent| percent.to_string());
-    status.served = Some(short(
-        &status
-            .cohorts
-            .iter()
-            .map(|cohort| format!("{}={}", cohort.name, cohort.served))
-            .collect::<Vec<_>>()
-            .join(","),
-    ));
+    status.time_zone_data = report.plan.zone_data.map(str::to_owned);
+    for cohort in &mut status.cohorts {
+        cohort.share = report.plan.cohort(&cohort.name).and_then(|declared| declared.share);
+    }
     status.next = report.next.map(second);
+    shown(status);
 }
 
-/// Expected part of the whole audience with the feature: the sum of share × served over the cohorts, rounded half
+/// What the cohorts themselves say of what the file gives: it takes no plan, so it holds under an invalid spec, too.
+fn shown(status: &mut FeatureRolloutStatus) {
+    if status.cohorts.is_empty() {
+        return;
+    }
+    let parts = status.cohorts.iter().map(|cohort| Some((cohort.share?, cohort.served.percent())));
+    status.exposure = exposure(parts).map(|percent| percent.to_string());
+    let served: Vec<String> =
+        status.cohorts.iter().map(|cohort| format!("{}={}", cohort.name, cohort.served)).collect();
+    status.served = Some(short(&served.join(",")));
+}
+
+/// Expected part of the whole audience with the feature: the sum of share × percentage over the cohorts, rounded half
 /// up to 0.001 %. `None` where a cohort's share is unknown.
-pub fn exposure(plan: &Plan, status: &FeatureRolloutStatus) -> Option<Percent> {
+pub fn exposure(cohorts: impl Iterator<Item = Option<(Percent, Percent)>>) -> Option<Percent> {
     let mut sum: u64 = 0;
-    for cohort in &status.cohorts {
-        let share = plan.cohort(&cohort.name)?.share?;
-        sum += u64::from(share.thousandths()) * u64::from(cohort.served.thousandths());
+    for cohort in cohorts {
+        let (share, percent) = cohort?;
+        sum += u64::from(share.thousandths()) * u64::from(percent.thousandths());
     }
     let rounded = (sum + 50_000) / 100_000;
     let thousandths = u32::try_from(rounded).ok()?.min(Percent::FULL.thousandths());
     Percent::from_thousandths(thousandths)
 }
 
-/// Most bytes of one message.
-const MOST_MESSAGE: usize = 512;
-/// A message that fits.
-pub fn short(message: &str) -> String {
-    cut(message, MOST_MESSAGE)
-}
-
-/// At most so many bytes of a message.
-pub(super) fn cut(message: &str, most: usize) -> String {
-    if message.len() <= most {
-        return message.to_owned();
-    }
-    let end = (0..=most - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", message.get(..end).unwrap_or_default())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::Condition;
-    use crate::engine::tests::support::{plan, t};
-    use crate::engine::{Facts, Ground, Request, act, decide};
-
-    const SPEC: &str = "
-cohorts: [{name: everyone, share: 100}]
-phases: [{name: ga, ramp: {percents: [100], every: 1h}}]
-criteria:
-- {name: rating, manual: {value: '4.4', at: '2025-01-01T00:00:00Z'}, above: '4.2'}
-- {name: adoption, metric: {templateRef: {name: adoption}}, atLeast: '70'}
-";
-
-    fn find<'a>(status: &'a FeatureRolloutStatus, type_: &str) -> Option<&'a Condition> {
-        status.conditions.iter().find(|condition| condition.type_ == type_)
-    }
-
-    fn reported(mut status: FeatureRolloutStatus, now: &str, delivery: Delivery) -> FeatureRolloutStatus {
-        let plan = plan(SPEC);
-        report(&mut status, &Report { plan: &plan, delivery, next: None, generation: 1, now: t(now) });
-        status
-    }
-
-    fn rolled_back() -> FeatureRolloutStatus {
-        let plan = plan(SPEC);
-        let facts = Facts::favourable("uid-1");
-        let now = t("2025-09-08T00:00:00Z");
-        let status = decide(&plan, &FeatureRolloutStatus::default(), &facts, now).status;
-        let status = reported(status, "2025-09-08T00:00:00Z", Delivery::Done);
-        let spec = serde_json::from_value(serde_json::json!({
-            "rolloutRef": {"name": "r"}, "action": "Rollback", "reason": "it hurts",
-            "rollback": {"mode": "Gradual"},
-        }))
-        .unwrap();
-        let request = Request {
-            uid: "a-1",
-            spec: &spec,
-            created: now,
-            actor: crate::engine::Actor::Verified("ada".to_owned()),
-            tracked_by: None,
-            rollout_uid: "uid-1",
-            generation: 1,
-        };
-        act(Ground::Plan(&plan, &facts), &status, &request, t("2025-09-08T00:10:00Z")).status
-    }
-
-    #[test]
-    fn a_rollback_shows_before_the_file_has_it() {
-        let status = reported(rolled_back(), "2025-09-08T00:10:00Z", Delivery::UnderWay);
-        assert_eq!(find(&status, types::ROLLED_BACK).unwrap().status, "True");
-        assert_eq!(find(&status, types::READY).unwrap().reason, "RolledBack");
-        assert_eq!(find(&status, types::READY).unwrap().status, "False");
-        assert_eq!(status.state.as_deref(), Some("RollingBack"));
-    }
-
-    #[test]
-    fn a_ladder_is_in_progress_and_its_end_is_a_failure() {
-        let status = reported(rolled_back(), "2025-09-08T00:10:01Z", Delivery::Done);
-        assert!(find(&status, types::RECONCILING).is_some() && find(&status, types::STALLED).is_none());
-        let message = &find(&status, types::READY).unwrap().message;
-        assert!(message.contains("gradual rollback by ada"), "{message}");
-        assert!(message.contains("the next rung comes at 2025-09-08T00:20:00Z"), "{message}");
-        let ended =
-            decide(&plan(SPEC), &status, &Facts::favourable("uid-1"), t("2025-09-08T00:40:00Z")).status;
-        let ended = reported(ended, "2025-09-08T00:40:00Z", Delivery::Done);
-        assert!(find(&ended, types::STALLED).is_some() && find(&ended, types::RECONCILING).is_none());
-        assert_eq!(ended.state.as_deref(), Some("RolledBack"));
-        assert_eq!(ended.served.as_deref(), Some("everyone=0%"));
-    }
-
-    #[test]
-    fn criteria_are_met_only_when_all_were_measured_and_pass() {
-        let status = rolled_back();
-        let status = reported(status, "2025-09-08T00:10:01Z", Delivery::Done);
-        let met = find(&status, types::CRITERIA_MET).unwrap();
-        assert_eq!((met.status.as_str(), met.reason.as_str()), ("False", "CriteriaNotMet"));
-        assert_eq!(met.message, "adoption not measured");
-    }
-}
+mod tests;

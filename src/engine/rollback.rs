@@ -1,10 +1,9 @@
 //! Rollbacks: to control at once, down a ladder, or for some cohorts only; latched until an explicit retry.
 
-use jiff::Timestamp;
-
-use super::watch::Watch;
-use crate::api::rollback::Descent;
-use crate::api::status::CohortStatus;
+use super::text::short;
+use super::triggers::Watch;
+use crate::api::rollback::{Descent, Escalation};
+use crate::api::status::{CohortStatus, FeatureRolloutStatus, HistoryEntry};
 use crate::api::{Duration, MicroTime, Percent, Reason, RollbackMode, RollbackStatus, Severity};
 use crate::plan::guard::Trigger;
 
@@ -42,6 +41,20 @@ impl Cause {
         }
     }
 
+    /// A history entry of what it made happen.
+    pub(super) fn entry(&self, now: MicroTime, reason: Reason, message: &str) -> HistoryEntry {
+        HistoryEntry {
+            seq: 0,
+            at: now,
+            reason,
+            message: short(message),
+            who: self.by.clone(),
+            trigger: self.trigger.clone(),
+            severity: self.severity,
+            revision: None,
+        }
+    }
+
     /// The schedule itself.
     pub(super) fn schedule(message: &str) -> Cause {
         Cause { by: "schedule".to_owned(), trigger: None, severity: None, message: message.to_owned() }
@@ -62,11 +75,18 @@ impl Watch<'_> {
             .filter(|name| scope.as_ref().is_none_or(|scope| scope.contains(name)))
             .filter(|name| mode != RollbackMode::Partial || !guard.keep.contains(name))
             .collect();
-        self.roll_back_cohorts(mode, names, cause);
+        let _ = self.roll_back_cohorts(mode, names, cause);
     }
 
-    /// The same for exactly these cohorts.
-    pub(super) fn roll_back_cohorts(&mut self, mode: RollbackMode, names: Vec<String>, cause: Cause) {
+    /// The same for exactly these cohorts. Says in one line what it did, which the history says too, or `None` where it
+    /// did nothing: a rollback in force is as strong already and takes in these cohorts.
+    pub(super) fn roll_back_cohorts(
+        &mut self,
+        mode: RollbackMode,
+        names: Vec<String>,
+        cause: Cause,
+    ) -> Option<String> {
+        let cohorts_before = self.status.cohorts.clone();
         let before = served(&self.status.cohorts);
         let known = self.status.rollback.clone();
         let (ladder, every) = match &known {
@@ -84,28 +104,33 @@ impl Watch<'_> {
                 (RollbackMode::Partial, Some(_)) | (RollbackMode::Gradual, Some(_)) => {}
                 (RollbackMode::Gradual, None) => step_down(cohort, &ladder, 0, now, every),
                 (RollbackMode::Immediate, _) | (RollbackMode::Partial, None) => {
-                    cohort.served = Percent::ZERO;
+                    cohort.decide(Percent::ZERO);
                     cohort.descent = None;
                 }
             }
         }
         self.status.completed_at = None;
         self.latch(mode, &names, &cause, ladder, every);
-        let mut message = cause.message.clone();
-        let moved = changes(&before, &self.status.cohorts);
-        if moved.is_empty() {
-            let exposed = self.status.exposed();
-            message.push_str(if exposed { "; nobody loses the feature" } else { "; nobody has the feature" });
-        } else {
-            message.push_str(&format!("; {moved}"));
-        }
         let reason = match &known {
             None => Reason::RolledBack,
-            Some(_) if moved.is_empty() && known.as_ref().is_some_and(|known| mode <= known.mode) => return,
-            Some(_) => Reason::RollbackEscalated,
+            Some(known) => {
+                let stronger = mode > known.mode;
+                let wider = names.iter().any(|name| !known.cohorts.contains(name));
+                if !stronger && !wider && self.status.cohorts == cohorts_before {
+                    return None;
+                }
+                Reason::RollbackEscalated
+            }
+        };
+        let moved = changes(&before, &self.status.cohorts);
+        let effect = match moved.as_str() {
+            "" if self.status.exposed() => "nobody loses the feature",
+            "" => "nobody has the feature",
+            moved => moved,
         };
         let mode = mode.as_str().to_lowercase();
-        self.record(reason, &cause, format!("{mode} rollback: {message}"));
+        self.record(reason, &cause, format!("{mode} rollback: {}; {effect}", cause.message));
+        Some(format!("{mode} rollback: {effect}"))
     }
 
     fn latch(
@@ -116,15 +141,23 @@ impl Watch<'_> {
         ladder: Vec<Percent>,
         every: Duration,
     ) {
-        let now: MicroTime = self.now.into();
+        let now = self.now;
         let gradual = mode == RollbackMode::Gradual;
+        let waiting = self.status.retry.take().and_then(|retry| retry.phase);
+        let phase = self.status.position.as_ref().map(|position| position.phase.clone()).or(waiting);
+        if self.status.rollback.is_none() {
+            // They were for the attempt that ends here.
+            self.status.approvals.clear();
+        }
         let rollback = self.status.rollback.get_or_insert_with(|| RollbackStatus {
             mode,
             at: now,
             by: cause.by.clone(),
             trigger: cause.trigger.clone(),
             severity: cause.severity,
-            message: super::report::short(&cause.message),
+            message: short(&cause.message),
+            escalations: Vec::new(),
+            phase,
             cohorts: Vec::new(),
             ladder: Vec::new(),
             every: None,
@@ -133,11 +166,16 @@ impl Watch<'_> {
             acknowledged_at: None,
         });
         if mode > rollback.mode {
+            // What began it stays on record: its trigger is the one that has to pass again.
+            rollback.escalations.push(Escalation {
+                from: rollback.mode,
+                to: mode,
+                at: now,
+                by: cause.by.clone(),
+                severity: cause.severity,
+                message: short(&cause.message),
+            });
             rollback.mode = mode;
-            rollback.by = cause.by.clone();
-            rollback.trigger = cause.trigger.clone();
-            rollback.severity = cause.severity;
-            rollback.message = super::report::short(&cause.message);
         }
         if gradual && rollback.ladder.is_empty() {
             rollback.ladder = ladder;
@@ -150,7 +188,7 @@ impl Watch<'_> {
                 rollback.verified_at = None;
             }
         }
-        self.end_rollback(false);
+        end_rollback(self.status, self.now, false);
     }
 
     fn every(&self) -> Duration {
@@ -165,11 +203,12 @@ impl Watch<'_> {
         let before = served(&self.status.cohorts);
         let now = self.now;
         for cohort in &mut self.status.cohorts {
+            skip_rungs(cohort, &ladder);
             while let Some(descent) = cohort.descent
-                && descent.next.timestamp() <= now
+                && descent.next <= now
             {
                 let rung = usize::try_from(descent.rung).unwrap_or(0);
-                step_down(cohort, &ladder, rung, descent.next.timestamp(), every);
+                step_down(cohort, &ladder, rung, descent.next, every);
             }
         }
         let moved = changes(&before, &self.status.cohorts);
@@ -177,54 +216,68 @@ impl Watch<'_> {
             self.record(Reason::RungEntered, &cause, format!("next rung: {moved}"));
         }
         // The last cohort may also have come to control by hand, or by an emergency.
-        self.end_rollback(true);
+        end_rollback(self.status, self.now, true);
     }
+}
 
-    /// Notes that every cohort of the rollback is at control, once.
-    fn end_rollback(&mut self, say_so: bool) {
-        let now: MicroTime = self.now.into();
-        let cohorts = &self.status.cohorts;
-        let Some(rollback) = &mut self.status.rollback else { return };
-        let at_control = cohorts
-            .iter()
-            .filter(|cohort| rollback.cohorts.contains(&cohort.name))
-            .all(|cohort| cohort.served.is_zero() && cohort.descent.is_none());
-        if !at_control || rollback.ended_at.is_some() {
-            return;
-        }
-        rollback.ended_at = Some(now);
-        if say_so {
-            let cause = Cause::rollback(rollback);
-            let names = rollback.cohorts.join(", ");
-            self.record(Reason::RollbackEnded, &cause, format!("at control: {names}"));
-        }
+/// Notes that every cohort of the rollback is at control in the file, once. Until the file is, no rollback has ended.
+pub(super) fn end_rollback(status: &mut FeatureRolloutStatus, now: MicroTime, say_so: bool) {
+    let cohorts = &status.cohorts;
+    let Some(rollback) = &mut status.rollback else { return };
+    let at_control = cohorts
+        .iter()
+        .filter(|cohort| rollback.cohorts.contains(&cohort.name))
+        .all(|cohort| !cohort.is_exposed() && cohort.descent.is_none());
+    if !at_control || rollback.ended_at.is_some() {
+        return;
+    }
+    rollback.ended_at = Some(now);
+    // Where there is no ladder, all was told when the rollback began.
+    if say_so && rollback.mode == RollbackMode::Gradual {
+        let cause = Cause::rollback(rollback);
+        let names = rollback.cohorts.join(", ");
+        let entry = cause.entry(now, Reason::RollbackEnded, &format!("at control: {names}"));
+        super::record_entry(status, entry);
     }
 }
 
 /// Goes to the first rung from `from` on that lowers the cohort; the next one comes `every` after `at`.
-fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: Timestamp, every: Duration) {
-    let next = ladder.iter().enumerate().skip(from).find(|(_, rung)| **rung < cohort.served);
+fn step_down(cohort: &mut CohortStatus, ladder: &[Percent], from: usize, at: MicroTime, every: Duration) {
+    let next = ladder.iter().enumerate().skip(from).find(|(_, rung)| **rung < cohort.decided());
     cohort.descent = None;
     // A ladder ends at 0; whatever it holds, there is nothing below its end but control.
     let (rung, percent) = next.map_or((ladder.len(), Percent::ZERO), |(i, percent)| (i, *percent));
-    cohort.served = percent;
+    cohort.decide(percent);
     if !percent.is_zero() {
-        cohort.descent = i32::try_from(rung + 1).ok().map(|rung| Descent {
-            rung,
-            next: at.saturating_add(every.signed()).unwrap_or(Timestamp::MAX).into(),
-        });
+        cohort.descent = i32::try_from(rung + 1)
+            .ok()
+            .map(|rung| Descent { rung, next: at.saturating_add(every.signed()) });
+    }
+}
+
+/// Leaves out the rungs that a cohort is below already, by hand or by an edit: what is announced is what will come. The
+/// next one comes at its time all the same.
+pub(super) fn skip_rungs(cohort: &mut CohortStatus, ladder: &[Percent]) {
+    if cohort.decided().is_zero() {
+        cohort.descent = None;
+    }
+    let decided = cohort.decided();
+    if let Some(descent) = &mut cohort.descent {
+        let at = usize::try_from(descent.rung).unwrap_or(0);
+        let lower = ladder.iter().enumerate().skip(at).find(|(_, rung)| **rung < decided);
+        descent.rung = lower.and_then(|(i, _)| i32::try_from(i).ok()).unwrap_or(descent.rung);
     }
 }
 
 fn served(cohorts: &[CohortStatus]) -> Vec<Percent> {
-    cohorts.iter().map(|cohort| cohort.served).collect()
+    cohorts.iter().map(|cohort| cohort.decided()).collect()
 }
 
 /// What changed, in words.
 fn changes(before: &[Percent], cohorts: &[CohortStatus]) -> String {
-    let changed = cohorts.iter().zip(before).filter(|(cohort, before)| cohort.served != **before);
+    let changed = cohorts.iter().zip(before).filter(|(cohort, before)| cohort.decided() != **before);
     changed
-        .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.served))
+        .map(|(cohort, before)| format!("{} {before} → {}", cohort.name, cohort.decided()))
         .collect::<Vec<_>>()
         .join(", ")
 }

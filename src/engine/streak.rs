@@ -2,10 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::Finite;
-use crate::api::MicroTime;
 use crate::api::trigger::LevelAction;
 use crate::api::verdict::{LevelStatus, Streak};
+use crate::api::{Finite, MicroTime};
 use crate::plan::guard::{Level, Trigger};
 
 /// Intervals that consecutive samples may be apart for the time between them to count.
@@ -19,6 +18,11 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// Whether a level that has acted is remembered.
+    pub fn remember(self, level: &Level) -> bool {
+        self.on(level).0
+    }
+
     /// Whether a level that has acted is remembered, and up to what its quiet time is counted.
     fn on(self, level: &Level) -> (bool, Option<SignedDuration>) {
         match level.action {
@@ -83,7 +87,7 @@ pub(super) fn fold_levels(
 /// A streak with one more sample: the time since the last one counts where they are near enough.
 fn longer(streak: Option<Streak>, at: MicroTime, interval: SignedDuration) -> Streak {
     let Some(streak) = streak else { return Streak { milliseconds: 0, last: at, samples: 1 } };
-    let apart = at.timestamp().duration_since(streak.last.timestamp());
+    let apart = at.duration_since(streak.last);
     let counts = apart <= interval.saturating_mul(MOST_INTERVALS_APART);
     let more = if counts { i64::try_from(apart.as_millis()).unwrap_or(0) } else { 0 };
     Streak { milliseconds: streak.milliseconds.saturating_add(more), last: at, samples: 2 }

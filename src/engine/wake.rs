@@ -1,27 +1,26 @@
 //! When the passing of time alone may change the decision.
 
-use jiff::Timestamp;
-
 use super::Run;
+use crate::api::MicroTime;
 use crate::api::status::{Check, FeatureRolloutStatus};
 
 impl Run<'_> {
     /// The next instant, later than now, at which deciding again may say something else.
-    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+    pub(super) fn wake_at(&self) -> Option<MicroTime> {
         let rung = next_rung(&self.status).filter(|at| *at > self.now);
         if !self.status.pauses.is_empty() || self.status.rollback.is_some() {
             return rung;
         }
-        let gate = &self.plan.time_gate;
+        let calendar = &self.plan.calendar;
         let edit_waits = self.status.pending_audience.is_some()
             || self.status.cohorts.iter().any(|cohort| cohort.restore.is_some());
-        let edit = edit_waits.then(|| gate.next_open(self.now)).flatten();
+        let edit = edit_waits.then(|| calendar.next_open(self.now)).flatten();
         let pending = self
             .status
             .cohorts
             .iter()
             .filter_map(|cohort| cohort.pending.as_ref())
-            .filter_map(|pending| gate.next_open(pending.due.timestamp().max(self.now)));
+            .filter_map(|pending| calendar.next_open(pending.due.max(self.now)));
         let completion = self.last_hold_end().filter(|_| self.nothing_pending());
         [self.step_wake(), edit, completion]
             .into_iter()
@@ -32,7 +31,7 @@ impl Run<'_> {
     }
 
     /// When the next step may be entered, or when what it waits for changes by time alone.
-    fn step_wake(&self) -> Option<Timestamp> {
+    fn step_wake(&self) -> Option<MicroTime> {
         if self.status.position.is_some() && self.at.is_none() {
             return None;
         }
@@ -40,12 +39,12 @@ impl Run<'_> {
         let waiting = self.status.waiting_for.as_ref()?;
         let by_time =
             matches!(waiting.check, Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze);
-        waiting.until.filter(|_| by_time).map(|until| until.timestamp())
+        waiting.until.filter(|_| by_time)
     }
 }
 
 /// When the next rung of a rollback is due.
-pub(super) fn next_rung(status: &FeatureRolloutStatus) -> Option<Timestamp> {
+pub(super) fn next_rung(status: &FeatureRolloutStatus) -> Option<MicroTime> {
     let descents = status.cohorts.iter().filter_map(|cohort| cohort.descent);
-    descents.map(|descent| descent.next.timestamp()).min()
+    descents.map(|descent| descent.next).min()
 }

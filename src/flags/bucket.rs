@@ -1,4 +1,5 @@
-//! Users whose bucket is known beforehand, to check a split at its very edge.
+//! Which users a split gives the feature, as each published evaluator tells it, and users whose bucket is known beforehand, to
+//! check a split at its very edge.
 //!
 //! flagd hashes the CBOR form of `salt:key` with murmur3 (x86, 32 bits, seed 0) and takes `hash · total >> 32` as the
 //! bucket. The last block of a key whose length is a multiple of four can be computed backwards from the hash that is wanted.
@@ -28,18 +29,58 @@ const fn inverse(odd: u32) -> u32 {
     result
 }
 
+/// How an evaluator tells a user's bucket. The shares are the same, the users are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hash {
+    /// Of the text in CBOR, as the evaluators for Rust and Python do.
+    #[default]
+    Cbor,
+    /// Of the text itself, as the one for Go does.
+    Text,
+    /// Of the text itself, as the one for Node does, which has a way of its own with anything but ASCII.
+    Ascii,
+    /// Of the text itself, in percentages of single precision, as the one for Java does.
+    Percentage,
+}
+
+/// Whether a user has the feature at this percentage in thousandths; `None` where that is not known.
+pub(super) fn has_feature(hash: Hash, salt: &str, user: &str, thousandths: u32) -> Option<bool> {
+    let text = format!("{salt}:{user}");
+    Some(match hash {
+        Hash::Ascii if !text.is_ascii() => return None,
+        Hash::Cbor => bucket(salt, user) < thousandths,
+        Hash::Text | Hash::Ascii => scaled(murmur(text.as_bytes())) < thousandths,
+        Hash::Percentage => {
+            #[allow(
+                clippy::cast_possible_wrap,
+                clippy::cast_precision_loss,
+                reason = "Java reads the bits so"
+            )]
+            let (hash, thousandths) =
+                ((murmur(text.as_bytes()) as i32).wrapping_abs() as f32, thousandths as f32);
+            hash / 2_147_483_647_f32 * 100.0 < thousandths * 100.0 / 100_000.0
+        }
+    })
+}
+
 /// The bucket of a user among 100 000; of those below a percentage's thousandths each has the feature.
 pub(super) fn bucket(salt: &str, user: &str) -> u32 {
-    let bytes = cbor(&format!("{salt}:{user}"));
+    scaled(murmur(&cbor(&format!("{salt}:{user}"))))
+}
+
+fn scaled(hash: u32) -> u32 {
+    let bucket = (u64::from(hash) * u64::from(Percent::FULL.thousandths())) >> 32;
+    u32::try_from(bucket).unwrap_or(u32::MAX)
+}
+
+fn murmur(bytes: &[u8]) -> u32 {
     let (blocks, tail) = bytes.as_chunks::<4>();
     let mut hash = blocks.iter().fold(0, |hash, block| step(hash, u32::from_le_bytes(*block)));
     if !tail.is_empty() {
         let last = tail.iter().rev().fold(0, |last, byte| last << 8 | u32::from(*byte));
         hash ^= scramble(last);
     }
-    let hash = finish(hash ^ length(&bytes));
-    let bucket = (u64::from(hash) * u64::from(Percent::FULL.thousandths())) >> 32;
-    u32::try_from(bucket).unwrap_or(u32::MAX)
+    finish(hash ^ length(bytes))
 }
 
 /// A user of this bucket; `None` for a bucket beyond the last.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::fragment::{Fragment, live, served};
 use super::model::{self, Context};
-use super::{bucket, canonical, engine, schema};
+use super::{bucket, canonical, engine, meaning, schema};
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::plan::{Audience, Feature};
 
@@ -43,9 +43,10 @@ struct Sample {
 
 /// Whether the fragment serves exactly what `status` says to the cohorts of `audience`.
 ///
-/// For each cohort that some user reaches: a user without a bucketing attribute, and where the percentage is between 0
-/// and 100 the last bucket that has the feature and the first that has not (for one cohort also the first and the last
-/// bucket of all); then a user whom nobody's match takes in.
+/// For each cohort that some user reaches: a user without a bucketing attribute, the same user with an attribute in a list,
+/// and without it, and where the percentage is between 0 and 100 the last bucket that has the feature and the first that
+/// has not (for one cohort also the first and the last bucket of all); then a user whom nobody's match takes in. Who is in
+/// which cohort is told by [`meaning`](super::meaning), which does not know what was rendered.
 ///
 /// # Errors
 /// The first difference that was found.
@@ -138,6 +139,9 @@ fn samples(feature: &Feature, status: &FeatureRolloutStatus, audience: &Audience
                 }
             }
         }
+        for variation in model::variations(&cohort.matches, &context) {
+            add(variation);
+        }
         add(context);
     }
     if let Some(context) = model::nobody(audience) {
@@ -146,15 +150,15 @@ fn samples(feature: &Feature, status: &FeatureRolloutStatus, audience: &Audience
     samples
 }
 
-/// Whether a user of a cohort at this percentage has the feature; `None` where the bucketing attribute is no string, of
+/// Whether a user of a cohort at this percentage has the feature; `None` where the bucketing attribute is a number, of
 /// which evaluators make different texts.
 fn has_feature(feature: &Feature, percent: Percent, context: &Context) -> Option<bool> {
     if percent == Percent::ZERO || percent == Percent::FULL {
         return Some(percent == Percent::FULL);
     }
-    match model::read(context, &feature.bucket_by) {
+    match meaning::read(context, &feature.bucket_by) {
         None => Some(false),
-        Some(Value::String(user)) if user.is_empty() => Some(false),
+        Some(attribute) if !meaning::decides_bucket(attribute) => Some(false),
         Some(Value::String(user)) => Some(bucket::bucket(&feature.salt, user) < percent.thousandths()),
         Some(_) => None,
     }

@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::bucket::{self, Hash};
 use super::condition::condition;
 use super::file::File;
-use super::{canonical, engine};
+use super::{canonical, engine, meaning};
+use crate::api::Percent;
 use crate::plan::Audience;
 
 /// What a user gets, in OpenFeature's words.
@@ -51,6 +53,9 @@ pub enum EvaluateError {
         /// What the engine says.
         message: String,
     },
+    /// The rule has a split of a form that rollouts do not have, or by a number, or for Node by a text beyond ASCII.
+    #[error("flag {0:?} has a split that can only be told for the evaluators of Rust and Python")]
+    Split(String),
     /// The rule or the default names a variant that the flag has not.
     #[error("flag {flag:?} has no variant {variant:?}")]
     UnknownVariant {
@@ -61,8 +66,8 @@ pub enum EvaluateError {
     },
 }
 
-/// Evaluates the flag `key` for a user: `context` holds the attributes, `targetingKey` among them. An attribute
-/// that is null counts as absent.
+/// Evaluates the flag `key` for a user as the official engine does: `context` holds the attributes, `targetingKey` among
+/// them. An attribute that is null counts as absent.
 ///
 /// # Errors
 /// The flag does not exist or is broken; see [`EvaluateError`].
@@ -72,6 +77,21 @@ pub fn evaluate(
     context: &Map<String, Value>,
     audience: Option<&Audience>,
 ) -> Result<Evaluation, EvaluateError> {
+    evaluate_as(Hash::default(), file, key, context, audience)
+}
+
+/// The same, with splits as the evaluators with this hash tell them.
+///
+/// # Errors
+/// The flag does not exist or is broken, or has a split that only the engine itself can tell.
+pub fn evaluate_as(
+    hash: Hash,
+    file: &File,
+    key: &str,
+    context: &Map<String, Value>,
+    audience: Option<&Audience>,
+) -> Result<Evaluation, EvaluateError> {
+    let attributes = context;
     let body = file
         .members
         .get(key)
@@ -91,9 +111,16 @@ pub fn evaluate(
     if body.get("state").and_then(Value::as_str) == Some("DISABLED") {
         return Ok(answer(Value::Null, None, Reason::Disabled));
     }
+    let told = |rule: &Value| -> Result<Value, EvaluateError> {
+        let mut rule = rule.clone();
+        match hash == Hash::Cbor || tell_splits(&mut rule, hash, attributes) {
+            true => Ok(rule),
+            false => Err(EvaluateError::Split(key.to_owned())),
+        }
+    };
     let (named, reason) = match body.get("targeting").filter(|rule| !is_empty(rule)) {
         None => (None, Reason::Static),
-        Some(rule) => match engine::apply(key, &canonical::text(rule), &context) {
+        Some(rule) => match engine::apply(key, &canonical::text(&told(rule)?), &context) {
             Ok(Some(variant)) => (Some(variant), Reason::TargetingMatch),
             Ok(None) => (None, Reason::Default),
             Err(error) => return Err(broken(error.to_string())),
@@ -107,6 +134,40 @@ pub fn evaluate(
     match value {
         Some(value) => Ok(answer(value, Some(variant), reason)),
         None => Err(EvaluateError::UnknownVariant { flag: key.to_owned(), variant }),
+    }
+}
+
+/// Puts the variant that a user gets in the place of each split by two variants; false where a split has another form, or
+/// goes by a number, of which evaluators make different texts.
+fn tell_splits(rule: &mut Value, hash: Hash, context: &Map<String, Value>) -> bool {
+    if let Some(split) = rule.get("fractional") {
+        let Some(variant) = tell(split, hash, context) else { return false };
+        *rule = variant;
+        return true;
+    }
+    match rule {
+        Value::Array(items) => items.iter_mut().all(|item| tell_splits(item, hash, context)),
+        Value::Object(object) => object.values_mut().all(|item| tell_splits(item, hash, context)),
+        _ => true,
+    }
+}
+
+fn tell(split: &Value, hash: Hash, context: &Map<String, Value>) -> Option<Value> {
+    let [text, first, second] = split.as_array()?.as_slice() else { return None };
+    let [salt, separator, attribute] = text.get("cat")?.as_array()?.as_slice() else { return None };
+    let part = |part: &Value| Some((part.get(0)?.clone(), u32::try_from(part.get(1)?.as_u64()?).ok()?));
+    let ((treatment, weight), (control, rest)) = (part(first)?, part(second)?);
+    if separator != ":" || weight.checked_add(rest)? != Percent::FULL.thousandths() {
+        return None;
+    }
+    match meaning::read(context, attribute.get("var")?.as_str()?) {
+        Some(Value::String(user)) => {
+            let has = bucket::has_feature(hash, salt.as_str()?, user, weight)?;
+            Some(if has { treatment } else { control })
+        }
+        Some(Value::Number(_)) => None,
+        // Nobody is asked who has neither.
+        _ => Some(control),
     }
 }
 

@@ -12,29 +12,41 @@ const PREFIX: char = 'c';
 const DIGITS: usize = 10;
 
 /// The conditions worth sharing: by their canonical text, the evaluator's name.
+#[derive(Default)]
 pub(super) struct Evaluators {
     names: BTreeMap<String, String>,
     by_name: BTreeMap<String, String>,
 }
 
 impl Evaluators {
-    /// Finds the conditions that take fewer bytes as evaluators.
+    /// Finds the conditions that take fewer bytes as evaluators: first whole ones, then parts of those that are not shared
+    /// whole, since an evaluator cannot refer to another one.
     pub(super) fn shared_by<'a>(members: impl Iterator<Item = &'a Value>) -> Evaluators {
+        let mut evaluators = Evaluators::default();
+        let wholes: Vec<(&Value, String)> =
+            members.flat_map(conditions).map(|condition| (condition, canonical::text(condition))).collect();
+        evaluators.share(wholes.iter().map(|(_, text)| text.clone()));
+        let rest = wholes.iter().filter(|(_, text)| !evaluators.names.contains_key(text));
+        let parts: Vec<String> =
+            rest.flat_map(|(condition, _)| parts(condition)).map(canonical::text).collect();
+        evaluators.share(parts.into_iter());
+        evaluators
+    }
+
+    fn share(&mut self, texts: impl Iterator<Item = String>) {
         let mut uses: BTreeMap<String, usize> = BTreeMap::new();
-        for condition in members.flat_map(conditions) {
-            *uses.entry(canonical::text(condition)).or_default() += 1;
+        for text in texts {
+            *uses.entry(text).or_default() += 1;
         }
-        let mut by_name = BTreeMap::new();
-        for (text, uses) in &uses {
-            let name = name(text);
+        for (text, uses) in uses {
+            let name = name(&text);
             let shared = uses * reference(&name).len() + name.len() + text.len() + "\"\":,\n".len();
             // Equal names of different contents are next to impossible; the later one is then written out.
-            if is_plain(text) && shared < uses * text.len() && !by_name.contains_key(&name) {
-                by_name.insert(name, text.clone());
+            if is_plain(&text) && shared < uses * text.len() && !self.by_name.contains_key(&name) {
+                self.names.insert(text.clone(), name.clone());
+                self.by_name.insert(name, text);
             }
         }
-        let names = by_name.iter().map(|(name, text)| (text.clone(), name.clone())).collect();
-        Evaluators { names, by_name }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,19 +65,33 @@ impl Evaluators {
         }
         let mut body = body.clone();
         if let Some(branches) = body.pointer_mut("/targeting/if").and_then(Value::as_array_mut) {
-            for [condition, _] in branches.as_chunks_mut::<2>().0 {
-                if condition.is_object()
-                    && let Some(name) = self.names.get(&canonical::text(condition))
+            for [condition, outcome] in branches.as_chunks_mut::<2>().0 {
+                if !self.refer(condition)
+                    && let Some(parts) = parts_mut(condition)
                 {
-                    *condition = serde_json::json!({ "$ref": name });
+                    parts.iter_mut().for_each(|part| {
+                        self.refer(part);
+                    });
+                }
+                if let Some(guard) = outcome.pointer_mut("/if/0") {
+                    self.refer(guard);
                 }
             }
         }
         canonical::text(&body)
     }
+
+    /// Puts a reference in the place of a shared condition; false for one that is not shared.
+    fn refer(&self, condition: &mut Value) -> bool {
+        let name = condition.is_object().then(|| self.names.get(&canonical::text(condition))).flatten();
+        if let Some(name) = name {
+            *condition = serde_json::json!({ "$ref": name });
+        }
+        name.is_some()
+    }
 }
 
-/// The conditions of a rendered flag that may become evaluators: objects without references.
+/// The conditions of a rendered flag that may become evaluators: who is in a cohort, and who has a bucket.
 fn conditions(body: &Value) -> impl Iterator<Item = &Value> {
     body.pointer("/targeting/if")
         .and_then(Value::as_array)
@@ -73,8 +99,23 @@ fn conditions(body: &Value) -> impl Iterator<Item = &Value> {
         .as_chunks::<2>()
         .0
         .iter()
-        .map(|[condition, _]| condition)
+        .flat_map(|[condition, outcome]| {
+            // The guard of a targeting key is hardly longer than a reference.
+            let guard = outcome.pointer("/if/0").filter(|guard| guard.get("and").is_some());
+            std::iter::once(condition).chain(guard)
+        })
         .filter(|condition| condition.is_object())
+}
+
+/// The conditions that a condition joins.
+fn parts(condition: &Value) -> impl Iterator<Item = &Value> {
+    let parts = condition.get("and").or_else(|| condition.get("or")).and_then(Value::as_array);
+    parts.map_or([].as_slice(), Vec::as_slice).iter().filter(|part| part.is_object())
+}
+
+fn parts_mut(condition: &mut Value) -> Option<&mut Vec<Value>> {
+    let operator = ["and", "or"].into_iter().find(|operator| condition.get(operator).is_some())?;
+    condition.get_mut(operator)?.as_array_mut()
 }
 
 /// Node puts evaluators in place as text with `$` patterns, Python with backslash patterns after escaping whatever is not

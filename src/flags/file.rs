@@ -65,6 +65,11 @@ impl File {
         self.members.get(key).and_then(live)
     }
 
+    /// The audiences that the members are rendered from.
+    pub fn audiences(&self) -> impl Iterator<Item = String> {
+        self.members.values().filter_map(live).map(|live| live.audience)
+    }
+
     /// Replaces the static flags. The mark of a member is taken off (a flag copied from a rendered file carries it).
     pub fn set_statics(&mut self, flags: impl IntoIterator<Item = (String, Value)>) {
         self.statics = flags

@@ -35,7 +35,7 @@ pub fn segments(names: &[&str]) -> Audience {
                 name: (*name).to_owned(),
                 matches: Match {
                     attributes: [("segment".to_owned(), (*name).to_owned())].into(),
-                    expressions: Vec::new(),
+                    ..Match::default()
                 },
             })
             .collect(),
@@ -64,11 +64,7 @@ pub fn status(audience: &Audience, served: &[u32], revision: i64) -> FeatureRoll
         cohorts: audience
             .names()
             .zip(served)
-            .map(|(name, served)| CohortStatus {
-                name: name.to_owned(),
-                served: percent(*served),
-                ..CohortStatus::default()
-            })
+            .map(|(name, served)| CohortStatus::deciding(name, percent(*served)))
             .collect(),
         ..FeatureRolloutStatus::default()
     }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::canonical;
-use super::condition::condition;
-use crate::api::{FeatureRolloutStatus, Percent};
+use super::condition::{condition, has_bucket};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, RollbackMode};
 use crate::plan::{Audience, Feature};
 
 /// Metadata key that marks a flag as written by a rollout; a static flag never carries [`MANAGER`] there.
@@ -59,8 +59,25 @@ pub struct LiveFlag {
     pub step: String,
     /// Percentage of each cohort, in the audience's order.
     pub served: Vec<(String, Percent)>,
+    /// Raises that were asked for and had not come yet, by cohort.
+    pub pending: Vec<(String, Percent)>,
     /// Name of the ControllerRevision that holds the audience.
     pub audience: String,
+    /// The rollback in force.
+    pub rollback: Option<LiveRollback>,
+}
+
+/// What the file says of a rollback in force: enough to keep it in force when the status is lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveRollback {
+    /// How it goes.
+    pub mode: RollbackMode,
+    /// When it began.
+    pub at: MicroTime,
+    /// Who began it.
+    pub by: String,
+    /// The cohorts that it takes to control.
+    pub cohorts: Vec<String>,
 }
 
 /// Renders what `status` serves to the cohorts of `audience`, the pinned one. A cohort that status does not know gets
@@ -125,13 +142,56 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
         phase: text("phase")?.to_owned(),
         step: text("step")?.to_owned(),
         served: read_served(text("served")?)?,
+        pending: text("pending").and_then(read_served).unwrap_or_default(),
         audience: text("audience")?.to_owned(),
+        rollback: read_rollback(text("rollback"), text("rollbackCohorts")),
     })
+}
+
+/// `Gradual 2025-09-08T09:05:00Z trigger/errors`, and the names of the cohorts.
+fn read_rollback(rollback: Option<&str>, cohorts: Option<&str>) -> Option<LiveRollback> {
+    let mut words = rollback?.splitn(3, ' ');
+    let mode = RollbackMode::ALL.into_iter().find(|mode| Some(mode.as_str()) == words.clone().next())?;
+    words.next();
+    Some(LiveRollback {
+        mode,
+        at: words.next()?.parse().ok()?,
+        by: words.next()?.to_owned(),
+        cohorts: cohorts?.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+    })
+}
+
+/// A flag that a rollout wrote, with every cohort at control, under the next revision; `None` where everybody gets
+/// control already, and for a flag that no rollout wrote.
+///
+/// It needs neither the rollout nor its audience: what serves control serves it to anybody.
+pub fn at_control(body: &Value) -> Option<Value> {
+    let live = live(body)?;
+    let control = body.get("defaultVariant")?.clone();
+    if live.served.iter().all(|(_, percent)| percent.is_zero()) {
+        return None;
+    }
+    let mut body = body.clone();
+    match body.pointer_mut("/targeting/if").and_then(Value::as_array_mut) {
+        Some(branches) => {
+            branches.iter_mut().skip(1).step_by(2).for_each(|outcome| *outcome = control.clone())
+        }
+        None => body["targeting"] = json!({}),
+    }
+    let served: Vec<String> =
+        live.served.iter().map(|(name, _)| format!("{name}={}", Percent::ZERO)).collect();
+    body["metadata"]["served"] = served.join(",").into();
+    body["metadata"]["revision"] = live.revision.saturating_add(1).into();
+    if let Some(metadata) = body["metadata"].as_object_mut() {
+        // What was promised goes with what was served.
+        metadata.remove("pending");
+    }
+    Some(body)
 }
 
 /// What status serves a cohort: nothing when it does not know it.
 pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
-    status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.served)
+    status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.decided())
 }
 
 fn outcome(feature: &Feature, percent: Percent) -> Value {
@@ -147,7 +207,7 @@ fn outcome(feature: &Feature, percent: Percent) -> Value {
     let rest = Percent::FULL.thousandths() - weight;
     // Without the guard everyone who lacks the attribute would share one bucket.
     json!({"if": [
-        {"!!": [bucket_by]},
+        has_bucket(&feature.bucket_by),
         {"fractional": [
             {"cat": [feature.salt, ":", bucket_by]},
             [treatment, weight],
@@ -176,7 +236,17 @@ fn metadata(
     put("phase", position.map_or("", |position| position.phase.as_str()).into());
     put("step", position.map_or_else(String::new, step).into());
     put("served", write_served(status, audience).into());
+    let pending = write_pending(status, audience);
+    if !pending.is_empty() {
+        put("pending", pending.into());
+    }
     put("audience", audience.name.as_str().into());
+    // A rollback stays in force until somebody starts again, also where the status is rebuilt from here.
+    if let Some(rollback) = &status.rollback {
+        let (mode, at) = (rollback.mode.as_str(), rollback.at);
+        put("rollback", format!("{mode} {at} {}", rollback.by).into());
+        put("rollbackCohorts", rollback.cohorts.join(",").into());
+    }
     if let Some(title) = &feature.title {
         put("title", title.as_str().into());
     }
@@ -195,6 +265,14 @@ fn step(position: &crate::api::status::Position) -> String {
 
 fn write_served(status: &FeatureRolloutStatus, audience: &Audience) -> String {
     audience.names().map(|name| format!("{name}={}", served(status, name))).collect::<Vec<_>>().join(",")
+}
+
+fn write_pending(status: &FeatureRolloutStatus, audience: &Audience) -> String {
+    let pending = audience.names().filter_map(|name| {
+        let pending = status.cohort(name)?.pending.as_ref()?;
+        Some(format!("{name}={}", pending.percent))
+    });
+    pending.collect::<Vec<_>>().join(",")
 }
 
 fn read_served(text: &str) -> Option<Vec<(String, Percent)>> {

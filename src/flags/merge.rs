@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::budget;
 use super::canonical;
 use super::file::{File, SetMark};
-use super::fragment::{Fragment, LiveFlag};
+use super::fragment::{self, Fragment, LiveFlag};
 use super::statics;
 use crate::api::flagset::Orphan;
 
@@ -38,6 +38,8 @@ pub struct SetInfo {
     pub metadata: BTreeMap<String, Value>,
     /// `spec.prune`.
     pub prune: BTreeSet<String>,
+    /// Whether `spec.emergency` asks for control. Members see to it themselves, orphans have nobody else.
+    pub emergency: bool,
 }
 
 /// What one rollout wants of the file.
@@ -155,6 +157,9 @@ pub fn merge(input: &Merge<'_>) -> Merged {
     let mut base = base(input);
     let (set, mut set_outcome) = current_set(input, &base);
     let pruned = prune(input, set, &mut base);
+    if set.is_some_and(|set| set.emergency) {
+        orphans_to_control(input, &mut base);
+    }
     let mut outcomes = Vec::with_capacity(input.candidates.len());
     let mut changes = Vec::new();
     let mut claimed = base.clone();
@@ -248,6 +253,17 @@ fn prune(input: &Merge<'_>, set: Option<&SetInfo>, base: &mut File) -> Vec<Strin
     pruned
 }
 
+/// An emergency takes the flags of rollouts that are gone to control as well. They stay there when it is lifted: what
+/// would bring them back passes checks, and nobody is left to do that.
+fn orphans_to_control(input: &Merge<'_>, base: &mut File) {
+    for body in base.members.values_mut() {
+        let is_orphan = fragment::live(body).is_some_and(|live| is_orphan(input, &live));
+        if let Some(lowered) = is_orphan.then(|| fragment::at_control(body)).flatten() {
+            *body = lowered;
+        }
+    }
+}
+
 /// Whether the flag's rollout is known to be gone. A candidate's is not.
 fn is_orphan(input: &Merge<'_>, live: &LiveFlag) -> bool {
     let wanted = |candidate: &Candidate| match candidate {
@@ -315,6 +331,8 @@ fn orphans(input: &Merge<'_>, file: &File) -> Option<Vec<Orphan>> {
     Some(gone.collect())
 }
 
+#[cfg(test)]
+mod history_tests;
 #[cfg(test)]
 mod room_tests;
 #[cfg(test)]

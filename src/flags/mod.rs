@@ -11,8 +11,9 @@ mod evaluators;
 pub mod feature_flag;
 pub mod file;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod fragment;
+pub mod meaning;
 pub mod merge;
 mod model;
 pub mod schema;
@@ -20,11 +21,13 @@ pub mod schema;
 mod split_tests;
 mod statics;
 
+pub use bucket::Hash;
 pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};
-pub use condition::{condition, validate};
-pub use evaluate::{EvaluateError, Evaluation, evaluate};
+pub use condition::condition;
+pub use evaluate::{EvaluateError, Evaluation, evaluate, evaluate_as};
 pub use file::{File, FileError, SetMark, compose, parse};
-pub use fragment::{Fragment, Identity, LiveFlag, digest, fragment, live};
+pub use fragment::{Fragment, Identity, LiveFlag, LiveRollback, digest, fragment, live};
+pub use meaning::takes_in;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};

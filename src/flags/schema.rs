@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use jsonschema::{Draft, Registry, Validator};
 use serde_json::{Value, json};
 
+use crate::api::schema::innermost;
+
 const FLAGS: &str = include_str!("flagd-schema/flags.json");
 const TARGETING: &str = include_str!("flagd-schema/targeting.json");
 const FLAGS_ID: &str = "https://flagd.dev/schema/v0/flags.json";
@@ -99,7 +101,10 @@ fn check(validator: &Validator, value: &Value) -> Result<(), SchemaError> {
     let errors: Vec<String> = validator
         .iter_errors(value)
         .take(SHOWN)
-        .map(|error| format!("{}: {}", error.instance_path(), error))
+        .map(|error| {
+            let (pointer, what) = innermost(&error);
+            format!("{pointer}: {what}")
+        })
         .collect();
     Err(SchemaError(errors.join("; ")))
 }
@@ -136,6 +141,16 @@ mod tests {
         let error = validate_flag(&body).unwrap_err().to_string();
         assert!(error.starts_with('/'), "{error}");
         assert!(validate_file(&json!({"flags": {"a": body}})).is_err());
+    }
+
+    /// It was "not valid under any of the schemas listed in 'anyOf'".
+    #[test]
+    fn what_is_wrong_inside_of_a_rule_is_told_by_its_own_place() {
+        let mut body = member("a", "u", 1, 500).body;
+        *body.pointer_mut("/targeting/if/1/if/1/fractional/1/1").unwrap() = json!("half");
+        let error = validate_flag(&body).unwrap_err().to_string();
+        assert!(error.starts_with("/targeting/if/1/if/1/fractional/1"), "{error}");
+        assert!(!error.contains("anyOf"), "{error}");
     }
 
     #[test]

@@ -31,17 +31,26 @@ fn percentages() -> impl Iterator<Item = u32> {
     [0, 1, 10, 100].into_iter().chain((1..=196).map(|n| n * 100_000 / 196))
 }
 
+/// How far a share may lie from what was asked, in standard deviations: one run in 300,000 goes beyond.
+const DEVIATIONS: f64 = 4.5;
+
 #[test]
 fn shares_are_right_and_nobody_loses_the_feature_by_a_raise() {
     let feature = feature("dreams.advanced");
     let users = users("targetingKey");
+    let buckets: Vec<u32> =
+        (0..USERS).map(|index| bucket::bucket("dreams.advanced", &format!("user-{index}"))).collect();
     let mut before = vec![false; USERS];
     for served in percentages() {
         let now = with_feature(&feature, served, &users);
         assert!(before.iter().zip(&now).all(|(before, now)| now >= before), "{served}");
-        let share = now.iter().filter(|has| **has).count() as f64 / USERS as f64 * 100.0;
-        let asked = f64::from(percent(served).thousandths()) / 1_000.0;
-        assert!((share - asked).abs() < 1.0, "{share} instead of {asked}");
+        // Each user by the bucket that was computed without flagd: at 0.001 % a share of 20,000 users says nothing.
+        let expected: Vec<bool> = buckets.iter().map(|bucket| *bucket < served).collect();
+        assert_eq!(now, expected, "{served}");
+        let asked = f64::from(percent(served).thousandths()) / 100_000.0;
+        let share = now.iter().filter(|has| **has).count() as f64 / USERS as f64;
+        let deviation = (asked * (1.0 - asked) / USERS as f64).sqrt();
+        assert!((share - asked).abs() <= DEVIATIONS * deviation, "{share} instead of {asked}");
         before = now;
     }
     assert!(before.iter().all(|has| *has));
@@ -78,6 +87,19 @@ fn the_bucketing_attribute_decides() {
     let has = with_feature(&feature, served, &users);
     assert_eq!(has.iter().filter(|has| **has).count(), 50);
     assert!(has.chunks(2).all(|pair| pair == &has[..2]));
+}
+
+#[test]
+fn the_users_at_the_edge_of_a_percentage_are_told_apart() {
+    let feature = feature("x");
+    for served in [1, 2, 10, 99, 100, 101, 500, 12_500, 99_998, 99_999] {
+        let edge = [served - 1, served];
+        let users: Value = edge
+            .iter()
+            .map(|wanted| json!({"targetingKey": bucket::user_in("x", *wanted).unwrap()}))
+            .collect();
+        assert_eq!(with_feature(&feature, served, &users), [true, false], "{served}");
+    }
 }
 
 #[test]

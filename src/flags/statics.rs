@@ -32,12 +32,19 @@ pub(super) fn admit(
                 format!("spec.metadata[{key}]"),
                 "keys that begin with sluice.dev/ are reserved".to_owned(),
             )),
-            Err(error) => refused.push((format!("spec.metadata[{key}]"), error.to_string())),
+            Err(error) => refused.push((format!("spec.metadata[{key}]"), inside_of(key, &error.to_string()))),
             Ok(()) => metadata.push((key.clone(), value.clone())),
         }
     }
     file.set_metadata(metadata);
     file
+}
+
+/// What is wrong with a value of the metadata, placed in the value and not in the file.
+fn inside_of(key: &str, why: &str) -> String {
+    let place = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+    let inside = why.strip_prefix(&place).unwrap_or(why);
+    inside.strip_prefix(": ").unwrap_or(inside).to_owned()
 }
 
 fn objection(key: &str, body: &Value, members: &BTreeMap<String, Value>) -> Option<String> {

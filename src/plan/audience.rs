@@ -37,9 +37,14 @@ impl Audience {
             })
             .collect();
         let content = serde_json::to_vec(&cohorts).unwrap_or_default();
-        // ControllerRevision names are DNS subdomains of 253 characters at most.
+        Audience { name: format!("{}{}", Audience::prefix(owner), short_digest(&content)), cohorts }
+    }
+
+    /// What the names of an owner's audiences begin with. ControllerRevision names are DNS subdomains of 253 characters
+    /// at most.
+    pub fn prefix(owner: &str) -> String {
         let owner: String = owner.chars().take(230).collect();
-        Audience { name: format!("{owner}-{}", short_digest(&content)), cohorts }
+        format!("{owner}-")
     }
 
     /// Names of the cohorts in order.

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::calendar::{self, WindowList};
+use super::matching;
 use super::steps::{self, steps};
-use super::time_gate::WindowList;
-use super::{Audience, Cohort, Dependency, FieldError, Need, Plan, Refs, TimeGate, cohort_set_name};
-use crate::api::cohort::Cohort as ApiCohort;
-use crate::api::{FeatureRollout, Freeze, Window};
-use crate::flags::condition;
+use super::{Audience, Calendar, Cohort, Dependency, FieldError, Need, Plan, Refs, cohort_set_name};
+use crate::api::cohort::{Cohort as ApiCohort, Match};
+use crate::api::{FeatureRollout, Freeze, MicroTime, Percent, Window};
 
 /// Compiles a rollout.
 ///
@@ -45,7 +44,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         .map(|name| zone(name, "spec.schedule.timeZone", &mut errors).unwrap_or(TimeZone::UTC))
         .unwrap_or_else(|| set_zone.clone());
 
-    let start_at = schedule.start_at.map(|at| at.timestamp());
+    let start_at = schedule.start_at;
     let context = steps::Context { cohorts: &names, start_at, zone: &own_zone };
     let steps = steps(spec, &context, &mut errors);
 
@@ -61,8 +60,10 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     if let Some(set) = refs.flag_set {
         check_times("FlagSet spec", &set.spec.windows, &set.spec.freezes, &mut errors);
     }
-    let time_gate = time_gate(refs, (own_zone, &schedule.windows), set_zone, &schedule.freezes);
-    check_opens(&time_gate, start_at, &mut errors);
+    let in_utc = [&own_zone, &set_zone].iter().all(|zone| **zone == TimeZone::UTC);
+    let zone_data = (!in_utc).then(calendar::zone_data);
+    let calendar = allowed_times(refs, (own_zone, &schedule.windows), set_zone, &schedule.freezes);
+    check_opens(&calendar, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);
     let guard = super::guard(&super::GuardSpec::of(spec), &names, &mut errors);
     if spec.attempt < 1 {
@@ -71,6 +72,12 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     if !errors.is_empty() {
         return Err(errors);
     }
+    // A single cohort that takes in everyone is the whole audience.
+    let everyone = declared.len() == 1
+        && declared
+            .iter()
+            .all(|cohort| cohort.matches.as_ref().is_none_or(|matches| *matches == Match::default()));
+    let share = everyone.then_some(Percent::FULL);
     Ok(Plan {
         namespace: rollout.metadata.namespace.clone().unwrap_or_default(),
         name: rollout.metadata.name.clone().unwrap_or_default(),
@@ -80,7 +87,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
             .into_iter()
             .map(|cohort| Cohort {
                 name: cohort.name,
-                share: cohort.share,
+                share: cohort.share.or(share),
                 admits: cohort.admits,
                 delay: cohort.delay.unwrap_or_default().signed(),
             })
@@ -91,7 +98,8 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         suspend: spec.suspend,
         deletion_policy: spec.deletion_policy,
         start_at,
-        time_gate,
+        calendar,
+        zone_data,
         on_missed: schedule.on_missed,
         depends_on,
         steps,
@@ -152,23 +160,17 @@ pub(crate) fn check_cohorts(path: &str, cohorts: &[ApiCohort], errors: &mut Vec<
                     .with_value(&cohort.name),
             );
         }
-        let expressions = cohort.matches.iter().flat_map(|matches| &matches.expressions);
-        for (e, expression) in expressions.enumerate() {
-            if let Err(message) = condition::validate(expression) {
-                errors.push(
-                    FieldError::new(format!("{path}[{i}].match.expressions[{e}]"), message)
-                        .with_value(&expression.key),
-                );
-            }
+        if let Some(matches) = &cohort.matches {
+            matching::check_match(&format!("{path}[{i}].match"), matches, errors);
         }
     }
 }
 
 /// The zone of an IANA name; an error is added when there is none.
 pub(crate) fn zone(name: &str, path: &str, errors: &mut Vec<FieldError>) -> Option<TimeZone> {
-    match TimeZone::get(name) {
-        Ok(zone) => Some(zone),
-        Err(_) => {
+    match calendar::zone(name) {
+        Some(zone) => Some(zone),
+        None => {
             errors.push(
                 FieldError::new(path, "is no time zone of the IANA database, such as America/Los_Angeles")
                     .with_value(name),
@@ -207,15 +209,15 @@ pub(crate) fn check_times(path: &str, windows: &[Window], freezes: &[Freeze], er
     }
 }
 
-fn time_gate(
+fn allowed_times(
     refs: Refs<'_>,
     (own_zone, own_windows): (TimeZone, &[Window]),
     set_zone: TimeZone,
     own_freezes: &[Freeze],
-) -> TimeGate {
+) -> Calendar {
     let set_windows = refs.flag_set.map_or(&[][..], |set| &set.spec.windows);
     let set_freezes = refs.flag_set.map_or(&[][..], |set| &set.spec.freezes);
-    TimeGate {
+    Calendar {
         lists: [(own_zone, own_windows), (set_zone, set_windows)]
             .into_iter()
             .filter(|(_, windows)| !windows.is_empty())
@@ -226,11 +228,11 @@ fn time_gate(
 }
 
 /// A raise must be possible at some time after the start and the freezes.
-fn check_opens(gate: &TimeGate, start_at: Option<Timestamp>, errors: &mut Vec<FieldError>) {
-    let mut probe = gate.clone();
+fn check_opens(calendar: &Calendar, start_at: Option<MicroTime>, errors: &mut Vec<FieldError>) {
+    let mut probe = calendar.clone();
     probe.lists.retain(|list| list.windows.iter().all(|window| window.from < window.to));
     // Zones change seldom: any recent instant will do for a rollout without a start.
-    let recent = Timestamp::from_second(1_735_689_600).unwrap_or_default();
+    let recent = MicroTime::from_second(1_735_689_600).unwrap_or_default();
     if probe.next_open(start_at.unwrap_or(recent)).is_none() {
         errors.push(FieldError::new(
             "spec.schedule.windows",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Feature, FieldError};
+use super::{Feature, FieldError, matching};
 use crate::api::FeatureRollout;
 
 /// The flag of a rollout, whatever else its spec says; `None` when the flag itself is invalid.
@@ -54,12 +54,21 @@ fn check(feature: &Feature, errors: &mut Vec<FieldError>) {
                 .with_value(&feature.treatment),
         );
     }
+    if let Err(message) = matching::check_key(&feature.bucket_by) {
+        errors.push(FieldError::new("spec.feature.bucketBy", message).with_value(&feature.bucket_by));
+    }
     let first = feature.variants.first().map_or("", |(_, value)| json_type(value));
     for (i, (name, value)) in feature.variants.iter().enumerate() {
         let path = format!("spec.feature.variants[{i}]");
         if names.iter().filter(|other| *other == name).count() > 1 {
             errors.push(
                 FieldError::new(format!("{path}.name"), "is the name of another variant too")
+                    .with_value(name),
+            );
+        }
+        if name.chars().any(|c| c.is_control() || "\"\\<>&".contains(c)) {
+            errors.push(
+                FieldError::new(format!("{path}.name"), "has one of \" \\ < > & or a control character in it, which Go's evaluator does not find again")
                     .with_value(name),
             );
         }

@@ -4,28 +4,30 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed};
-use crate::api::{CohortSet, FeatureRollout, FlagSet, Percent, Tier};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Tier};
 
 pub mod audience;
+pub mod calendar;
 mod compile;
 mod cycles;
 mod error;
 mod feature;
 pub mod guard;
+pub mod matching;
 mod steps;
-pub mod time_gate;
+pub mod version;
 
 pub use audience::{Audience, AudienceCohort};
+pub use calendar::Calendar;
 pub use compile::{check_cohort_set, check_flag_set, compile};
 pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
 pub use feature::feature_alone;
 pub use guard::{Guard, GuardSpec, guard};
-pub use time_gate::TimeGate;
 
 /// The objects that a rollout names, as far as they exist.
 #[derive(Clone, Copy, Default)]
@@ -84,9 +86,11 @@ pub struct Plan {
     /// What becomes of the flag on deletion.
     pub deletion_policy: DeletionPolicy,
     /// `schedule.startAt`.
-    pub start_at: Option<Timestamp>,
+    pub start_at: Option<MicroTime>,
     /// When raises may happen.
-    pub time_gate: TimeGate,
+    pub calendar: Calendar,
+    /// Release of the time zone data by which local times were resolved; `None` where all of them are UTC.
+    pub zone_data: Option<&'static str>,
     /// What happens to missed steps.
     pub on_missed: OnMissed,
     /// What must have happened elsewhere before the first step.
@@ -170,7 +174,7 @@ pub struct Step {
     /// Digest of what it asks.
     pub content: String,
     /// Its own date: the earliest entry.
-    pub date: Option<Timestamp>,
+    pub date: Option<MicroTime>,
     /// What it asks, by cohort.
     pub asks: BTreeMap<String, Percent>,
     /// How long it is kept at least.
@@ -188,8 +192,8 @@ pub enum Approval {
     NotRequired,
     /// One is needed and not given.
     Missing,
-    /// One was needed and is given.
-    Given,
+    /// One is needed and git gives it: for the attempt of this number, or for whichever comes.
+    Given(Option<i32>),
 }
 
 /// What another rollout must have done.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, ToSpan};
 
 use super::audience::short_digest;
 use super::{Approval, FieldError, Step};
-use crate::api::Percent;
 use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
+use crate::api::{MicroTime, Percent};
 
 /// How long a step is kept when nothing else is said.
 const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
@@ -16,7 +16,7 @@ const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
 /// What the steps of a spec are compiled against.
 pub(super) struct Context<'a> {
     pub cohorts: &'a [String],
-    pub start_at: Option<Timestamp>,
+    pub start_at: Option<MicroTime>,
     pub zone: &'a TimeZone,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn steps(
     if spec.phases.is_empty() {
         errors.push(FieldError::new("spec.phases", "is empty: a rollout has at least one phase"));
     }
-    let mut drafts = Vec::new();
+    let mut drafts: Vec<Draft> = Vec::new();
     let mut names = BTreeSet::new();
     for (p, phase) in spec.phases.iter().enumerate() {
         let path = format!("spec.phases[{p}]");
@@ -60,7 +60,10 @@ pub(super) fn steps(
         }
         match (&phase.steps, &phase.ramp) {
             (Some(steps), None) => drafts.extend(plain(spec, phase, steps, &path, context, errors)),
-            (None, Some(ramp)) => drafts.extend(unrolled(spec, phase, ramp, &path, context, errors)),
+            (None, Some(ramp)) => {
+                let asked = asked_before(&drafts);
+                drafts.extend(unrolled(phase, ramp, &asked, &path, context, errors));
+            }
             (Some(_), Some(_)) => {
                 errors.push(FieldError::new(&path, "has steps and a ramp: give exactly one"))
             }
@@ -79,7 +82,7 @@ struct Draft {
 }
 
 fn settle_holds(drafts: Vec<Draft>) -> Vec<Step> {
-    let dates: Vec<Option<Timestamp>> = drafts.iter().map(|draft| draft.step.date).collect();
+    let dates: Vec<Option<MicroTime>> = drafts.iter().map(|draft| draft.step.date).collect();
     drafts
         .into_iter()
         .enumerate()
@@ -142,10 +145,17 @@ fn plain(
         .collect()
 }
 
+/// What the steps so far ask of each cohort: the ask of the last one that names it.
+fn asked_before(drafts: &[Draft]) -> BTreeMap<String, Percent> {
+    drafts.iter().flat_map(|draft| draft.step.asks.clone()).collect()
+}
+
+/// The steps of a ramp. It never lowers: each asks a cohort for the larger of its percentage and `asked`, what the steps
+/// before the ramp ask of it.
 fn unrolled(
-    spec: &FeatureRolloutSpec,
     phase: &api::Phase,
     ramp: &api::Ramp,
+    asked: &BTreeMap<String, Percent>,
     path: &str,
     context: &Context<'_>,
     errors: &mut Vec<FieldError>,
@@ -175,17 +185,13 @@ fn unrolled(
         .iter()
         .enumerate()
         .map(|(i, percent)| {
+            let ask = |name: &String| asked.get(name).copied().unwrap_or_default().max(*percent);
             let asks: BTreeMap<String, Percent> =
-                cohorts.iter().map(|name| (name.clone(), *percent)).collect();
+                cohorts.iter().map(|name| (name.clone(), ask(name))).collect();
             let name = percent.to_string();
-            let given = spec.approvals.iter().any(|a| a.phase == phase.name && a.step == name);
             Draft {
                 hold: Some(ramp.every.map_or(DEFAULT_HOLD, |every| every.signed())),
-                step: Step {
-                    ramp: Some(*percent),
-                    approval: if given { Approval::Given } else { Approval::NotRequired },
-                    ..bare(phase, i, of, Some(name), asks)
-                },
+                step: Step { ramp: Some(*percent), ..bare(phase, i, of, Some(name), asks) },
             }
         })
         .collect()
@@ -239,8 +245,17 @@ fn approval(
         ));
         return Approval::Missing;
     };
-    let given = spec.approvals.iter().any(|a| a.phase == phase.name && a.step == *name);
-    if given { Approval::Given } else { Approval::Missing }
+    given(spec, &phase.name, name).unwrap_or(Approval::Missing)
+}
+
+/// The approval that git gives a step, if any: rather one that names the attempt than one for any.
+fn given(spec: &FeatureRolloutSpec, phase: &str, step: &str) -> Option<Approval> {
+    let of_step = spec.approvals.iter().filter(|given| given.phase == phase && given.step == step);
+    of_step
+        .map(|given| given.attempt)
+        .filter(|attempt| attempt.is_none_or(|attempt| attempt == spec.attempt))
+        .max()
+        .map(Approval::Given)
 }
 
 /// The step's own date. Week n is the start's local date and time plus n-1 weeks on the civil calendar.
@@ -249,13 +264,13 @@ fn date(
     path: &str,
     context: &Context<'_>,
     errors: &mut Vec<FieldError>,
-) -> Option<Timestamp> {
+) -> Option<MicroTime> {
     match (step.at, step.week) {
         (Some(_), Some(_)) => {
             errors.push(FieldError::new(path, "has at and week: give one of them"));
             None
         }
-        (Some(at), None) => Some(at.timestamp()),
+        (Some(at), None) => Some(at),
         (None, None) => None,
         (None, Some(week)) => {
             let path = format!("{path}.week");
@@ -272,7 +287,7 @@ fn date(
             let date =
                 local.checked_add((week - 1).weeks()).and_then(|local| local.to_zoned(context.zone.clone()));
             match date {
-                Ok(date) => Some(date.timestamp()),
+                Ok(date) => Some(date.timestamp().into()),
                 Err(error) => {
                     errors.push(FieldError::new(path, error.to_string()).with_value(week));
                     None

@@ -115,6 +115,15 @@ fn phases_and_steps(#[case] rest: &str, #[case] expected: &[&str]) {
     "{cohorts: [{name: a}], feature: {variants: [{name: enabled, value: true}, {name: disabled, value: false}, {name: enabled, value: true}]}}",
     &["spec.feature.variants[0].name", "spec.feature.variants[2].name"]
 )]
+#[case::variant_that_go_does_not_find(
+    "{cohorts: [{name: a}], feature: {variants: [{name: 'a\"b', value: 1}, {name: 'a<b', value: 2}], control: 'a\"b', treatment: 'a<b'}}",
+    &["spec.feature.variants[0].name", "spec.feature.variants[1].name"]
+)]
+#[case::bucket_by_no_name("{cohorts: [{name: a}], feature: {bucketBy: org.}}", &["spec.feature.bucketBy"])]
+#[case::group_without_conditions(
+    "{cohorts: [{name: a, match: {anyOf: [{attributes: {a: b}}, {}]}}]}",
+    &["spec.cohorts[0].match.anyOf[1]"]
+)]
 #[case::treatment_no_variant("{cohorts: [{name: a}], feature: {treatment: blue}}", &["spec.feature.treatment"])]
 #[case::control_no_variant("{cohorts: [{name: a}], feature: {control: red}}", &["spec.feature.control"])]
 #[case::control_is_treatment("{cohorts: [{name: a}], feature: {control: enabled}}", &["spec.feature.treatment"])]
@@ -232,4 +241,36 @@ fn objects_that_are_missing_may_still_come() {
     let refs = Refs { flag_set: Some(&set), cohort_set: Some(&cohorts) };
     let errors = compile(&rollout(&spec), refs).unwrap_err();
     assert_eq!(paths(&errors), ["CohortSet c spec.cohorts[1].name"]);
+}
+
+/// What is valid, and makes no sense, is remarked on at its place.
+#[rstest]
+#[case::levels_that_only_notify("action: Notify", "missingFor: 2m", Some("has no effect"))]
+#[case::ignored(
+    "action: Pause",
+    "missingFor: 2m, onNoData: Ignore, onProviderError: Ignore",
+    Some("has no effect")
+)]
+#[case::one_of_two_ignored("action: Pause", "missingFor: 2m, onNoData: Ignore", None)]
+#[case::a_trial_that_may_stop_raises("action: Notify", "missingFor: 2m, onNoData: Hold", None)]
+#[case::a_week("action: Pause", "missingFor: 168h", Some("is longer than a day"))]
+#[case::a_day("action: Pause", "missingFor: 24h", None)]
+#[case::none_of_it("action: Notify", "interval: 1m", None)]
+fn missing_for_where_it_makes_no_sense(
+    #[case] action: &str,
+    #[case] fields: &str,
+    #[case] remark: Option<&str>,
+) {
+    let spec = rollout(&format!(
+        "
+{COHORTS}
+{PHASES}
+triggers: [{{name: t, metric: {{templateRef: {{name: m}}}}, levels: [{{severity: Info, above: '1', {action}}}], {fields}}}]"
+    ));
+    let remarks = super::guard::remarks(&super::GuardSpec::of(&spec.spec));
+    assert_eq!(remarks.len(), usize::from(remark.is_some()), "{remarks:?}");
+    for (found, expected) in remarks.iter().zip(remark) {
+        assert_eq!(found.path, "spec.triggers[0].missingFor");
+        assert!(found.message.starts_with(expected), "{found}");
+    }
 }

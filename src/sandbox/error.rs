@@ -30,6 +30,19 @@ pub enum SandboxError {
         missing: &'static str,
     },
 
+    /// The API server that was found is too old, or of no known version.
+    #[error(
+        "{} says {found} when asked for its version, but Kubernetes 1.36 or newer is needed: put a newer one \
+         there, or set KUBEBUILDER_ASSETS to a folder that has one, or take it away, so that one is built",
+        .program.display()
+    )]
+    OldApiServer {
+        /// The API server.
+        program: PathBuf,
+        /// What it said, in words.
+        found: String,
+    },
+
     /// No environment variable says where the cache may be.
     #[error("no folder for the cache: set SLUICE_CACHE (or XDG_CACHE_HOME, or HOME)")]
     NoCacheFolder,

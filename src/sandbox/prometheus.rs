@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
 use super::api_server::flag_with;
-use super::binaries::on_path;
+use super::binaries::{on_path, says_version};
 use super::data_dir::DataDir;
 use super::error::SandboxError;
 use super::process::Process;
@@ -137,14 +136,7 @@ async fn find() -> Result<(PathBuf, Option<PathBuf>), SandboxError> {
 
 /// The major version that a program says it has.
 async fn major_version(program: &Path) -> Option<u32> {
-    let output = tokio::process::Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .ok()?;
-    major(&String::from_utf8_lossy(&output.stdout))
+    major(&says_version(program).await?)
 }
 
 /// The major version in text such as `prometheus, version 3.16.0 (branch: …`.

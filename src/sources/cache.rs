@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::OnceCell;
 
 use super::request::{Query, Readings, Request};
 use super::resolved::Parts;
+use crate::api::MicroTime;
 
 /// Longest slot: a check an hour apart must not be given the answer of half an hour ago.
 const LONGEST_SLOT: SignedDuration = SignedDuration::from_secs(30);
@@ -38,7 +39,7 @@ impl Key {
     }
 }
 
-fn slot(interval: SignedDuration, at: Timestamp) -> (i64, i64) {
+fn slot(interval: SignedDuration, at: MicroTime) -> (i64, i64) {
     let length = interval.clamp(SignedDuration::from_millis(1), LONGEST_SLOT).as_millis();
     let length = i64::try_from(length).unwrap_or(1);
     (length, at.as_millisecond().div_euclid(length))
@@ -86,8 +87,8 @@ impl Cache {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
+    fn at(seconds: i64) -> MicroTime {
+        MicroTime::from_second(seconds).unwrap()
     }
 
     #[test]

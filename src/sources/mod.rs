@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::api::metricsource::Circuit;
+use crate::api::{MicroTime, Reading};
 use crate::clock;
-use crate::engine::reading::Reading;
 
 mod address;
 mod args;
@@ -27,6 +27,7 @@ mod failure;
 mod gate;
 mod http_json;
 mod nesting;
+mod place;
 mod prepare;
 mod prometheus;
 mod promql;
@@ -34,6 +35,7 @@ mod reduce;
 mod request;
 mod resolved;
 mod secret;
+mod spelling;
 
 pub use prepare::{check, prepare};
 pub use request::{Context, Query, Readings, Request};
@@ -131,10 +133,10 @@ impl Sources {
         &self,
         source: &Resolved,
         request: &Request,
-        from: Timestamp,
-        to: Timestamp,
+        from: MicroTime,
+        to: MicroTime,
         step: SignedDuration,
-    ) -> Result<Vec<(Timestamp, Readings)>, String> {
+    ) -> Result<Vec<(MicroTime, Readings)>, String> {
         let Ask::Promql { query, count } = &request.query.ask else {
             return Err("the source knows only the present".to_owned());
         };
@@ -162,7 +164,7 @@ impl Sources {
             .pass(&source.0, &self.0.options.monotonic, work)
             .await
             .map_err(|failure| failure.to_string())?;
-        let readings = |at: Timestamp| {
+        let readings = |at: MicroTime| {
             let answer = answers.get(&at).map_or(&[][..], Vec::as_slice);
             let count = counts.as_ref().map(|counts| counts.get(&at).map_or(&[][..], Vec::as_slice));
             (at, reduce::readings(answer, count, &request.query, label, at))
@@ -244,7 +246,7 @@ fn below(base: &Url, endpoint: &str) -> Url {
     url
 }
 
-fn seconds(at: Timestamp) -> String {
+fn seconds(at: MicroTime) -> String {
     decimal(i128::from(at.as_millisecond()))
 }
 
@@ -256,12 +258,12 @@ fn decimal(millis: i128) -> String {
 }
 
 /// The instants of a backfill, in whole milliseconds as the source counts them.
-fn instants(from: Timestamp, to: Timestamp, step: SignedDuration) -> Result<Vec<Timestamp>, String> {
+fn instants(from: MicroTime, to: MicroTime, step: SignedDuration) -> Result<Vec<MicroTime>, String> {
     let step = i64::try_from(step.as_millis()).unwrap_or_default();
     let (from, to) = (from.as_millisecond(), to.as_millisecond());
     if step <= 0 || to < from || (to - from) / step >= LONGEST_BACKFILL {
         return Err(format!("a backfill has 1 to {LONGEST_BACKFILL} instants"));
     }
-    let instants = (0..=(to - from) / step).map(|i| Timestamp::from_millisecond(from + i * step));
+    let instants = (0..=(to - from) / step).map(|i| MicroTime::from_millisecond(from + i * step));
     instants.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }

@@ -29,7 +29,8 @@ impl Quotes {
         }
     }
 
-    fn step(&mut self, c: char) {
+    /// Goes past one character.
+    pub fn step(&mut self, c: char) {
         self.state = match (self.state, c) {
             (State::Outside, '"' | '\'' | '`') => State::Quoted(c),
             (State::Outside, '#') => State::Comment,
@@ -39,6 +40,11 @@ impl Quotes {
             (State::Escaped(quote), _) => State::Quoted(quote),
             (state, _) => state,
         };
+    }
+
+    /// Whether what follows is in a comment.
+    pub fn in_comment(&self) -> bool {
+        self.state == State::Comment
     }
 
     /// Whether what follows is in quotes.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::Failure;
 use super::reduce::{Answer, Sample};
+use crate::api::MicroTime;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -70,12 +70,12 @@ pub(super) fn instant(body: &[u8], label: Option<&str>) -> Result<Answer, Failur
 }
 
 /// The answer to a range query: what an instant query would have answered at each of its instants.
-pub(super) fn range(body: &[u8], label: Option<&str>) -> Result<BTreeMap<Timestamp, Answer>, Failure> {
+pub(super) fn range(body: &[u8], label: Option<&str>) -> Result<BTreeMap<MicroTime, Answer>, Failure> {
     let data = data(body)?;
     if data.result_type != "matrix" {
         return Err(Failure::Form);
     }
-    let mut answers: BTreeMap<Timestamp, Answer> = BTreeMap::new();
+    let mut answers: BTreeMap<MicroTime, Answer> = BTreeMap::new();
     for mut series in form::<Vec<Range>>(data.result)? {
         let label = label.and_then(|label| series.metric.remove(label));
         for point in &series.values {
@@ -105,9 +105,9 @@ fn sample((at, value): &Point, label: Option<String>) -> Result<Sample, Failure>
     Ok(Sample { label, value: Ok(value), at: Some(time(*at)?) })
 }
 
-fn time(seconds: f64) -> Result<Timestamp, Failure> {
+fn time(seconds: f64) -> Result<MicroTime, Failure> {
     // A cast of a float saturates, and then it is no time.
-    Timestamp::from_millisecond((seconds * 1000.0).round() as i64).map_err(|_| Failure::Form)
+    MicroTime::from_millisecond((seconds * 1000.0).round() as i64).map_err(|_| Failure::Form)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 use crate::api::metrictemplate::ArgType;
 
 use super::args::{Piece, Values, known, pieces};
-use super::nesting;
+use super::{nesting, place, spelling};
 
 /// A label and the value that every selector must match.
 pub(super) type Forced<'a> = (&'a str, &'a str);
@@ -21,12 +21,14 @@ pub(super) type Forced<'a> = (&'a str, &'a str);
 /// What is wrong with the query.
 pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) -> Result<String, String> {
     let mark = unused(text, values);
-    let marked = mark_strings(text, values, &mark)?;
+    let (written, origins) = mark_strings(text, values, &mark)?;
+    let older_name = spelling::has_older_name(text)?;
+    let marked = spelling::plain(&written);
     // Arguments are literal, so what expressions there are is in the text.
     if nesting::expressions(&marked) > nesting::LARGEST_EXPRESSIONS {
         return Err("the regular expressions have too large classes and repetitions".to_owned());
     }
-    let mut tree = parse(&marked)?;
+    let mut tree = parse(&marked).map_err(|error| placed(text, &written, &marked, &origins, error))?;
     Work { values, mark: &mark, forced }.visit(&mut tree)?;
     if !matches!(tree.value_type(), ValueType::Vector | ValueType::Scalar) {
         return Err("the query must give a number or an instant vector".to_owned());
@@ -39,8 +41,39 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
     if parse(&finished)? != tree {
         return Err("the query has a part that cannot be written back; write it in another way".to_owned());
     }
-    Ok(finished)
+    Ok(if older_name { spelling::with_older_name(&finished) } else { finished })
 }
+
+/// An error of the parser with its place in the text as it was written.
+///
+/// `written` has the arguments filled in, and `marked` is the same as the parser reads it.
+fn placed(text: &str, written: &str, marked: &str, origins: &Origins, error: String) -> String {
+    let Some(at) = place::of(marked, &error, |text| parse(text).map(|_| ())) else { return error };
+    if at >= marked.trim_end().len() {
+        return format!(
+            "{}: the query ends too early: {error}",
+            place::in_words(text, text.trim_end().len())
+        );
+    }
+    let word: String =
+        marked.get(at..).unwrap_or_default().split_whitespace().next().unwrap_or_default().into();
+    let word: String = word.chars().take(30).collect();
+    let at = unspelt(written, at);
+    let piece = origins.iter().rev().find(|(out, _)| *out <= at);
+    let origin = piece.map_or(at, |(out, origin)| origin + (at - out)).min(text.len());
+    format!("{}, at {word:?}: {error}", place::in_words(text, origin))
+}
+
+/// The place in a query as it was written of a place in it as the parser reads it.
+fn unspelt(written: &str, at: usize) -> usize {
+    let begins: Vec<usize> = written.char_indices().map(|(begin, _)| begin).collect();
+    let is_before =
+        |begin: &usize| written.get(..*begin).is_some_and(|before| spelling::plain(before).len() < at);
+    begins.get(begins.partition_point(is_before)).copied().unwrap_or(written.len())
+}
+
+/// Where the pieces of a text with arguments filled in begin, in it and in the text as it was written.
+type Origins = Vec<(usize, usize)>;
 
 const MISPLACED: &str =
     "an argument may stand only in the quoted value of a label matcher, or for a number or duration";
@@ -55,10 +88,13 @@ fn unused(text: &str, values: &Values) -> String {
 }
 
 /// The text with numbers and durations filled in, and a word of its own in place of each argument in quotes.
-fn mark_strings(text: &str, values: &Values, mark: &str) -> Result<String, String> {
+fn mark_strings(text: &str, values: &Values, mark: &str) -> Result<(String, Origins), String> {
     let mut quotes = nesting::Quotes::default();
     let mut out = String::with_capacity(text.len());
+    let mut origins = Origins::new();
     for piece in pieces(text)? {
+        let (Piece::Text(part) | Piece::Placeholder(part)) = &piece;
+        origins.push((out.len(), (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)));
         match piece {
             Piece::Text(text) => {
                 quotes.read(text);
@@ -79,7 +115,7 @@ fn mark_strings(text: &str, values: &Values, mark: &str) -> Result<String, Strin
             }
         }
     }
-    Ok(out)
+    Ok((out, origins))
 }
 
 fn placeholder(mark: &str, name: &str) -> String {

@@ -40,6 +40,26 @@ fn with(query: &str, list: &[(&str, ArgType, &str)]) -> Result<String, String> {
 #[case(r#"{"a.b", x="1"}"#, r#"{__name__="a.b",namespace="maya",x="1"}"#)]
 #[case("sum(a) # {x}", r#"sum(a{namespace="maya"})"#)]
 #[case("1 + 2", "1 + 2")]
+#[case(
+    r"sum(rate(hits_total{route=~`/v\d+/.*`}[5m]))",
+    r#"sum(rate(hits_total{namespace="maya",route=~"/v\\d+/.*"}[5m]))"#
+)]
+#[case(
+    r"sum(rate(hits_total{host=~`api\.example\.com`}[5m]))",
+    r#"sum(rate(hits_total{host=~"api\\.example\\.com",namespace="maya"}[5m]))"#
+)]
+#[case(r"a{path=`C:\new`}", r#"a{namespace="maya",path="C:\\new"}"#)]
+#[case(r#"a{ua=~`.*"bot".*`}"#, r#"a{namespace="maya",ua=~".*\"bot\".*"}"#)]
+#[case(
+    r"label_replace(up, 'a', '$1', 'b', `(\w+)-.*`)",
+    r#"label_replace(up{namespace="maya"}, "a", "$1", "b", "(\\w+)-.*")"#
+)]
+#[case("sum(hits_total) / 1_000", r#"sum(hits_total{namespace="maya"}) / 1000"#)]
+#[case("holt_winters(lat[1h], 0.5, 0.5)", r#"holt_winters(lat{namespace="maya"}[1h], 0.5, 0.5)"#)]
+#[case(
+    "double_exponential_smoothing(lat[1h], 0.5, 0.5)",
+    r#"double_exponential_smoothing(lat{namespace="maya"}[1h], 0.5, 0.5)"#
+)]
 fn the_matcher_is_forced_on_every_selector(#[case] query: &str, #[case] expected: &str) {
     assert_eq!(with(query, &[]).unwrap(), expected);
 }
@@ -48,6 +68,7 @@ fn the_matcher_is_forced_on_every_selector(#[case] query: &str, #[case] expected
 #[case("up{a=\"b\" or c=\"d\"}", "alternatives")]
 #[case("info(up, {x=\"y\"})", "info")]
 #[case("rate(up)", "expected type")]
+#[case("holt_winters(a[1h], 0.5, 0.5) + double_exponential_smoothing(a[1h], 0.5, 0.5)", "both names")]
 #[case("up[5m]", "number or an instant vector")]
 #[case("\"text\"", "number or an instant vector")]
 #[case("up{", "")]
@@ -74,6 +95,7 @@ fn what_is_refused(#[case] query: &str, #[case] says: &str) {
 #[case("up{x=\"{{s}}\"}", r#"up{namespace="maya",x="a\"b.c"}"#)]
 #[case("up{x='pre-{{ s }}-post'}", r#"up{namespace="maya",x="pre-a\"b.c-post"}"#)]
 #[case("up{x!=`{{s}}{{s}}`}", r#"up{namespace="maya",x!="a\"b.ca\"b.c"}"#)]
+#[case(r"up{x=~`{{s}}\.example`}", r#"up{namespace="maya",x=~"a\"b\\.c\\.example"}"#)]
 #[case("up{x=~\"{{s}}.*|{{i}}\"}", r#"up{namespace="maya",x=~"a\"b\\.c.*|\\-5"}"#)]
 #[case("up{x!~\"{{s}}\"}", r#"up{namespace="maya",x!~"a\"b\\.c"}"#)]
 #[case("topk({{i}}, up) > {{d}}", r#"topk((-5), up{namespace="maya"}) > 0.95"#)]
@@ -254,4 +276,19 @@ fn a_regular_expression_that_takes_long_to_read_is_refused_unread(#[case] query:
     assert!(with(r#"up{x=~"[a-z]{2,63}-\\d{3}|\\w+|/api/v{1}/.*"}"#, &[]).is_ok());
     let literal = [("s", ArgType::String, r"\w\w\w\w{1000}{1000}")];
     assert!(with("up{x=~'{{s}}'}", &literal).is_ok(), "an argument is no expression");
+}
+
+/// A query of ten lines that does not parse was "invalid promql query", and nothing more.
+#[rstest]
+#[case("sum(\n  rate(x[5m]\n)\n/ sum(y)", "line 1, column 4, at \"(\": unclosed left parenthesis")]
+#[case("sum(x)\n/ sum by (a)\n", "line 2, column 13: the query ends too early: ")]
+#[case("sum(rate(x[5m]))\n  / * sum(y)", "line 2, column 5, at \"*\": ")]
+#[case("sum(x{a=\"b\"} == == y)", "line 1, column 17, at \"==\": ")]
+#[case("sum(x))", "line 1, column 7, at \")\": ")]
+#[case("x{a=\"b", "line 1, column 5, at ")]
+#[case("sum(\n  x{a=\"{{service}}\"} // y\n)", "line 2, column 23, at \"/\": ")]
+#[case("# first\n100 * (x / ) + y", "line 2, column 12, at \")\": ")]
+fn what_does_not_parse_has_its_place(#[case] query: &str, #[case] begin: &str) {
+    let error = with(query, &[("service", ArgType::String, "a-service-of-a-long-name")]).unwrap_err();
+    assert!(error.starts_with(begin), "{query}: {error}");
 }

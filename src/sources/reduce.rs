@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
+use crate::api::MicroTime;
 use crate::api::metrictemplate::Reducer;
-use crate::engine::reading::{Finite, Reading};
+use crate::api::{Finite, Reading};
 
 use super::request::{Query, Readings};
 
@@ -17,7 +16,7 @@ pub(super) struct Sample {
     /// A number, or why there is none.
     pub value: Result<f64, &'static str>,
     /// When it was measured, where the source says so.
-    pub at: Option<Timestamp>,
+    pub at: Option<MicroTime>,
 }
 
 /// What one query gave.
@@ -29,7 +28,7 @@ pub(super) fn readings(
     count: Option<&[Sample]>,
     query: &Query,
     per_cohort: Option<&str>,
-    at: Timestamp,
+    at: MicroTime,
 ) -> Readings {
     let reading = |samples: &[&Sample], label: Option<&str>| {
         let samples_of = |count: &[Sample]| {
@@ -60,7 +59,7 @@ pub(super) fn readings(
     Readings::ByLabel(map.collect())
 }
 
-fn reduce(samples: &[&Sample], query: &Query, at: Timestamp) -> Result<f64, String> {
+fn reduce(samples: &[&Sample], query: &Query, at: MicroTime) -> Result<f64, String> {
     if query.reducer == Reducer::One && samples.len() > 1 {
         return Err(format!("{} series where one is expected", samples.len()));
     }
@@ -85,12 +84,12 @@ fn reduce(samples: &[&Sample], query: &Query, at: Timestamp) -> Result<f64, Stri
     })
 }
 
-fn is_stale(sample: &Sample, query: &Query, at: Timestamp) -> bool {
+fn is_stale(sample: &Sample, query: &Query, at: MicroTime) -> bool {
     sample.at.is_some_and(|measured| at.duration_since(measured) > query.max_age)
 }
 
 /// The sum of the counts that are numbers: what is not counted has not been measured.
-fn counted<'a>(samples: impl Iterator<Item = &'a Sample>, query: &Query, at: Timestamp) -> u64 {
+fn counted<'a>(samples: impl Iterator<Item = &'a Sample>, query: &Query, at: MicroTime) -> u64 {
     let counts = samples.filter(|sample| !is_stale(sample, query, at)).filter_map(|sample| sample.value.ok());
     let sum: f64 = counts.filter_map(Finite::new).map(Finite::get).sum();
     // A cast of a float saturates and rounds down.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::api::metrictemplate::Reducer;
-use crate::engine::reading::Reading;
+use crate::api::{MicroTime, Reading};
 
 /// For whom a query is made.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub struct Request {
     /// The label that tells the cohorts apart, where each has a series of its own.
     pub per_cohort: Option<String>,
     /// The instant whose measurement is wanted.
-    pub at: Timestamp,
+    pub at: MicroTime,
     /// How often the query is made; equal ones share an answer for that long, and for 30 s at most.
     pub interval: SignedDuration,
 }

@@ -175,6 +175,11 @@ impl CheckMetrics {
         }
     }
 
+    /// How many values are shown.
+    pub fn values_shown(&self) -> usize {
+        self.shown().values.len()
+    }
+
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }

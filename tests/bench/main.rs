@@ -12,11 +12,16 @@ mod figures;
 #[allow(dead_code, reason = "tests use the rest of it")]
 #[path = "../it/support/hostile.rs"]
 mod hostile;
+mod lives;
 mod machine;
 #[path = "../it/support/node.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod node;
+#[path = "../it/support/proxy.rs"]
+#[allow(dead_code, reason = "shared with the tests, which ask for more")]
+mod proxy;
 mod recorder;
+mod refusals;
 mod rollback;
 mod steps;
 mod thousand;
@@ -41,6 +46,10 @@ enum Scenario {
     Rollback,
     /// A thousand checks a minute, some of bad sources
     Checks,
+    /// What writes that are refused or never answered cost a thousand rollouts, and what they hold up; half an hour
+    Refusals,
+    /// Five thousand rollouts that come and go in turns
+    Lives,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -62,6 +71,11 @@ struct Args {
     bench: bool,
 }
 
+/// Waits for some milliseconds.
+async fn pause(milliseconds: u64) {
+    sluice::clock::sleep(std::time::Duration::from_millis(milliseconds)).await;
+}
+
 fn main() {
     let args = Args::parse();
     let scenarios = if args.scenarios.is_empty() { Scenario::value_variants() } else { &args.scenarios };
@@ -79,6 +93,8 @@ fn main() {
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
                 Scenario::Rollback => rollback::run(&world, &mut figures).await,
                 Scenario::Checks => checks::run(&world, &mut figures).await,
+                Scenario::Refusals => refusals::run(&world, &mut figures).await,
+                Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
             }
             world.stop().await;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
+use sluice::api::MicroTime;
 use sluice::clock;
 use sluice::flags;
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::world::NAMESPACE;
 /// One version of a file.
 #[derive(Clone)]
 pub struct Seen {
-    pub at: Timestamp,
+    pub at: MicroTime,
     text: String,
 }
 
@@ -73,7 +73,7 @@ impl Recorder {
     }
 
     /// When the versions from `first` on first showed what is wanted; `None` after a while.
-    pub async fn until(&self, first: usize, wanted: impl Fn(&Seen) -> bool) -> Option<Timestamp> {
+    pub async fn until(&self, first: usize, wanted: impl Fn(&Seen) -> bool) -> Option<MicroTime> {
         let mut count = self.count.clone();
         let mut next = first;
         let found = async {

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use sluice::api::RolloutAction;
+use sluice::api::{MicroTime, RolloutAction};
 use sluice::clock;
 
 use crate::figures::{Figures, quantile};
@@ -108,7 +108,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
 }
 
 /// Creates the action; returns when it was sent.
-async fn roll_back(world: &World, name: &str) -> Timestamp {
+pub async fn roll_back(world: &World, name: &str) -> MicroTime {
     let action: RolloutAction = serde_json::from_value(json!({
         "apiVersion": "sluice.dev/v1alpha1",
         "kind": "RolloutAction",
@@ -129,7 +129,7 @@ async fn report(
     (when, median, bar): (&str, Option<&'static str>, &'static str),
     recorder: &Recorder,
     first: usize,
-    created: &BTreeMap<String, Timestamp>,
+    created: &BTreeMap<String, MicroTime>,
 ) {
     let begun = clock::monotonic();
     let mut seen = seen_at_control(&recorder.since(first), created);
@@ -149,7 +149,10 @@ async fn report(
 }
 
 /// When each of these flags was first seen at 0 %.
-fn seen_at_control(versions: &[Seen], wanted: &BTreeMap<String, Timestamp>) -> BTreeMap<String, Timestamp> {
+pub fn seen_at_control(
+    versions: &[Seen],
+    wanted: &BTreeMap<String, MicroTime>,
+) -> BTreeMap<String, MicroTime> {
     let mut found = BTreeMap::new();
     for version in versions {
         for (name, served) in version.served() {

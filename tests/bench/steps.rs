@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sluice::api::MicroTime;
 use sluice::clock;
 
 use crate::audit::count;
@@ -19,13 +20,13 @@ const STEPS: u32 = 20;
 const APART: i64 = 237;
 
 /// A step with a date.
-pub fn step(at: Timestamp, percent: u32, hold: &str) -> Value {
+pub fn step(at: MicroTime, percent: u32, hold: &str) -> Value {
     json!({"at": at.to_string(), "cohorts": {"everyone": percent}, "hold": hold})
 }
 
 /// Lateness in milliseconds of each (flag, thousandths of a percent) that was due; `None` where it was never seen.
-pub fn lateness(seen: &[Seen], due: &BTreeMap<(String, u32), Timestamp>) -> Vec<Option<f64>> {
-    let mut first: BTreeMap<(String, u32), Timestamp> = BTreeMap::new();
+pub fn lateness(seen: &[Seen], due: &BTreeMap<(String, u32), MicroTime>) -> Vec<Option<f64>> {
+    let mut first: BTreeMap<(String, u32), MicroTime> = BTreeMap::new();
     for version in seen {
         for served in version.served() {
             first.entry(served).or_insert(version.at);
@@ -35,7 +36,7 @@ pub fn lateness(seen: &[Seen], due: &BTreeMap<(String, u32), Timestamp>) -> Vec<
 }
 
 /// Waits until it is some time after an instant.
-pub async fn wait_past(at: Timestamp, more: Duration) {
+pub async fn wait_past(at: MicroTime, more: Duration) {
     let left = Duration::try_from(at.duration_since(clock::real_now())).unwrap_or_default();
     clock::sleep(left + more).await;
 }

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use kube::ResourceExt;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
-use sluice::api::FeatureRolloutStatus;
+use sluice::api::{FeatureRolloutStatus, MicroTime};
 use sluice::clock;
 
 use crate::audit::{Writes, count};
@@ -68,7 +68,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
     controller.kill().await;
 }
 
-async fn steps(world: &World, figures: &mut Figures, names: &[String], due: jiff::Timestamp) {
+async fn steps(world: &World, figures: &mut Figures, names: &[String], due: MicroTime) {
     let recorder = world.recorder().await;
     let audit = world.audit();
     let spare = due.duration_since(clock::real_now()).as_secs_f64();

@@ -84,6 +84,12 @@ impl World {
         Controller::start(&self.kubeconfig, &log, self.concurrency, self.nodes)
     }
 
+    /// Starts a controller that reaches the API server in another way.
+    pub fn controller_with(&self, kubeconfig: &std::path::Path) -> Controller {
+        let log = std::env::temp_dir().join("sluice-bench-controller.log");
+        Controller::start(kubeconfig, &log, self.concurrency, self.nodes)
+    }
+
     /// Records every ConfigMap of the controller from now on.
     pub async fn recorder(&self) -> Recorder {
         Recorder::start(self.client.clone()).await

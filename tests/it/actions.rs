@@ -144,7 +144,8 @@ async fn each_verb_does_what_it_says_with_who_and_why() {
 
     let set = json!({"action": "SetPercent", "setPercent": {"everyone": "12.5%"}});
     let message = applied(&space, "half", "set", set).await;
-    assert_eq!(message, "set everyone 100% → 12.5%");
+    assert!(message.starts_with("set everyone 100% → 12.5%; next: "), "{message}");
+    assert!(message.contains("; the file "), "{message}");
     until_served(&space, "half", "100%", "12.5%").await;
 
     let message =

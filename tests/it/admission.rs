@@ -19,6 +19,23 @@ fn rollout(name: &str, more: &str) -> Value {
 
 /// Lines of a spec, and what the refusal must name.
 const REFUSED: &[(&str, &str)] = &[
+    (
+        "cohorts: [{name: all, match: {expressions: [{key: a..b, operator: Exists}]}}]",
+        "spec.cohorts[0].match.expressions[0].key",
+    ),
+    (
+        "cohorts: [{name: all, match: {anyOf: [{}]}}]",
+        "spec.cohorts[0].match.anyOf[0]: Invalid value: a group needs attributes or expressions",
+    ),
+    (
+        "cohorts: [{name: all, match: {anyOf: [{expressions: [{key: a, operator: NotContains}]}]}}]",
+        "spec.cohorts[0].match.anyOf[0].expressions[0]",
+    ),
+    ("feature: {bucketBy: org.}", "spec.feature.bucketBy"),
+    (
+        "feature: {variants: [{name: 'a\"b', value: 1}, {name: b, value: 2}], control: b, treatment: 'a\"b'}",
+        "spec.feature.variants[0].name",
+    ),
     ("suspended: true", "unknown field \"spec.suspended\""),
     ("phases: [{name: a, ramp: {percents: [5], evry: 1h}}]", "spec.phases[0].ramp.evry"),
     ("suspend: 'yes'", "spec.suspend"),
@@ -378,6 +395,6 @@ async fn kubectl_shows_what_is_served_and_what_is_next() {
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!(cells[..6], ["shown", "True", "Holding", "beta", "1/2", "2.5%"], "{text}");
     assert!(cells[6].ends_with('Z'), "NEXT is absolute and UTC: {text}");
-    assert_eq!(cells[7], "Holding");
+    assert_eq!(cells[7], "Hold", "REASON says which check says no: {text}");
     assert!(row.contains("all=5%"), "{text}");
 }

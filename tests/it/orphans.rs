@@ -21,7 +21,9 @@ async fn gone(space: &Space, name: &str) {
 async fn orphans(space: &Space, wanted: &[&str]) {
     eventually(&format!("orphans {wanted:?}"), async || {
         let status = set_status(space, "app").await;
-        status.orphans.iter().map(|orphan| orphan.key.as_str()).eq(wanted.iter().copied())
+        let mut keys: Vec<&str> = status.orphans.iter().map(|orphan| orphan.key.as_str()).collect();
+        keys.sort_unstable();
+        keys == wanted
     })
     .await;
 }

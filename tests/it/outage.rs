@@ -28,20 +28,23 @@ async fn an_overdue_step_follows_the_return_of_the_api_server() {
     for name in ["one", "two", "three"] {
         space.until(name, "at its first step", |status| status.position.is_some() && is_ready(status)).await;
     }
+    let recorded = ["one", "two", "three"].map(|name| Recorded::start(&space, name));
+    for (name, recorded) in ["one", "two", "three"].iter().zip(&recorded) {
+        assert!(!recorded.all_of(name).await.is_empty(), "{name} is recorded before the API server goes");
+    }
     plane.stop_api_server();
     pause(away).await;
     plane.start_api_server().await.unwrap();
     let back = sluice::clock::real_now();
 
-    for name in ["one", "two", "three"] {
-        let recorded = Recorded::start(&space, name);
+    for (name, recorded) in ["one", "two", "three"].iter().zip(&recorded) {
         let status = space
             .until(name, "at its second step", |status| served(status) >= 50.0 && is_ready(status))
             .await;
         let entered = status.history.iter().find(|entry| entry.message.contains("(2/3)")).unwrap();
-        let after = entered.at.timestamp().duration_since(back).as_secs();
+        let after = entered.at.duration_since(back).as_secs();
         assert!(after <= CATCH_UP_S, "{name} was entered {after} s after the return");
-        assert_never_fell(&recorded.of(name));
+        assert_never_fell(&recorded.all_of(name).await);
     }
     for name in ["one", "two", "three"] {
         let done = space.until(name, "completed", |status| status.completed_at.is_some() && is_ready(status));
@@ -54,5 +57,5 @@ async fn an_overdue_step_follows_the_return_of_the_api_server() {
 }
 
 fn served(status: &sluice::api::FeatureRolloutStatus) -> f64 {
-    status.cohorts.first().map_or(0.0, |cohort| f64::from(cohort.served.thousandths()) / 1000.0)
+    status.cohorts.first().map_or(0.0, |cohort| f64::from(cohort.served.percent().thousandths()) / 1000.0)
 }

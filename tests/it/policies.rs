@@ -1,8 +1,10 @@
 //! Who asks for an action is not theirs to say, and each action is an RBAC verb on the rollout: by admission policy alone.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ use sluice::api::{FeatureRollout, RolloutAction};
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 
 use crate::support::bare::{Running, bare, bare_space};
+use crate::support::process::sluice_binary;
 use crate::support::{Space, eventually, is_ready};
 
 const HALF: &str = r"
@@ -199,6 +202,18 @@ async fn without_mutating_policies_a_forged_name_is_refused() {
     assert_eq!(answered["requestedBy"], json!("sluice-sandbox-admin"));
     let resumed = space.status("half").await;
     assert_eq!(resumed.history.last().unwrap().who, "sluice-sandbox-admin");
+    // Not if the policy leaves requests out, whatever its name is and whatever else it says.
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(admin.clone());
+    let condition = json!([{"name": "not-admins", "expression": "request.userInfo.username != 'root'"}]);
+    // Put right, it is believed again, and the action is rejected because nothing is paused.
+    for (conditions, is_unverified) in [(condition, true), (Value::Null, false)] {
+        let edited = json!({"spec": {"matchConditions": conditions}});
+        policies.patch(PERMISSION, &PatchParams::default(), &Patch::Merge(&edited)).await.unwrap();
+        let (code, answered) = resume(&plane).await;
+        assert_eq!((code, &answered["answer"]), (4, &json!("Rejected")), "{answered}");
+        let message = answered["message"].as_str().unwrap();
+        assert_eq!(message.contains("not verified"), is_unverified, "{message}");
+    }
     // And believes it no longer than it is so.
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(admin);
     bindings.delete(PERMISSION, &DeleteParams::default()).await.unwrap();
@@ -215,7 +230,7 @@ async fn resume(plane: &ControlPlane) -> (i32, Value) {
     let ran = tokio::task::spawn_blocking(move || {
         let args =
             ["resume", "half", "--reason", "why not", "-n", "old", "-o", "json", "--kubeconfig", &kubeconfig];
-        std::process::Command::new(env!("CARGO_BIN_EXE_sluice")).args(args).output().unwrap()
+        std::process::Command::new(sluice_binary()).args(args).output().unwrap()
     })
     .await
     .unwrap();

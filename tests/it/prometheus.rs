@@ -10,6 +10,7 @@ use serde_json::json;
 use sluice::sandbox::{Prometheus, PrometheusOptions, ScrapeTarget, ScriptedApp};
 
 use crate::support::eventually;
+use crate::support::process::sluice_binary;
 use crate::support::prom::{series, value};
 use crate::support::running::{path_without, running_with, wait_until};
 
@@ -180,7 +181,7 @@ fn dev_with_path(path: &Path, cache: &Path) -> String {
         "users": [{"name": "nobody", "user": {}}],
     });
     fs::write(&kubeconfig, nobody.to_string()).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+    let output = Command::new(sluice_binary())
         .args(["dev", "--with-prometheus", "--kubeconfig"])
         .arg(kubeconfig)
         .env("PATH", path)

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
-use sluice::api::{MetricSource, MetricTemplateSpec};
-use sluice::engine::reading::Reading;
+use sluice::api::{MetricSource, MetricTemplateSpec, MicroTime, Reading};
 use sluice::sources::{
     Context, Options, Query, Readings, Request, Resolved, Secret, Sources, Wanted, prepare, resolve,
 };
@@ -24,8 +23,8 @@ mod said;
 /// The instant of all queries.
 const AT: i64 = 1_700_000_000;
 
-fn at() -> Timestamp {
-    Timestamp::from_second(AT).unwrap()
+fn at() -> MicroTime {
+    MicroTime::from_second(AT).unwrap()
 }
 
 /// A MetricSource in the operator's namespace.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
-use sluice::api::{FeatureRollout, FlagSet};
+use sluice::api::{FeatureRollout, FlagSet, MicroTime};
 use sluice::controller;
 use sluice::sandbox::{ControlPlane, Options, install_crds};
 use tokio_util::sync::CancellationToken;
@@ -20,18 +20,28 @@ use crate::support::{Space, eventually, is_ready, pause};
 
 const MANY: usize = 100;
 
-#[allow(clippy::disallowed_methods)]
-fn now() -> Timestamp {
-    Timestamp::now()
+fn now() -> MicroTime {
+    sluice::clock::real_now()
 }
 
 #[tokio::test]
 async fn a_hundred_steps_of_one_second_take_a_handful_of_writes_and_none_is_early() {
-    let space = Space::shared("together").await;
+    // How long it takes until all wait in the file is the machine's business.
+    for margin in [14, 30, 90, 240] {
+        if together(margin).await {
+            return;
+        }
+    }
+    panic!("the machine is too slow even for the longest margin");
+}
+
+/// Whether all waited in the file before their time, which is `margin` seconds from now.
+async fn together(margin: i64) -> bool {
+    let space = Space::shared(&format!("together-{margin}")).await;
     create(&space, &[object("FlagSet", "app", "{}")]).await;
-    let start = now().checked_add(SignedDuration::from_secs(14)).unwrap();
+    let start = now() + SignedDuration::from_secs(margin);
     // As the spec says it: to the second.
-    let due: Timestamp = format!("{start:.0}").parse().unwrap();
+    let due: MicroTime = format!("{start:.0}").parse().unwrap();
     let spec = format!(
         "flagSetRef: {{name: app}}\ncohorts: [{{name: all}}]\nphases: [{{name: ga, steps: [{{at: '{due}', cohorts: {{all: 50}}}}]}}]"
     );
@@ -42,7 +52,9 @@ async fn a_hundred_steps_of_one_second_take_a_handful_of_writes_and_none_is_earl
         space.file("app").await.is_some_and(|file| file["flags"].as_object().unwrap().len() == MANY)
     })
     .await;
-    assert!(now() < due, "the machine is too slow for this test's margin");
+    if now() >= due {
+        return false;
+    }
 
     let api = space.api::<ConfigMap>();
     let listed = api.list(&ListParams::default().fields("metadata.name=app")).await.unwrap();
@@ -68,12 +80,13 @@ async fn a_hundred_steps_of_one_second_take_a_handful_of_writes_and_none_is_earl
         let rollouts = space.api::<FeatureRollout>().list(&ListParams::default()).await.unwrap().items;
         rollouts.iter().all(|rollout| {
             let status = rollout.status.clone().unwrap_or_default();
-            let entered = status.position.as_ref().map(|position| position.entered_at.timestamp());
+            let entered = status.position.as_ref().map(|position| position.entered_at);
             assert!(entered.is_none_or(|entered| entered >= due), "early: {entered:?}");
             is_ready(&status) && entered.is_some()
         })
     })
     .await;
+    true
 }
 
 fn requests(audit: &str, verb: &str, resource: &str, sub: &str) -> usize {

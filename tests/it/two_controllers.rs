@@ -36,7 +36,8 @@ async fn peers_4_with_stale_caches_and_conflicts_nothing_is_done_twice_and_nothi
     // Both know the set from the beginning, so that one of them goes on knowing it as it was.
     space.apply::<FlagSet>(SET).await.unwrap();
     let prompt = Running::over(&Proxy::start(space.client.clone(), &space.name).await);
-    let late = Running::over(&Proxy::with_watch_delay(space.client.clone(), &space.name, BEHIND).await);
+    let behind = Proxy::with_watch_delay(space.client.clone(), &space.name, BEHIND).await;
+    let late = Running::over(&behind);
     space.apply::<FeatureRollout>(HELD).await.unwrap();
     space.apply::<FeatureRollout>(CLIMBING).await.unwrap();
     space.until("held", "served", |status| served(status, "60%") && is_ready(status)).await;
@@ -72,8 +73,19 @@ async fn peers_4_with_stale_caches_and_conflicts_nothing_is_done_twice_and_nothi
         assert!(revisions.is_sorted(), "{name} went back: {revisions:?}");
         each_once(&space, name).await;
     }
+    let (files, statuses) = (written(&behind, "/configmaps/app"), written(&behind, "/status"));
+    assert!(files > 0 && statuses > 0, "the late one tried, too: {files} files, {statuses} statuses");
+    // It was at work all the time, and was kept from doing harm by what the API server knew.
+    let answered = behind.answered();
+    let refused = answered.iter().filter(|(path, code)| path.contains("/featurerollouts/") && *code == 409);
+    assert!(refused.count() > 0, "nothing that the late one wrote was refused: {answered:#?}");
     prompt.stop().await;
     late.stop().await;
+}
+
+/// How many writes to such a path a controller has tried.
+fn written(proxy: &Proxy, path: &str) -> usize {
+    proxy.writes().iter().filter(|write| write.ends_with(path)).count()
 }
 
 fn served(status: &sluice::api::FeatureRolloutStatus, percent: &str) -> bool {

@@ -1,6 +1,6 @@
-"""Says what users get of a boolean flag, by the official flagd provider.
+"""Says what users get of boolean flags, by the official flagd provider.
 
-usage: python app.py FLAG [--watch] < users.jsonl
+usage: python app.py FLAG... [--watch] < users.jsonl
 """
 
 import json
@@ -15,25 +15,28 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
 
 
-def report(client, flag, users):
-    for user in users:
-        attributes = {key: value for key, value in user.items() if key != "targetingKey"}
-        key = user.get("targetingKey")
-        details = client.get_boolean_details(flag, False, EvaluationContext(key, attributes))
-        line = {
-            "targetingKey": key,
-            "value": details.value,
-            "variant": details.variant,
-            "reason": details.reason,
-        }
-        print(json.dumps(line))
-    sys.stdout.flush()
+def report(client, flags, users):
+    lines = []
+    for flag in flags:
+        for user in users:
+            attributes = {key: value for key, value in user.items() if key != "targetingKey"}
+            key = user.get("targetingKey")
+            details = client.get_boolean_details(flag, False, EvaluationContext(key, attributes))
+            line = {
+                "flag": flag,
+                "targetingKey": key,
+                "value": details.value,
+                "variant": details.variant,
+                "reason": details.reason,
+            }
+            lines.append(json.dumps(line))
+    print("\n".join(lines), flush=True)
 
 
 def main():
-    arguments = [argument for argument in sys.argv[1:] if argument != "--watch"]
+    flags = [argument for argument in sys.argv[1:] if argument != "--watch"]
     path = os.environ.get("FLAGD_OFFLINE_FLAG_SOURCE_PATH")
-    if len(arguments) != 1 or not path:
+    if not flags or not path:
         sys.exit(__doc__ + "\nFLAGD_OFFLINE_FLAG_SOURCE_PATH names the mounted file.")
     users = [json.loads(line) for line in sys.stdin if line.strip()]
     changes = queue.Queue()
@@ -42,10 +45,10 @@ def main():
     )
     client = api.get_client()
     client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, changes.put)
-    report(client, arguments[0], users)
+    report(client, flags, users)
     while "--watch" in sys.argv:
         changes.get()
-        report(client, arguments[0], users)
+        report(client, flags, users)
     api.shutdown()
 
 

@@ -1,21 +1,20 @@
 //! What people read of a rollout, by the states that the engine makes.
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::describe;
-use crate::api::FeatureRollout;
-use crate::cli::summary::{Summary, as_table};
-use crate::engine::simulate::{Recorded, simulate};
-use crate::engine::{Delivery, Facts, Measurement, Reading, Report, Subject, decide, report};
+use crate::api::{FeatureRollout, MicroTime, Reading};
+use crate::cli::summary::{Summary, as_table, as_wide_table};
+use crate::engine::forecast::simulate::{Recorded, simulate};
+use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};
 
-fn t(text: &str) -> Timestamp {
+fn t(text: &str) -> MicroTime {
     text.parse().unwrap()
 }
 
 /// A rollout in the middle of its second step: regular users wait for their delay, casual ones are kept out.
-fn rollout(now: Timestamp) -> FeatureRollout {
+fn rollout(now: MicroTime) -> FeatureRollout {
     let mut rollout: FeatureRollout = serde_json::from_value(json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout",
         "metadata": {"name": "dreams", "namespace": "maya", "generation": 1, "creationTimestamp": "2025-09-01T00:00:00Z"},
@@ -36,7 +35,7 @@ fn rollout(now: Timestamp) -> FeatureRollout {
     }))
     .unwrap();
     let plan = compile(&rollout, Refs::default()).unwrap();
-    let mut status = crate::engine::timeline::state_at(&plan, now, now);
+    let mut status = crate::engine::forecast::timeline::state_at(&plan, now, now);
     let next = decide(&plan, &status, &Facts::favourable("dreams"), now).wake_at;
     let of = Report { plan: &plan, delivery: Delivery::Done, next, generation: 1, now };
     report(&mut status, &of);
@@ -47,7 +46,7 @@ fn rollout(now: Timestamp) -> FeatureRollout {
 #[test]
 fn says_what_is_served_what_comes_next_and_what_it_waits_for() {
     let now = t("2025-09-10T09:00:00Z");
-    let text = describe(&rollout(now), now);
+    let text = describe(&rollout(now), now, &Default::default());
     let expected = "\
 Rollout:      maya/dreams
 Title:        Dreams
@@ -57,7 +56,7 @@ State:        Holding
 Position:     ga/2 (2/3), entered 2025-09-09T09:00:00Z (24h ago)
 Exposure:     10%
 Next:         2025-09-15T09:00:00Z
-Waits for:    Date: ga/all is due at 2025-09-22T09:00:00Z (until 2025-09-22T09:00:00Z)
+Waits for:    CohortDelay: the delay of regular lasts until 2025-09-15T09:00:00Z (until 2025-09-15T09:00:00Z)
 Attempt:      1
 Audience:     AUDIENCE
 Revision:     0, delivered
@@ -85,7 +84,7 @@ fn an_object_that_nobody_has_seen_is_told_apart() {
     let mut fresh = rollout(t("2025-09-10T09:00:00Z"));
     fresh.status = None;
     assert!(
-        describe(&fresh, t("2025-09-10T09:00:00Z"))
+        describe(&fresh, t("2025-09-10T09:00:00Z"), &Default::default())
             .contains("State:        not seen by the controller yet\n")
     );
 }
@@ -95,11 +94,15 @@ fn the_summary_has_kubectls_columns_and_what_is_served() {
     let now = t("2025-09-10T09:00:00Z");
     let summary = Summary::of(&rollout(now));
     let expected = "\
-NAME     READY   STATE     PHASE   STEP   EXPOSURE   SERVED                           NEXT                   REASON    AGE
-dreams   True    Holding   ga      2/3    10%        early=100%,regular=0%,casual=0%   2025-09-15T09:00:00Z   Holding   9d
+NAME     READY   STATE     PHASE   STEP   EXPOSURE   NEXT                   REASON               AGE
+dreams   True    Holding   ga      2/3    10%        2025-09-15T09:00:00Z   CohortDelay:regular  9d
 ";
     let spaces = |text: &str| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     assert_eq!(spaces(&as_table(std::slice::from_ref(&summary), now)), spaces(expected));
+    let wide = as_wide_table(std::slice::from_ref(&summary), now);
+    let (heading, row) = wide.split_once('\n').unwrap();
+    assert!(heading.ends_with("AGE   SERVED                            FLAGSET   MESSAGE"), "{wide}");
+    assert!(spaces(row).contains("9d early=100%,regular=0%,casual=0% serving early 100%"), "{wide}");
     assert_eq!(
         summary.line(),
         "maya/dreams Holding, phase ga, step 2/3, exposure 10%, served early=100%,regular=0%,casual=0%, next 2025-09-15T09:00:00Z"
@@ -142,7 +145,8 @@ fn says_where_a_rollback_stands_and_how_to_go_on() {
     let now = minute(45);
     let recorded = Recorded::new((0..=45).map(sample).collect(), Vec::new());
     rollout.status = Some(simulate(&plan, &recorded, now, Some(now)).status);
-    let text = describe(&rollout, now);
+    let units = [("p95".to_owned(), "ms".to_owned()), ("quality".to_owned(), "%".to_owned())].into();
+    let text = describe(&rollout, now, &units);
     let lines = |from: &str| -> Vec<&str> { text.lines().skip_while(|line| *line != from).skip(1).collect() };
     for line in [
         "Rolled back:  Gradual at 2025-09-08T09:40:00Z by trigger/p95 (Critical): p95 was above 5000 for 10m",
@@ -155,16 +159,30 @@ fn says_where_a_rollback_stands_and_how_to_go_on() {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
     let triggers = lines("Triggers:");
-    assert_eq!(triggers[0], "TRIGGER   VERDICT   FOR   VALUE   AS OF                  NOTE");
-    assert!(triggers[1].starts_with("p95       Breach    15m   6000    2025-09-08T09:"), "{text}");
+    let cells = |line: &str| -> Vec<String> {
+        line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+    };
+    assert_eq!(cells(triggers[0]), ["TRIGGER", "VERDICT", "FOR", "VALUE", "AS OF", "LIMITS", "NOTE"]);
+    let p95 = cells(triggers[1]);
+    assert_eq!(p95[..4], ["p95", "Breach", "15m", "6000 ms"], "{text}");
+    assert!(p95[4].starts_with("2025-09-08T09:") && p95[4].ends_with(" ago)"), "{text}");
+    assert_eq!(p95[5], "above 800 ms → Notify, above 5000 ms → GradualRollback");
     assert!(
         triggers[1].ends_with(
             "Notify above 800 for 15m of 30m; GradualRollback above 5000, acted at 2025-09-08T09:40:00Z"
         ),
         "{text}"
     );
-    assert!(triggers[2].starts_with("errors    NoData    45m   -       -"), "{text}");
+    assert_eq!(
+        cells(triggers[2])[..6],
+        ["errors", "NoData", "45m", "-", "-", "above 10 → ImmediateRollback"],
+        "{text}"
+    );
     let criteria = lines("Criteria:");
-    assert_eq!(criteria[1], "quality     -         -      -       -                      must be below 2");
-    assert_eq!(criteria[2], "rating      Pass      105m   4.4     2025-09-08T08:00:00Z   must be above 4.2");
+    assert_eq!(cells(criteria[0])[5], "TARGET");
+    assert_eq!(cells(criteria[1]), ["quality", "-", "-", "-", "-", "below 2 %"]);
+    assert_eq!(
+        cells(criteria[2]),
+        ["rating", "Pass", "105m", "4.4", "2025-09-08T08:00:00Z (105m ago)", "above 4.2"]
+    );
 }

@@ -1,16 +1,16 @@
 //! What watches over a rollout, and what came of it: triggers, criteria, a rollback, a retry.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::api::status::{CohortStatus, FeatureRolloutStatus};
-use crate::api::verdict::{CriterionStatus, LevelStatus, TriggerStatus};
+use crate::api::verdict::{LevelStatus, TriggerStatus};
 use crate::api::{Duration, FeatureRollout, MicroTime, RollbackStatus};
 use crate::cli::summary::age;
 use crate::cli::table::table;
-use crate::plan::guard::{Criterion, Trigger};
+use crate::plan::guard::{Criterion, CriterionSource, Level, Trigger};
 use crate::plan::{Guard, GuardSpec, guard};
 
-use super::second;
+use super::{Units, second};
 
 /// Fields about a rollback, a retry, approvals and a missed step, in the order in which they are shown.
 pub fn fields(rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Vec<(&'static str, String)> {
@@ -18,11 +18,18 @@ pub fn fields(rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Vec<(&
     if let Some(rollback) = &status.rollback {
         let severity = rollback.severity.map(|severity| format!(" ({})", severity.as_str()));
         let severity = severity.unwrap_or_default();
-        let (mode, at) = (rollback.mode.as_str(), second(rollback.at));
+        let began = rollback.escalations.first().map_or(rollback.mode, |escalation| escalation.from);
+        let (mode, at) = (began.as_str(), second(rollback.at));
         fields.push((
             "Rolled back",
             format!("{mode} at {at} by {}{severity}: {}", rollback.by, rollback.message),
         ));
+        fields.extend(rollback.escalations.iter().map(|escalation| {
+            let severity = escalation.severity.map(|severity| format!(" ({})", severity.as_str()));
+            let (mode, at) = (escalation.to.as_str(), second(escalation.at));
+            let (by, severity) = (&escalation.by, severity.unwrap_or_default());
+            ("Escalated", format!("{mode} at {at} by {by}{severity}: {}", escalation.message))
+        }));
         let ladders = status.cohorts.iter().filter_map(|cohort| ladder(rollback, cohort));
         fields.extend(ladders.map(|ladder| ("Ladder", ladder)));
         fields.push(("At control", said(rollback.ended_at, "not yet")));
@@ -63,11 +70,11 @@ fn said(at: Option<MicroTime>, otherwise: &str) -> String {
 fn ladder(rollback: &RollbackStatus, cohort: &CohortStatus) -> Option<String> {
     let descent = cohort.descent?;
     let every = rollback.every?.signed();
-    let mut at = descent.next.timestamp();
+    let mut at = descent.next;
     let mut text = format!("{} at {}", cohort.name, cohort.served);
     for rung in rollback.ladder.iter().skip(usize::try_from(descent.rung).ok()?) {
         text.push_str(&format!(", {rung} at {at:.0}"));
-        at = at.saturating_add(every).ok()?;
+        at = at.saturating_add(every);
     }
     Some(text)
 }
@@ -78,14 +85,21 @@ fn declared(rollout: &FeatureRollout) -> Guard {
 }
 
 /// What each trigger said last, and how near its levels are; empty where there are none.
-pub fn triggers(rollout: &FeatureRollout, status: &FeatureRolloutStatus, now: Timestamp) -> String {
+pub fn triggers(
+    rollout: &FeatureRollout,
+    status: &FeatureRolloutStatus,
+    now: MicroTime,
+    units: &Units,
+) -> String {
     let guard = declared(rollout);
     let mut rows = Vec::new();
     for trigger in &guard.triggers {
+        let unit = units.get(&trigger.metric.template_ref.name).map(String::as_str);
         let known: Vec<&TriggerStatus> =
             status.triggers.iter().filter(|status| status.name == trigger.name).collect();
         if known.is_empty() {
-            rows.push(row(&trigger.name, "-", None, (None, None), "not measured yet".to_owned()));
+            let value = Value { limits: limits(trigger, unit), ..Value::default() };
+            rows.push(row(&trigger.name, "-", None, value, "not measured yet".to_owned()));
         }
         for status in known {
             let name = match status.cohort.as_str() {
@@ -94,24 +108,29 @@ pub fn triggers(rollout: &FeatureRollout, status: &FeatureRolloutStatus, now: Ti
             };
             let levels = status.levels.iter().filter_map(|level| level_words(trigger, level));
             let notes: Vec<String> = status.message.clone().into_iter().chain(levels).collect();
-            let since = Some(age(status.since.timestamp(), now));
-            let value = (status.value.clone(), status.at);
+            let since = Some(age(status.since, now));
+            let value = Value {
+                is: status.value.as_ref().map(|value| with_unit(value, unit)),
+                as_of: status.at.map(|at| as_of(at, now)),
+                limits: limits(trigger, unit),
+            };
             rows.push(row(&name, status.verdict.as_str(), since, value, notes.join("; ")));
         }
     }
-    headed(&["TRIGGER", "VERDICT", "FOR", "VALUE", "AS OF", "NOTE"], &rows)
+    headed(&["TRIGGER", "VERDICT", "FOR", "VALUE", "AS OF", "LIMITS", "NOTE"], &rows)
 }
 
 /// What each criterion said last, and what it must be; empty where there are none.
-pub fn criteria(rollout: &FeatureRollout, status: &FeatureRolloutStatus, now: Timestamp) -> String {
+pub fn criteria(
+    rollout: &FeatureRollout,
+    status: &FeatureRolloutStatus,
+    now: MicroTime,
+    units: &Units,
+) -> String {
     let guard = declared(rollout);
-    let words = |criterion: &Criterion, status: Option<&CriterionStatus>| {
-        let target =
-            criterion.bound.as_ref().map_or("only recorded".to_owned(), |bound| format!("must be {bound}"));
-        match status.and_then(|status| status.message.as_ref()) {
-            Some(message) => format!("{target}; {message}"),
-            None => target,
-        }
+    let target = |criterion: &Criterion, unit: Option<&str>| match &criterion.bound {
+        Some(bound) => with_unit(&bound.to_string(), unit),
+        None => "only recorded".to_owned(),
     };
     let rows: Vec<Vec<String>> = guard
         .criteria
@@ -119,29 +138,56 @@ pub fn criteria(rollout: &FeatureRollout, status: &FeatureRolloutStatus, now: Ti
         .map(|criterion| {
             let known = status.criteria.iter().find(|known| known.name == criterion.name);
             let verdict = known.and_then(|known| known.verdict).map_or("-", |verdict| verdict.as_str());
-            let since = known.map(|known| age(known.since.timestamp(), now));
-            let value = (known.and_then(|known| known.value.clone()), known.and_then(|known| known.at));
-            row(&criterion.name, verdict, since, value, words(criterion, known))
+            let since = known.map(|known| age(known.since, now));
+            let template = match &criterion.source {
+                CriterionSource::Metric(metric) => Some(&metric.template_ref.name),
+                CriterionSource::Manual { .. } => None,
+            };
+            let unit = template.and_then(|name| units.get(name)).map(String::as_str);
+            let value = Value {
+                is: known.and_then(|known| known.value.as_ref()).map(|value| with_unit(value, unit)),
+                as_of: known.and_then(|known| known.at).map(|at| as_of(at, now)),
+                limits: target(criterion, unit),
+            };
+            let note = known.and_then(|known| known.message.clone()).unwrap_or_default();
+            row(&criterion.name, verdict, since, value, note)
         })
         .collect();
-    headed(&["CRITERION", "VERDICT", "FOR", "VALUE", "AS OF", "NOTE"], &rows)
+    headed(&["CRITERION", "VERDICT", "FOR", "VALUE", "AS OF", "TARGET", "NOTE"], &rows)
 }
 
-fn row(
-    name: &str,
-    verdict: &str,
-    since: Option<String>,
-    (value, at): (Option<String>, Option<MicroTime>),
-    note: String,
-) -> Vec<String> {
+/// A measured value in words: what it is, when it was so, and what it may be.
+#[derive(Default)]
+struct Value {
+    is: Option<String>,
+    as_of: Option<String>,
+    limits: String,
+}
+
+fn with_unit(value: &str, unit: Option<&str>) -> String {
+    unit.map_or_else(|| value.to_owned(), |unit| format!("{value} {unit}"))
+}
+
+fn as_of(at: MicroTime, now: MicroTime) -> String {
+    format!("{} ({} ago)", second(at), age(at, now))
+}
+
+/// What each level takes for a breach, and what follows from it.
+fn limits(trigger: &Trigger, unit: Option<&str>) -> String {
+    let level =
+        |level: &Level| format!("{} → {}", with_unit(&level.bound.to_string(), unit), level.action.as_str());
+    trigger.levels.iter().map(level).collect::<Vec<_>>().join(", ")
+}
+
+fn row(name: &str, verdict: &str, since: Option<String>, value: Value, note: String) -> Vec<String> {
     let dash = || "-".to_owned();
-    let at = at.map_or_else(dash, second);
     vec![
         name.to_owned(),
         verdict.to_owned(),
         since.unwrap_or_else(dash),
-        value.unwrap_or_else(dash),
-        at,
+        value.is.unwrap_or_else(dash),
+        value.as_of.unwrap_or_else(dash),
+        value.limits,
         note,
     ]
 }

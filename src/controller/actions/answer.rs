@@ -1,10 +1,10 @@
 //! The answer of an action, in its status.
 
-use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Api, Resource};
 
 use super::book::Asked;
+use crate::api::MicroTime;
 use crate::api::conditions::{Want, merge, types};
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionStatus};
 use crate::clock;
@@ -19,14 +19,16 @@ pub struct Verdict {
     pub answer: Answer,
     /// The answer, in words.
     pub message: String,
+    /// Revision that the file has to hold before apps have what was applied, if it has to.
+    pub revision: Option<i64>,
     /// When it was judged. Others compare it with the time of creation, which the API server's clock gave.
-    pub at: Timestamp,
+    pub at: MicroTime,
 }
 
 impl Verdict {
     /// A verdict of this moment.
     pub fn now(answer: Answer, message: String) -> Verdict {
-        Verdict { answer, message, at: clock::real_now() }
+        Verdict { answer, message, revision: None, at: clock::real_now() }
     }
 }
 
@@ -66,7 +68,8 @@ fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
         observed_generation: generation,
         answer: Some(verdict.answer),
         message: Some(verdict.message.clone()),
-        answered_at: Some(verdict.at.into()),
+        revision: verdict.revision,
+        answered_at: Some(verdict.at),
         conditions: merge(&[], &want, generation, verdict.at),
     }
 }

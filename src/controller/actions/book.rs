@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
+use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutAction;
 use crate::controller::cache::{ObjectKey, Stored, key_of, version};
 
@@ -14,7 +14,7 @@ use crate::controller::cache::{ObjectKey, Stored, key_of, version};
 pub type Asked = Stored<RolloutAction>;
 
 /// Order of creation. Timestamps have whole seconds; within one the versions tell, which grow with every write.
-type Order = (Option<Timestamp>, u64, String);
+type Order = (Option<MicroTime>, u64, String);
 
 /// What is to be done for whom.
 #[derive(Default)]
@@ -85,7 +85,7 @@ impl Book {
             return;
         }
         self.remove(&key);
-        let created = action.meta().creation_timestamp.as_ref().map(|time| time.0);
+        let created = action.meta().creation_timestamp.as_ref().map(|time| time.0.into());
         let order = (created, version(&action), key.1.clone());
         let rollout = rollout_of(&action);
         self.places.insert(key, (rollout.clone(), order.clone()));
@@ -100,6 +100,11 @@ impl Book {
                 self.waiting.remove(&rollout);
             }
         }
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.places.len() + self.waiting.len() + self.answered.len() + self.at_work.len()
     }
 
     /// The rollouts to begin to work on now. Say [`Book::next`] for each until there is none.

@@ -1,13 +1,14 @@
 //! Old actions: answered ones are kept for a week, as a record beside the audit log, and then deleted.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, ResourceExt};
 
+use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
 use crate::controller::context::Context;
-use crate::error::{Fault, call};
+use crate::error::{Fault, call, chain};
 
 /// How long an answered action is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -34,9 +35,9 @@ pub async fn sweep(ctx: &Context) -> Result<(), Fault> {
 }
 
 /// Whether an action was answered so long ago that it goes. One without an answer stays, whatever its age.
-fn is_old(action: &RolloutAction, now: Timestamp) -> bool {
+fn is_old(action: &RolloutAction, now: MicroTime) -> bool {
     let answered = action.status.as_ref().and_then(|status| status.answer.and(status.answered_at));
-    answered.is_some_and(|at| now.duration_since(at.timestamp()) >= KEPT)
+    answered.is_some_and(|at| now.duration_since(at) >= KEPT)
 }
 
 async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
@@ -48,7 +49,10 @@ async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
     let preconditions = Some(Preconditions { uid: action.uid(), resource_version: None });
     match call(api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() })).await {
         Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict(_)) => {}
-        Err(fault) => tracing::warn!(namespace, name, %fault, "an old action could not be deleted"),
+        Err(fault) => tracing::warn!(
+            "the old RolloutAction {namespace}/{name} could not be deleted: {}; that is tried again in an hour",
+            chain(&fault)
+        ),
     }
 }
 

@@ -1,20 +1,21 @@
 //! One action, judged by what is true now, and carried out in the same breath.
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::answer::Verdict;
 use super::book::Asked;
 use super::policies;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
-use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
 use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
-use crate::controller::queue::Lane;
+use crate::controller::queue::Priority;
+use crate::controller::revisions::guards;
 use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
-use crate::controller::{checks, stalled};
+use crate::controller::stalled;
+use crate::controller::writer::Ack;
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
 use crate::plan::{Guard, Plan};
@@ -25,6 +26,8 @@ pub enum Judged {
     Done(Verdict),
     /// It would raise, and the file does not hold the last decision yet.
     Undelivered,
+    /// It would raise, and the first measurement of the rollout's triggers by this process is still to come.
+    Unmeasured,
     /// The rollout has not had its first turn yet, in which it may take over what the file serves.
     NotBegun,
 }
@@ -36,6 +39,8 @@ pub struct Over {
     pub known: bool,
     /// That the file holds the last decision.
     pub delivery: bool,
+    /// That the triggers are measured for the first time.
+    pub measurement: bool,
     /// That the rollout has its first turn.
     pub beginning: bool,
 }
@@ -109,7 +114,7 @@ async fn by_known(
     }
     let result = match gather(ctx, rollout, ahead.is_some()).await? {
         Gathered::Ready(_) if !over.beginning && begins(rollout) => {
-            ctx.queue.push(Key::Rollout(key.clone()), Lane::Decide);
+            ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
             return Ok(Judged::NotBegun);
         }
         Gathered::Ready(observed) => {
@@ -117,12 +122,18 @@ async fn by_known(
             if raising && passes_door && !over.delivery && !is_delivered(ctx, key) {
                 return Ok(Judged::Undelivered);
             }
+            let is_measured = over.measurement || observed.plan.guard.triggers.is_empty();
+            if raising && passes_door && !is_measured && is_beginning(ctx, key) {
+                return Ok(Judged::Unmeasured);
+            }
             by_plan(ctx, key, rollout, *observed, &request).await
         }
         Gathered::Stalled(why) => by_guard(ctx, key, rollout, &why, &request).await,
     };
     match result {
-        Ok(verdict) => Ok(Judged::Done(verdict)),
+        Ok(verdict) => {
+            Ok(Judged::Done(with_revision(ctx, key, status.revision, action.spec.action, verdict)))
+        }
         // Only somebody's edit helps, and an action does not wait for that.
         Err(fault @ Fault::Invalid(_)) => {
             Ok(rejected(format!("nothing could be persisted: {}", chain(&fault))))
@@ -131,9 +142,38 @@ async fn by_known(
     }
 }
 
+/// The verdict with the revision that the file has to hold: where that is a new one, and where somebody asks again for
+/// percentages that have not been delivered.
+fn with_revision(ctx: &Shared, key: &ObjectKey, before: i64, action: Action, verdict: Verdict) -> Verdict {
+    if verdict.answer != Answer::Applied {
+        return verdict;
+    }
+    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
+    let is_about_file = matches!(action, Action::Rollback | Action::SetPercent | Action::Promote);
+    let is_open = status.revision > before || (is_about_file && !is_delivered(ctx, key));
+    Verdict { revision: is_open.then_some(status.revision), ..verdict }
+}
+
+/// How the file stands to an answer that it has to follow, in words.
+pub fn delivery(ctx: &Shared, key: &ObjectKey, revision: i64) -> String {
+    let Some(rollout) = ctx.rollouts.readable(key) else { return String::new() };
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    let status = rollout.status.unwrap_or_default();
+    if delivered(&status, ack.as_ref()) >= revision {
+        return "; the file holds it".to_owned();
+    }
+    let Some(Ack::Failed { message: why, .. } | Ack::Retrying { message: why }) = ack else {
+        return "; the file is being written".to_owned();
+    };
+    match engine::delivery::gap(&status) {
+        Some(gap) => format!("; {gap}: {why}"),
+        None => format!("; the file does not hold it: {why}"),
+    }
+}
+
 /// The answer that nothing else has a part in: the action comes from a tool, or too late. Whatever cannot be read for
 /// an action, it expires.
-fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: Timestamp) -> Option<Verdict> {
+fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: MicroTime) -> Option<Verdict> {
     if is_carried_out(status, request.uid) {
         return None;
     }
@@ -179,6 +219,12 @@ pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
     delivered(status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
 }
 
+/// Whether the first measurement of the rollout's triggers by this process is still to come.
+pub fn is_beginning(ctx: &Shared, key: &ObjectKey) -> bool {
+    let Some(rollout) = ctx.rollouts.get(key) else { return false };
+    ctx.analysis.is_beginning(key, &rollout.uid().unwrap_or_default())
+}
+
 /// Whether the file's writer has said that it could not write what the rollout has decided.
 pub fn is_held_back(ctx: &Shared, key: &ObjectKey) -> bool {
     let Some(rollout) = ctx.rollouts.get(key) else { return false };
@@ -196,7 +242,8 @@ fn request<'a>(
     rollout: &'a FeatureRollout,
     actor: Actor,
 ) -> Request<'a> {
-    let created = action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0);
+    let created =
+        action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0.into());
     Request {
         uid: action.metadata.uid.as_deref().unwrap_or_default(),
         spec: &action.spec,
@@ -235,7 +282,7 @@ async fn by_plan(
 ) -> Result<Verdict, Fault> {
     let mut verdict = None;
     let is_listed = ctx.is_listed();
-    let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Timestamp| {
+    let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: MicroTime| {
         let outcome = engine::act(Ground::Plan(plan, facts), status, request, now);
         let decision = follow_up(plan, facts, status, &outcome, now, is_listed);
         verdict = Some(Verdict::now(outcome.answer, outcome.message));
@@ -260,7 +307,7 @@ fn follow_up(
     facts: &Facts,
     before: &FeatureRolloutStatus,
     outcome: &Outcome,
-    now: Timestamp,
+    now: MicroTime,
     is_listed: bool,
 ) -> Option<Decision> {
     if outcome.answer != Answer::Applied {
@@ -285,8 +332,8 @@ async fn by_guard(
     let mut verdict = None;
     // The last valid triggers and rollback are in force; a rollout that never had any goes down the default ladder.
     let prior = rollout.status.clone().unwrap_or_default();
-    let guard = checks::find(ctx, key, &prior).await?.unwrap_or_default();
-    let judge = |status: &FeatureRolloutStatus, now: Timestamp| {
+    let guard = guards::find(ctx, key, &prior).await?.unwrap_or_default();
+    let judge = |status: &FeatureRolloutStatus, now: MicroTime| {
         let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
         let applied = outcome.answer == Answer::Applied;
         verdict = Some(Verdict::now(outcome.answer, outcome.message));
@@ -302,4 +349,36 @@ fn reject(message: String) -> Verdict {
 
 fn rejected(message: String) -> Judged {
     Judged::Done(reject(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::rolloutaction::RolloutActionSpec;
+
+    /// A GitOps tool, Helm or a backup that created an action would create it again, and so repeat it.
+    #[test]
+    fn an_action_with_any_mark_of_a_tool_is_known_as_tracked() {
+        for mark in [
+            "argocd.argoproj.io/tracking-id",
+            "argocd.argoproj.io/instance",
+            "argocd.argoproj.io/installation-id",
+            "kustomize.toolkit.fluxcd.io/name",
+            "helm.toolkit.fluxcd.io/name",
+            "meta.helm.sh/release-name",
+            "velero.io/restore-name",
+            "app.kubernetes.io/instance",
+        ] {
+            let given = || Some(BTreeMap::from([(mark.to_owned(), "x".to_owned())]));
+            let mut labelled = RolloutAction::new("a", RolloutActionSpec::default());
+            assert_eq!(tracked_by(&labelled), None);
+            labelled.metadata.labels = given();
+            assert_eq!(tracked_by(&labelled), Some(mark), "as a label");
+            let mut annotated = RolloutAction::new("a", RolloutActionSpec::default());
+            annotated.metadata.annotations = given();
+            assert_eq!(tracked_by(&annotated), Some(mark), "as an annotation");
+        }
+    }
 }

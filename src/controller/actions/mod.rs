@@ -1,4 +1,4 @@
-//! The lane of the actions: its own watch and its own work, which wait neither for the caches nor for ordinary steps.
+//! The actions: their own watch and their own work, which wait neither for the caches nor for ordinary steps.
 //!
 //! The actions of one rollout are carried out one after the other, in the order of their creation. Each is judged once;
 //! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered, the file
@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
-use super::context::{Backoff, Key, Shared};
-use super::queue::Lane;
+use super::context::{Key, Shared};
+use super::queue::{Cause, Priority};
 use super::watch;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
@@ -25,17 +25,16 @@ use crate::engine;
 use crate::error::{Fault, chain};
 use answer::Verdict;
 use book::{Asked, Book};
-use gate::Gate;
 use judge::{Judged, Over};
 
 mod answer;
 mod book;
-mod gate;
 mod house;
 mod judge;
 mod policies;
 
 pub use house::sweep;
+pub use policies::SETTLING;
 
 /// Rollouts whose actions are worked on at once: as many calls may hang before another rollout waits for one.
 const AT_ONCE: usize = 32;
@@ -49,6 +48,8 @@ const PASSING_POLL: Duration = Duration::from_millis(50);
 const DELIVERY: Duration = Duration::from_secs(2);
 /// The same, right after a start: nobody may have handed that decision over yet.
 const FIRST_DELIVERY: Duration = Duration::from_secs(10);
+/// How long an action that raises waits for the first measurement of the rollout's triggers.
+const MEASURING: Duration = Duration::from_secs(10);
 /// How long an action waits for the first turn of its rollout, once everything is listed.
 const BEGINNING: Duration = Duration::from_secs(10);
 /// The same, before: no rollout has a turn then.
@@ -63,38 +64,45 @@ const ANSWERING: Duration = Duration::from_millis(500);
 /// The fields that a watch of actions without an answer asks for.
 const UNANSWERED: &str = "status.answer=";
 
-/// What the lane knows.
+/// What is known of the actions.
 pub struct Actions {
     book: Mutex<Book>,
     changed: Notify,
     places: Semaphore,
-    /// What ordinary work and lists pass.
-    pub gate: Gate,
     policies: policies::Policies,
     /// UIDs, by rollout, of carried out actions whose answer is given: its words may go from the status.
     given: Mutex<HashMap<ObjectKey, Vec<String>>>,
 }
 
-impl Default for Actions {
-    fn default() -> Actions {
+impl Actions {
+    /// Nothing is known yet. An admission policy is believed to be enforced when `settling` has passed since its last
+    /// change.
+    pub fn new(settling: Duration) -> Actions {
         Actions {
             book: Mutex::default(),
             changed: Notify::new(),
             places: Semaphore::new(AT_ONCE),
-            gate: Gate::default(),
-            policies: policies::Policies::default(),
+            policies: policies::Policies::new(settling),
             given: Mutex::default(),
         }
     }
-}
 
-impl Actions {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn given(&self) -> MutexGuard<'_, HashMap<ObjectKey, Vec<String>>> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a rollout that is gone.
+    pub fn forget(&self, rollout: &ObjectKey) {
+        self.given().remove(rollout);
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 2] {
+        [("actions", self.book().len()), ("given_answers", self.given().len())]
     }
 
     /// Takes the words of given answers out of a status that is about to be written.
@@ -141,17 +149,17 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
     while !ctx.shutdown.is_cancelled() {
         let Some(asked) = ctx.actions.book().next(&rollout) else { break };
         let Some(verdict) = judge(&ctx, &rollout, &asked).await else {
-            ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+            ctx.queue.push(Key::Rollout(rollout.clone()), Priority::Decide);
             continue;
         };
         // What was judged stays judged.
         ctx.actions.book().answered(&asked);
-        let _inside = ctx.actions.gate.enter();
+        let _held = ctx.queue.hold();
         let giving = tokio::spawn(give(ctx.clone(), rollout.clone(), asked, verdict));
         // An answer that takes its time holds up nobody: the next action may be an emergency.
         let _slow = tokio::time::timeout(ANSWERING, giving).await;
         // What was read here is no news to the watch: whoever the rollout concerns has to hear of it.
-        ctx.queue.push(Key::Rollout(rollout.clone()), Lane::Decide);
+        ctx.queue.push(Key::Rollout(rollout.clone()), Priority::Decide);
     }
 }
 
@@ -164,7 +172,7 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
         let judged = {
             // The semaphore is never closed.
             let _place = ctx.actions.places.acquire().await;
-            let _inside = ctx.actions.gate.enter();
+            let _held = ctx.queue.hold();
             judge::judge(ctx, rollout, asked, over).await
         };
         match judged {
@@ -174,6 +182,11 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
                 until_delivered(ctx, rollout, longest, || ctx.actions.book().any(rollout, stops_or_lowers))
                     .await;
                 over.delivery = true;
+            }
+            Ok(Judged::Unmeasured) => {
+                let ends = || ctx.actions.book().any(rollout, stops_or_lowers);
+                until_measured(ctx, rollout, ends).await;
+                over.measurement = true;
             }
             Ok(Judged::NotBegun) => {
                 until_begun(ctx, rollout).await;
@@ -207,10 +220,13 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
 }
 
 /// Gives an answer, however often that has to be tried.
-async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
+async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, mut verdict: Verdict) {
     if verdict.answer == Answer::Applied {
         let holds_up = || ctx.actions.book().any(&rollout, |_| true) || judge::is_held_back(&ctx, &rollout);
         until_delivered(&ctx, &rollout, FILE_FIRST, holds_up).await;
+    }
+    if let Some(revision) = verdict.revision {
+        verdict.message.push_str(&judge::delivery(&ctx, &rollout, revision));
     }
     let mut errors = 0;
     loop {
@@ -219,7 +235,10 @@ async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
             Err(fault @ Fault::Invalid(_)) => {
                 // It was stored before the schema was tightened, and no write to it is taken any more.
                 let (namespace, name) = key_of(&*asked);
-                tracing::warn!(namespace, name, fault = chain(&fault), "an action cannot be answered");
+                tracing::warn!(
+                    "RolloutAction {namespace}/{name} cannot be answered: {}; it stays without an answer",
+                    chain(&fault)
+                );
                 return;
             }
             Err(fault) => {
@@ -235,7 +254,10 @@ async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, verdict: Verdict) {
 /// Notes that an answer has been given.
 fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
     if let (Answer::Applied, Some(uid)) = (verdict.answer, asked.uid()) {
-        ctx.actions.given().entry(rollout.clone()).or_default().push(uid);
+        let mut given = ctx.actions.given();
+        if ctx.index.knows(rollout) {
+            given.entry(rollout.clone()).or_default().push(uid);
+        }
     }
     ctx.metrics.action_answered(verdict.answer.as_str());
     tracing::info!(
@@ -251,13 +273,11 @@ fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
 /// Waits after an error, longer each time; `false` when the process ends.
 async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> bool {
     let (namespace, name) = key_of(&**asked);
-    let wait = Backoff::after(errors);
+    let wait = Cause::Unreachable.wait(errors + 1);
     tracing::warn!(
-        namespace,
-        name,
-        fault = chain(fault),
-        retry_in_ms = wait.as_millis(),
-        "an action is tried again"
+        "RolloutAction {namespace}/{name} could not be carried out or answered: {}; it is tried again in {} ms",
+        chain(fault),
+        wait.as_millis()
     );
     tokio::select! {
         () = clock::sleep(wait) => true,
@@ -270,6 +290,17 @@ async fn until_delivered(ctx: &Shared, rollout: &ObjectKey, longest: Duration, e
     let begun = clock::monotonic();
     while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {
         if judge::is_delivered(ctx, rollout) || ends() {
+            return;
+        }
+        clock::sleep(DELIVERY_POLL).await;
+    }
+}
+
+/// Waits for the first measurement of a rollout's triggers, and not once `ends` says so.
+async fn until_measured(ctx: &Shared, rollout: &ObjectKey, ends: impl Fn() -> bool) {
+    let begun = clock::monotonic();
+    while begun.elapsed() < MEASURING && !ctx.shutdown.is_cancelled() {
+        if !judge::is_beginning(ctx, rollout) || ends() {
             return;
         }
         clock::sleep(DELIVERY_POLL).await;

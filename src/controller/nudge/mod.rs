@@ -4,6 +4,7 @@
 //! It is off unless asked for, as it takes permissions on pods. Neither deciding nor writing ever waits for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,9 @@ use tokio::sync::Notify;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
-use super::publish;
-use super::queue::Lane;
+use super::queue::Priority;
 use crate::api::Reason;
 use crate::clock;
 
@@ -49,7 +50,7 @@ pub struct Held {
 /// The nudges of every file, and what was seen of the pods.
 pub struct Nudger {
     enabled: bool,
-    places: Mutex<HashMap<ObjectKey, Arc<Place>>>,
+    places: Mutex<HashMap<ObjectKey, (SetId, Arc<Place>)>>,
     pace: Mutex<Pace>,
     lists: Lists,
     /// Namespaces whose pods are known to be out of reach: said once.
@@ -62,6 +63,8 @@ pub struct Nudger {
 struct Place {
     /// The newest file, and when it was told of.
     held: Mutex<Option<(Held, Instant)>>,
+    /// Whether nobody writes the file any more.
+    ended: AtomicBool,
     changed: Notify,
 }
 
@@ -89,6 +92,29 @@ impl Nudger {
         Some(seen.filter_map(|(map, who)| message(map, who)).collect::<Vec<_>>().join("; "))
     }
 
+    /// Forgets a file that nobody has any more.
+    pub fn forget(&self, set: &SetId) {
+        lock(&self.places).retain(|_, (of, place)| {
+            let stays = of != set;
+            if !stays {
+                place.end();
+            }
+            stays
+        });
+        lock(&self.stale).remove(set);
+    }
+
+    /// Forgets what is known of all other namespaces.
+    pub fn keep_namespaces(&self, namespaces: &HashSet<String>) {
+        self.lists.keep(namespaces);
+        lock(&self.forbidden).retain(|namespace| namespaces.contains(namespace));
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 2] {
+        [("nudged_files", lock(&self.places).len()), ("stale_mounts", lock(&self.stale).len())]
+    }
+
     /// Says of a namespace that its pods are out of reach; whether that is news.
     fn is_newly_forbidden(&self, namespace: &str) -> bool {
         lock(&self.forbidden).insert(namespace.to_owned())
@@ -113,10 +139,20 @@ impl Place {
         lock(&self.held).as_ref().is_some_and(|(held, _)| held.urgent)
     }
 
-    async fn wanted(&self) {
+    /// Waits for a file; `false` when there will be none.
+    async fn wanted(&self) -> bool {
         while lock(&self.held).is_none() {
+            if self.ended.load(Ordering::Acquire) {
+                return false;
+            }
             self.changed.notified().await;
         }
+        true
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.changed.notify_one();
     }
 
     /// Waits until `until`, or until something urgent has come.
@@ -140,14 +176,15 @@ pub fn tell(ctx: &Shared, set: &SetId, held: Held) {
         return;
     }
     let key: ObjectKey = (set.namespace.clone(), held.config_map.clone());
-    let place = lock(&ctx.nudger.places)
-        .entry(key)
-        .or_insert_with(|| {
-            let place = Arc::new(Place::default());
-            tokio::spawn(run(ctx.clone(), set.clone(), place.clone()));
-            place
-        })
-        .clone();
+    let mut places = lock(&ctx.nudger.places);
+    if !ctx.hub.has(set) {
+        return;
+    }
+    let (_, place) = places.entry(key).or_insert_with(|| {
+        let place = Arc::new(Place::default());
+        tokio::spawn(run(ctx.clone(), set.clone(), place.clone()));
+        (set.clone(), place)
+    });
     place.put(held);
 }
 
@@ -160,8 +197,7 @@ async fn run(ctx: Shared, set: SetId, place: Arc<Place>) {
 
 async fn serve(ctx: &Context, set: &SetId, place: &Place) {
     let mut rested = clock::monotonic();
-    loop {
-        place.wanted().await;
+    while place.wanted().await {
         place.rest(rested).await;
         if let Some(listed) = ctx.nudger.lists.rested(&set.namespace) {
             place.rest(listed).await;
@@ -194,6 +230,9 @@ async fn note(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader]) {
     let message = message(&held.config_map, &who);
     let before = {
         let mut stale = lock(&ctx.nudger.stale);
+        if !ctx.hub.has(set) {
+            return;
+        }
         stale.entry(set.clone()).or_default().insert(held.config_map.clone(), who.clone())
     };
     if before.as_ref() == Some(&who) {
@@ -201,7 +240,7 @@ async fn note(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader]) {
     }
     let key: ObjectKey = (set.namespace.clone(), set.name.clone());
     if set.shared {
-        ctx.queue.push(Key::FlagSet(key.clone()), Lane::Publish);
+        ctx.queue.push(Key::FlagSet(key.clone()), Priority::Report);
     }
     let Some(message) = message else { return };
     let metadata = if set.shared {
@@ -210,7 +249,7 @@ async fn note(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader]) {
         ctx.rollouts.get(&key).map(|rollout| ("FeatureRollout", rollout.meta().clone()))
     };
     if let Some((kind, metadata)) = metadata {
-        publish::warn(ctx, kind, &metadata, Reason::SubPathMount, &message).await;
+        events::warn(ctx, kind, &metadata, Reason::SubPathMount, &message);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pods of a namespace, listed once for all of its files that ask at the same time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,12 @@ pub(super) struct Lists {
 type Place = tokio::sync::Mutex<Option<Seen>>;
 
 impl Lists {
+    /// Forgets the lists of all other namespaces.
+    pub(super) fn keep(&self, namespaces: &HashSet<String>) {
+        lock(&self.namespaces).retain(|namespace, _| namespaces.contains(namespace));
+        lock(&self.begun).retain(|namespace, _| namespaces.contains(namespace));
+    }
+
     /// When the pods of a namespace may be listed again, where nothing is urgent.
     pub(super) fn rested(&self, namespace: &str) -> Option<Instant> {
         lock(&self.begun).get(namespace).map(|begun| *begun + REST)
@@ -99,7 +105,12 @@ pub(super) async fn readers(
             touch::forbidden(ctx, namespace, "listed", &fault);
             return None;
         }
-        tracing::warn!(%namespace, insist, fault = chain(&fault), "pods could not be listed");
+        let next = if insist {
+            "they are listed again"
+        } else {
+            "they get their files when the kubelet looks by itself"
+        };
+        tracing::warn!("the pods of namespace {namespace} could not be listed: {}; {next}", chain(&fault));
         if !insist {
             return None;
         }

@@ -69,8 +69,8 @@ pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &
                         forbids.store(true, Ordering::Relaxed);
                         forbidden(ctx, &set.namespace, "annotated", &fault);
                     } else {
-                        let (namespace, pod, fault) = (&set.namespace, &reader.name, chain(&fault));
-                        tracing::warn!(%namespace, %pod, fault, "a pod could not be annotated");
+                        let (namespace, pod, why) = (&set.namespace, &reader.name, chain(&fault));
+                        tracing::warn!("pod {namespace}/{pod} could not be annotated: {why}; it gets its file when the kubelet looks by itself");
                     }
                 }
             }
@@ -82,9 +82,8 @@ pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &
 pub(super) fn forbidden(ctx: &Context, namespace: &str, what: &str, fault: &Fault) {
     if ctx.nudger.is_newly_forbidden(namespace) {
         tracing::warn!(
-            %namespace,
-            fault = chain(fault),
-            "pods may not be {what}: they get their files when the kubelet looks by itself"
+            "the pods of namespace {namespace} may not be {what}: {}; they get their files when the kubelet looks by itself",
+            chain(fault)
         );
     }
 }

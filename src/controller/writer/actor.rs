@@ -11,9 +11,9 @@ use super::flush::{Flushed, flush};
 use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::{Key, Shared, push_later};
+use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
-use crate::controller::queue::Lane;
+use crate::controller::queue::{Cause, Priority};
 use crate::error::chain;
 
 /// Least time between the ends of two writes; emergencies do not wait.
@@ -38,7 +38,13 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             () = wait(retry) => mailbox.lock().dirty = true,
             () = ctx.shutdown.cancelled() => return,
         }
-        mailbox.lock().urgent |= hurries;
+        {
+            let mut waiting = mailbox.lock();
+            if waiting.ended {
+                return;
+            }
+            waiting.urgent |= hurries;
+        }
         space_out(&mailbox, last_write).await;
         gather(&ctx, &set, &mailbox).await;
         let Some(Confirmed { offers, overtaken, unread }) = take(&ctx, &set, &mailbox).await else {
@@ -66,9 +72,9 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 retry = Some(wait);
                 hurries = offers.values().any(|offer| offer.urgent);
                 let message = format!("the file could not be written: {}", chain(&fault));
-                tracing::warn!(set = set.owner(), message, retry_in_ms = wait.as_millis());
+                tracing::warn!("{}: {message}; it is tried again in {} ms", set.owner(), wait.as_millis());
                 for (key, offer) in &offers {
-                    say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() });
+                    say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() }, None);
                 }
             }
         }
@@ -106,7 +112,7 @@ fn leave_out(ctx: &Shared, mailbox: &Mailbox, overtaken: Vec<ObjectKey>, unread:
     }
     for key in overtaken {
         match unread {
-            true => push_later(ctx, Key::Rollout(key), FIRST_RETRY),
+            true => drop(ctx.queue.failed(&Key::Rollout(key), Cause::Unconfirmed)),
             false => read_again(ctx, key),
         }
     }
@@ -173,17 +179,22 @@ fn settle(
             }
         }
     }
+    let mut seen = flushed.seen;
     for (key, (uid, ack)) in flushed.acks {
-        say(ctx, &key, &uid, ack);
+        let seen = seen.remove(&key);
+        say(ctx, &key, &uid, ack, seen);
     }
     for (key, uid, revision) in flushed.outdated {
-        say(ctx, &key, &uid, Ack::Newer { revision });
+        let seen = seen.remove(&key);
+        say(ctx, &key, &uid, Ack::Newer { revision }, seen);
         read_again(ctx, key);
     }
     if let Some(report) = flushed.report {
-        let news = ctx.hub.lock().reports.insert(set.clone(), report.clone()).as_ref() != Some(&report);
-        if news && set.shared {
-            ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Lane::Publish);
+        let flag_set = ctx.flag_sets.get(&(set.namespace.clone(), set.name.clone())).filter(|_| set.shared);
+        let status = flag_set.as_ref().and_then(|flag_set| flag_set.0.as_ref().ok()?.status.as_ref());
+        let listed = status.map(|status| status.orphans.as_slice()).unwrap_or_default();
+        if ctx.hub.set_report(set, report, listed) && set.shared {
+            ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Priority::Report);
         }
     }
 }
@@ -193,8 +204,13 @@ fn read_again(ctx: &Shared, key: ObjectKey) {
     let ctx = ctx.clone();
     tokio::spawn(async move {
         if let Err(fault) = crate::controller::persist::refresh(&ctx, &key).await {
-            tracing::warn!(namespace = key.0, name = key.1, %fault, "an outdated rollout could not be read again");
+            tracing::warn!(
+                "FeatureRollout {}/{} could not be read again, although its file holds a newer revision: {}; it is tried again",
+                key.0,
+                key.1,
+                chain(&fault)
+            );
         }
-        push_later(&ctx, Key::Rollout(key), FIRST_RETRY);
+        ctx.queue.failed(&Key::Rollout(key), Cause::Outdated);
     });
 }

@@ -7,18 +7,35 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
-use super::found::{self, Found};
+use super::found::{self, Found, SHA256};
 use crate::api::FlagSet;
 use crate::api::flagset::Output;
 use crate::controller::cache::{ObjectKey, Stored};
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::error::{Fault, call};
-use crate::flags::LiveFlag;
+use crate::flags::{LiveFlag, sha256_hex};
 
 /// The outputs of a set.
 pub fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
     flag_set.and_then(|set| set.spec.outputs.clone()).unwrap_or_else(|| vec![Output::default_for(&set.name)])
+}
+
+/// The outputs that ConfigMaps marked as this set's hold: the keys whose text is the one that the mark tells of.
+pub(super) fn left_behind(ctx: &Context, set: &SetId) -> Vec<Output> {
+    let ours = ctx.config_maps.keys().into_iter().filter(|(namespace, _)| *namespace == set.namespace);
+    ours.filter_map(|key| ctx.config_maps.readable(&key))
+        .filter(|map| found::is_marked(set, map.labels(), map.annotations()))
+        .flat_map(|map| {
+            let config_map = map.name_any();
+            let digest = map.annotations().get(SHA256).cloned();
+            let ours = move |text: &str| digest.as_deref() == Some(&sha256_hex(text.as_bytes()));
+            let keys = map.data.unwrap_or_default().into_iter().filter(move |(_, text)| ours(text));
+            let outputs: Vec<Output> =
+                keys.map(|(key, _)| Output { key, ..Output::default_for(&config_map) }).collect();
+            outputs
+        })
+        .collect()
 }
 
 /// The ConfigMap of an output, from the cache or, where the cache knows none, from the API server.
@@ -45,6 +62,13 @@ pub(super) fn is_marked(set: &SetId, stored: &Stored<ConfigMap>) -> bool {
     found::is_marked(set, stored.labels(), stored.annotations())
 }
 
+/// Why no write to a ConfigMap can be taken.
+pub(super) fn unwritable(stored: &Stored<ConfigMap>) -> Option<String> {
+    let immutable = stored.0.as_ref().is_ok_and(|map| map.immutable == Some(true));
+    immutable
+        .then(|| format!("ConfigMap {} is immutable: delete it, and it is written anew", stored.name_any()))
+}
+
 fn judge(
     set: &SetId,
     flag_set: Option<&FlagSet>,
@@ -61,7 +85,7 @@ pub(super) async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault>
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(ctx.client.clone(), &key.0);
     let before = ctx.config_maps.version_of(key);
     match call(api.get_opt(&key.1)).await? {
-        Some(found) => ctx.config_maps.apply(found),
+        Some(found) => ctx.config_maps.apply_found(found),
         None => ctx.config_maps.forget(key, before),
     };
     Ok(())
@@ -87,6 +111,10 @@ pub(super) async fn write(
     found::mark(set, text, &mut labels, map.annotations_mut());
     map.metadata.labels = Some(labels);
     map.data.get_or_insert_with(BTreeMap::new).insert(output.key.clone(), text.to_owned());
+    // The API server takes no key in both. Whoever moved the file there has edited it by hand.
+    if let Some(binary) = &mut map.binary_data {
+        binary.remove(&output.key);
+    }
 
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &set.namespace);
     let params = PostParams::default();
@@ -113,8 +141,8 @@ pub async fn live_flag(
         let file = match read(ctx, set, flag_set, &output).await? {
             Found::Trusted(_, file, _) => Some(file),
             // Edited by hand: better what this process remembers, if it does.
-            Found::Edited(_, file) => ctx.hub.last_good(&key).or(file),
-            Found::Nothing => ctx.hub.last_good(&key),
+            Found::Edited(_, file) => ctx.hub.last_good(set, &key).or(file),
+            Found::Nothing => ctx.hub.last_good(set, &key),
             Found::Strangers(_) => None,
         };
         if let Some(live) = file.and_then(|file| file.live(flag)) {

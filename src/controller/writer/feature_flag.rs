@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
@@ -18,7 +18,7 @@ use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
-use crate::controller::pin::{MANAGED_BY, MANAGER};
+use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::error::{Fault, call};
 use crate::flags::feature_flag;
 
@@ -44,9 +44,19 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, set: &SetId, object: &DynamicObject) {
+    pub(super) fn note(&self, set: &SetId, object: &DynamicObject) {
         let key = (set.namespace.clone(), object.name_any());
         self.lock().objects.insert(key, (set.clone(), object.resource_version().unwrap_or_default()));
+    }
+
+    /// Forgets what a set wrote.
+    pub(super) fn forget(&self, set: &SetId) {
+        self.lock().objects.retain(|_, (writer, _)| writer != set);
+    }
+
+    /// How many objects are known.
+    pub(super) fn len(&self) -> usize {
+        self.lock().objects.len()
     }
 
     /// The set to tell of a version that it has not seen; of a deletion where there is no version.
@@ -75,10 +85,24 @@ pub(super) async fn read(
         Err(Fault::NotFound(_)) => return Ok(Some(Found::Nothing)),
         Err(fault) => return Err(fault),
     };
-    ctx.hub.feature_flags().note(set, &object);
+    ctx.hub.note_feature_flag(set, &object);
     let text = object.data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     let annotations = object.annotations().clone();
     Ok(Some(found::judge(set, flag_set, &annotations, text, object)))
+}
+
+/// Names of the FeatureFlags that are marked as this set's; none where the cluster knows no such kind.
+pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<String>, Fault> {
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let listed = match call(api(&ctx.client, &set.namespace).list(&ours)).await {
+        Ok(listed) => listed,
+        Err(fault) if is_unknown_kind(&fault) => return Ok(Vec::new()),
+        // Where nobody may look, none of ours can be.
+        Err(Fault::Forbidden(_)) => return Ok(Vec::new()),
+        Err(fault) => return Err(fault),
+    };
+    let ours = listed.items.into_iter().filter(|object| is_marked(set, object));
+    Ok(ours.map(|object| object.name_any()).collect())
 }
 
 /// Whether an object carries the marks of this set.
@@ -108,7 +132,7 @@ pub(super) async fn write(
         Some(_) => call(api.replace(name, &params, &object)).await?,
         None => call(api.create(&params, &object)).await?,
     };
-    ctx.hub.feature_flags().note(set, &written);
+    ctx.hub.note_feature_flag(set, &written);
     Ok(())
 }
 
@@ -138,11 +162,7 @@ async fn follow(ctx: Shared) {
             Some(Ok(Event::Delete(object))) => (object, true),
             Some(Ok(Event::Init | Event::InitDone)) => continue,
             Some(Err(error)) => {
-                tracing::warn!(
-                    kind = KIND,
-                    error = crate::error::chain(&error),
-                    "a watch broke; it is tried again"
-                );
+                crate::controller::watch::note_break(KIND, &error, WATCH_RETRY);
                 clock::sleep(WATCH_RETRY).await;
                 continue;
             }

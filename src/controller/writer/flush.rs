@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use kube::Resource;
+
 use super::found::Found;
 use super::next::{Next, next};
-use super::target::{Target, targets};
-use super::{Ack, FileReport, Offer, OfferKind, rebuild};
+use super::target::{Over, Target, left_behind, targets};
+use super::{Ack, FileReport, Offer, OfferKind, Percentages, rebuild};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Shared;
+use crate::controller::events;
 use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
@@ -26,6 +29,8 @@ pub(super) struct Flushed {
     pub wrote: bool,
     /// UID and answer per rollout.
     pub acks: BTreeMap<ObjectKey, (String, Ack)>,
+    /// What a file gives to the cohorts of rollouts that want something else of it.
+    pub seen: BTreeMap<ObjectKey, Percentages>,
     /// Rollouts whose cache lags behind the file: UID and the revision there.
     pub outdated: Vec<(ObjectKey, String, i64)>,
     /// What the set's status should say.
@@ -49,17 +54,49 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
         false => None,
     };
     if set.shared && flag_set.is_none() {
-        // The set is gone: its file stays as it is, and its rollouts say that the set is missing.
-        return Flushed::default();
+        return flush_left_behind(ctx, set, offers).await;
     }
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Flushed::default();
     }
+    flush_all(ctx, set, flag_set.as_ref(), &targets(set, flag_set.as_ref()), offers).await
+}
+
+/// Brings the files of a set that is gone up to date: apps read them on, so what lowers a rollout has to reach them. The
+/// rollouts say themselves that the set is missing, and raise nothing.
+async fn flush_left_behind(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+    if offers.is_empty() {
+        return Flushed::default();
+    }
+    let left = match left_behind(ctx, set).await {
+        Ok(left) => left,
+        Err(fault) => return Flushed { fault: Some(fault), ..Flushed::default() },
+    };
+    if left.is_empty() && !ctx.is_listed() {
+        // Which files there are is not known yet: look again.
+        return Flushed { refused: true, ..Flushed::default() };
+    }
+    if left.is_empty() {
+        let message = format!("FlagSet {} is gone, and so is every file of it", set.name);
+        return refused(Reason::ReferenceNotFound, &message, offers);
+    }
+    flush_all(ctx, set, None, &left, offers).await
+}
+
+/// Brings these outputs up to date.
+async fn flush_all(
+    ctx: &Shared,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    targets: &[Target],
+    offers: &BTreeMap<ObjectKey, Offer>,
+) -> Flushed {
     let mut all: Option<Flushed> = None;
     let mut fault = None;
-    for target in targets(set, flag_set.as_ref()) {
-        ctx.hub.write_by(&target.memory_key(set), set);
-        match flush_repeatedly(ctx, set, flag_set.as_ref(), &target, offers).await {
+    let outputs: Vec<ObjectKey> = targets.iter().map(|target| target.memory_key(set)).collect();
+    ctx.hub.set_outputs(set, &outputs);
+    for target in targets {
+        match flush_repeatedly(ctx, set, flag_set, target, offers).await {
             Ok(flushed) => {
                 all = Some(match all {
                     Some(before) => before.and(flushed),
@@ -94,11 +131,8 @@ async fn flush_repeatedly(
                 }
                 tries += 1;
             }
-            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
-                let reason =
-                    if matches!(fault, Fault::Forbidden(_)) { Reason::Forbidden } else { Reason::Conflict };
-                let message = format!("{}: {}", target.title(), chain(&fault));
-                return Ok(refused(reason, &message, offers));
+            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_) | Fault::NamespaceTerminating(_))) => {
+                return Ok(refused_by(&fault, target, offers));
             }
             other => return other,
         }
@@ -112,6 +146,9 @@ impl Flushed {
         self.wrote |= other.wrote;
         self.refused |= other.refused;
         self.outdated.extend(other.outdated);
+        for (key, percentages) in other.seen {
+            self.seen.entry(key).or_insert(percentages);
+        }
         self.report = match (self.report.take(), other.report) {
             // What is wrong with any output is wrong with the set.
             (Some(mut report), Some(other)) => {
@@ -153,24 +190,39 @@ async fn flush_output(
         Found::Edited(stored, file) => (Live::Untrusted(file), Some(stored), None),
         Found::Nothing => (Live::Missing, None, None),
     };
+    let seen = seen(&live, offers);
     let rebuilt = match live {
         Live::Trusted(_) => BTreeMap::new(),
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
+    let damage = damage(ctx, set, &live, &memory_key);
     // A scope of its own: nothing but the text and the answers is kept while the write is under way.
-    let Next { text, mut answers, report, urgent } = {
+    let Next { text, holds_nothing, mut answers, report, urgent } = {
         let wanted = newest(offers, rebuilt);
         next(ctx, set, flag_set, target, &live, &wanted)
     };
     drop(live);
     let marked = over.as_ref().is_some_and(|over| over.is_marked(set));
-    if before.as_deref() != Some(text.as_str()) || !marked {
+    // No file is made in order to say that it holds nothing: where its rollout takes the flag away there is none to read.
+    let is_needless = over.is_none() && !set.shared && holds_nothing;
+    if !is_needless && (before.as_deref() != Some(text.as_str()) || !marked) {
         drop(before);
+        if let Some(message) = over.as_ref().and_then(Over::unwritable) {
+            return Ok(Flushed { seen, ..refused(Reason::Conflict, &message, offers) });
+        }
         let started = clock::monotonic();
         let result = target.write(ctx, set, over.as_ref(), &text).await;
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
-        result?;
+        match result {
+            Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
+                return Ok(Flushed { seen, ..refused_by(&fault, target, offers) });
+            }
+            other => other?,
+        }
         answers.wrote = true;
+        if let Some(damage) = damage {
+            tell_of_damage(ctx, set, flag_set, &format!("{} was {damage} and is put right", target.title()));
+        }
         tracing::debug!(set = set.owner(), to = target.title(), bytes = text.len(), "file written");
     }
     if let Target::ConfigMap(output) = target {
@@ -184,8 +236,41 @@ async fn flush_output(
         nudge::tell(ctx, set, held);
     }
     answers.report = ctx.is_listed().then_some(report);
-    ctx.hub.keep_last_good(memory_key, &text);
+    answers.seen = seen;
+    if !is_needless {
+        ctx.hub.keep_last_good(set, &memory_key, &text);
+    }
     Ok(answers)
+}
+
+/// What the file gives to those who want something of it, before anything is written.
+fn seen(live: &Live, offers: &BTreeMap<ObjectKey, Offer>) -> BTreeMap<ObjectKey, Percentages> {
+    let (Live::Trusted(file) | Live::Untrusted(Some(file))) = live else { return BTreeMap::new() };
+    let of = |offer: &Offer| file.live(&offer.fragment.key).filter(|live| live.uid == offer.uid);
+    offers.iter().filter_map(|(key, offer)| Some((key.clone(), of(offer)?.served))).collect()
+}
+
+/// What somebody else has done to the file, if anything: edited it, or deleted what this process has written.
+fn damage(ctx: &Shared, set: &SetId, live: &Live, memory_key: &ObjectKey) -> Option<&'static str> {
+    match live {
+        Live::Trusted(_) => None,
+        Live::Untrusted(_) => Some("edited by hand"),
+        Live::Missing => ctx.hub.has_written(set, memory_key).then_some("deleted"),
+    }
+}
+
+/// Says by an event of whoever the file belongs to that it was put right. The file does not wait for that.
+fn tell_of_damage(ctx: &Shared, set: &SetId, flag_set: Option<&FlagSet>, message: &str) {
+    let owner = (set.namespace.clone(), set.name.clone());
+    let metadata = match set.shared {
+        true => flag_set.map(|set| set.metadata.clone()),
+        false => ctx.rollouts.get(&owner).map(|rollout| rollout.meta().clone()),
+    };
+    let Some(metadata) = metadata else { return };
+    let kind = if set.shared { "FlagSet" } else { "FeatureRollout" };
+    // An event of the same words is told once: the time makes each damage one of its own.
+    let message = format!("{message} at {:.0}", ctx.clock.now());
+    events::warn(ctx, kind, &metadata, Reason::FileRestored, &message);
 }
 
 /// What was handed over and what the statuses say, whichever is newer.
@@ -219,6 +304,11 @@ fn conflict(target: &Target, owner: Option<&str>, offers: &BTreeMap<ObjectKey, O
 fn absent(target: &Target) -> Flushed {
     let message = format!("{}: the cluster does not know the kind; install its operator", target.title());
     Flushed { absent: true, ..refused(Reason::ReferenceNotFound, &message, &BTreeMap::new()) }
+}
+
+/// Tells what the API server will not take until somebody acts.
+fn refused_by(fault: &Fault, target: &Target, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
+    refused(fault.reason(), &format!("{}: {}", target.title(), chain(fault)), offers)
 }
 
 fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {

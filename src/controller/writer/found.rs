@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::FlagSet;
 use crate::controller::index::SetId;
-use crate::controller::pin::{MANAGED_BY, MANAGER};
+use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::flags::{self, File};
 
 /// Digest of the bytes that Sluice wrote: another one tells a hand edit.
@@ -96,5 +96,48 @@ fn says(file: &File, set: &SetId, flag_set: Option<&FlagSet>) -> bool {
                 })
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn set(shared: bool) -> SetId {
+        SetId { namespace: "maya".to_owned(), name: "app".to_owned(), shared }
+    }
+
+    #[rstest]
+    #[case::nobodys(None)]
+    #[case::of_another_set_with_the_same_output(Some("FlagSet/maya/other"))]
+    #[case::of_a_rollout_of_the_name(Some("FeatureRollout/maya/app"))]
+    #[case::of_another_namespace(Some("FlagSet/sky/app"))]
+    #[case::of_no_kind_of_ours(Some("Deployment/maya/app"))]
+    fn what_is_marked_as_anybody_elses_is_never_taken(#[case] owner: Option<&str>) {
+        let text = "{\"flags\":{}}";
+        let mut annotations = BTreeMap::from([(SHA256.to_owned(), flags::sha256_hex(text.as_bytes()))]);
+        annotations.extend(owner.map(|owner| (OWNER.to_owned(), owner.to_owned())));
+        for text in [Some(text.to_owned()), Some("theirs".to_owned()), None] {
+            let found = judge(&set(true), None, &annotations, text.clone(), ());
+            assert!(matches!(&found, Found::Strangers(whose) if whose.as_deref() == owner), "{text:?}");
+        }
+    }
+
+    #[rstest]
+    #[case::a_sets(true)]
+    #[case::a_rollouts(false)]
+    fn what_is_marked_as_ours_is_ours_edited_or_not(#[case] shared: bool) {
+        let set = set(shared);
+        let text = flags::compose(&File::default());
+        let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+        mark(&set, &text, &mut labels, &mut annotations);
+        assert!(is_marked(&set, &labels, &annotations));
+        let found = |text: Option<&str>| judge(&set, None, &annotations, text.map(str::to_owned), ());
+        assert!(matches!(found(Some(&text)), Found::Trusted((), _, _)));
+        assert!(matches!(found(Some(&format!("{text} "))), Found::Edited((), Some(_))));
+        assert!(matches!(found(Some("no json")), Found::Edited((), None)));
+        assert!(matches!(found(None), Found::Edited((), None)));
     }
 }

@@ -2,19 +2,18 @@
 //!
 //! Reconciles hand over what they have persisted and go on; the writer's answer brings them back.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use kube::ResourceExt;
 
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
-use super::queue::Lane;
+use super::queue::Cause;
 use crate::api::flagset::Orphan;
-use crate::api::{FeatureRolloutStatus, Reason};
-use crate::flags::{self, File, Fragment};
+use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::flags::Fragment;
 use crate::plan::{Audience, Feature};
 
 mod actor;
@@ -23,11 +22,15 @@ mod confirm;
 mod feature_flag;
 mod flush;
 mod found;
+mod hub;
+mod mailbox;
 mod next;
 mod rebuild;
 mod target;
 
 pub use config_map::{live_flag, outputs};
+pub use hub::Hub;
+use mailbox::Mailbox;
 
 /// What a rollout wants the file to hold: something that its status already says, or has announced.
 #[derive(Clone)]
@@ -132,11 +135,19 @@ impl Ack {
         }
     }
 
+    /// Whether it says that the file will not be written until somebody acts.
+    pub fn needs_somebody(&self) -> bool {
+        matches!(self, Ack::Failed { .. })
+    }
+
     /// Whether it says that the file could not be written, for now or until somebody acts.
     pub fn is_failure(&self) -> bool {
         matches!(self, Ack::Failed { .. } | Ack::Retrying { .. })
     }
 }
+
+/// The percentage of each cohort of a flag.
+pub type Percentages = Vec<(String, Percent)>;
 
 /// What a FlagSet's status says of its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,217 +164,76 @@ pub struct FileReport {
     pub failure: Option<(Reason, String)>,
 }
 
-/// Every writer, and what they have said.
-#[derive(Default)]
-pub struct Hub(Mutex<Inner>, feature_flag::Known);
-
-#[derive(Default)]
-struct Inner {
-    sets: HashMap<SetId, Arc<Mailbox>>,
-    /// UID of the rollout, and what was said of it.
-    acks: HashMap<ObjectKey, (String, Ack)>,
-    /// Since when a rollout waits to be delivered.
-    waiting: HashMap<ObjectKey, Timestamp>,
-    reports: HashMap<SetId, FileReport>,
-    /// Which set writes a ConfigMap.
-    config_maps: HashMap<ObjectKey, SetId>,
-    /// What a ConfigMap was last written with.
-    last_good: HashMap<ObjectKey, Arc<str>>,
-    /// UID and generation that a FlagSet's writer was last told of, and when its status was last written.
-    generations: HashMap<SetId, (String, i64)>,
-    status_written: HashMap<SetId, Timestamp>,
-}
-
-/// What waits for one writer.
-#[derive(Default)]
-struct Mailbox {
-    state: Mutex<Waiting>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    offers: BTreeMap<ObjectKey, Offer>,
-    dirty: bool,
-    urgent: bool,
-}
-
-impl Waiting {
-    /// What is to be written now, if anything is. Nothing urgent waits for the looks that announced changes take: these
-    /// come next.
-    fn take(&mut self) -> Option<BTreeMap<ObjectKey, Offer>> {
-        if !self.dirty {
-            return None;
-        }
-        let urgent = std::mem::take(&mut self.urgent);
-        let later = |offer: &Offer| urgent && offer.ahead_of.is_some();
-        self.dirty = self.offers.values().any(later);
-        let now = self.offers.iter().filter(|(_, offer)| !later(offer));
-        Some(now.map(|(key, offer)| (key.clone(), offer.clone())).collect())
-    }
-}
-
-impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Hub {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn feature_flags(&self) -> &feature_flag::Known {
-        &self.1
-    }
-
-    /// What was said last of a rollout with this UID.
-    pub fn ack(&self, key: &ObjectKey, uid: &str) -> Option<Ack> {
-        self.lock().acks.get(key).filter(|(of, _)| of == uid).map(|(_, ack)| ack.clone())
-    }
-
-    /// Since when a rollout waits to be delivered; from now on if it has not waited.
-    pub fn waiting_since(&self, key: &ObjectKey, now: Timestamp) -> Timestamp {
-        let mut inner = self.lock();
-        *inner.waiting.entry(key.clone()).or_insert(now)
-    }
-
-    /// Says that nothing of a rollout waits to be delivered.
-    pub fn settled(&self, key: &ObjectKey) {
-        self.lock().waiting.remove(key);
-    }
-
-    /// Forgets a rollout that is gone.
-    pub fn forget(&self, key: &ObjectKey) {
-        let mut inner = self.lock();
-        inner.acks.remove(key);
-        inner.waiting.remove(key);
-        for mailbox in inner.sets.values() {
-            mailbox.lock().offers.remove(key);
-        }
-    }
-
-    /// What a FlagSet's status should say of its file.
-    pub fn report(&self, set: &SetId) -> Option<FileReport> {
-        self.lock().reports.get(set).cloned()
-    }
-
-    /// What a ConfigMap was last seen or written with, by this process.
-    pub fn last_good(&self, config_map: &ObjectKey) -> Option<File> {
-        let text = self.lock().last_good.get(config_map).cloned()?;
-        flags::parse(&text).ok()
-    }
-
-    /// As text: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
-    fn keep_last_good(&self, config_map: ObjectKey, text: &str) {
-        self.lock().last_good.insert(config_map, text.into());
-    }
-
-    fn write_by(&self, config_map: &ObjectKey, set: &SetId) {
-        let mut inner = self.lock();
-        if inner.config_maps.get(config_map) != Some(set) {
-            inner.config_maps.insert(config_map.clone(), set.clone());
-        }
-    }
-
-    /// Notes that a FlagSet's writer is told of a generation; says whether that is news.
-    pub fn tell_generation(&self, set: &SetId, uid: String, generation: i64) -> bool {
-        let told = (uid, generation);
-        self.lock().generations.insert(set.clone(), told.clone()) != Some(told)
-    }
-
-    /// When a FlagSet's status may be written again, if it was written less than `spacing` ago; else notes that it
-    /// is written now.
-    pub fn too_soon(&self, set: &SetId, spacing: SignedDuration, now: Timestamp) -> Option<Timestamp> {
-        let mut inner = self.lock();
-        let next = inner.status_written.get(set).and_then(|last| last.saturating_add(spacing).ok());
-        if let Some(next) = next.filter(|next| *next > now) {
-            return Some(next);
-        }
-        inner.status_written.insert(set.clone(), now);
-        None
-    }
-
-    /// The set that writes a ConfigMap, if one does.
-    pub fn set_of_config_map(&self, key: &ObjectKey) -> Option<SetId> {
-        self.lock().config_maps.get(key).cloned()
-    }
-}
-
-/// Audiences that flags in the files are rendered from, those of orphans among them.
-pub fn audiences_in_files(ctx: &Context) -> Vec<ObjectKey> {
-    let config_maps: Vec<ObjectKey> = ctx.hub.lock().last_good.keys().cloned().collect();
-    let files = config_maps.iter().filter_map(|key| Some((&key.0, ctx.hub.last_good(key)?)));
-    files
-        .flat_map(|(namespace, file)| {
-            let live: Vec<ObjectKey> = file
-                .members
-                .keys()
-                .filter_map(|key| file.live(key))
-                .map(|live| (namespace.clone(), live.audience))
-                .collect();
-            live
-        })
-        .collect()
-}
-
 /// Hands what was persisted to the file's writer.
-pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, mut offer: Offer) {
+pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
     // What the writer has confirmed and nobody has touched since needs no look.
     let known = ctx.hub.ack(key, &offer.uid);
     if offer.kind == OfferKind::Serve && known.as_ref().is_some_and(|ack| ack.delivered() == offer.revision) {
         return;
     }
-    let mailbox = mailbox(ctx, set);
-    let mut waiting = mailbox.lock();
-    // A turn that was overtaken may hand over its older decision after the newer one.
-    let outdated = |waits: &Offer| waits.uid == offer.uid && waits.revision > offer.revision;
-    if offer.kind == OfferKind::Serve && waiting.offers.get(key).is_some_and(outdated) {
-        return;
-    }
-    // What could not wait when it was decided on cannot wait when that is said again.
-    offer.urgent |= waiting.offers.get(key).is_some_and(|waits| waits.is_same(&offer) && waits.urgent);
-    let taken =
-        waiting.offers.get(key).is_some_and(|waits| waits.is_same(&offer) && waits.urgent == offer.urgent);
-    if taken && !matches!(known, Some(Ack::Failed { .. })) {
-        // It waits already, or is being written: a second look at the file would find nothing to do.
-        return;
-    }
-    waiting.urgent |= offer.urgent;
-    waiting.dirty = true;
-    waiting.offers.insert(key.clone(), offer);
-    drop(waiting);
-    mailbox.changed.notify_one();
+    let has_failed = matches!(known, Some(Ack::Failed { .. }));
+    mailbox(ctx, set).put(key, offer, has_failed);
 }
 
 /// Asks a writer to look at its file.
 pub fn poke(ctx: &Shared, set: &SetId) {
+    mailbox(ctx, set).poke();
+}
+
+/// Tells the writer of a FlagSet which generation of the set is to be in the file.
+pub fn tell_generation(ctx: &Shared, set: &SetId, uid: String, generation: i64) {
     let mailbox = mailbox(ctx, set);
-    mailbox.lock().dirty = true;
-    mailbox.changed.notify_one();
+    if ctx.hub.tell_generation(set, uid, generation) {
+        mailbox.poke();
+    }
+}
+
+/// Says that a rollout or the FlagSet of a file is gone. Where nobody has the file any more its writer ends, and nothing
+/// of it is kept in memory; what is in the cluster stays as it is.
+pub fn left(ctx: &Shared, set: &SetId) {
+    match ctx.hub.end(set, || exists(ctx, set)) {
+        None => poke(ctx, set),
+        Some(outputs) => {
+            ctx.nudger.forget(set);
+            for output in outputs {
+                ctx.config_maps.put_aside(&output);
+            }
+        }
+    }
+}
+
+/// Whether anybody has a file.
+fn exists(ctx: &Context, set: &SetId) -> bool {
+    let flag_set = (set.namespace.clone(), set.name.clone());
+    let may_exist = set.shared && (!ctx.is_listed() || ctx.flag_sets.get(&flag_set).is_some());
+    may_exist || ctx.index.has_members(set)
+}
+
+/// Whether a ConfigMap may be read or written soon, by the set that writes it or by the one that it says is its owner.
+pub fn is_in_use(ctx: &Context, config_map: &ObjectKey) -> bool {
+    let owner = || {
+        let stored = ctx.config_maps.get(config_map)?;
+        stored.annotations().get(found::OWNER).and_then(|owner| SetId::parse(owner))
+    };
+    !ctx.hub.sets_of_config_map(config_map).is_empty() || owner().is_none_or(|set| exists(ctx, &set))
 }
 
 /// The mailbox of a set's writer, which is started if it is not running.
 fn mailbox(ctx: &Shared, set: &SetId) -> Arc<Mailbox> {
-    let mut inner = ctx.hub.lock();
-    if let Some(mailbox) = inner.sets.get(set) {
-        return mailbox.clone();
-    }
-    let mailbox = Arc::new(Mailbox::default());
-    inner.sets.insert(set.clone(), mailbox.clone());
-    tokio::spawn(actor::run(ctx.clone(), set.clone(), mailbox.clone()));
-    mailbox
+    ctx.hub.mailbox(set, |mailbox| {
+        tokio::spawn(actor::run(ctx.clone(), set.clone(), mailbox));
+    })
 }
 
-/// Notes what was said of a rollout; it is brought back when that is news.
-fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack) {
-    let said = (uid.to_owned(), ack);
-    let before = ctx.hub.lock().acks.insert(key.clone(), said.clone());
-    if before.as_ref() != Some(&said) {
-        if let Ack::Delivered { .. } = said.1 {
+/// Notes what was said of a rollout, and what was `seen` in a file that does not hold what it wants; it is brought back
+/// when that is news.
+fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack, seen: Option<Percentages>) {
+    let delivered = matches!(ack, Ack::Delivered { .. });
+    if ctx.hub.say(&ctx.index, key, uid, ack, seen) {
+        if delivered {
             ctx.metrics.delivered();
+            ctx.queue.recovered(&Key::Rollout(key.clone()), &Cause::OF_FILE);
         }
-        ctx.queue.push(Key::Rollout(key.clone()), Lane::Publish);
+        events::then_report(ctx, key);
     }
 }

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::flush::Flushed;
 use super::target::Target;
 use super::{Ack, FileReport, Offer, OfferKind};
+use crate::api::flagset::Emergency;
 use crate::api::{FlagSet, Reason};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
@@ -18,6 +19,8 @@ use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetIn
 /// The next file, and what is said of it once it is written.
 pub(super) struct Next {
     pub(super) text: String,
+    /// Whether there is no flag in it.
+    pub(super) holds_nothing: bool,
     /// Without report; to be passed on when the file holds the text.
     pub(super) answers: Flushed,
     pub(super) report: FileReport,
@@ -37,7 +40,7 @@ pub(super) fn next(
     let (asking, candidates) = check(wanted, &mut answers);
     let last_good = match live {
         Live::Trusted(_) => None,
-        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(&target.memory_key(set)),
+        Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(set, &target.memory_key(set)),
     };
     let mut info = flag_set.map(set_info);
     let left_out = match (target, &mut info) {
@@ -62,7 +65,7 @@ pub(super) fn next(
     }
     let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
     let report = report(&merged);
-    Next { text: merged.text, answers, report, urgent }
+    Next { holds_nothing: merged.file.is_empty(), text: merged.text, answers, report, urgent }
 }
 
 fn living(ctx: &Context, set: &SetId, members: &[Neighbour]) -> BTreeSet<Living> {
@@ -205,5 +208,47 @@ fn set_info(set: &FlagSet) -> SetInfo {
         statics: set.spec.flags.clone(),
         metadata: set.spec.metadata.clone(),
         prune: set.spec.prune.iter().cloned().collect(),
+        emergency: set.spec.emergency == Some(Emergency::Control),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::flags::fixtures::{everyone, feature, identity, status};
+
+    #[test]
+    fn a_fragment_that_does_not_say_what_its_status_says_is_not_written() {
+        let offer = |name: &str, percent: u32| {
+            let (feature, audience) = (feature(name), everyone());
+            let status = status(&audience, &[50_000], 2);
+            let rendered = crate::flags::fixtures::status(&audience, &[percent], 2);
+            let fragment = flags::fragment(&feature, &identity(name, "u"), &rendered, &audience);
+            let key = ("maya".to_owned(), name.to_owned());
+            (key, Offer::serve("u".to_owned(), feature, Arc::new(audience), fragment, Arc::new(status)))
+        };
+        let mut broken = offer("broken", 50_000);
+        let mut fragment = (*broken.1.fragment).clone();
+        fragment.body["targeting"] = json!({"if": [true, "enabled", "disabled"]});
+        broken.1.fragment = Arc::new(fragment);
+        let wanted: BTreeMap<ObjectKey, Offer> =
+            [offer("good", 50_000), offer("other", 60_000), broken].into();
+        let mut flushed = Flushed::default();
+        let (asking, candidates) = check(&wanted, &mut flushed);
+        let names: Vec<&str> = asking.iter().map(|(key, _)| key.1.as_str()).collect();
+        assert_eq!((names, candidates.len()), (vec!["good"], 1));
+        for name in ["broken", "other"] {
+            let (uid, ack) = &flushed.acks[&("maya".to_owned(), name.to_owned())];
+            assert_eq!(uid, "u");
+            assert!(
+                matches!(ack, Ack::Failed { revision: 2, reason: Reason::SelfCheckFailed, message }
+                    if message.contains("the file keeps the last good one")),
+                "{ack:?}"
+            );
+        }
     }
 }

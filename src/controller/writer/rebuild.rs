@@ -12,7 +12,7 @@ use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
-use crate::controller::pin;
+use crate::controller::revisions::audiences;
 use crate::controller::rollout::has_begun;
 use crate::error::{Fault, call};
 use crate::flags::{self, Identity};
@@ -52,8 +52,7 @@ async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Offer>
     let Some(status) = ahead.as_deref().or(rollout.status.as_ref()) else { return Ok(None) };
     // The flag and the pinned audience are all it takes: what else of the spec is invalid stops raises only.
     let Some(feature) = plan::feature_alone(rollout) else { return Ok(None) };
-    let Some(pinned) = &status.audience else { return Ok(None) };
-    let Some(audience) = pin::find(ctx, &namespace, &pinned.name).await? else { return Ok(None) };
+    let Some(audience) = audiences::serving(ctx, &namespace, status).await? else { return Ok(None) };
     let uid = rollout.uid().unwrap_or_default();
     let identity = Identity { namespace, name: rollout.name_any(), uid: uid.clone() };
     let fragment = flags::fragment(&feature, &identity, status, &audience);

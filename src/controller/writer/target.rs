@@ -34,6 +34,16 @@ pub(super) fn targets(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Target> {
     maps.chain(flag.map(|reference| Target::FeatureFlag(reference.name.clone()))).collect()
 }
 
+/// The places that still hold files of a FlagSet that is gone: the objects marked as its own.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<Target>, Fault> {
+    let maps = config_map::left_behind(ctx, set).into_iter().map(Target::ConfigMap);
+    let flags = feature_flag::left_behind(ctx, set).await?.into_iter().map(Target::FeatureFlag);
+    Ok(maps.chain(flags).collect())
+}
+
 impl Target {
     /// Kind and name, for people.
     pub(super) fn title(&self) -> String {
@@ -131,6 +141,14 @@ impl Target {
 }
 
 impl Over {
+    /// Why no write to it can be taken, whoever may write, where its content says so.
+    pub(super) fn unwritable(&self) -> Option<String> {
+        match self {
+            Over::ConfigMap(stored) => config_map::unwritable(stored),
+            Over::FeatureFlag(_) => None,
+        }
+    }
+
     /// Whether it carries the marks of this set.
     pub(super) fn is_marked(&self, set: &SetId) -> bool {
         match self {

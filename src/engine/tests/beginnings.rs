@@ -43,7 +43,7 @@ fn a_fresh_object_starts_at_its_baseline_and_waits_for_its_start() {
     let status = &life.status;
     assert_eq!((status.uid.as_deref(), status.attempt, status.revision), (Some(UID), 1, 0));
     assert_eq!(status.audience.as_ref().unwrap().name, life.plan.audience.name);
-    assert_eq!(status.first_seen.unwrap().timestamp(), t("2025-09-01T00:00:00Z"));
+    assert_eq!(status.first_seen.unwrap(), t("2025-09-01T00:00:00Z"));
     life.until(t(START));
     assert_eq!(life.served(), "a=10% b=10%");
 }
@@ -144,7 +144,7 @@ fn a_status_of_another_object_is_lowered_to_what_the_file_serves() {
     assert_eq!((restored.pauses(), restored.position()), (vec!["Restored".to_owned()], "ga/2".to_owned()));
     assert_eq!(restored.status.uid.as_deref(), Some("uid-2"));
     assert_eq!((restored.status.last_seq(), restored.status.published_seq), (seq + 1, seq));
-    assert_eq!((restored.status.observed_generation, restored.status.delivered_revision), (-1, 0));
+    assert_eq!(restored.status.observed_generation, -1);
     restored.pass(100);
     assert_eq!(restored.served(), "a=20% b=15%");
     restored.tweak(|plan| plan.attempt = 2);
@@ -202,4 +202,54 @@ fn the_history_keeps_twenty_entries_and_counts_on() {
     let seqs: Vec<i64> = life.status.history.iter().map(|entry| entry.seq).collect();
     // Started, one step, thirty toggles.
     assert_eq!(seqs, (13..=32).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_status_that_was_set_back_serves_no_more_than_it_and_the_file_say_and_waits_for_a_person() {
+    let mut life = Life::begin(RAMP, START);
+    assert_eq!(life.served(), "a=10% b=10%");
+    // The file has since been at 20 %, and b was lowered to 0 by hand.
+    let mut later = live(UID);
+    later.served = vec![("a".to_owned(), percent(20)), ("b".to_owned(), percent(0))];
+    life.fact(|facts| facts.live = Some(later));
+    assert_eq!(life.served(), "a=10% b=0%");
+    assert_eq!(life.status.revision, 41, "what it is stamped with now is newer than the file");
+    assert!(life.status.pause(PauseCause::Restored).is_some());
+    let before = life.status.clone();
+    life.settle();
+    assert_eq!(life.status, before, "once");
+
+    life.fact(|facts| facts.live = None);
+    life.until(after(START, 72));
+    assert_eq!(life.served(), "a=10% b=0%", "it waits");
+    life.edit(&format!("attempt: 2\n{RAMP}"));
+    life.until(after(START, 200));
+    assert_eq!(life.served(), "a=40% b=40%");
+}
+
+#[test]
+fn an_announced_revision_in_the_file_is_no_setback() {
+    let mut life = Life::begin(RAMP, START);
+    life.status.announced = Some(crate::api::status::Announced { revision: 41, fragment: "x".to_owned() });
+    life.fact(|facts| facts.live = Some(live(UID)));
+    assert!(life.status.pauses.is_empty());
+}
+
+#[test]
+fn percentages_of_an_audience_that_nobody_knows_are_not_served_to_others() {
+    for uid in [UID, "another"] {
+        let unknown = LiveFlag { audience: String::new(), ..live(uid) };
+        let decision = crate::engine::decide(
+            &plan(RAMP),
+            &FeatureRolloutStatus::default(),
+            &facts(UID, Some(unknown)),
+            t(START),
+        );
+        let status = decision.status;
+        assert!(!status.exposed(), "{status:#?}");
+        assert_eq!(status.audience.unwrap().name, plan(RAMP).audience.name);
+        assert_eq!(status.revision, 41);
+        let cause = if uid == UID { PauseCause::StatusLost } else { PauseCause::Adopted };
+        assert!(status.pauses.iter().any(|pause| pause.cause == cause));
+    }
 }

@@ -105,7 +105,7 @@ fn a_raise_edited_in_while_paused_comes_when_the_pause_is_over() {
     life.until(after(START, 45));
     assert_eq!(life.served(), "a=20% b=0%");
     life.until(after(START, 46));
-    assert_eq!(life.status.cohort("b").unwrap().served.to_string(), "30%");
+    assert_eq!(life.status.cohort("b").unwrap().decided().to_string(), "30%");
 }
 
 #[test]
@@ -153,7 +153,9 @@ fn raising_the_attempt_of_a_healthy_rollout_does_nothing() {
     let before = life.status.clone();
     life.tweak(|plan| plan.attempt = 5);
     assert_eq!(life.status.attempt, 5);
-    assert_eq!(life.reasons(), before.history.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>());
+    // It is noted, and that is all.
+    let before = before.history.iter().map(|entry| entry.reason.as_str());
+    assert_eq!(life.reasons(), before.chain(["AttemptNoted"]).collect::<Vec<_>>());
     assert_eq!((life.position().as_str(), life.served().as_str()), ("ga/2", "a=20% b=0%"));
     // Nor does it while suspended, nor does it count later.
     suspend(&mut life, true);

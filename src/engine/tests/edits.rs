@@ -319,7 +319,7 @@ phases: [{{name: ga, ramp: {{percents: [10, 20, 30]}}}}]"
     life.pass(24);
     assert_eq!(life.served(), "a=20% b=10%");
     assert!(life.status.cohort("b").unwrap().tier_refused);
-    // Admitted again: what was asked meanwhile comes through the door, and the hold restarts.
+    // Admitted again: what was asked meanwhile comes when the checks allow it, and the hold restarts.
     life.edit(&with("Stable"));
     assert_eq!(life.served(), "a=20% b=20%");
     assert!(!life.status.cohort("b").unwrap().tier_refused);

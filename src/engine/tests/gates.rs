@@ -4,7 +4,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::support::{Life, START, after, t};
-use crate::engine::{Reading, Subject, due};
+use crate::api::{MicroTime, Reading};
+use crate::engine::{Subject, due};
 
 fn gated(criteria: &str) -> Life {
     Life::watched(&format!(
@@ -123,7 +124,7 @@ fn only_a_change_of_verdict_is_written() {
     }
     // Pass, Breach, NoData, Pass.
     assert_eq!(writes, 4);
-    assert_eq!(life.status.criteria[0].since.timestamp(), after(START, 8));
+    assert_eq!(life.status.criteria[0].since, after(START, 8));
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn checks_are_due_at_first_exposure_and_every_interval_after(
     let mut life = Life::watched(MONITORED);
     life.wait(now);
     let slot = due(&life.plan.guard, &life.status, life.now)[0].clone();
-    let seconds = |at: jiff::Timestamp| at.duration_since(t(START)).as_secs();
+    let seconds = |at: MicroTime| at.duration_since(t(START)).as_secs();
     assert_eq!((seconds(slot.at), seconds(slot.next)), (at, next));
 }
 

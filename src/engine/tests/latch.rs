@@ -54,7 +54,7 @@ fn case_39_nothing_but_a_retry_or_a_raised_attempt_re_arms() {
 fn a_raised_attempt_seen_while_latched_starts_again_from_the_start() {
     let mut life = rolled_back();
     life.edit(&format!("{}\nattempt: 2", spec(ERRORS)));
-    // Started again; the breach of just now keeps the door shut.
+    // Started again; the breach of just now holds raises back.
     assert!(life.status.rollback.is_none());
     assert_eq!((life.served().as_str(), life.position().as_str()), ("a=0% b=0%", "none"));
     assert_eq!(life.waits(), "Triggers");
@@ -91,7 +91,10 @@ fn peers_3_33_the_version_that_failed_is_tried_again_by_an_explicit_retry_only()
     life.pass(1).says("errors", 0.0);
     assert!(life.ask(json!({"action": "Resume"})).starts_with("Rejected: it was rolled back"));
     assert!(life.ask(json!({"action": "Promote"})).starts_with("Rejected: rolled back"));
-    assert_eq!(life.ask(json!({"action": "Retry"})), "Applied: starts again from the start");
+    assert_eq!(
+        life.ask(json!({"action": "Retry"})),
+        "Applied: starts again from the start; next, when the file holds this: entered ga/1 (1/2): a 0% → 100%, b 0% → 40%"
+    );
     assert_eq!((life.served().as_str(), life.position().as_str()), ("a=100% b=40%", "ga/1"));
     assert_eq!(life.told()[3..], ["3900 Retried ada", "3900 StepEntered schedule"]);
     // Breach times start from nothing.
@@ -171,9 +174,10 @@ fn a_retry_of_a_schedule_that_holds_missed_steps_is_not_missed_itself() {
 
 #[test]
 fn a_retry_clears_every_pause_but_those_of_git() {
-    let mut life = rolled_back();
+    let mut life = watched(ERRORS);
     life.ask(json!({"action": "Pause"}));
-    life.ask(json!({"action": "SetPercent", "setPercent": {"a": 0}}));
+    life.ask(json!({"action": "SetPercent", "setPercent": {"a": 90}}));
+    life.ask(json!({"action": "Rollback"}));
     life.tweak(|plan| plan.suspend = true);
     assert_eq!(life.pauses(), ["Person", "SetPercent", "Suspended"]);
     life.pass(1).says("errors", 0.0);

@@ -40,7 +40,7 @@ triggers: [{{name: errors, metric: {{templateRef: {{name: m}}}}, onNoData: {poli
 fn within_its_initial_delay_it_is_no_fault_and_after_it_it_is() {
     let mut life = policy("initialDelay: 25h,");
     life.pass(24);
-    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=100%", ""));
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=100%", "Hold"));
     let mut life = policy("initialDelay: 24h,");
     life.pass(24);
     assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
@@ -101,7 +101,7 @@ fn ignore_lets_raises_by_for_its_own_kind_of_missing_only(#[case] fields: &str, 
 
 #[test]
 fn the_policy_pause_pauses_once_and_people_resume() {
-    let mut life = policy("onNoData: Pause,");
+    let mut life = policy("onNoData: Pause, missingFor: 0s,");
     life.series("errors", 30, &[1.0, NAN, NAN]);
     assert_eq!(life.pauses(), ["Trigger"]);
     // Data that is back does not resume.
@@ -122,18 +122,18 @@ fn the_policy_pause_pauses_once_and_people_resume() {
 #[test]
 fn a_pause_for_missing_data_is_not_ended_by_the_quiet_of_a_level() {
     let mut life = watched(
-        "[{name: errors, metric: {templateRef: {name: m}}, interval: 30s, onNoData: Pause, levels: [
+        "[{name: errors, metric: {templateRef: {name: m}}, interval: 30s, onNoData: Pause, missingFor: 0s, levels: [
           {severity: Warning, above: '10', action: Pause, resumeAfter: 30s}]}]",
     );
-    life.series("errors", 30, &[NAN, 11.0, 1.0, 1.0, 1.0, 1.0]);
+    life.series("errors", 30, &[1.0, NAN, 11.0, 1.0, 1.0, 1.0, 1.0]);
     assert_eq!(life.pauses(), ["Trigger"]);
     assert!(life.ask(json!({"action": "Resume"})).starts_with("Applied"));
     assert!(life.pauses().is_empty());
 }
 
 #[test]
-fn the_policy_rollback_rolls_back_at_the_first_sample_that_is_missing() {
-    let mut life = policy("onProviderError: ImmediateRollback, initialDelay: 60s,");
+fn without_patience_the_policy_rollback_rolls_back_at_the_first_sample_that_is_missing() {
+    let mut life = policy("onProviderError: ImmediateRollback, missingFor: 0s, initialDelay: 60s,");
     life.fails("errors").wait(30).fails("errors");
     assert_eq!(life.served(), "a=100% b=40%");
     life.wait(30).fails("errors");
@@ -162,4 +162,88 @@ triggers: [{{name: slow, metric: {{templateRef: {{name: m}}}}, interval: 30s, pe
     assert_eq!(life.why(), "slow for cohort b has no data");
     life.says_of("slow", "b", 1.0);
     assert_eq!(life.served(), "a=20% b=20%");
+}
+
+#[rstest]
+// Counted from the first sample that is missing, at 60 s; by default for three intervals of 30 s.
+#[case::default("", 150)]
+#[case::declared("missingFor: 2m,", 180)]
+#[case::between_two_samples("missingFor: 45s,", 120)]
+#[case::at_once("missingFor: 0s,", 60)]
+#[case::within_the_initial_delay("initialDelay: 10m,", 600)]
+fn a_policy_follows_when_data_has_been_missing_for_its_time(#[case] fields: &str, #[case] at: i64) {
+    let mut life = policy(&format!("onNoData: ImmediateRollback, {fields}"));
+    life.series("errors", 30, &[1.0, 1.0]);
+    while life.status.rollback.is_none() && life.seconds() < 900 {
+        life.wait(30).says("errors", NAN);
+    }
+    assert_eq!(life.seconds(), at);
+}
+
+#[test]
+fn two_kinds_of_missing_data_are_one_outage_and_data_between_ends_it() {
+    let mut life = policy("onNoData: ImmediateRollback, onProviderError: ImmediateRollback,");
+    life.says("errors", 1.0)
+        .wait(30)
+        .says("errors", NAN)
+        .wait(30)
+        .fails("errors")
+        .wait(30)
+        .says("errors", NAN);
+    life.wait(30)
+        .says("errors", 1.0)
+        .wait(30)
+        .fails("errors")
+        .wait(30)
+        .says("errors", NAN)
+        .wait(30)
+        .fails("errors");
+    assert_eq!((life.seconds(), life.served().as_str()), (210, "a=100% b=40%"));
+    life.wait(30).says("errors", NAN);
+    assert_eq!((life.seconds(), life.served().as_str()), (240, "a=0% b=0%"));
+}
+
+#[test]
+fn what_is_ignored_is_no_part_of_an_outage() {
+    let mut life = policy("onNoData: Ignore, onProviderError: Pause,");
+    life.series("errors", 30, &[1.0, NAN, NAN, NAN, NAN, NAN]).wait(30).fails("errors");
+    assert!(life.pauses().is_empty());
+    life.wait(30).fails("errors").wait(30).fails("errors").wait(30).fails("errors");
+    assert_eq!(life.pauses(), ["Trigger"]);
+}
+
+#[test]
+fn a_restart_neither_forgets_nor_hurries_an_outage() {
+    let mut life = policy("onNoData: ImmediateRollback, missingFor: 2m,");
+    life.series("errors", 30, &[1.0, NAN, NAN, NAN]).restart();
+    life.wait(30).says("errors", NAN);
+    assert_eq!((life.seconds(), life.served().as_str()), (120, "a=100% b=40%"));
+    life.wait(30).says("errors", NAN);
+    assert_eq!((life.seconds(), life.served().as_str()), (150, "a=0% b=0%"));
+}
+
+#[test]
+fn raises_wait_as_soon_as_data_is_missing_under_hold_unless_it_has_its_time() {
+    let mut life = policy("");
+    life.wait(86_370).says("errors", NAN).wait(30);
+    assert_eq!((life.served().as_str(), life.why()), ("a=100% b=40%", "errors has no data"));
+    let mut life = policy("missingFor: 1m,");
+    life.wait(86_370).says("errors", NAN).wait(30);
+    assert_eq!(life.served(), "a=100% b=100%");
+}
+
+/// What stood in breach when it was measured last ends by a pass, by a retry, or where people say so: a series that is
+/// gone for good must leave somebody a way on.
+#[test]
+fn a_pause_and_a_resume_let_a_rollout_go_on_without_a_series_that_is_gone() {
+    let mut life = policy("onNoData: Ignore,");
+    life.wait(86_340).series("errors", 30, &[11.0, 11.0, NAN]);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
+    assert_eq!(
+        life.why(),
+        "errors was above 10 when it was last measured; a pause and a resume let it go on without"
+    );
+    assert!(life.ask(json!({"action": "Pause"})).starts_with("Applied"));
+    assert!(life.ask(json!({"action": "Resume"})).starts_with("Applied"));
+    assert_eq!(life.served(), "a=100% b=100%");
 }

@@ -2,21 +2,27 @@
 
 mod actions;
 mod beginnings;
+mod checks;
 mod clock;
-mod doors;
+mod delivery;
 mod edits;
+mod field;
 mod gates;
 mod latch;
 mod missing;
 mod oracle;
 mod outside;
+mod precision;
 mod properties;
 mod random;
 mod random_guard;
+mod record;
+mod reports;
 mod rollbacks;
 mod shadow;
 mod sizes;
 pub(super) mod support;
+mod timeline_change_of_clock;
 mod timeline_cohorts;
 mod timeline_missed;
 mod timeline_steps;

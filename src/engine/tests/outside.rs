@@ -220,7 +220,7 @@ fn a_cohort_that_its_tier_refuses_comes_back_after_an_emergency_as_it_was() {
     let facts = Facts::favourable(UID);
     let status = crate::engine::decide(&life.plan, &life.status, &facts, life.now).status;
     // Served all that is asked: nothing is refused, at the first look as at the second.
-    assert_eq!(status.cohorts[0].served, status.cohorts[0].asked);
+    assert_eq!(status.cohorts[0].decided(), status.cohorts[0].asked);
     assert!(!status.cohorts[0].tier_refused);
 }
 

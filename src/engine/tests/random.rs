@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -12,14 +12,14 @@ use super::support::t;
 use crate::api::featurerollout::{
     ApprovalPolicy, CohortPolicy, Feature, FeatureRolloutSpec, OnMissed, Phase, Ramp, Schedule, Step,
 };
-use crate::api::{Cohort, Duration, FeatureRollout, Freeze, Percent, Tier, Window};
+use crate::api::{Cohort, Duration, FeatureRollout, Freeze, MicroTime, Percent, Tier, Window};
 use crate::plan::{Plan, Refs, compile};
 
-/// Monday; all dates are near it.
+/// Monday; all dates are near it, before they are moved to some other time of the year.
 pub const EPOCH: &str = "2025-10-20T00:00:00Z";
 
 /// Some hours after [`EPOCH`].
-pub fn hours(hours: i64) -> Timestamp {
+pub fn hours(hours: i64) -> MicroTime {
     t(EPOCH) + SignedDuration::from_hours(hours)
 }
 
@@ -72,7 +72,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         prop_oneof![3 => Just(None), 2 => select(vec![1i64, 6, 24, 30, 72]).prop_map(|h| Some(Duration::from_hours(h)))],
         prop_oneof![
             4 => Just((None, None)),
-            2 => (-48i64..400).prop_map(|h| (Some(hours(h).into()), None)),
+            2 => (-48i64..400).prop_map(|h| (Some(hours(h)), None)),
             1 => (1i32..=3).prop_map(|week| (None, Some(week))),
         ],
         option::weighted(0.2, select(vec!["x", "y", "z"])),
@@ -111,7 +111,8 @@ fn phase() -> impl Strategy<Value = (Option<Vec<Step>>, Option<Ramp>)> {
     ]
 }
 
-fn window() -> impl Strategy<Value = Window> {
+/// A window of whole and half hours, on some days or on all.
+pub fn window() -> impl Strategy<Value = Window> {
     use crate::api::Day::{Fri, Mon, Sun, Thu, Tue, Wed};
     let days = select(vec![None, Some(vec![Mon, Tue, Wed, Thu]), Some(vec![Sun]), Some(vec![Wed, Fri])]);
     (days, 0u16..=23, 1u16..=24).prop_map(|(days, from, long)| Window {
@@ -125,23 +126,37 @@ fn window() -> impl Strategy<Value = Window> {
     })
 }
 
+/// Gaps and folds of an hour, of half an hour, of two; at two, at midnight, for Ramadan; offsets of all kinds.
+pub fn zone() -> impl Strategy<Value = &'static str> {
+    select(vec![
+        "UTC",
+        "America/Los_Angeles",
+        "Europe/Berlin",
+        "Australia/Lord_Howe",
+        "Pacific/Auckland",
+        "Asia/Kolkata",
+        "America/Santiago",
+        "America/Havana",
+        "America/St_Johns",
+        "Africa/Cairo",
+        "Africa/Casablanca",
+        "Antarctica/Troll",
+        "Asia/Kathmandu",
+        "Pacific/Chatham",
+        "Pacific/Kiritimati",
+    ])
+}
+
 fn schedule() -> impl Strategy<Value = Schedule> {
     (
         -24i64..96,
-        select(vec![
-            "UTC",
-            "America/Los_Angeles",
-            "Europe/Berlin",
-            "Australia/Lord_Howe",
-            "Pacific/Auckland",
-            "Asia/Kolkata",
-        ]),
+        zone(),
         prop_oneof![2 => Just(vec![]), 1 => vec(window(), 1..=2)],
         prop_oneof![2 => Just(vec![]), 1 => vec((0i64..300, 1i64..80), 1..=2)],
         select(vec![OnMissed::OneAtATime, OnMissed::OneAtATime, OnMissed::Latest, OnMissed::Hold]),
     )
         .prop_map(|(start, zone, windows, freezes, on_missed)| Schedule {
-            start_at: Some(hours(start).into()),
+            start_at: Some(hours(start)),
             time_zone: Some(zone.to_owned()),
             windows,
             freezes: freezes
@@ -149,8 +164,8 @@ fn schedule() -> impl Strategy<Value = Schedule> {
                 .enumerate()
                 .map(|(i, (from, long))| Freeze {
                     name: format!("f{i}"),
-                    from: hours(from).into(),
-                    to: hours(from + long).into(),
+                    from: hours(from),
+                    to: hours(from + long),
                 })
                 .collect(),
             on_missed,
@@ -162,6 +177,29 @@ fn schedule() -> impl Strategy<Value = Schedule> {
 pub struct Random {
     pub spec: FeatureRolloutSpec,
     pub plan: Plan,
+    /// Where [`EPOCH`] was moved to.
+    pub base: MicroTime,
+}
+
+/// How far all dates are moved: to weeks in which clocks go forward or back somewhere, and to odd instants.
+fn shift() -> impl Strategy<Value = SignedDuration> {
+    let days = select(vec![0i64, 0, -49, -28, 133, 154, 161]);
+    let odd = select(vec![0i64, 0, 1, 999, 59_999_999, 30_000_001]);
+    (days, odd)
+        .prop_map(|(days, odd)| SignedDuration::from_hours(24 * days) + SignedDuration::from_micros(odd))
+}
+
+fn move_dates(spec: &mut FeatureRolloutSpec, by: SignedDuration) {
+    let moved = |at: &mut MicroTime| *at = *at + by;
+    let steps = spec.phases.iter_mut().flat_map(|phase| phase.steps.iter_mut().flatten());
+    steps.filter_map(|step| step.at.as_mut()).for_each(moved);
+    if let Some(schedule) = &mut spec.schedule {
+        schedule.start_at.iter_mut().for_each(moved);
+        for freeze in &mut schedule.freezes {
+            moved(&mut freeze.from);
+            moved(&mut freeze.to);
+        }
+    }
 }
 
 impl std::fmt::Debug for Random {
@@ -180,12 +218,12 @@ pub fn rollout() -> impl Strategy<Value = Random> {
         select(vec![Tier::Stable, Tier::Stable, Tier::Preview]),
         prop::bool::weighted(0.1),
         super::random_guard::triggers(),
-        prop::bool::weighted(0.2),
+        (prop::bool::weighted(0.2), shift()),
     )
         .prop_filter_map(
             "has a name twice",
-            |(cohorts, phases, schedule, baseline, tier, ignore, triggers, gated)| {
-                let spec = FeatureRolloutSpec {
+            |(cohorts, phases, schedule, baseline, tier, ignore, triggers, (gated, shift))| {
+                let mut spec = FeatureRolloutSpec {
                     feature: Some(Feature { tier, ..Feature::default() }),
                     cohorts: Some(cohorts),
                     cohort_policy: if ignore { CohortPolicy::Ignore } else { CohortPolicy::Apply },
@@ -208,13 +246,17 @@ pub fn rollout() -> impl Strategy<Value = Random> {
                     criteria: vec![super::random_guard::criterion()],
                     ..FeatureRolloutSpec::default()
                 };
-                plan_of(&spec).map(|plan| Random { spec, plan })
+                move_dates(&mut spec, shift);
+                plan_of(&spec).map(|plan| Random { spec, plan, base: t(EPOCH) + shift })
             },
         )
 }
 
-/// How many cases a property runs: `PROPTEST_CASES`, else this many.
-pub fn cases(default: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(default), ..ProptestConfig::default() }
+/// How many cases a property runs: this many of a thousand that `PROPTEST_CASES` asks for, by default a thousand. What
+/// takes longer, or says less, runs fewer.
+pub fn cases(of_a_thousand: u32) -> ProptestConfig {
+    let wanted =
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok()).unwrap_or(1000);
+    let cases = (wanted * u64::from(of_a_thousand)).div_ceil(1000).max(1);
+    ProptestConfig { cases: u32::try_from(cases).unwrap(), ..ProptestConfig::default() }
 }

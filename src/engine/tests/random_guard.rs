@@ -11,8 +11,7 @@ use crate::api::rolloutaction::{Action, Override, RetryFrom, RetryHow, RollbackH
 use crate::api::trigger::{
     Criterion, Level, LevelAction, Metric, MissingPolicy, PerCohort, Severity, Trigger,
 };
-use crate::api::{Duration, Percent, RollbackMode};
-use crate::engine::Reading;
+use crate::api::{Duration, Percent, Reading, RollbackMode};
 
 /// Time from one rung to the next, and how many there are.
 pub const EVERY_HOURS: i64 = 2;
@@ -31,43 +30,63 @@ fn minutes(minutes: i64) -> Duration {
     Duration::from_signed(jiff::SignedDuration::from_mins(minutes))
 }
 
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_signed(jiff::SignedDuration::from_secs(seconds))
+}
+
 fn level(bound: &'static str) -> impl Strategy<Value = Level> {
     use LevelAction::{GradualRollback, ImmediateRollback, Notify, PartialRollback, Pause};
     let action = select(vec![Notify, Pause, Pause, PartialRollback, GradualRollback, ImmediateRollback]);
     let severity = select(vec![Severity::Info, Severity::Warning, Severity::Critical]);
-    (action, severity, select(vec![0i64, 30, 60, 240])).prop_map(move |(action, severity, for_)| Level {
-        severity,
-        above: Some(bound.parse().unwrap()),
-        for_: Some(minutes(for_)),
-        action,
-        ..Level::default()
-    })
+    let comparison = select(vec![0, 0, 0, 1, 2, 3]);
+    let resume_after = option::weighted(0.3, select(vec![0i64, 30, 90]));
+    (action, severity, select(vec![0i64, 30, 60, 240]), comparison, resume_after).prop_map(
+        move |(action, severity, for_, comparison, resume_after)| {
+            let bound = |of| (comparison == of).then(|| bound.parse().unwrap());
+            Level {
+                severity,
+                above: bound(0),
+                at_least: bound(1),
+                below: bound(2),
+                at_most: bound(3),
+                for_: Some(minutes(for_)),
+                action,
+                resume_after: resume_after.filter(|_| action == Pause).map(minutes),
+            }
+        },
+    )
 }
 
-fn policy() -> impl Strategy<Value = MissingPolicy> {
+/// What follows from missing data, said or left out.
+pub fn policy() -> impl Strategy<Value = Option<MissingPolicy>> {
     use MissingPolicy::{Hold, Ignore, ImmediateRollback, Pause};
-    select(vec![Hold, Hold, Ignore, Ignore, Pause, ImmediateRollback])
+    let given = select(vec![Hold, Hold, Ignore, Ignore, Pause, ImmediateRollback]);
+    option::weighted(0.8, given)
 }
 
 fn trigger(name: &'static str) -> impl Strategy<Value = Trigger> {
     (
         prop::bool::weighted(0.4),
-        select(vec![30i64, 60, 120]),
+        select(vec![15i64, 60, 1800, 3600, 7200]),
         select(vec![0i64, 0, 90, 600]),
         level("10"),
         option::of(level("20")),
         policy(),
         policy(),
+        option::of(select(vec![0i64, 0, 30, 100, 240])),
     )
-        .prop_map(move |(each, interval, initial_delay, low, high, no_data, error)| Trigger {
-            name: name.to_owned(),
-            metric: Metric::default(),
-            per_cohort: each.then(|| PerCohort { label: "cohort".to_owned() }),
-            interval: Some(minutes(interval)),
-            initial_delay: Some(minutes(initial_delay)),
-            levels: std::iter::once(low).chain(high).collect(),
-            on_no_data: no_data,
-            on_provider_error: error,
+        .prop_map(move |(each, interval, initial_delay, low, high, no_data, error, missing_for)| {
+            Trigger {
+                name: name.to_owned(),
+                metric: Metric::default(),
+                per_cohort: each.then(|| PerCohort { label: "cohort".to_owned() }),
+                interval: Some(seconds(interval)),
+                initial_delay: Some(minutes(initial_delay)),
+                levels: std::iter::once(low).chain(high).collect(),
+                on_no_data: no_data,
+                on_provider_error: error,
+                missing_for: missing_for.map(minutes),
+            }
         })
 }
 
@@ -104,8 +123,9 @@ pub fn reading() -> impl Strategy<Value = Reading> {
 
 fn overrides() -> impl Strategy<Value = Option<Vec<Override>>> {
     prop_oneof![
-        2 => Just(None),
+        3 => Just(None),
         1 => Just(Some(vec![Override::Window, Override::Freeze])),
+        1 => Just(Some(vec![Override::Window, Override::Freeze, Override::Gates])),
     ]
 }
 

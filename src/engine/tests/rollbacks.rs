@@ -18,7 +18,7 @@ phases:
 - {name: beta, steps: [{cohorts: {a: 30}}, {cohorts: {a: 60}}]}
 - {name: ga, steps: [{cohorts: {b: 10}}, {cohorts: {b: 20}}, {cohorts: {b: 30}}]}";
 
-fn on_the_ladder() -> Life {
+pub fn on_the_ladder() -> Life {
     let mut life = watched(LATENCY);
     life.series("p95", 60, &[6000.0; 11]);
     life

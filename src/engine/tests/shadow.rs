@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::random_guard::{EVERY_HOURS, RUNGS};
-use crate::api::FeatureRolloutStatus;
 use crate::api::trigger::{LevelAction, MissingPolicy};
-use crate::engine::{Measurement, Metrics, Reading, Subject};
-use crate::plan::guard::{Guard, Level, Trigger};
+use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
+use crate::engine::{Measurement, Metrics, Subject};
+use crate::plan::guard::{Comparison, Guard, Level, Trigger};
 
 /// A subject by the names of its trigger and, where it has one, its cohort.
 type Key = (String, Option<String>);
@@ -17,22 +17,26 @@ type Key = (String, Option<String>);
 #[derive(Default)]
 pub struct Shadow {
     /// Every sample of a key since the status was last lost, oldest first, and whether it counts.
-    samples: BTreeMap<Key, Vec<(Timestamp, Reading, bool)>>,
+    samples: BTreeMap<Key, Vec<(MicroTime, Reading, bool)>>,
     /// From when on samples count for a level: it was edited, or a resume set it back.
-    from: BTreeMap<(Key, String), Timestamp>,
+    from: BTreeMap<(Key, String), MicroTime>,
     /// Samples up to then were before a retry or a resume.
-    metrics_from: Option<Timestamp>,
+    metrics_from: Option<MicroTime>,
     /// Whether a rollback is in force.
     pub latched: bool,
     /// The cohorts that it takes to control, and by when they are there.
-    pub at_control_by: BTreeMap<String, Timestamp>,
+    pub at_control_by: BTreeMap<String, MicroTime>,
     /// What the controller remembers of its answers: a few of each key.
     fed: Vec<Measurement>,
+    /// When each cohort, and without one anybody, rose from 0 last.
+    exposed_at: BTreeMap<Option<String>, MicroTime>,
+    /// The first sample of the run of missing ones that a policy waits for, and the last sample looked at.
+    missing: BTreeMap<Key, (Option<MicroTime>, MicroTime)>,
 }
 
 impl Shadow {
     /// Takes a sample of now, if there is none of now yet.
-    pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: Timestamp, reading: &Reading) {
+    pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: MicroTime, reading: &Reading) {
         let cohort = cohort.map(str::to_owned);
         let same = |fed: &Measurement| fed.subject == subject && fed.cohort == cohort;
         let known = match &subject {
@@ -59,7 +63,7 @@ impl Shadow {
         }
     }
 
-    fn is_fed(&self, (name, cohort): &Key, at: Timestamp) -> bool {
+    fn is_fed(&self, (name, cohort): &Key, at: MicroTime) -> bool {
         let subject = Subject::Trigger(name.clone());
         self.fed.iter().any(|fed| fed.subject == subject && fed.cohort == *cohort && fed.at == at)
     }
@@ -69,34 +73,116 @@ impl Shadow {
         Metrics::Measured(self.fed.clone())
     }
 
+    /// The controller forgets the answers about cohorts that are no more.
+    pub fn forget_others(&mut self, status: &FeatureRolloutStatus) {
+        self.fed.retain(|fed| fed.cohort.as_ref().is_none_or(|cohort| status.cohort(cohort).is_some()));
+    }
+
     /// The controller forgets its answers.
     pub fn forget_answers(&mut self) {
         self.fed.clear();
     }
 
-    /// The status is lost, and with it all that was counted.
-    pub fn lose(&mut self) {
-        *self = Shadow::default();
+    /// The status is lost, and with it all that was counted. The file knows of a rollback, whose ladder goes on.
+    pub fn lose(&mut self, status: &FeatureRolloutStatus, now: MicroTime) {
+        *self = Shadow { latched: self.latched, ..Shadow::default() };
+        for name in status.rollback.iter().flat_map(|rollback| &rollback.cohorts) {
+            let there = status.cohort(name).is_none_or(|cohort| cohort.decided().is_zero());
+            self.at_control_by.insert(name.clone(), if there { now } else { gradually(now) });
+        }
     }
 
     /// Somebody started again.
-    pub fn retried(&mut self, now: Timestamp) {
+    pub fn retried(&mut self, now: MicroTime) {
         self.latched = false;
         self.at_control_by.clear();
         self.samples.clear();
+        self.missing.clear();
         self.metrics_from = Some(now);
     }
 
     /// Somebody resumed: the levels that pause start over.
-    pub fn resumed(&mut self, guard: &Guard, now: Timestamp) {
+    pub fn resumed(&mut self, guard: &Guard, now: MicroTime) {
         self.metrics_from = Some(now);
         for trigger in &guard.triggers {
-            for level in trigger.levels.iter().filter(|level| level.action == LevelAction::Pause) {
-                for cohort in cohorts_of(trigger) {
-                    self.from.insert(((trigger.name.clone(), cohort), level.rule.clone()), now);
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort);
+                // What is measured no more is forgotten, too.
+                let missing = self.is_missing(&key);
+                for level in
+                    trigger.levels.iter().filter(|level| missing || level.action == LevelAction::Pause)
+                {
+                    self.from.insert((key.clone(), level.rule.clone()), now);
                 }
             }
         }
+    }
+
+    /// Whether the last sample that counts was none.
+    fn is_missing(&self, key: &Key) -> bool {
+        let mut counting = self.samples.get(key).into_iter().flatten().rev().filter(|(.., counts)| *counts);
+        counting.next().is_some_and(|(_, reading, _)| !matches!(reading, Reading::Value { .. }))
+    }
+
+    /// Takes in what was measured since the last decision, with this being served.
+    pub fn take_in(&mut self, guard: &Guard, served: &FeatureRolloutStatus, emergency: bool) {
+        for trigger in &guard.triggers {
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort.clone());
+                let samples = self.samples.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let mut missing = self.missing.get(&key).copied();
+                for (at, reading, _) in samples.iter().filter(|(.., counts)| *counts) {
+                    // The last one is looked at again, under rules that may be others by now.
+                    if missing.is_some_and(|(_, seen)| *at < seen || (*at == seen && !self.is_fed(&key, *at)))
+                    {
+                        continue;
+                    }
+                    let waits = policy(trigger, Some(reading))
+                        .is_some_and(|policy| !missing_for(trigger, policy).is_zero());
+                    let since = missing.and_then(|(since, _)| since).unwrap_or(*at);
+                    missing = Some((waits.then_some(since), *at));
+                }
+                self.missing.extend(missing.map(|missing| (key.clone(), missing)));
+            }
+        }
+        self.forget(guard, served, emergency);
+    }
+
+    /// Ends the breaches of those whom nobody is exposed in, and who are measured no more.
+    pub fn forget(&mut self, guard: &Guard, served: &FeatureRolloutStatus, emergency: bool) {
+        for trigger in &guard.triggers {
+            for cohort in cohorts_of(trigger) {
+                let key = (trigger.name.clone(), cohort.clone());
+                let samples = self.samples.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let unexposed = emergency || !exposed(served, cohort.as_deref());
+                if unexposed && self.is_missing(&key) {
+                    let last = samples.last().map(|(at, ..)| *at).unwrap();
+                    for level in &trigger.levels {
+                        let from = self.from.entry((key.clone(), level.rule.clone())).or_insert(last);
+                        *from = last.max(*from);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes note of who rose from 0.
+    pub fn rise(&mut self, before: &FeatureRolloutStatus, after: &FeatureRolloutStatus, now: MicroTime) {
+        for cohort in [None, Some("a"), Some("b"), Some("c")] {
+            if !exposed(before, cohort) && exposed(after, cohort) {
+                self.exposed_at.insert(cohort.map(str::to_owned), now);
+            }
+        }
+    }
+
+    /// Whether data that is found missing at a time counts, by the rules for it.
+    fn missing_counts(&self, trigger: &Trigger, key: &Key, policy: MissingPolicy, at: MicroTime) -> bool {
+        let since = self.missing.get(key).and_then(|(since, _)| *since);
+        self.exposed_at.get(&key.1).is_some_and(|exposed_at| {
+            let missing = at.duration_since(since.unwrap_or(*exposed_at).max(*exposed_at));
+            let exposed = at.duration_since(*exposed_at);
+            !exposed.is_zero() && exposed >= trigger.initial_delay && missing >= missing_for(trigger, policy)
+        })
     }
 
     /// The bounds were edited: a level that is new counts from its newest sample on.
@@ -129,7 +215,7 @@ impl Shadow {
     }
 
     /// The samples that count for a level.
-    fn counting<'s>(&'s self, key: &Key, level: &Level) -> impl Iterator<Item = (Timestamp, &'s Reading)> {
+    fn counting<'s>(&'s self, key: &Key, level: &Level) -> impl Iterator<Item = (MicroTime, &'s Reading)> {
         let from = self.from.get(&(key.clone(), level.rule.clone())).copied();
         let samples = self.samples.get(key).map(Vec::as_slice).unwrap_or_default();
         samples
@@ -140,12 +226,12 @@ impl Shadow {
 
     /// How long a level has been in breach, and by how many samples.
     fn breach(&self, trigger: &Trigger, level: &Level, key: &Key) -> (SignedDuration, usize) {
-        let mut last: Option<Timestamp> = None;
+        let mut last: Option<MicroTime> = None;
         let mut time = SignedDuration::ZERO;
         let mut samples = 0;
         for (at, reading) in self.counting(key, level) {
             let Reading::Value { value, .. } = reading else { continue };
-            if value.get() > level.bound.value.value() {
+            if is_in_breach(level, value.get()) {
                 let apart = last.map_or(SignedDuration::ZERO, |last| at.duration_since(last));
                 if apart <= trigger.interval * 3 {
                     time += apart;
@@ -159,7 +245,7 @@ impl Shadow {
     }
 
     /// Takes note of what a decision at `now` has to do about the metrics, with `before` being served.
-    pub fn follow(&mut self, guard: &Guard, before: &FeatureRolloutStatus, now: Timestamp) {
+    pub fn follow(&mut self, guard: &Guard, before: &FeatureRolloutStatus, now: MicroTime) {
         let mut fired: Vec<(LevelAction, Option<String>)> = Vec::new();
         for trigger in &guard.triggers {
             for cohort in cohorts_of(trigger) {
@@ -182,11 +268,11 @@ impl Shadow {
                 let Some((_, counted, _)) = samples.iter().rev().find(|(.., counts)| *counts) else {
                     continue;
                 };
+                let Some(newest) = policy(trigger, Some(newest)) else { continue };
                 if policy(trigger, Some(counted)) == Some(MissingPolicy::ImmediateRollback)
-                    && !matches!(newest, Reading::Value { .. })
                     && is_fresh(trigger, *at, now)
                     && self.is_fed(&key, *at)
-                    && since(before).is_some_and(|from| from + trigger.initial_delay <= *at)
+                    && self.missing_counts(trigger, &key, newest, *at)
                 {
                     fired.push((LevelAction::ImmediateRollback, cohort));
                 }
@@ -199,7 +285,7 @@ impl Shadow {
         }
     }
 
-    fn act(&mut self, action: LevelAction, cohort: Option<&str>, now: Timestamp) {
+    fn act(&mut self, action: LevelAction, cohort: Option<&str>, now: MicroTime) {
         let names: Vec<&str> = ["a", "b", "c"]
             .into_iter()
             .filter(|name| cohort.is_none_or(|cohort| cohort == *name))
@@ -214,7 +300,7 @@ impl Shadow {
     }
 
     /// These cohorts are at control by then; a stronger rollback overtakes a weaker one.
-    pub fn roll_back(&mut self, cohorts: &[&str], by: Timestamp, stronger: bool) {
+    pub fn roll_back(&mut self, cohorts: &[&str], by: MicroTime, stronger: bool) {
         self.latched = true;
         for name in cohorts {
             let known = self.at_control_by.entry((*name).to_owned()).or_insert(by);
@@ -230,8 +316,10 @@ impl Shadow {
         guard: &Guard,
         cohort: &str,
         (before, after): (&FeatureRolloutStatus, &FeatureRolloutStatus),
-        now: Timestamp,
+        now: MicroTime,
     ) -> Option<String> {
+        // With nothing measured at all there is no data.
+        let none = Reading::NoData(String::new());
         guard.triggers.iter().find_map(|trigger| {
             let of = trigger.per_cohort.is_some().then(|| cohort.to_owned());
             let key = (trigger.name.clone(), of.clone());
@@ -242,7 +330,7 @@ impl Shadow {
             if let Some(Reading::Value { value, .. }) = newest {
                 let mut stopping = stopping;
                 return stopping
-                    .any(|level| value.get() > level.bound.value.value())
+                    .any(|level| is_in_breach(level, value.get()))
                     .then(|| format!("{} is in breach", trigger.name));
             }
             let mut stopping = stopping;
@@ -255,17 +343,15 @@ impl Shadow {
                     .into_iter()
                     .any(|name| exposed(before, Some(name)) && exposed(after, Some(name))),
             };
-            // An exposure that begins anew with this very raise gives the trigger its initial delay again.
-            let from = since(after).max(since(before));
-            let counts = exposed && from.is_some_and(|from| from + trigger.initial_delay <= now);
-            (counts && policy(trigger, newest) != Some(MissingPolicy::Ignore))
+            let counts = |policy| self.missing_counts(trigger, &key, policy, now);
+            (exposed && policy(trigger, newest.or(Some(&none))).is_some_and(counts))
                 .then(|| format!("{} has no data", trigger.name))
         })
     }
 }
 
 /// When a gradual rollback that begins now is at its end.
-pub fn gradually(now: Timestamp) -> Timestamp {
+pub fn gradually(now: MicroTime) -> MicroTime {
     now + SignedDuration::from_hours(EVERY_HOURS * (RUNGS - 1))
 }
 
@@ -276,27 +362,37 @@ fn cohorts_of(trigger: &Trigger) -> Vec<Option<String>> {
     }
 }
 
-/// The policy for a reading that is none; with nothing measured at all there is no data.
+/// What follows from a reading that is none, unless it is ignored.
 fn policy(trigger: &Trigger, reading: Option<&Reading>) -> Option<MissingPolicy> {
-    match reading {
-        Some(Reading::Value { .. }) => None,
-        Some(Reading::Error(_)) => Some(trigger.on_provider_error),
-        Some(Reading::NoData(_)) | None => Some(trigger.on_no_data),
+    let policy = match reading? {
+        Reading::Value { .. } => return None,
+        Reading::Error(_) => trigger.on_provider_error,
+        Reading::NoData(_) => trigger.on_no_data,
+    };
+    (policy != MissingPolicy::Ignore).then_some(policy)
+}
+
+fn is_in_breach(level: &Level, value: f64) -> bool {
+    let bound: f64 = level.bound.value.to_string().parse().unwrap();
+    match level.bound.comparison {
+        Comparison::Above => value > bound,
+        Comparison::AtLeast => value >= bound,
+        Comparison::Below => value < bound,
+        Comparison::AtMost => value <= bound,
     }
 }
 
-fn is_fresh(trigger: &Trigger, at: Timestamp, now: Timestamp) -> bool {
+/// As declared; else three intervals, and none where raises are held.
+fn missing_for(trigger: &Trigger, policy: MissingPolicy) -> SignedDuration {
+    let default = if policy == MissingPolicy::Hold { SignedDuration::ZERO } else { trigger.interval * 3 };
+    trigger.missing_for.unwrap_or(default)
+}
+
+fn is_fresh(trigger: &Trigger, at: MicroTime, now: MicroTime) -> bool {
     now.duration_since(at) <= trigger.interval * 2
 }
 
 fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
-    let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.served.is_zero());
+    let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.decided().is_zero());
     cohort.map_or_else(|| ["a", "b", "c"].into_iter().any(served), served)
-}
-
-/// From when the attempt's exposure counts.
-fn since(status: &FeatureRolloutStatus) -> Option<Timestamp> {
-    let exposure = status.first_exposure.map(|exposure| exposure.at.timestamp());
-    let retry = status.retry.as_ref().map(|retry| retry.at.timestamp());
-    exposure.or(retry).or(status.first_seen.map(|seen| seen.timestamp()))
 }

@@ -1,25 +1,25 @@
 //! From YAML to a plan, and a driver that lives through it.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::rolloutaction::RolloutActionSpec;
-use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, FlagSetSpec, MicroTime};
-use crate::engine::timeline::timeline;
+use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, FlagSetSpec, MicroTime, Reading};
+use crate::engine::forecast::timeline::timeline;
 use crate::engine::{
-    Actor, Facts, Ground, Measurement, Metrics, Outcome, Reading, Request, Subject, act, decide,
+    Actor, Facts, Ground, Measurement, Metrics, Outcome, Request, Subject, act, decide, deliver,
 };
 use crate::plan::{Plan, Refs, compile};
 
 pub const UID: &str = "uid-1";
 
 /// An instant.
-pub fn t(text: &str) -> Timestamp {
+pub fn t(text: &str) -> MicroTime {
     text.parse().unwrap()
 }
 
 /// `hours` after an instant.
-pub fn after(start: &str, hours: i64) -> Timestamp {
+pub fn after(start: &str, hours: i64) -> MicroTime {
     t(start) + SignedDuration::from_hours(hours)
 }
 
@@ -77,8 +77,8 @@ pub struct Life {
     pub plan: Plan,
     pub facts: Facts,
     pub status: FeatureRolloutStatus,
-    pub now: Timestamp,
-    pub wake_at: Option<Timestamp>,
+    pub now: MicroTime,
+    pub wake_at: Option<MicroTime>,
     /// Actions created so far: each gets a UID of its own.
     pub actions: u32,
 }
@@ -94,7 +94,7 @@ pub fn action(fields: serde_json::Value) -> RolloutActionSpec {
 }
 
 /// A request that nothing speaks against, created at `created`.
-pub fn request<'a>(uid: &'a str, spec: &'a RolloutActionSpec, created: Timestamp) -> Request<'a> {
+pub fn request<'a>(uid: &'a str, spec: &'a RolloutActionSpec, created: MicroTime) -> Request<'a> {
     let actor = Actor::Verified("ada".to_owned());
     Request { uid, spec, created, actor, tracked_by: None, rollout_uid: UID, generation: 1 }
 }
@@ -120,6 +120,9 @@ impl Life {
             let stable = decision.status == self.status;
             self.status = decision.status;
             self.wake_at = decision.wake_at;
+            if self.facts.delivered {
+                deliver(&mut self.status, self.now);
+            }
             if stable {
                 return;
             }
@@ -128,7 +131,7 @@ impl Life {
     }
 
     /// Lives on until `at`, deciding at every wake-up on the way and at `at` itself.
-    pub fn until(&mut self, at: Timestamp) -> &mut Life {
+    pub fn until(&mut self, at: MicroTime) -> &mut Life {
         while let Some(wake) = self.wake_at.filter(|wake| *wake <= at) {
             self.now = wake;
             self.settle();
@@ -171,8 +174,12 @@ impl Life {
 
     /// What is served: `a=10% b=0%`.
     pub fn served(&self) -> String {
-        let parts: Vec<String> =
-            self.status.cohorts.iter().map(|cohort| format!("{}={}", cohort.name, cohort.served)).collect();
+        let parts: Vec<String> = self
+            .status
+            .cohorts
+            .iter()
+            .map(|cohort| format!("{}={}", cohort.name, cohort.decided()))
+            .collect();
         parts.join(" ")
     }
 
@@ -211,8 +218,8 @@ impl Life {
     }
 
     /// When it was completed.
-    pub fn completed_at(&self) -> Option<Timestamp> {
-        self.status.completed_at.map(MicroTime::timestamp)
+    pub fn completed_at(&self) -> Option<MicroTime> {
+        self.status.completed_at
     }
 
     /// First seen at [`START`], with metrics that have not been measured yet.
@@ -308,7 +315,7 @@ impl Life {
     /// What happened, oldest first: `300 RolledBack trigger/errors`, in seconds since [`START`].
     pub fn told(&self) -> Vec<String> {
         let entries = self.status.history.iter().map(|entry| {
-            let seconds = entry.at.timestamp().duration_since(t(START)).as_secs();
+            let seconds = entry.at.duration_since(t(START)).as_secs();
             format!("{seconds} {} {}", entry.reason, entry.who)
         });
         entries.collect()

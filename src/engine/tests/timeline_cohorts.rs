@@ -57,7 +57,7 @@ phases: [{name: ga, ramp: {percents: [10, 20], every: 12h}}]",
         ),
         &[
             // 20 is asked at 8T21 and is the latest ask when the delay is over.
-            "2025-09-09T09:00:00Z ga/2 CohortDelay a=20%",
+            "2025-09-09T09:00:00Z ga/2 CohortDelay a=20% 20%",
             "2025-09-09T09:00:00Z completed",
         ],
     );

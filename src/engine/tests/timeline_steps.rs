@@ -29,8 +29,8 @@ fn a_rollout_without_a_start_begins_now_and_a_ramp_holds_a_day() {
     assert_eq!(
         lines(&plan, "2025-01-31T23:30:00Z"),
         [
-            "2025-01-31T23:30:00Z ga/1 Step all=1%",
-            "2025-02-01T23:30:00Z ga/2 Step all=2%",
+            "2025-01-31T23:30:00Z ga/1 Step all=1% 1%",
+            "2025-02-01T23:30:00Z ga/2 Step all=2% 2%",
             "2025-02-02T23:30:00Z completed",
         ]
     );
@@ -109,7 +109,7 @@ phases:
         .map(|(i, entry)| {
             let (at, number) = entry.split_once('#').unwrap_or((entry, ""));
             let number = if number.is_empty() { (i + 1).to_string() } else { number.to_owned() };
-            format!("2025-09-{at}:00:00Z ga/{number} Step a={number}%")
+            format!("2025-09-{at}:00:00Z ga/{number} Step a={number}% {number}%")
         })
         .collect();
     expected.push(format!("2025-09-{completed}:00:00Z completed"));
@@ -141,8 +141,8 @@ phases:
   - {cohorts: {a: 2}, at: '2025-09-08T16:00:00Z'}",
         ),
         &[
-            "2025-09-08T15:00:00Z ga/1 Step a=1%",
-            "2025-09-09T15:00:00Z ga/2 Step a=2%",
+            "2025-09-08T15:00:00Z ga/1 Step a=1% 1%",
+            "2025-09-09T15:00:00Z ga/2 Step a=2% 2%",
             "2025-09-10T15:00:00Z completed",
         ],
     );
@@ -209,8 +209,8 @@ schedule: {startAt: '2025-09-08T09:00:00Z'}
 phases: [{name: ga, steps: [{cohorts: {a: 10}}, {cohorts: {a: 10}, hold: 48h}, {cohorts: {a: 20}}]}]",
         ),
         &[
-            "2025-09-08T09:00:00Z ga/1 Step a=10%",
-            "2025-09-11T09:00:00Z ga/3 Step a=20%",
+            "2025-09-08T09:00:00Z ga/1 Step a=10% 10%",
+            "2025-09-11T09:00:00Z ga/3 Step a=20% 20%",
             "2025-09-12T09:00:00Z completed",
         ],
     );
@@ -233,7 +233,8 @@ fn exposure_rounds_half_up(#[case] share: &str, #[case] a: &str, #[case] b: &str
 cohorts: [{{name: a, share: {share}}}, {{name: b, share: {share}}}]
 phases: [{{name: ga, steps: [{{cohorts: {{a: {a}, b: {b}}}}}]}}]"
     ));
-    let timeline = crate::engine::timeline::timeline(&plan, super::support::t("2025-09-08T09:00:00Z"));
+    let timeline =
+        crate::engine::forecast::timeline::timeline(&plan, super::support::t("2025-09-08T09:00:00Z"));
     assert_eq!(timeline.entries[0].exposure.unwrap().to_string(), exposure);
 }
 
@@ -243,6 +244,21 @@ fn exposure_is_unknown_without_a_share() {
         "{cohorts: [{name: a, share: 50}, {name: b}], phases: [{name: ga, steps: [{cohorts: {a: 10}}]}]}",
     );
     assert_eq!(lines(&plan, "2025-09-08T09:00:00Z")[0], "2025-09-08T09:00:00Z ga/1 Step a=10% b=0%");
+}
+
+#[rstest]
+#[case::catch_all("{name: a}", " 10%")]
+#[case::written_out("{name: a, match: {}}", " 10%")]
+#[case::some("{name: a, match: {attributes: {group: staff}}}", "")]
+#[case::said_otherwise("{name: a, share: 50}", " 5%")]
+fn a_single_cohort_that_takes_in_everyone_is_the_whole_audience(
+    #[case] cohort: &str,
+    #[case] exposure: &str,
+) {
+    let plan =
+        plan(&format!("{{cohorts: [{cohort}], phases: [{{name: ga, steps: [{{cohorts: {{a: 10}}}}]}}]}}"));
+    let expected = format!("2025-09-08T09:00:00Z ga/1 Step a=10%{exposure}");
+    assert_eq!(lines(&plan, "2025-09-08T09:00:00Z")[0], expected);
 }
 
 #[test]
@@ -256,7 +272,7 @@ schedule: {startAt: '2025-09-08T09:00:00Z'}
 dependsOn: [{name: other, condition: Completed}]
 phases: [{name: ga, steps: [{name: x, cohorts: {a: 10}, approval: Required}]}]",
         ),
-        &["2025-09-08T09:00:00Z ga/1 Step a=10%", "2025-09-09T09:00:00Z completed"],
+        &["2025-09-08T09:00:00Z ga/1 Step a=10% 10%", "2025-09-09T09:00:00Z completed"],
     );
 }
 
@@ -286,6 +302,52 @@ spec:
             "2025-09-09T09:00:00Z ga/2 Step early=100% rest=0% 20%",
             "2025-09-09T21:00:00Z ga/2 CohortDelay early=100% rest=100% 100%",
             "2025-09-10T09:00:00Z completed",
+        ],
+    );
+}
+
+#[test]
+fn a_ramp_for_everybody_takes_nothing_from_the_staff_who_had_it_first() {
+    // Also where what was asked before lies between two percentages, or was lowered again by a step before the ramp.
+    assert_timeline(
+        &plan(
+            "
+cohorts: [{name: staff, share: 1}, {name: beta, share: 9}, {name: rest, share: 90}]
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases:
+- name: staff-first
+  steps:
+  - {cohorts: {staff: 100, beta: 50}, hold: 24h}
+  - {cohorts: {beta: 30}, hold: 24h}
+- name: everybody
+  ramp: {percents: ['0.5%', 40, 100], every: 24h}",
+        ),
+        &[
+            "2025-09-08T09:00:00Z staff-first/1 Step staff=100% beta=50% rest=0% 5.5%",
+            "2025-09-09T09:00:00Z staff-first/2 Step staff=100% beta=30% rest=0% 3.7%",
+            "2025-09-10T09:00:00Z everybody/1 Step staff=100% beta=30% rest=0.5% 4.15%",
+            "2025-09-11T09:00:00Z everybody/2 Step staff=100% beta=40% rest=40% 40.6%",
+            "2025-09-12T09:00:00Z everybody/3 Step staff=100% beta=100% rest=100% 100%",
+            "2025-09-13T09:00:00Z completed",
+        ],
+    );
+}
+
+#[test]
+fn a_second_ramp_goes_on_from_the_first() {
+    assert_timeline(
+        &plan(
+            "
+cohorts: [{name: a}]
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases: [{name: one, ramp: {percents: [20, 60]}}, {name: two, ramp: {percents: [5, 60, 80]}}]",
+        ),
+        &[
+            "2025-09-08T09:00:00Z one/1 Step a=20% 20%",
+            "2025-09-09T09:00:00Z one/2 Step a=60% 60%",
+            // Two of its steps ask for what is there.
+            "2025-09-12T09:00:00Z two/3 Step a=80% 80%",
+            "2025-09-13T09:00:00Z completed",
         ],
     );
 }

@@ -19,11 +19,11 @@ schedule:
 phases: [{name: ga, ramp: {percents: [5, 10, 25, 50, 100]}}]",
         ),
         &[
-            "2025-09-08T16:00:00Z ga/1 Step a=5%",
-            "2025-09-09T16:00:00Z ga/2 Step a=10%",
-            "2025-09-10T16:00:00Z ga/3 Step a=25%",
-            "2025-09-11T16:00:00Z ga/4 Step a=50%",
-            "2025-09-15T16:00:00Z ga/5 Step a=100%",
+            "2025-09-08T16:00:00Z ga/1 Step a=5% 5%",
+            "2025-09-09T16:00:00Z ga/2 Step a=10% 10%",
+            "2025-09-10T16:00:00Z ga/3 Step a=25% 25%",
+            "2025-09-11T16:00:00Z ga/4 Step a=50% 50%",
+            "2025-09-15T16:00:00Z ga/5 Step a=100% 100%",
             "2025-09-16T16:00:00Z completed",
         ],
     );
@@ -43,8 +43,8 @@ schedule:
 phases: [{name: ga, ramp: {percents: [5, 10]}}]",
         ),
         &[
-            "2025-11-01T16:00:00Z ga/1 Step a=5%",
-            "2025-11-02T17:00:00Z ga/2 Step a=10%",
+            "2025-11-01T16:00:00Z ga/1 Step a=5% 5%",
+            "2025-11-02T17:00:00Z ga/2 Step a=10% 10%",
             "2025-11-03T17:00:00Z completed",
         ],
     );
@@ -146,7 +146,7 @@ phases: [{{name: ga, steps: [{{cohorts: {{a: 50}}, hold: 0s}}]}}]"
     );
     assert_eq!(
         lines(&plan(&spec), "2010-01-01T00:00:00Z"),
-        [format!("{entry} ga/1 Step a=50%"), format!("{entry} completed")]
+        [format!("{entry} ga/1 Step a=50% 50%"), format!("{entry} completed")]
     );
 }
 
@@ -192,7 +192,7 @@ phases: [{{name: ga, steps: [{{cohorts: {{a: 50}}, hold: 0s}}]}}]"
     );
     assert_eq!(
         lines(&plan_in_set(&spec, set), "2010-01-01T00:00:00Z")[0],
-        format!("{entry} ga/1 Step a=50%")
+        format!("{entry} ga/1 Step a=50% 50%")
     );
 }
 
@@ -213,9 +213,9 @@ schedule:
 phases: [{name: ga, ramp: {percents: [5, 10, 25]}}]",
         ),
         &[
-            "2025-09-08T09:00:00Z ga/1 Step a=5%",
-            "2025-09-10T09:00:00Z ga/2 Step a=10%",
-            "2025-09-11T09:00:00Z ga/3 Step a=25%",
+            "2025-09-08T09:00:00Z ga/1 Step a=5% 5%",
+            "2025-09-10T09:00:00Z ga/2 Step a=10% 10%",
+            "2025-09-11T09:00:00Z ga/3 Step a=25% 25%",
             "2025-09-12T09:00:00Z completed",
         ],
     );
@@ -236,7 +236,7 @@ schedule:
   freezes: [{name: thanksgiving, from: '2025-11-26T00:00:00Z', to: '2025-12-01T00:00:00Z'}]
 phases: [{name: ga, ramp: {percents: [100]}}]",
         ),
-        &["2025-12-01T17:00:00Z ga/1 Step a=100%", "2025-12-02T17:00:00Z completed"],
+        &["2025-12-01T17:00:00Z ga/1 Step a=100% 100%", "2025-12-02T17:00:00Z completed"],
     );
 }
 
@@ -254,8 +254,8 @@ phases:
   steps: [{cohorts: {a: 10}}, {cohorts: {a: 10}, hold: 144h}, {cohorts: {a: 20}}]",
         ),
         &[
-            "2025-09-08T09:00:00Z ga/1 Step a=10%",
-            "2025-09-15T09:00:00Z ga/3 Step a=20%",
+            "2025-09-08T09:00:00Z ga/1 Step a=10% 10%",
+            "2025-09-15T09:00:00Z ga/3 Step a=20% 20%",
             "2025-09-16T09:00:00Z completed",
         ],
     );

@@ -65,7 +65,7 @@ phases: [{{name: ga, steps: [{{cohorts: {{a: 50}}, week: {week}, hold: 0s}}]}}]"
     );
     assert_eq!(
         lines(&plan(&spec), "2010-01-01T00:00:00Z"),
-        [format!("{entry} ga/1 Step a=50%"), format!("{entry} completed")]
+        [format!("{entry} ga/1 Step a=50% 50%"), format!("{entry} completed")]
     );
 }
 
@@ -78,9 +78,9 @@ flagSetRef: {name: s}
 schedule: {startAt: '2025-10-20T16:00:00Z'}
 phases: [{name: ga, steps: [{cohorts: {a: 50}, week: 3, hold: 0s}]}]";
     let entry = |set| lines(&plan_in_set(spec, set), "2010-01-01T00:00:00Z")[0].clone();
-    assert_eq!(entry("{timeZone: America/Los_Angeles}"), "2025-11-03T17:00:00Z ga/1 Step a=50%");
+    assert_eq!(entry("{timeZone: America/Los_Angeles}"), "2025-11-03T17:00:00Z ga/1 Step a=50% 50%");
     // And in UTC when neither has one.
-    assert_eq!(entry("{}"), "2025-11-03T16:00:00Z ga/1 Step a=50%");
+    assert_eq!(entry("{}"), "2025-11-03T16:00:00Z ga/1 Step a=50% 50%");
 }
 
 #[test]
@@ -96,10 +96,10 @@ phases:
     assert_eq!(
         lines(&plan(spec), "2010-01-01T00:00:00Z"),
         [
-            "2025-10-25T16:00:00Z ga/1 Step a=1%",
-            "2025-11-01T16:00:00Z ga/2 Step a=2%",
-            "2025-11-02T16:00:00Z tail/1 Step a=3%",
-            "2025-11-03T16:00:00Z tail/2 Step a=4%",
+            "2025-10-25T16:00:00Z ga/1 Step a=1% 1%",
+            "2025-11-01T16:00:00Z ga/2 Step a=2% 2%",
+            "2025-11-02T16:00:00Z tail/1 Step a=3% 3%",
+            "2025-11-03T16:00:00Z tail/2 Step a=4% 4%",
             "2025-11-04T16:00:00Z completed",
         ]
     );

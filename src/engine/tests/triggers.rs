@@ -4,7 +4,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::support::{Life, START, plan, t};
-use crate::engine::{Measurement, Metrics, Reading, Subject};
+use crate::api::Reading;
+use crate::engine::{Measurement, Metrics, Subject};
 
 const NAN: f64 = f64::NAN;
 
@@ -333,7 +334,10 @@ fn a_breach_is_not_over_because_its_data_is_lost() {
     life.pass(23).says("errors", 11.0).wait(30).says("errors", NAN);
     life.pass(2);
     assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
-    assert_eq!(life.why(), "errors was above 10 when it was last measured");
+    assert_eq!(
+        life.why(),
+        "errors was above 10 when it was last measured; a pause and a resume let it go on without"
+    );
     life.says("errors", 0.0);
     assert_eq!(life.served(), "a=100% b=100%");
 }
@@ -366,7 +370,10 @@ fn without_resume_after_a_person_resumes_and_the_door_stays_shut_while_the_breac
     life.series("errors", 30, &[6.0, 6.0, 6.0, 0.0]);
     life.pass(1).says("errors", 6.0);
     assert_eq!(life.pauses(), ["Trigger"]);
-    assert_eq!(life.ask(json!({"action": "Resume"})), "Applied: resumed");
+    assert_eq!(
+        life.ask(json!({"action": "Resume"})),
+        "Applied: resumed; next: the hold before ga/2 lasts until 2025-09-09T10:00:30Z"
+    );
     // The whole `for` again, counted from the resume on.
     life.wait(30).says("errors", 6.0);
     life.wait(30).says("errors", 6.0);

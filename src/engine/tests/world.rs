@@ -1,17 +1,21 @@
 //! A random rollout that lives, and what must hold at each of its decisions and actions.
 
-use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::shadow::{Shadow, gradually};
 use super::support::UID;
 use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::rolloutaction::{Action, Answer, Approve, RolloutActionSpec};
-use crate::api::status::{CohortStatus, PauseCause};
-use crate::api::{FeatureRolloutStatus, Percent, Reason, RollbackMode};
+use crate::api::status::PauseCause;
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, RollbackMode};
 use crate::engine::position::Mark;
-use crate::engine::{Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, guard_only};
-use crate::flags::LiveFlag;
+use crate::engine::{
+    Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, deliver, guard_only,
+};
+use crate::flags::{LiveFlag, LiveRollback};
 use crate::plan::{Approval, Plan};
 
 /// A rollout, and a second account of its clock.
@@ -20,23 +24,30 @@ pub struct World {
     pub plan: Plan,
     pub facts: Facts,
     pub status: FeatureRolloutStatus,
-    pub now: Timestamp,
-    pub wake_at: Option<Timestamp>,
+    pub now: MicroTime,
+    pub wake_at: Option<MicroTime>,
     /// What the raw samples say.
     pub shadow: Shadow,
     /// The spec is invalid: only its guard decides.
     pub invalid: bool,
+    /// The clock was set back, or the cohorts or the ladder are others now: the second account does not know of these, and
+    /// says nothing any more of what triggers do.
+    pub unjudged: bool,
+    /// What the clock says beyond whole microseconds, which is as fine as a status is.
+    pub nanos: SignedDuration,
     /// Actions that were applied, with when they were created.
-    pub applied: Vec<(String, RolloutActionSpec, Timestamp)>,
+    pub applied: Vec<(String, RolloutActionSpec, MicroTime)>,
     asked: u32,
     /// Time lived unpaused.
     clock: SignedDuration,
     entered: SignedDuration,
     exposed: SignedDuration,
+    /// What the steps up to the position asked of each cohort, as of the last decision or action.
+    declared: BTreeMap<String, Percent>,
 }
 
 impl World {
-    pub fn begin(spec: FeatureRolloutSpec, plan: Plan, now: Timestamp) -> World {
+    pub fn begin(spec: FeatureRolloutSpec, plan: Plan, now: MicroTime) -> World {
         World {
             spec,
             plan,
@@ -46,25 +57,40 @@ impl World {
             wake_at: None,
             shadow: Shadow::default(),
             invalid: false,
+            unjudged: false,
+            nanos: SignedDuration::ZERO,
             applied: Vec::new(),
             asked: 0,
             clock: SignedDuration::ZERO,
             entered: SignedDuration::ZERO,
             exposed: SignedDuration::ZERO,
+            declared: BTreeMap::new(),
         }
     }
 
-    pub fn pass(&mut self, to: Timestamp) {
+    /// What the steps up to the position ask of each cohort: the last one that names it counts.
+    fn declared(&self) -> BTreeMap<String, Percent> {
+        let at = find(self.status.position.as_ref(), &self.plan).map_or(0, |i| i + 1);
+        self.plan.steps[..at].iter().flat_map(|step| step.asks.clone()).collect()
+    }
+
+    pub fn pass(&mut self, to: MicroTime) {
         if self.status.pauses.is_empty() {
-            self.clock += to.duration_since(self.now);
+            // Where it is set back, time goes on all the same.
+            self.clock += to.duration_since(self.now).max(SignedDuration::ZERO);
         }
         self.now = to;
     }
 
+    /// What the engine is told the time is.
+    fn instant(&self) -> MicroTime {
+        self.now + self.nanos
+    }
+
     fn one(&self, status: &FeatureRolloutStatus, facts: &Facts) -> Decision {
         match self.invalid {
-            true => guard_only(&self.plan.guard, status, &facts.metrics, self.now),
-            false => decide(&self.plan, status, facts, self.now),
+            true => guard_only(&self.plan.guard, status, &facts.metrics, self.instant()),
+            false => decide(&self.plan, status, facts, self.instant()),
         }
     }
 
@@ -95,18 +121,22 @@ impl World {
                 }
             }
         }
-        // What is missing counts from the first exposure on, which may have come with this decision.
-        let newly = |cohort: &CohortStatus| {
-            let before = self.status.cohort(&cohort.name).map(|before| before.served).unwrap_or_default();
-            before.is_zero() && !cohort.served.is_zero()
-        };
-        if !decision.status.cohorts.iter().any(newly) {
-            prop_assert_eq!(&next.status, &expected, "not idempotent");
-        }
+        prop_assert_eq!(&next.status, &expected, "not idempotent");
 
         let before = std::mem::replace(&mut self.status, decision.status);
         self.wake_at = decision.wake_at;
+        if self.facts.delivered {
+            deliver(&mut self.status, self.now);
+        }
         self.judge(&before, edited)?;
+        self.shadow.rise(&before, &self.status, self.now);
+        self.shadow.forget_others(&self.status);
+        if !self.facts.deleting {
+            self.shadow.forget(&self.plan.guard, &self.status, false);
+        }
+        if !self.invalid {
+            self.declared = self.declared();
+        }
         self.judge_rollback()
     }
 
@@ -123,8 +153,12 @@ impl World {
             prop_assert!(self.plan.attempt > before.attempt, "started again though nobody asked");
             self.shadow.retried(now);
         }
-        if !self.facts.deleting && (!self.facts.emergency || self.invalid) {
-            self.shadow.follow(&self.plan.guard, before, now);
+        if !self.facts.deleting {
+            let emergency = self.facts.emergency && !self.invalid;
+            self.shadow.take_in(&self.plan.guard, before, emergency);
+            if !emergency {
+                self.shadow.follow(&self.plan.guard, before, now);
+            }
         }
         let rolled = happened(&[Reason::RolledBack, Reason::RollbackEscalated, Reason::RungEntered]);
         let from = if attempt { None } else { before.position.as_ref() };
@@ -163,29 +197,39 @@ impl World {
             self.exposed = self.clock;
         }
         for cohort in &after.cohorts {
-            prop_assert!(cohort.pending.as_ref().is_none_or(|pending| pending.percent > cohort.served));
+            prop_assert!(cohort.pending.as_ref().is_none_or(|pending| pending.percent > cohort.decided()));
             let Some(old) = before.cohort(&cohort.name) else { continue };
             let restored = old.restore.unwrap_or_default();
-            if cohort.served > old.served {
+            if cohort.decided() > old.decided() {
                 prop_assert!(!paused, "raised while paused");
                 prop_assert!(!self.facts.emergency && !self.facts.deleting, "raised in an emergency");
                 prop_assert!(self.facts.delivered, "raised before delivery");
                 let overridden =
                     entries > 0 && before.retry.as_ref().is_some_and(|r| !r.overrides.is_empty());
                 prop_assert!(
-                    overridden || self.plan.time_gate.closed(now).is_none(),
-                    "raised past a shut gate"
+                    overridden || self.plan.calendar.closed(now).is_none(),
+                    "raised outside of windows or in a freeze"
                 );
-                prop_assert!(!self.shadow.latched, "raised after a rollback without a retry");
+                prop_assert!(before.rollback.is_none() || attempt, "raised after a rollback without a retry");
+                prop_assert!(
+                    !self.shadow.latched || self.unjudged,
+                    "raised after a rollback without a retry"
+                );
                 prop_assert!(!self.invalid, "raised by an invalid spec");
                 // Of two steps entered at once the first may take from everybody what the second gives; so may an edit.
-                if entries < 2 && !(edited && entries > 0) {
+                if entries < 2 && !(edited && entries > 0) && !self.unjudged {
                     let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
                     prop_assert_eq!(shut, None, "raised though its triggers are not quiet");
                 }
-                prop_assert!(cohort.served <= cohort.asked.max(restored), "raised beyond what is asked");
-                if cohort.served > restored {
-                    let declared = self.plan.cohort(&cohort.name).unwrap();
+                prop_assert!(cohort.decided() <= cohort.asked.max(restored), "raised beyond what is asked");
+                // What was taken away by hand, or was never given, does not come by an edit of something else.
+                let promised = old.pending.is_some() || old.tier_refused || !restored.is_zero();
+                let asked_more = self.declared().get(&cohort.name) > self.declared.get(&cohort.name);
+                prop_assert!(entries > 0 || promised || asked_more, "raised though nobody asks for it anew");
+                if cohort.decided() > restored {
+                    let declared = self.plan.cohort(&cohort.name);
+                    prop_assert!(declared.is_some(), "raised though it is no longer declared");
+                    let declared = declared.unwrap();
                     prop_assert!(self.plan.admits(declared), "raised against its tiers");
                     if after.first_exposure.is_some() {
                         prop_assert!(
@@ -195,13 +239,13 @@ impl World {
                     }
                 }
             }
-            if cohort.served < old.served && !self.facts.emergency && !self.facts.deleting && !rolled {
+            if cohort.decided() < old.decided() && !self.facts.emergency && !self.facts.deleting && !rolled {
                 // Of two steps without a hold between them the first may raise what the second lowers; and an edit what
                 // the step right after it asks for again.
                 let twice = entries > 1 || (edited && entries > 0);
                 prop_assert!(cohort.asked < old.asked || twice, "lowered though not asked for less");
                 let again = twice && cohort.pending.is_some();
-                prop_assert!(again || cohort.served == cohort.asked, "lowered below what is asked");
+                prop_assert!(again || cohort.decided() == cohort.asked, "lowered below what is asked");
                 prop_assert!(edited || !paused, "lowered by the schedule while paused");
             }
         }
@@ -212,39 +256,66 @@ impl World {
 
     /// The engine has rolled back if and only if the samples or people say so, and gets to control in time.
     fn judge_rollback(&self) -> Result<(), TestCaseError> {
-        if self.facts.deleting {
+        if self.facts.deleting || self.unjudged {
             return Ok(());
         }
         prop_assert_eq!(self.status.rollback.is_some(), self.shadow.latched, "rolled back");
         for (name, by) in &self.shadow.at_control_by {
-            let served = self.status.cohort(name).unwrap().served;
+            let served = self.status.cohort(name).map(|cohort| cohort.decided()).unwrap_or_default();
             prop_assert!(served.is_zero() || self.now < *by, "{} is served {} past its ladder", name, served);
         }
         Ok(())
     }
 
-    /// Somebody asks for something.
-    pub fn ask(&mut self, spec: &RolloutActionSpec, verified: bool) -> Result<(), TestCaseError> {
+    /// Somebody asks for something; whether it was done.
+    pub fn ask(&mut self, spec: &RolloutActionSpec, verified: bool) -> Result<bool, TestCaseError> {
+        self.ask_late(spec, verified, SignedDuration::ZERO)
+    }
+
+    /// Somebody has asked for something so long ago.
+    pub fn ask_late(
+        &mut self,
+        spec: &RolloutActionSpec,
+        verified: bool,
+        late: SignedDuration,
+    ) -> Result<bool, TestCaseError> {
         self.asked += 1;
         let mut spec = spec.clone();
-        if spec.action == Action::Approve {
+        if spec.action == Action::Approve && spec.approve.is_none() {
             let missing = self.plan.steps.iter().find(|step| step.approval == Approval::Missing);
             spec.approve = missing
                 .and_then(|step| Some(Approve { phase: step.phase.clone(), step: step.name.clone()? }));
         }
         let uid = format!("u-{}", self.asked);
-        let outcome = self.act(&uid, &spec, self.now, verified);
+        let created = self.now - late;
+        let outcome = self.act(&uid, &spec, created, verified);
         let before = std::mem::replace(&mut self.status, outcome.status);
         if outcome.answer != Answer::Applied {
             prop_assert_eq!(&self.status, &before, "rejected, and done");
-            return Ok(());
+            return Ok(false);
         }
-        let again = self.act(&uid, &spec, self.now, verified);
+        let raising = !matches!(
+            spec.action,
+            Action::Pause | Action::Rollback | Action::Acknowledge | Action::SetPercent
+        );
+        let limit = SignedDuration::from_mins(if raising { 10 } else { 60 });
+        prop_assert!(late < limit, "done though it had expired");
+        prop_assert!(spec.expected_generation.is_none_or(|expected| expected == 1), "done for another spec");
+        let again = self.act(&uid, &spec, created, verified);
         prop_assert_eq!(&again.status, &self.status, "done twice");
         prop_assert_eq!((again.answer, &again.message), (Answer::Applied, &outcome.message));
+        let actor = if verified { "ada" } else { "unverified" };
+        let mut new = self.status.history.iter().filter(|entry| entry.seq > before.last_seq());
+        prop_assert!(new.any(|entry| entry.who == actor), "{:?} applied without an entry", spec.action);
+        prop_assert!(outcome.message.contains("next"), "{}", outcome.message);
         self.judge_action(&before, &spec, verified)?;
-        self.applied.push((uid, spec, self.now));
-        self.judge_rollback()
+        self.shadow.rise(&before, &self.status, self.now);
+        if !self.invalid {
+            self.declared = self.declared();
+        }
+        self.applied.push((uid, spec, created));
+        self.judge_rollback()?;
+        Ok(true)
     }
 
     /// An action is read again: its answer was lost, or something has created it again.
@@ -255,7 +326,7 @@ impl World {
         Ok(())
     }
 
-    fn act(&self, uid: &str, spec: &RolloutActionSpec, created: Timestamp, verified: bool) -> Outcome {
+    fn act(&self, uid: &str, spec: &RolloutActionSpec, created: MicroTime, verified: bool) -> Outcome {
         let actor = if verified { Actor::Verified("ada".to_owned()) } else { Actor::Unverified };
         let request = Request {
             uid,
@@ -270,7 +341,7 @@ impl World {
             true => Ground::Guard(&self.plan.guard, "invalid"),
             false => Ground::Plan(&self.plan, &self.facts),
         };
-        act(ground, &self.status, &request, self.now)
+        act(ground, &self.status, &request, self.instant())
     }
 
     fn judge_action(
@@ -282,21 +353,24 @@ impl World {
         let (after, now, action) = (&self.status, self.now, spec.action);
         let overridden = spec.overrides.is_some();
         for (cohort, old) in after.cohorts.iter().zip(&before.cohorts) {
-            if cohort.served > old.served {
+            if cohort.decided() > old.decided() {
                 prop_assert!(matches!(action, Action::Promote | Action::SetPercent), "{:?} raised", action);
                 prop_assert!(verified && !self.invalid && self.facts.delivered, "{:?} raised", action);
                 prop_assert!(!self.plan.suspend && !self.facts.emergency, "raised against git");
-                prop_assert!(!self.shadow.latched, "raised after a rollback");
+                prop_assert!(before.rollback.is_none(), "raised after a rollback");
                 prop_assert!(
-                    overridden || self.plan.time_gate.closed(now).is_none(),
-                    "raised past a shut gate"
+                    overridden || self.plan.calendar.closed(now).is_none(),
+                    "raised outside of windows or in a freeze"
                 );
                 let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
-                prop_assert_eq!(shut, None, "raised though its triggers are not quiet");
+                prop_assert!(
+                    shut.is_none() || self.unjudged,
+                    "raised though its triggers are not quiet: {shut:?}"
+                );
                 let declared = self.plan.cohort(&cohort.name).unwrap();
                 prop_assert!(self.plan.admits(declared), "raised against its tiers");
             }
-            if cohort.served < old.served {
+            if cohort.decided() < old.decided() {
                 let lowers = matches!(action, Action::Promote | Action::SetPercent | Action::Rollback);
                 prop_assert!(lowers, "{:?} lowered", action);
             }
@@ -309,7 +383,7 @@ impl World {
             }
             Action::Retry => {
                 let recovery = before.pauses.iter().any(|pause| pause.cause.is_recovery());
-                prop_assert!(self.shadow.latched || recovery, "nothing to retry");
+                prop_assert!(before.rollback.is_some() || recovery, "nothing to retry");
                 self.shadow.retried(now);
             }
             Action::Rollback => {
@@ -322,10 +396,15 @@ impl World {
                 self.shadow.roll_back(&all.collect::<Vec<_>>(), by, how.mode == RollbackMode::Immediate);
             }
             Action::SetPercent => {
+                let emergency = after.pause(PauseCause::Emergency).is_some();
                 for (name, percent) in spec.set_percent.iter().flatten() {
-                    prop_assert_eq!(after.cohort(name).unwrap().served, *percent);
+                    let cohort = after.cohort(name).unwrap();
+                    let restore = cohort.restore.unwrap_or_default();
+                    let has = if emergency { restore } else { cohort.decided() };
+                    prop_assert_eq!(has, *percent);
+                    prop_assert!(cohort.pending.is_none());
                 }
-                prop_assert!(after.pause(PauseCause::SetPercent).is_some());
+                prop_assert!(after.pause(PauseCause::SetPercent).is_some() != after.rollback.is_some());
             }
             Action::Promote => {
                 prop_assert!(after.pauses.is_empty(), "promoted while paused");
@@ -352,14 +431,25 @@ pub fn file(status: &FeatureRolloutStatus) -> LiveFlag {
         step: position
             .map(|position| position.step.clone().unwrap_or_else(|| position.number.to_string()))
             .unwrap_or_default(),
-        served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.served)).collect(),
+        served: status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.decided())).collect(),
         audience: status.audience.clone().unwrap().name,
+        pending: status
+            .cohorts
+            .iter()
+            .filter_map(|cohort| Some((cohort.name.clone(), cohort.pending.as_ref()?.percent)))
+            .collect(),
+        rollback: status.rollback.as_ref().map(|rollback| LiveRollback {
+            mode: rollback.mode,
+            at: rollback.at,
+            by: rollback.by.clone(),
+            cohorts: rollback.cohorts.clone(),
+        }),
         ..LiveFlag::default()
     }
 }
 
 pub fn served(status: &FeatureRolloutStatus) -> Vec<(&str, Percent)> {
-    status.cohorts.iter().map(|cohort| (cohort.name.as_str(), cohort.served)).collect()
+    status.cohorts.iter().map(|cohort| (cohort.name.as_str(), cohort.decided())).collect()
 }
 
 fn place(position: &crate::api::status::Position) -> (String, i32) {

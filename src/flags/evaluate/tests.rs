@@ -78,3 +78,47 @@ fn the_answer_is_the_command_line_s_contract() {
         json!({"flag": "x", "value": true, "variant": "enabled", "cohort": "early", "reason": "TARGETING_MATCH"})
     );
 }
+
+#[test]
+fn each_hash_splits_by_its_own_users_in_the_same_shares() {
+    let (file, audience) = file();
+    let users: Vec<Value> =
+        (0..4_000).map(|n| json!({"segment": "regular", "targetingKey": format!("user-{n}")})).collect();
+    let has = |hash: Hash| -> Vec<bool> {
+        let of =
+            |user: &Value| evaluate_as(hash, &file, "x", user.as_object().unwrap(), Some(&audience)).unwrap();
+        users.iter().map(|user| of(user).value == json!(true)).collect()
+    };
+    assert_eq!(has(Hash::Text), has(Hash::Ascii));
+    let answers = [Hash::Cbor, Hash::Text, Hash::Percentage].map(has);
+    for (n, one) in answers.iter().enumerate() {
+        let share = one.iter().filter(|has| **has).count();
+        assert!(share.abs_diff(2_000) < 150, "{share}");
+        for other in &answers[..n] {
+            let alike = one.iter().zip(other).filter(|(one, other)| one == other).count();
+            assert!((1_500..3_500).contains(&alike), "{alike}");
+        }
+    }
+    // The last user of the percentage is told the same by the engine and without it.
+    let own: Vec<bool> = users
+        .iter()
+        .map(|user| {
+            bucket::has_feature(Hash::Cbor, "x", user["targetingKey"].as_str().unwrap(), 50_000).unwrap()
+        })
+        .collect();
+    assert_eq!(own, answers[0]);
+}
+
+#[test]
+fn a_split_of_another_form_is_told_by_the_engine_only() {
+    let mut file = File::default();
+    let targeting = json!({"fractional": [["a", 1], ["b", 1]]});
+    let body = json!({"state": "ENABLED", "variants": {"a": 1, "b": 2}, "defaultVariant": "a", "targeting": targeting});
+    file.set_statics([("s".to_owned(), body)]);
+    let context = json!({"targetingKey": "u"});
+    let of = |hash| evaluate_as(hash, &file, "s", context.as_object().unwrap(), None);
+    assert!(of(Hash::Cbor).is_ok());
+    assert_eq!(of(Hash::Text), Err(EvaluateError::Split("s".into())));
+    let beyond_ascii = |hash| bucket::has_feature(hash, "x", "é", 50_000).is_some();
+    assert!(beyond_ascii(Hash::Text) && !beyond_ascii(Hash::Ascii));
+}

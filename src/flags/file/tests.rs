@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::flags::fixtures::{feature, identity, member, segments, status};
 use crate::flags::fragment::fragment;
+use crate::plan::{Audience, AudienceCohort, Feature};
 
 fn of(members: impl IntoIterator<Item = (String, Value)>) -> File {
     File { members: members.into_iter().collect(), ..File::default() }
@@ -50,7 +51,85 @@ fn shared_conditions_become_evaluators_and_return() {
     assert_eq!(value["$evaluators"].as_object().unwrap().len(), 3);
     let condition = &value["flags"]["flag-3"]["targeting"]["if"][0];
     let name = condition["$ref"].as_str().unwrap();
-    assert_eq!(value["$evaluators"][name], json!({"===": [{"var": "segment"}, "early-adopters"]}));
+    assert_eq!(
+        value["$evaluators"][name],
+        json!({"some": [{"merge": [{"var": "segment"}]}, {"===": [{"var": ""}, "early-adopters"]}]})
+    );
+    assert_eq!(parse(&text), Ok(file));
+}
+
+fn conditioned(key: &str, matches: &Value, bucket_by: &str) -> (String, Value) {
+    let audience = Audience {
+        name: "users-0123456789".to_owned(),
+        cohorts: vec![AudienceCohort {
+            name: "some".to_owned(),
+            matches: serde_json::from_value(matches.clone()).unwrap(),
+        }],
+    };
+    let feature = Feature { bucket_by: bucket_by.to_owned(), ..feature(key) };
+    let fragment = fragment(&feature, &identity(key, "u"), &status(&audience, &[500], 1), &audience);
+    (fragment.key, fragment.body)
+}
+
+#[test]
+fn parts_of_different_conditions_and_guards_of_buckets_are_shared_too() {
+    let of_team = |n: usize| {
+        let matches = json!({
+            "attributes": {"team": format!("team-{n}")},
+            "expressions": [{"key": "appVersion", "operator": "SemVer", "values": [">= 5.2.0 < 6.0.0"]}],
+        });
+        conditioned(&format!("flag-{n}"), &matches, "org.id")
+    };
+    let file = of((0..10).map(of_team));
+    let text = compose(&file);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let evaluators = value["$evaluators"].as_object().unwrap();
+    assert!(evaluators.values().all(|rule| !rule.to_string().contains("$ref")), "none refers to another");
+    let texts: Vec<String> = evaluators.values().map(Value::to_string).collect();
+    assert!(
+        texts.iter().any(|text| text.contains("sem_ver")) && texts.iter().any(|text| text.contains("org.id"))
+    );
+    assert_eq!(
+        text.matches("sem_ver").count(),
+        texts.concat().matches("sem_ver").count(),
+        "once in the file"
+    );
+    let branches = value["flags"]["flag-3"]["targeting"]["if"].as_array().unwrap();
+    assert!(branches[0]["and"].as_array().unwrap().iter().any(|part| part.get("$ref").is_some()));
+    assert!(branches[1]["if"][0].get("$ref").is_some());
+    assert_eq!(parse(&text), Ok(file));
+}
+
+/// Eight rollouts with sixteen cohorts each, no two of which ask the same, with the conditions that take the most bytes.
+#[test]
+fn a_hundred_and_twenty_eight_cohorts_of_the_longest_conditions_fit() {
+    let cohort = |flag: usize, cohort: usize| {
+        AudienceCohort {
+        name: format!("cohort-{cohort}"),
+        matches: serde_json::from_value(json!({
+            "expressions": [
+                {"key": format!("device.app{cohort}.version"), "operator": "SemVer", "values": [format!("!= {flag}.{cohort}.0")]},
+                {"key": format!("device.os{cohort}.version"), "operator": "SemVer", "values": [format!("~ {flag}.{cohort}")]},
+                {"key": "account.age", "operator": "Gte", "values": [(flag * 16 + cohort).to_string()]},
+                {"key": "email", "operator": "NotEndsWith", "values": [format!("@{flag}.example"), format!("@{cohort}.example")]},
+            ],
+        }))
+        .unwrap(),
+    }
+    };
+    let flag = |flag: usize| {
+        let audience = Audience {
+            name: format!("users-{flag}"),
+            cohorts: (0..16).map(|index| cohort(flag, index)).collect(),
+        };
+        let feature = Feature { bucket_by: "account.id".to_owned(), ..feature(&format!("flag-{flag}")) };
+        let status = status(&audience, &[500; 16], 1);
+        let fragment = fragment(&feature, &identity("r", "u"), &status, &audience);
+        (fragment.key, fragment.body)
+    };
+    let file = of((0..8).map(flag));
+    let text = compose(&file);
+    assert!(text.len() < crate::flags::RAISE_LIMIT / 2, "{} bytes", text.len());
     assert_eq!(parse(&text), Ok(file));
 }
 

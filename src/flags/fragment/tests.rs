@@ -1,7 +1,7 @@
 use super::super::fixtures::{everyone, feature, identity, percent, segments, status};
 use super::*;
-use crate::api::MicroTime;
-use crate::api::status::Position;
+use crate::api::status::{Check, Pending, Position, RaiseCause};
+use crate::api::{MicroTime, RollbackStatus};
 
 fn position(step: Option<&str>) -> Position {
     let at: MicroTime = serde_json::from_value(json!("2025-09-08T09:00:00.000000Z")).unwrap();
@@ -16,6 +16,11 @@ fn position(step: Option<&str>) -> Position {
     }
 }
 
+/// The condition for one segment.
+fn segment(name: &str) -> Value {
+    json!({"some": [{"merge": [{"var": "segment"}]}, {"===": [{"var": ""}, name]}]})
+}
+
 #[test]
 fn renders_literals_weights_and_the_guard() {
     let audience = segments(&["early", "regular", "new"]);
@@ -28,8 +33,8 @@ fn renders_literals_weights_and_the_guard() {
             "variants": {"enabled": true, "disabled": false},
             "defaultVariant": "disabled",
             "targeting": {"if": [
-                {"===": [{"var": "segment"}, "early"]}, "enabled",
-                {"===": [{"var": "segment"}, "regular"]},
+                segment("early"), "enabled",
+                segment("regular"),
                 {"if": [
                     {"!!": [{"var": "targetingKey"}]},
                     {"fractional": [
@@ -38,7 +43,7 @@ fn renders_literals_weights_and_the_guard() {
                     ]},
                     "disabled",
                 ]},
-                {"===": [{"var": "segment"}, "new"]}, "disabled",
+                segment("new"), "disabled",
                 "disabled",
             ]},
             "metadata": {
@@ -67,9 +72,48 @@ fn metadata_reads_back() {
             phase: "ga".into(),
             step: "2".into(),
             served: vec![("early".into(), percent(99_999)), ("regular".into(), percent(1))],
+            pending: Vec::new(),
             audience: audience.name,
+            rollback: None,
         })
     );
+}
+
+/// A status that is lost must not take a rollback with it, nor a raise that was promised.
+#[test]
+fn a_rollback_in_force_and_what_is_pending_read_back() {
+    let audience = segments(&["early", "regular"]);
+    let mut status = status(&audience, &[50_000, 0], 3);
+    let at: MicroTime = serde_json::from_value(json!("2025-09-08T09:05:00.000123Z")).unwrap();
+    status.rollback = Some(RollbackStatus {
+        mode: RollbackMode::Gradual,
+        at,
+        by: "ada of the night shift".to_owned(),
+        trigger: None,
+        severity: None,
+        message: "it hurts".to_owned(),
+        escalations: Vec::new(),
+        phase: None,
+        cohorts: vec!["early".to_owned(), "regular".to_owned()],
+        ladder: Vec::new(),
+        every: None,
+        ended_at: None,
+        verified_at: None,
+        acknowledged_at: None,
+    });
+    status.cohorts[1].pending = Some(Pending {
+        percent: percent(10_000),
+        check: Check::CohortDelay,
+        due: at,
+        cause: RaiseCause::Step,
+    });
+    let fragment = fragment(&feature("dreams"), &identity("d", "u1"), &status, &audience);
+    let found = live(&fragment.body).unwrap();
+    let rollback = found.rollback.unwrap();
+    assert_eq!((rollback.mode, rollback.at), (RollbackMode::Gradual, at));
+    assert_eq!(rollback.by, "ada of the night shift");
+    assert_eq!(rollback.cohorts, ["early", "regular"]);
+    assert_eq!(found.pending, [("regular".to_owned(), percent(10_000))]);
 }
 
 #[test]
@@ -107,4 +151,22 @@ fn a_cohort_unknown_to_status_gets_control() {
     let body = fragment(&feature("x"), &identity("x", "u"), &status, &audience).body;
     assert_eq!(body["targeting"]["if"][3], json!("disabled"));
     assert_eq!(body["metadata"]["served"], json!("early=100%,late=0%"));
+}
+
+#[test]
+fn what_serves_control_keeps_its_shape_and_says_so() {
+    let audience = segments(&["early", "regular", "new"]);
+    let fragment_of = |served: &[u32], revision| {
+        let status = status(&audience, served, revision);
+        fragment(&feature("dreams"), &identity("dreams", "u1"), &status, &audience).body
+    };
+    let lowered = at_control(&fragment_of(&[100_000, 500, 0], 7)).unwrap();
+    assert_eq!(lowered, fragment_of(&[0, 0, 0], 8), "as its rollout would have rendered it");
+    assert_eq!(at_control(&lowered), None);
+    // What a person has put in the place of the conditions serves nobody either.
+    let mut edited = fragment_of(&[100_000, 500, 0], 7);
+    edited["targeting"] = json!({"fractional": [["enabled", 100]]});
+    assert_eq!(at_control(&edited).unwrap()["targeting"], json!({}));
+    edited["metadata"]["managedBy"] = json!("me");
+    assert_eq!(at_control(&edited), None, "a static flag is its owner's");
 }

@@ -24,7 +24,7 @@ async fn the_last_valid_triggers_stay_in_force_while_the_spec_is_invalid() {
     let kept = world.space.api::<ControllerRevision>().list(&ListParams::default()).await.unwrap().items;
     let pinned = valid.guard.clone().unwrap();
     assert!(kept.iter().any(|revision| revision.name_any() == pinned), "{pinned} is stored");
-    eventually("the step is in the file", async || world.file().await == (100.0, 50.0)).await;
+    eventually("the step is in the file", async || world.file().await == Some((100.0, 50.0))).await;
 
     // A baseline of no cohort cannot be followed; the triggers that come with it are not in force.
     let invalid = r#"
@@ -49,7 +49,7 @@ async fn the_last_valid_triggers_stay_in_force_while_the_spec_is_invalid() {
         })
         .await;
     assert!(is_stalled(&ended, "InvalidSpec", "nobody"), "{:#?}", ended.conditions);
-    eventually("the file is at control", async || world.file().await == (0.0, 0.0)).await;
+    eventually("the file is at control", async || world.file().await == Some((0.0, 0.0))).await;
     let mut served: Vec<_> =
         recorded.of("dreams").into_iter().map(|(_, served)| (served["early"], served["all"])).collect();
     served.dedup();

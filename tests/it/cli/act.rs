@@ -20,7 +20,7 @@ spec:
     - {name: second, cohorts: {everyone: 75}, hold: 1000h, approval: Required}
 ";
 
-async fn ask(args: &'static [&'static str], namespace: &str) -> Ran {
+pub async fn ask(args: &'static [&'static str], namespace: &str) -> Ran {
     let kubeconfig = bare().kubeconfig_path().to_str().unwrap().to_owned();
     let namespace = namespace.to_owned();
     tokio::task::spawn_blocking(move || {
@@ -39,7 +39,12 @@ async fn each_verb_prints_its_answer_and_ends_with_the_code_for_it() {
     space.until("half", "served", |status| is_ready(status) && status.exposed()).await;
 
     let paused = ask(&["pause", "half", "--reason", "lunch"], &name).await;
-    assert_eq!((paused.code, paused.out.as_str()), (0, "Applied: paused\n"), "{}", paused.err);
+    assert_eq!(
+        (paused.code, paused.out.as_str()),
+        (0, "Applied: paused; next: nothing by itself; resume to let the schedule go on\n"),
+        "{}",
+        paused.err
+    );
     let resumed = ask(&["resume", "frol/half", "--reason", "back", "-o", "json"], &name).await;
     assert_eq!(resumed.code, 0, "{}", resumed.err);
     let json = resumed.json();
@@ -51,6 +56,22 @@ async fn each_verb_prints_its_answer_and_ends_with_the_code_for_it() {
     assert_eq!(json["requestedBy"], json!("sluice-sandbox-admin"));
     assert!(action.starts_with("half-resume-"), "{action}");
 
+    let typo = ask(&["pause", "hlaf", "--reason", "lunch"], &name).await;
+    assert_eq!((typo.code, typo.out.as_str()), (3, ""));
+    assert!(typo.err.contains("there is no FeatureRollout hlaf in namespace"), "{}", typo.err);
+    let actions = space.api::<RolloutAction>().list(&ListParams::default()).await.unwrap().items;
+    assert!(
+        actions.iter().all(|action| action.spec.rollout_ref.name == "half"),
+        "a typo leaves no action behind"
+    );
+    for args in [&["describe", "frol/half"][..], &["get", "FeatureRollout/half"], &["history", "frol/half"]] {
+        let told = ask(Box::leak(Box::new(args.to_vec())), &name).await;
+        assert_eq!(told.code, 0, "{args:?}: {}", told.err);
+    }
+    let nobody = ask(&["watch", "hlaf"], &name).await;
+    assert_eq!(nobody.code, 3);
+    assert!(nobody.err.contains("there is no FeatureRollout hlaf in namespace"), "{}", nobody.err);
+
     let early = ask(&["promote", "half", "--reason", "hurry"], &name).await;
     assert_eq!(early.code, 4, "{}", early.err);
     assert!(early.out.starts_with("Rejected: ") && early.out.contains("approval"), "{}", early.out);
@@ -58,20 +79,38 @@ async fn each_verb_prints_its_answer_and_ends_with_the_code_for_it() {
     assert_eq!((wrong.code, wrong.out.as_str()), (4, "Rejected: there is no step ga/last\n"));
     let given =
         ask(&["approve", "half", "--reason", "fine", "--phase", "ga", "--step", "second"], &name).await;
-    assert_eq!((given.code, given.out.as_str()), (0, "Applied: approved ga/second\n"));
+    assert_eq!(given.code, 0);
+    assert!(
+        given.out.starts_with("Applied: approved ga/second; next: the hold before ga/second "),
+        "{}",
+        given.out
+    );
     let promoted =
         ask(&["promote", "half", "--reason", "now", "--override", "window,freeze,gates"], &name).await;
     assert_eq!(promoted.code, 0, "{}", promoted.out);
     let set = ask(&["set-percent", "half", "everyone=12.5%", "staff=50", "--reason", "test"], &name).await;
-    assert_eq!(set.out, "Applied: set everyone 75% → 12.5%, staff 100% → 50%\n");
+    assert!(
+        set.out.starts_with(
+            "Applied: set everyone 75% → 12.5%, staff 100% → 50%; next: nothing by itself; resume to let the schedule go on"
+        ),
+        "{}",
+        set.out
+    );
+    assert!(set.out.ends_with("\nDelivered: apps get staff 50%, everyone 12.5%\n"), "{}", set.out);
+    assert_eq!(set.code, 0);
     let partly =
         ["rollback", "half", "--reason", "x", "--mode", "partial", "--cohort", "staff", "-o", "json"];
     let partly = ask(Box::leak(Box::new(partly)), &name).await.json();
     assert!(partly["message"].as_str().unwrap().contains("partial rollback"), "{partly}");
     let seen = ask(&["ack", "half", "--reason", "seen"], &name).await;
-    assert_eq!(seen.out, "Applied: acknowledged\n");
+    assert_eq!(
+        seen.out,
+        "Applied: acknowledged; next: nothing by itself; a retry or a raised spec.attempt starts again\n"
+    );
     let again = ask(&["retry", "half", "--from", "phase", "--reason", "fixed"], &name).await;
-    assert_eq!(again.out, "Applied: starts again from phase ga\n");
+    let ends =
+        "starts again from phase ga; this ends a pause: sluice-sandbox-admin set everyone 75% → 12.5%, ";
+    assert!(again.out.starts_with(&format!("Applied: {ends}")), "{}", again.out);
     let late = ask(&["pause", "half", "--reason", "late", "--expires-after", "0s"], &name).await;
     assert_eq!(late.code, 4);
     assert!(late.out.starts_with("Expired: "), "{}", late.out);
@@ -98,6 +137,7 @@ fn wrong_usage_is_told_before_any_cluster_is_asked() {
         &["approve", "half", "--reason", "x", "--phase", "ga"],
         &["rollback", "half", "--reason", "x", "--mode", "slow"],
         &["pause", "half", "--reason", "x", "--override", "window"],
+        &["pause", "half", "--reason", "  "],
     ] {
         assert_eq!(sluice(args).code, 2, "{args:?}");
     }

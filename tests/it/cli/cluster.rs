@@ -43,6 +43,37 @@ fn a_dead_or_silent_api_server_is_named_within_ten_seconds() {
     }
 }
 
+/// An API server that answers one list and is gone.
+fn goes_away() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.is_empty()));
+        let list = json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRolloutList",
+            "metadata": {"resourceVersion": "1"}, "items": []})
+        .to_string();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{list}", list.len()).unwrap();
+    });
+    server
+}
+
+/// It asked again at once, and said so each time: millions of lines in minutes.
+#[test]
+fn watch_gives_up_a_server_that_goes_away_and_says_so_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = goes_away();
+    let config = kubeconfig(dir.path(), &server);
+    let ran = sluice(&["watch", "--kubeconfig", &config, "--give-up-after", "1s"]);
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""));
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", ran.err);
+    assert!(lines[0].contains(&server) && lines[0].ends_with("; trying again for 1s"), "{}", ran.err);
+    assert!(lines[1].starts_with("error: ") && lines[1].contains(&server), "{}", ran.err);
+}
+
 async fn install(client: &Client) {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for entry in std::fs::read_dir("crds").unwrap() {
@@ -83,8 +114,8 @@ fn reads_as_kubectl_does(kubectl: &std::path::Path, config: &str) {
     let sent = child.wait_with_output().unwrap();
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let sent: Value = serde_json::from_slice(&sent.stdout).unwrap();
-    let mut input = sluice::cli::input::Input::default();
-    input.add("-", &text, true);
+    let mut input = sluice::cli::files::Input::default();
+    input.add("-", &text);
     assert_eq!(input.objects[0].value["spec"], sent["spec"]);
 }
 
@@ -152,7 +183,9 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
     let get = ask(&["get", "new-search"]);
     assert_eq!(get.code, 0, "{}", get.err);
     assert_eq!(get.out.lines().count(), 2);
-    assert!(get.out.contains("everyone=5%"));
+    assert!(!get.out.contains("everyone=5%"), "{}", get.out);
+    let wide = ask(&["get", "new-search", "-o", "wide"]);
+    assert!(wide.out.contains("everyone=5%"), "{}", wide.out);
     let json = ask(&["get", "new-search", "-o", "json"]).json();
     assert_eq!((&json["step"], &json["ready"]), (&json!("1/5"), &json!("True")));
     assert_eq!(ask(&["get", "-o", "json"]).json().as_array().unwrap().len(), 1);
@@ -162,6 +195,20 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
         describe.contains("Waits for:    Hold: the hold before ga/10% lasts (until 2030-01-01T00:00:00Z)")
     );
     assert_eq!(ask(&["describe", "new-search", "-o", "json"]).json()["status"]["revision"], json!(2));
+    // Whoever may write an action's reason must not write to an admin's terminal.
+    let forged = json!({"status": {"history": [{"seq": 2, "at": "2025-09-08T10:00:00.000000Z", "reason": "Paused", "who": "eve\u{202e}",
+        "message": "lunch\n3     2025-09-08T11:00:00Z   Resumed   git   \r\u{1b}[2Kall is well\u{9b}1A"}]}});
+    rollouts.patch_status("new-search", &params, &Patch::Merge(forged)).await.unwrap();
+    for args in [
+        &["history", "new-search"][..],
+        &["describe", "new-search"],
+        &["history", "new-search", "-o", "json"],
+    ] {
+        let shown = ask(args).out;
+        assert!(shown.contains("lunch\\n3 "), "{shown:?}");
+        assert!(shown.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{shown:?}");
+    }
+    rollouts.patch_status("new-search", &params, &Patch::Merge(status())).await.unwrap();
     let history = ask(&["history", "new-search"]).out;
     assert_eq!(
         history,

@@ -73,6 +73,10 @@ const PHASES: &str = "  phases: [{name: ga, ramp: {percents: [100]}}]\n";
 ])]
 #[case::approvals("  cohorts: [{name: all}]\n  approvals: [{phase: ga, step: 100%}, {phase: ga, step: full}]\n", PHASES, &["6: warning: spec.approvals[1]: there is no step ga/full to approve"])]
 #[case::shares("  cohorts: [{name: a, share: 100}, {name: b, share: \"0.5%\"}]\n", PHASES, &["5: warning: spec.cohorts: the shares add up to 100.5%: exposures will be too high"])]
+#[case::dotted_names("  cohorts: [{name: all, match: {attributes: {cloud.region: eu}}}]\n  feature: {bucketBy: organisation.id}\n", PHASES, &[
+    "5: warning: spec.cohorts[0].match.attributes: \"cloud.region\" is the field \"region\" of the structured attribute \"cloud\": apps give it nested, and an attribute named \"cloud.region\" itself is never found",
+    "6: warning: spec.feature.bucketBy: \"organisation.id\" is the field \"id\" of the structured attribute \"organisation\": apps give it nested, and an attribute named \"organisation.id\" itself is never found",
+])]
 #[case::tiers("  cohorts:\n  - {name: a}\n  - {name: b, admits: [Core]}\n", PHASES, &["8: warning: spec.phases[0].ramp: cohort b does not admit tier Stable: it stays at 0%"])]
 #[case::itself("  cohorts: [{name: all}]\n  dependsOn: [{name: a, condition: Completed}, {name: gone, phase: ga}]\n", PHASES, &[
     "6: error: spec.dependsOn[0].name: \"a\": is the rollout itself",

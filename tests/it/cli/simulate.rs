@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Ran, sluice, write};
+use sluice::api::MicroTime;
 
 /// Minutes after 09:00 on 8 September 2025, UTC.
 fn at(minutes: i64) -> String {
-    let start: jiff::Timestamp = "2025-09-08T09:00:00Z".parse().unwrap();
+    let start: MicroTime = "2025-09-08T09:00:00Z".parse().unwrap();
     (start + jiff::SignedDuration::from_mins(minutes)).to_string()
 }
 
@@ -200,8 +201,10 @@ fn missing_data_may_roll_back_once_the_initial_delay_is_over() {
     levels: [{severity: Critical, above: "10", action: ImmediateRollback}]
     onNoData: ImmediateRollback
 "#;
-    // Checks at 09:00, 09:01 and 09:02; the delay is over at 09:01:30.
+    // Measured at 09:00, 09:01 and so on; the delay is over at 09:01:30, and by default three intervals may be missing.
     let (entries, _) = course(&rollout(strict), &[], &[], &[]);
+    assert_eq!(entries, ["09:00 ga/1 Step 100% 0%", "09:03 ga/1 Trigger 0% 0%"]);
+    let (entries, _) = course(&rollout(&format!("{strict}    missingFor: 1m\n")), &[], &[], &[]);
     assert_eq!(entries, ["09:00 ga/1 Step 100% 0%", "09:02 ga/1 Trigger 0% 0%"]);
 }
 
@@ -320,7 +323,7 @@ fn the_run_in_the_manual_is_what_the_command_prints() {
 fn every_wrong_line_is_said_with_field_value_and_what_would_be_right() {
     let dir = tempfile::tempdir().unwrap();
     let samples = [
-        json!({"at": "yesterday", "trigger": "errors", "value": "12"}),
+        json!({"at": "yesterday", "trigger": "errors", "value": "12 %"}),
         json!({"at": at(1), "trigger": "error", "value": 1, "cohorts": "x"}),
         json!({"at": at(1), "trigger": "errors", "criterion": "quality", "value": 1}),
         json!({"at": at(1), "trigger": "errors", "cohort": "early", "count": -1, "value": 1}),
@@ -349,7 +352,7 @@ fn every_wrong_line_is_said_with_field_value_and_what_would_be_right() {
             "actions.3: error: at: is missing: give an instant such as 2025-09-08T09:00:00Z",
             "actions.3: error: rolloutRef.name: there is no rollout \"other\": there are summaries",
             "samples.1: error: at: \"yesterday\" is no instant: write one such as 2025-09-08T09:00:00Z",
-            "samples.1: error: value: \"12\" is no number: write one such as 12.5, or null for no data",
+            "samples.1: error: value: \"12 %\" is no number: write one such as 12.5, or null for no data",
             "samples.2: error: cohorts: there is no such field: did you mean cohort?",
             "samples.2: error: trigger: there is no trigger \"error\": there are errors",
             "samples.3: error: criterion: stands beside trigger: give one of the two",
@@ -361,4 +364,32 @@ fn every_wrong_line_is_said_with_field_value_and_what_would_be_right() {
             "samples.7: error: rollout: \"summaries\": there is no such rollout: there are maya/summaries",
         ]
     );
+}
+
+/// Prometheus' API writes numbers as strings, and what is no number too.
+#[test]
+fn samples_may_be_spelt_as_prometheus_spells_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let rollout = rollout(ERRORS).replace("    gates: [quality]\n", "");
+    let json = |values: [Value; 2]| {
+        let [bad, odd] = values;
+        let mut samples = each_minute(0..=9, "errors", &bad);
+        samples.extend(each_minute(10..=12, "errors", &odd));
+        let ran = run(dir.path(), &rollout, &samples, &[], &["-o", "json"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        ran.json()
+    };
+    let numbers = json([json!(12.5), Value::Null]);
+    assert!(numbers.to_string().contains("RolledBack"), "{numbers}");
+    let without_words = |json: &Value| {
+        json.to_string().replace("the value is NaN", "").replace("the sample has no value", "")
+    };
+    assert_eq!(without_words(&json([json!("12.5"), json!("NaN")])), without_words(&numbers));
+    assert_eq!(
+        json([json!("1.25e+01"), json!("+Inf")])["rollouts"][0]["entries"],
+        numbers["rollouts"][0]["entries"]
+    );
+    let ran = run(dir.path(), &rollout, &each_minute(0..=0, "errors", &json!("a lot")), &[], &[]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("samples.jsonl:1: error: value: \"a lot\" is no number"), "{}", ran.err);
 }

@@ -9,15 +9,16 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::runtime::watcher;
-use kube::{Config, ResourceExt};
+use kube::{Api, Config, ResourceExt};
 use serde_json::Value;
 use sluice::controller;
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Space;
 use super::proxy::Proxy;
+use super::{Space, eventually, panics, pause};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static PLANE: OnceLock<ControlPlane> = OnceLock::new();
@@ -44,7 +45,7 @@ pub async fn bare_space(name: &str) -> Space {
 /// A controller in this process that ends when dropped.
 pub struct Running {
     shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -60,16 +61,17 @@ impl Running {
 
     /// A controller with a configuration of its own.
     pub fn with(config: Config) -> Running {
-        Running::as_told(config, controller::Options::default())
+        Running::as_told(config, super::options())
     }
 
     /// A controller that annotates pods in an emergency.
     pub fn nudging(config: Config) -> Running {
-        Running::as_told(config, controller::Options { nudge_pods: true, ..controller::Options::default() })
+        Running::as_told(config, controller::Options { nudge_pods: true, ..super::options() })
     }
 
     /// A controller that is run in a way of its own.
     pub fn as_told(config: Config, options: controller::Options) -> Running {
+        panics::watch();
         let client = controller::client(config).unwrap();
         let shutdown = CancellationToken::new();
         let ended = shutdown.clone();
@@ -83,6 +85,7 @@ impl Running {
     pub async fn stop(mut self) {
         self.shutdown.cancel();
         (&mut self.task).await.unwrap();
+        panics::assert_none();
     }
 }
 
@@ -93,32 +96,66 @@ impl Drop for Running {
 }
 
 /// Everything that a ConfigMap has held, in order.
-#[derive(Clone, Default)]
-pub struct Recorded(Arc<Mutex<Vec<Value>>>);
+#[derive(Clone)]
+pub struct Recorded {
+    seen: Arc<Mutex<Seen>>,
+    task: Arc<JoinHandle<()>>,
+    api: Api<ConfigMap>,
+    name: String,
+}
+
+#[derive(Default)]
+struct Seen {
+    files: Vec<Value>,
+    version: Option<String>,
+}
 
 impl Recorded {
     /// Begins to record; the ConfigMap need not exist yet.
     pub fn start(space: &Space, config_map: &str) -> Recorded {
-        let recorded = Recorded::default();
         let config = watcher::Config::default().fields(&format!("metadata.name={config_map}"));
         let api = space.api::<ConfigMap>();
-        let versions = recorded.clone();
-        tokio::spawn(async move {
-            let mut events = std::pin::pin!(watcher::watcher(api, config));
-            while let Some(event) = events.next().await {
-                if let Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) = event {
-                    let text = map.data.unwrap_or_default().remove("flags.json").unwrap_or_default();
-                    versions.0.lock().unwrap().push(serde_json::from_str(&text).unwrap());
-                }
-            }
-        });
-        recorded
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let task = tokio::spawn(record(api.clone(), config, seen.clone()));
+        Recorded { seen, task: Arc::new(task), api, name: config_map.to_owned() }
     }
 
-    /// Revision and served percentages of a flag, version by version.
+    /// Revision and served percentages of a flag, version by version, as far as they have been heard of.
     pub fn of(&self, flag: &str) -> Vec<(i64, BTreeMap<String, f64>)> {
-        let versions = self.0.lock().unwrap();
-        versions.iter().filter_map(|file| served(file, flag)).collect()
+        assert!(
+            !self.task.is_finished(),
+            "the recorder of {} has died: it has seen nothing since",
+            self.name
+        );
+        self.seen.lock().unwrap().files.iter().filter_map(|file| served(file, flag)).collect()
+    }
+
+    /// The same, with everything up to now.
+    pub async fn all_of(&self, flag: &str) -> Vec<(i64, BTreeMap<String, f64>)> {
+        eventually("the recorder has heard of the present file", async || {
+            let now = self.api.get_opt(&self.name).await.unwrap().and_then(|map| map.resource_version());
+            now.is_none() || self.seen.lock().unwrap().version == now
+        })
+        .await;
+        self.of(flag)
+    }
+}
+
+async fn record(api: Api<ConfigMap>, config: watcher::Config, seen: Arc<Mutex<Seen>>) {
+    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) => {
+                let mut seen = seen.lock().unwrap();
+                seen.version = map.resource_version();
+                let text = map.data.unwrap_or_default().remove("flags.json").unwrap_or_default();
+                // A file that somebody has broken has no flags.
+                seen.files.push(serde_json::from_str(&text).unwrap_or_default());
+            }
+            Ok(_) => {}
+            // The API server is away; the watch goes on from where it was.
+            Err(_) => pause(50).await,
+        }
     }
 }
 
@@ -131,6 +168,7 @@ pub fn served(file: &Value, flag: &str) -> Option<(i64, BTreeMap<String, f64>)> 
 
 /// Asserts that no version of a flag is older than one before, and that nothing served ever fell.
 pub fn assert_never_fell(versions: &[(i64, BTreeMap<String, f64>)]) {
+    assert!(!versions.is_empty(), "nothing was recorded");
     for pair in versions.windows(2) {
         let ((before, served), (after, now)) = (&pair[0], &pair[1]);
         assert!(after >= before, "revision {after} after {before}: {versions:?}");

@@ -95,10 +95,11 @@ impl Measured {
         self.space.until("dreams", what, wanted).await
     }
 
-    /// What the file serves to `early` and `all`.
-    pub async fn file(&self) -> (f64, f64) {
-        let Some(file) = self.space.file("dreams").await else { return (0.0, 0.0) };
-        served(&file, "dreams").map_or((0.0, 0.0), |(_, served)| (served["early"], served["all"]))
+    /// What the file serves to `early` and `all`; `None` where there is no file, or no such flag in it: an app that finds none
+    /// does not get control but an error.
+    pub async fn file(&self) -> Option<(f64, f64)> {
+        let (_, served) = served(&self.space.file("dreams").await?, "dreams")?;
+        Some((served["early"], served["all"]))
     }
 }
 

@@ -2,8 +2,10 @@
 
 pub mod bare;
 pub mod hostile;
+pub mod languages;
 pub mod metrics;
 pub mod node;
+pub mod panics;
 pub mod process;
 pub mod prom;
 pub mod proxy;
@@ -45,14 +47,25 @@ pub fn shared() -> &'static Shared {
 }
 
 async fn start() -> Shared {
+    panics::watch();
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     install_crds(&plane.client().unwrap()).await.unwrap();
     install_policies(&plane.client().unwrap()).await.unwrap();
     let config = plane.client_config();
     let client = controller::client(config.clone()).unwrap();
     // The process ends without ending the controller: the control plane goes with the process.
-    RUNTIME.spawn(controller::run(client, controller::Options::default(), CancellationToken::new()));
+    RUNTIME.spawn(controller::run(client, options(), CancellationToken::new()));
     Shared { config, plane }
+}
+
+/// How a controller is run in tests: the policies of these control planes are in force from the beginning.
+pub fn options() -> controller::Options {
+    controller::Options { policy_settling: Duration::ZERO, ..controller::Options::default() }
+}
+
+/// A client of the shared control plane that depends on no test's runtime.
+pub fn shared_client() -> Client {
+    Client::try_from(shared().config.clone()).unwrap()
 }
 
 /// A namespace of its own on a control plane.
@@ -120,6 +133,7 @@ impl Space {
         let mut last = FeatureRolloutStatus::default();
         for _ in 0..600 {
             last = self.status(rollout).await;
+            panics::assert_none();
             if wanted(&last) {
                 return last;
             }
@@ -138,7 +152,9 @@ pub async fn pause(milliseconds: u64) {
 /// Waits until something is so.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     for _ in 0..600 {
-        if is_so().await {
+        let so = is_so().await;
+        panics::assert_none();
+        if so {
             return;
         }
         pause(50).await;

@@ -35,6 +35,15 @@ struct Inner {
     upstream: Client,
     namespace: String,
     log: Mutex<Vec<String>>,
+    /// How many writes the refusals have looked at, and whether only every other one is refused.
+    refusing: AtomicUsize,
+    every_other: std::sync::atomic::AtomicBool,
+    /// Every write that was asked for, those that are refused or never answered too.
+    asked: Mutex<Vec<String>>,
+    /// Writes whose path contains one of these are refused with this HTTP status.
+    refuses: Mutex<Vec<(String, u16)>>,
+    /// Path and code of every write that was answered.
+    answered: Mutex<Vec<(String, u16)>>,
     plan: Mutex<Option<Plan>>,
     watch_delay: Duration,
     /// Only watches whose path ends so are late.
@@ -42,8 +51,11 @@ struct Inner {
     /// Writes whose path contains one of these are never answered.
     hangs_on: Mutex<Vec<String>>,
     hung: AtomicUsize,
+    /// Writes whose path contains one of these are forbidden.
+    forbids: Mutex<Vec<String>>,
     /// Lists of these are never answered.
     hangs_on_lists_of: Mutex<Vec<String>>,
+    hung_lists: AtomicUsize,
 }
 
 /// A running proxy. It ends with the runtime of its test.
@@ -75,12 +87,19 @@ impl Proxy {
             upstream,
             namespace: namespace.to_owned(),
             log: Mutex::default(),
+            asked: Mutex::default(),
+            refuses: Mutex::default(),
+            refusing: AtomicUsize::new(0),
+            every_other: std::sync::atomic::AtomicBool::new(false),
+            answered: Mutex::default(),
             plan: Mutex::default(),
             watch_delay,
             late: plural.to_owned(),
             hangs_on: Mutex::default(),
             hung: AtomicUsize::new(0),
+            forbids: Mutex::default(),
             hangs_on_lists_of: Mutex::default(),
+            hung_lists: AtomicUsize::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -115,9 +134,37 @@ impl Proxy {
         self.inner.log.lock().unwrap().clone()
     }
 
+    /// Every write whose path contains `part` that was asked for so far, answered or not: method and path.
+    pub fn asked(&self, part: &str) -> Vec<String> {
+        let asked = self.inner.asked.lock().unwrap();
+        asked.iter().filter(|write| write.contains(part)).cloned().collect()
+    }
+
+    /// From now on writes whose path contains one of `parts` are refused with an HTTP status, as a webhook that is away
+    /// (500) or missing permissions (403) do.
+    pub fn refuse(&self, parts: &[&str], status: u16) {
+        *self.inner.refuses.lock().unwrap() = parts.iter().map(|part| ((*part).to_owned(), status)).collect();
+    }
+
+    /// The same for every other of these writes.
+    pub fn refuse_every_other(&self, parts: &[&str], status: u16) {
+        self.inner.every_other.store(true, Ordering::SeqCst);
+        self.refuse(parts, status);
+    }
+
+    /// The writes that were answered so far: path and code.
+    pub fn answered(&self) -> Vec<(String, u16)> {
+        self.inner.answered.lock().unwrap().clone()
+    }
+
     /// From now on writes whose path contains one of `parts` are never answered.
     pub fn hang_on(&self, parts: &[&str]) {
         *self.inner.hangs_on.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
+    }
+
+    /// From now on writes whose path contains one of `parts` are forbidden, as where RBAC says no; none where there are none.
+    pub fn forbid(&self, parts: &[&str]) {
+        *self.inner.forbids.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
     }
 
     /// From now on lists and watches of this plural wait until [`Proxy::stop_hanging`].
@@ -130,8 +177,14 @@ impl Proxy {
         self.inner.hung.load(Ordering::SeqCst)
     }
 
+    /// How many lists and watches had to wait.
+    pub fn lists_that_hung(&self) -> usize {
+        self.inner.hung_lists.load(Ordering::SeqCst)
+    }
+
     /// Answers new writes again.
     pub fn stop_hanging(&self) {
+        self.inner.refuses.lock().unwrap().clear();
         self.inner.hangs_on.lock().unwrap().clear();
         self.inner.hangs_on_lists_of.lock().unwrap().clear();
     }
@@ -144,6 +197,9 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             let plurals = inner.hangs_on_lists_of.lock().unwrap();
             plurals.iter().any(|plural| path.ends_with(&format!("/{plural}")))
         };
+        if hangs() {
+            inner.hung_lists.fetch_add(1, Ordering::SeqCst);
+        }
         while hangs() {
             pause(20).await;
         }
@@ -152,10 +208,30 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let mut moment = None;
     if is_write {
         let path = request.uri().path().to_owned();
+        inner.asked.lock().unwrap().push(format!("{} {path}", request.method()));
+        let refusal = {
+            let refuses = inner.refuses.lock().unwrap();
+            refuses.iter().find(|(part, _)| path.contains(part.as_str())).map(|(_, status)| *status)
+        };
+        let refusal = refusal.filter(|_| {
+            let even = inner.refusing.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+            even || !inner.every_other.load(Ordering::SeqCst)
+        });
+        if let Some(status) = refusal {
+            return refused(status);
+        }
         let hangs = inner.hangs_on.lock().unwrap().iter().any(|part| path.contains(part.as_str()));
         if hangs {
             inner.hung.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
+        }
+        if inner.forbids.lock().unwrap().iter().any(|part| path.contains(part.as_str())) {
+            let status = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+                "message": format!("{path} is forbidden"),
+            });
+            let json = [("content-type", "application/json")];
+            return (StatusCode::FORBIDDEN, json, status.to_string()).into_response();
         }
         let number = {
             let mut log = inner.log.lock().unwrap();
@@ -171,12 +247,27 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         (plan.act)();
         return StatusCode::BAD_GATEWAY.into_response();
     }
+    let path = request.uri().path().to_owned();
     let response = forward(&inner, request).await;
+    if is_write {
+        inner.answered.lock().unwrap().push((path, response.status().as_u16()));
+    }
     if let Some(plan) = moment {
         (plan.act)();
         return StatusCode::BAD_GATEWAY.into_response();
     }
     response
+}
+
+/// A refusal as an API server gives it.
+fn refused(code: u16) -> Response {
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+        "reason": if code == 403 { "Forbidden" } else { "InternalError" },
+        "message": "failed calling webhook \"no.example.com\": connection refused",
+    });
+    let code = StatusCode::from_u16(code).unwrap();
+    (code, [("content-type", "application/json")], status.to_string()).into_response()
 }
 
 async fn forward(inner: &Inner, request: Request) -> Response {

@@ -1,0 +1,146 @@
+//! The words for what a schema refuses.
+
+use jsonschema::error::ValidationErrorKind;
+use serde_json::{Value, json};
+
+use super::schema::{NAME, OBJECT_NAME};
+use crate::api::rolloutaction::NOT_BLANK;
+use crate::api::{Decimal, Duration, Percent};
+
+/// Says that a field does not exist, and which one may be meant.
+pub fn unknown_field(name: &str, known: &[&str]) -> String {
+    let near = known.iter().min_by_key(|other| distance(name, other));
+    match near.filter(|other| distance(name, other) <= 2 || other.eq_ignore_ascii_case(name)) {
+        Some(near) => format!("there is no such field: did you mean {near}?"),
+        None => "there is no such field".to_owned(),
+    }
+}
+
+/// How many letters must be put in, left out or changed to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (j, y) in b.iter().enumerate() {
+            let Some(above) = row.get(j + 1).copied() else { continue };
+            left = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
+            diagonal = above;
+            if let Some(cell) = row.get_mut(j + 1) {
+                *cell = left;
+            }
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The message for a value that a keyword refuses; `None` leaves it to the validator.
+pub fn message(
+    bare: Option<&str>,
+    value: &Value,
+    schema: &Value,
+    kind: &ValidationErrorKind,
+) -> Option<String> {
+    if let Some(word) = bare {
+        return Some(format!("{word} is read as a boolean by kubectl: quote it"));
+    }
+    if schema.get("x-percent").is_some() {
+        return match value {
+            Value::String(_) => {
+                serde_json::from_value::<Percent>(value.clone()).err().map(|error| error.to_string())
+            }
+            Value::Number(number) if !number.is_f64() => {
+                Some(format!("{value} is not between 0 and 100 per cent"))
+            }
+            _ => Some(format!(
+                "{} is no percentage: write a whole number such as 75, or a string such as \"0.5%\"",
+                shown(value)
+            )),
+        };
+    }
+    Some(match kind {
+        ValidationErrorKind::Type { .. } => {
+            let want = match schema.get("type") {
+                Some(Value::Array(some)) => some.first(),
+                one => one,
+            };
+            let want = want.and_then(Value::as_str).unwrap_or("string");
+            let is_duration =
+                schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN);
+            let plain_string = want == "string" && !is_duration;
+            let quote =
+                if plain_string && (value.is_number() || value.is_boolean()) { ": quote it" } else { "" };
+            let want = if is_duration { "a duration such as 24h" } else { article(want) };
+            format!("{} is {} where {want} is needed{quote}", shown(value), article(type_of(value)))
+        }
+        ValidationErrorKind::Enum { .. } => {
+            let options = schema.get("enum").and_then(Value::as_array);
+            let options = options.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+            format!("{} is none of {}", shown(value), options.join(", "))
+        }
+        ValidationErrorKind::Pattern { pattern } if pattern == crate::api::duration::PATTERN => {
+            value.as_str().unwrap_or_default().parse::<Duration>().err()?.to_string()
+        }
+        ValidationErrorKind::Pattern { pattern } => match pattern.as_str() {
+            NOT_BLANK => "is blank: say why".to_owned(),
+            NAME => format!("{} may hold lower-case letters, digits and dashes only", shown(value)),
+            OBJECT_NAME => {
+                format!("{} may hold lower-case letters, digits, dashes and dots only", shown(value))
+            }
+            _ if schema.get("maxLength") == Some(&json!(5)) => {
+                value.as_str().unwrap_or_default().parse::<crate::api::TimeOfDay>().err()?.to_string()
+            }
+            crate::api::decimal::PATTERN => {
+                value.as_str().unwrap_or_default().parse::<Decimal>().err()?.to_string()
+            }
+            _ => format!("{} does not match {pattern}", shown(value)),
+        },
+        ValidationErrorKind::Format { .. } => {
+            format!("{} is no instant: write one such as 2025-09-08T09:00:00Z", shown(value))
+        }
+        ValidationErrorKind::MinItems { limit: 1 } | ValidationErrorKind::MinProperties { limit: 1 } => {
+            "is empty: at least one is needed".to_owned()
+        }
+        ValidationErrorKind::MinLength { limit: 1 } => "is empty".to_owned(),
+        ValidationErrorKind::MinItems { limit } => format!("has fewer than {limit} items"),
+        ValidationErrorKind::MaxItems { limit } => format!("has more than {limit} items"),
+        ValidationErrorKind::MaxProperties { limit } => format!("has more than {limit} entries"),
+        ValidationErrorKind::MaxLength { limit } => format!("is longer than {limit} characters"),
+        ValidationErrorKind::Minimum { limit } => format!("{} is less than {limit}", shown(value)),
+        ValidationErrorKind::Maximum { limit } => format!("{} is more than {limit}", shown(value)),
+        _ => return None,
+    })
+}
+
+/// A value, shortened.
+pub fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 60 { format!("{}…", text.chars().take(59).collect::<String>()) } else { text }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "map",
+    }
+}
+
+fn article(kind: &str) -> &str {
+    match kind {
+        "boolean" => "a boolean",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "a string",
+        "list" | "array" => "a list",
+        "map" | "object" => "a map",
+        other => other,
+    }
+}

@@ -1,0 +1,395 @@
+//! YAML as kubectl reads it, with the line of every field.
+//!
+//! kubectl's reader follows YAML 1.1: a bare `on`, `off`, `yes`, `no`, `y` or `n` is a boolean, `010` is eight. What
+//! is accepted here must be what the API server gets, so the scalars are resolved by those rules and not by YAML 1.2.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::{Map, Number, Value};
+
+/// Values of one document above which its aliases count as an attack on memory.
+const MOST_VALUES: usize = 200_000;
+/// Nesting above which a document is refused.
+const MOST_DEPTH: usize = 200;
+
+/// One document of a file.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// Its text.
+    pub text: String,
+    /// The content; null for an empty document.
+    pub value: Value,
+    /// Line of each field, by its path: `spec.phases[0].name`. The document itself is the empty path.
+    pub lines: BTreeMap<String, usize>,
+    /// Scalars that look like words and are read as booleans, by path, as they are written.
+    pub bare: BTreeMap<String, String>,
+    /// What is wrong with the text: line, path and message.
+    pub problems: Vec<(usize, String, String)>,
+}
+
+/// Every document of a text. One that cannot be parsed has a null value and a problem; the others are still read.
+pub fn documents(text: &str) -> Vec<Document> {
+    let parts = split(text).into_iter().flat_map(|(line, text)| json_values(text, line));
+    parts.map(|(line, text)| document(text, line)).filter(|d| !d.is_empty()).collect()
+}
+
+impl Document {
+    /// Whether a word stands anywhere in its text.
+    pub fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.value.is_null() && self.problems.is_empty()
+    }
+}
+
+/// The path of a key inside of `parent`.
+pub fn key_path(parent: &str, key: &str) -> String {
+    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
+}
+
+/// The path of an item of the list at `parent`.
+pub fn item_path(parent: &str, index: usize) -> String {
+    format!("{parent}[{index}]")
+}
+
+/// The documents of a text and the lines before each, split as kubectl does: at lines of `---` and a comment at most.
+fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut documents = Vec::new();
+    let (mut start, mut start_line, mut at) = (0, 0, 0);
+    for (i, line) in text.split_inclusive('\n').enumerate() {
+        let rest = line.strip_prefix("---").map(str::trim);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#')) {
+            documents.push((start_line, text.get(start..at).unwrap_or_default()));
+            (start, start_line) = (at + line.len(), i + 1);
+        }
+        at += line.len();
+    }
+    documents.push((start_line, text.get(start..).unwrap_or_default()));
+    documents
+}
+
+/// The JSON values that stand one after the other in a text, as kubectl reads them; a text that is something else stays
+/// whole.
+fn json_values(text: &str, lines_before: usize) -> Vec<(usize, &str)> {
+    if !text.trim_start().starts_with('{') {
+        return vec![(lines_before, text)];
+    }
+    let mut values = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    let mut start = 0;
+    while let Some(value) = stream.next() {
+        let end = stream.byte_offset();
+        let (Ok(_), Some(value)) = (value, text.get(start..end)) else { return vec![(lines_before, text)] };
+        let before = text.get(..start).unwrap_or_default();
+        values.push((lines_before + before.matches('\n').count(), value));
+        start = end;
+    }
+    values
+}
+
+/// The value of a text that is JSON. YAML reads most of JSON, but not all of its escapes.
+fn json(text: &str) -> Option<Value> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+fn document(text: &str, lines_before: usize) -> Document {
+    let mut document = Document { text: text.to_owned(), ..Document::default() };
+    match parse(text) {
+        Ok(None) => {}
+        Ok(Some(root)) => {
+            let mut reader = Reader { document: &mut document, lines_before, values: 0 };
+            let value = reader.value(&root, String::new(), 0);
+            document.value = value;
+        }
+        Err(_) if json(text).is_some() => {
+            let blank = text.len() - text.trim_start().len();
+            let line = lines_before + 1 + text.get(..blank).unwrap_or_default().matches('\n').count();
+            document.lines.insert(String::new(), line);
+            document.value = json(text).unwrap_or_default();
+        }
+        Err(error) => {
+            let line = lines_before + error.marker().line().max(1);
+            let message = format!("is no YAML, at column {}: {}", error.marker().col() + 1, error.info());
+            document.problems.push((line, String::new(), message));
+        }
+    }
+    document
+}
+
+/// A parsed node; aliases share theirs.
+struct Node {
+    line: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    Scalar { text: String, plain: bool, tag: Option<String> },
+    List(Vec<Rc<Node>>),
+    Map(Vec<(Rc<Node>, Rc<Node>)>),
+}
+
+fn parse(text: &str) -> Result<Option<Rc<Node>>, ScanError> {
+    let mut builder = Builder { events: Box::new(Parser::new_from_str(text)), anchors: BTreeMap::new() };
+    while let Some((event, span)) = builder.next()? {
+        match event {
+            Event::StreamStart | Event::DocumentStart(..) => {}
+            Event::DocumentEnd | Event::StreamEnd => return Ok(None),
+            event => {
+                let root = builder.node(event, span)?;
+                // Errors after the root, such as a stray indentation, must not be lost.
+                while builder.next()?.is_some() {}
+                return Ok(root);
+            }
+        }
+    }
+    Ok(None)
+}
+
+type Events<'a> = Box<dyn Iterator<Item = Result<(Event<'a>, Span), ScanError>> + 'a>;
+
+struct Builder<'a> {
+    events: Events<'a>,
+    anchors: BTreeMap<usize, Rc<Node>>,
+}
+
+impl<'a> Builder<'a> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, ScanError> {
+        for event in self.events.by_ref() {
+            let (event, span) = event?;
+            if !matches!(event, Event::Comment(..)) {
+                return Ok(Some((event, span)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The node that begins with `event`. The parser bounds the nesting, so the recursion is bounded too.
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Option<Rc<Node>>, ScanError> {
+        let line = span.start.line();
+        let (anchor, kind) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                (anchor, Kind::Scalar { text: text.into_owned(), plain, tag: tag.as_deref().map(full_tag) })
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = Vec::new();
+                while let Some((event, span)) = self.next()? {
+                    if matches!(event, Event::SequenceEnd) {
+                        break;
+                    }
+                    items.extend(self.node(event, span)?);
+                }
+                (anchor, Kind::List(items))
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let mut entries = Vec::new();
+                while let Some((event, span)) = self.next()? {
+                    if matches!(event, Event::MappingEnd) {
+                        break;
+                    }
+                    let Some(key) = self.node(event, span)? else { continue };
+                    let Some((event, span)) = self.next()? else { break };
+                    if let Some(value) = self.node(event, span)? {
+                        entries.push((key, value));
+                    }
+                }
+                (anchor, Kind::Map(entries))
+            }
+            Event::Alias(id) => return Ok(self.anchors.get(&id).cloned()),
+            _ => return Ok(None),
+        };
+        let node = Rc::new(Node { line, kind });
+        if anchor != 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        Ok(Some(node))
+    }
+}
+
+fn full_tag(tag: &Tag) -> String {
+    format!("{}{}", tag.handle(), tag.suffix())
+}
+
+struct Reader<'a> {
+    document: &'a mut Document,
+    lines_before: usize,
+    values: usize,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, node: &Node, path: &str, message: impl Into<String>) {
+        self.document.problems.push((self.lines_before + node.line, path.to_owned(), message.into()));
+    }
+
+    fn value(&mut self, node: &Node, path: String, depth: usize) -> Value {
+        self.values += 1;
+        if self.values == MOST_VALUES || depth == MOST_DEPTH {
+            self.problem(node, &path, "is too deep or too large: its aliases unfold without end");
+        }
+        if self.values >= MOST_VALUES || depth >= MOST_DEPTH {
+            return Value::Null;
+        }
+        self.document.lines.entry(path.clone()).or_insert(self.lines_before + node.line);
+        match &node.kind {
+            Kind::Scalar { text, plain, tag } => match resolve(text, *plain, tag.as_deref()) {
+                Ok(value) => {
+                    if value.is_boolean() && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false") {
+                        self.document.bare.insert(path, text.clone());
+                    }
+                    value
+                }
+                Err(message) => {
+                    self.problem(node, &path, message);
+                    Value::Null
+                }
+            },
+            Kind::List(items) => {
+                let items = items.iter().enumerate();
+                Value::Array(
+                    items.map(|(i, item)| self.value(item, item_path(&path, i), depth + 1)).collect(),
+                )
+            }
+            Kind::Map(entries) => self.map(entries, &path, depth),
+        }
+    }
+
+    fn map(&mut self, entries: &[(Rc<Node>, Rc<Node>)], path: &str, depth: usize) -> Value {
+        let mut map = Map::new();
+        let mut merged: Vec<&Rc<Node>> = Vec::new();
+        for (key, value) in entries {
+            let Kind::Scalar { text, plain, tag } = &key.kind else {
+                self.problem(key, path, "has a key that is no string");
+                continue;
+            };
+            if *plain && tag.is_none() && text == "<<" {
+                merged.push(value);
+                continue;
+            }
+            let name = match resolve(text, *plain, tag.as_deref()) {
+                Ok(Value::Bool(read)) => {
+                    self.problem(
+                        key,
+                        &key_path(path, text),
+                        format!("the key {text} is read as a boolean by kubectl: quote it"),
+                    );
+                    read.to_string()
+                }
+                Ok(Value::String(name)) => name,
+                Ok(other) => other.to_string(),
+                Err(_) => text.clone(),
+            };
+            let at = key_path(path, &name);
+            // The key's line is where the field is, whatever its value spans.
+            self.document.lines.insert(at.clone(), self.lines_before + key.line);
+            let value = self.value(value, at.clone(), depth + 1);
+            if map.insert(name, value).is_some() {
+                self.problem(key, &at, "stands twice: the last one would win unseen");
+            }
+        }
+        for node in merged {
+            self.merge(node, path, depth, &mut map);
+        }
+        Value::Object(map)
+    }
+
+    /// `<<: *anchor` adds the keys that the map itself does not have.
+    fn merge(&mut self, node: &Node, path: &str, depth: usize, into: &mut Map<String, Value>) {
+        let sources: Vec<&Node> = match &node.kind {
+            Kind::Map(_) => vec![node],
+            Kind::List(items) => items.iter().map(Rc::as_ref).collect(),
+            Kind::Scalar { .. } => Vec::new(),
+        };
+        if sources.is_empty() {
+            self.problem(node, path, "`<<` merges a map or a list of maps");
+        }
+        for source in sources {
+            if let Value::Object(more) = self.value(source, path.to_owned(), depth + 1) {
+                for (key, value) in more {
+                    into.entry(key).or_insert(value);
+                }
+            }
+        }
+    }
+}
+
+/// The value of a scalar by kubectl's rules.
+fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Result<Value, String> {
+    let string = || Ok(Value::String(text.to_owned()));
+    match tag {
+        Some("tag:yaml.org,2002:str") => return string(),
+        None if !plain => return string(),
+        // `!` alone says: no resolution.
+        Some("!") => return string(),
+        _ => {}
+    }
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Ok(Value::Bool(true));
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Ok(Value::Bool(false));
+        }
+        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
+        _ => {}
+    }
+    let starts_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    if !starts_number {
+        return string();
+    }
+    if matches!(text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(), ".inf" | ".nan") {
+        return Err(format!("{text} is no number that JSON can hold"));
+    }
+    let digits = text.replace('_', "");
+    if let Some(integer) = integer(&digits) {
+        return Ok(integer);
+    }
+    let float_like =
+        digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
+            && digits.bytes().any(|b| b.is_ascii_digit());
+    match digits.parse::<f64>() {
+        Ok(number) if float_like => Ok(float(number).unwrap_or(Value::Null)),
+        _ => string(),
+    }
+}
+
+/// An integer as Go's `ParseInt` with base 0 reads it: decimal, `0x`, `0o`, `0b`, and octal after a bare `0`.
+fn integer(digits: &str) -> Option<Value> {
+    let (negative, rest) = match digits.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    let lower: Cow<'_, str> = rest.to_ascii_lowercase().into();
+    let (base, body) = [("0x", 16), ("0o", 8), ("0b", 2)]
+        .iter()
+        .find_map(|(prefix, base)| lower.strip_prefix(prefix).map(|body| (*base, body)))
+        .unwrap_or_else(|| match lower.strip_prefix('0') {
+            Some(body) if !body.is_empty() => (8, body),
+            _ => (10, lower.as_ref()),
+        });
+    if body.starts_with(['+', '-']) {
+        return None;
+    }
+    let number = u64::from_str_radix(body, base).ok()?;
+    if negative {
+        return i64::try_from(-i128::from(number)).ok().map(Value::from);
+    }
+    Some(Value::from(number))
+}
+
+/// A whole float becomes an integer, as on the way through JSON.
+fn float(number: f64) -> Option<Value> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() < EXACT {
+        #[allow(clippy::cast_possible_truncation)]
+        return Some(Value::from(number as i64));
+    }
+    Number::from_f64(number).map(Value::Number)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! How many measurements may be under way at once: few enough of one source that it cannot take the places of all others.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::api::MetricSource;
+
+/// Measurements under way at once.
+const ALL: usize = 256;
+/// Measurements of one source under way at once, where its own limits allow no more queries. Those that wait for their place
+/// here are late; those that wait too long at the source's limits fail.
+const OF_ONE: usize = 16;
+/// Measurements of one source under way at once for each query a second that it may be asked.
+const FOR_EACH_A_SECOND: usize = 4;
+
+/// The places of all sources.
+pub struct Limits {
+    all: Arc<Semaphore>,
+    sources: Mutex<HashMap<String, Share>>,
+}
+
+struct Share {
+    places: usize,
+    free: Arc<Semaphore>,
+}
+
+/// A place, free again when dropped.
+pub struct Place {
+    _of_source: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { all: Arc::new(Semaphore::new(ALL)), sources: Mutex::default() }
+    }
+}
+
+impl Limits {
+    /// Waits for a place. None when there will never be one, which does not happen.
+    pub async fn take(&self, uid: &str, source: &MetricSource) -> Option<Place> {
+        // First its own: who waits for a crowded source holds nothing that others need.
+        let of_source = self.share(uid, source).acquire_owned().await.ok()?;
+        let of_all = self.all.clone().acquire_owned().await.ok()?;
+        Some(Place { _of_source: of_source, _of_all: of_all })
+    }
+
+    /// Forgets the sources that are not among these.
+    pub fn retain(&self, uids: &BTreeSet<String>) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
+    }
+
+    fn share(&self, uid: &str, source: &MetricSource) -> Arc<Semaphore> {
+        let places = places(source);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        match sources.get(uid) {
+            Some(share) if share.places == places => share.free.clone(),
+            _ => {
+                let free = Arc::new(Semaphore::new(places));
+                sources.insert(uid.to_owned(), Share { places, free: free.clone() });
+                free
+            }
+        }
+    }
+}
+
+fn places(source: &MetricSource) -> usize {
+    let limits = source.spec.limits;
+    let count = |limit: i32| usize::try_from(limit).unwrap_or(1).clamp(1, ALL);
+    let by_rate = count(limits.requests_per_second).saturating_mul(FOR_EACH_A_SECOND);
+    by_rate.min(OF_ONE).max(count(limits.concurrency).min(OF_ONE * 4))
+}

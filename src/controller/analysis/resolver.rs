@@ -1,0 +1,142 @@
+//! MetricSources with their secrets: read by name from the operator's namespace, kept for a minute.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::api::{MetricSource, Reason};
+use crate::clock;
+use crate::controller::context::{Context, Key};
+use crate::controller::queue::Priority;
+use crate::error::{Fault, call, chain};
+use crate::sources::{self, Resolved, Wanted};
+
+/// How long what was read is taken to be so.
+const KEPT: Duration = Duration::from_secs(60);
+/// How long an API server that does not answer is left alone where something older is known.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Why a source cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    /// For programs.
+    pub reason: Reason,
+    /// For people who may read sources.
+    pub message: String,
+}
+
+/// The resolved sources, by UID.
+#[derive(Default)]
+pub struct Resolver(Mutex<HashMap<String, Slot>>);
+
+/// Locked while it is being read, so that many who ask at once read once.
+type Slot = Arc<AsyncMutex<Option<Known>>>;
+
+struct Known {
+    generation: i64,
+    until: Instant,
+    outcome: Result<Resolved, Unready>,
+}
+
+impl Resolver {
+    /// A source ready to be asked.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub async fn resolve(&self, ctx: &Context, source: &MetricSource) -> Result<Resolved, Unready> {
+        let uid = source.uid().unwrap_or_default();
+        let generation = source.metadata.generation.unwrap_or_default();
+        let slot = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.entry(uid).or_default().clone()
+        };
+        let mut known = slot.lock().await;
+        let now = clock::monotonic();
+        let same = known.as_ref().filter(|known| known.generation == generation);
+        if let Some(known) = same
+            && now < known.until
+        {
+            return known.outcome.clone();
+        }
+        let before = same.map(|known| known.outcome.clone());
+        let (outcome, kept) = match read(ctx, source).await {
+            Ok(outcome) => (outcome, KEPT),
+            // What was right a minute ago is better than nothing.
+            Err(_) if matches!(before, Some(Ok(_))) => (before.clone().unwrap_or_else(never), SOON),
+            Err(fault) => (Err(unreadable(&fault)), SOON),
+        };
+        let is_news = before.as_ref().map(|b| b.as_ref().err()) != Some(outcome.as_ref().err());
+        *known = Some(Known { generation, until: clock::monotonic() + kept, outcome: outcome.clone() });
+        if is_news {
+            let key = (ctx.namespace.clone(), source.name_any());
+            ctx.queue.push(Key::MetricSource(key), Priority::Report);
+        }
+        outcome
+    }
+
+    /// Forgets the sources that are not among these.
+    pub fn retain(&self, uids: &std::collections::BTreeSet<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
+    }
+}
+
+fn never() -> Result<Resolved, Unready> {
+    Err(Unready { reason: Reason::Retrying, message: "it has not been read yet".to_owned() })
+}
+
+fn unreadable(fault: &Fault) -> Unready {
+    Unready { reason: fault.reason(), message: format!("what it names could not be read: {}", chain(fault)) }
+}
+
+/// Reads what a source names and puts it together.
+async fn read(ctx: &Context, source: &MetricSource) -> Result<Result<Resolved, Unready>, Fault> {
+    let wanted = sources::wanted(&source.spec);
+    let mut found = BTreeMap::new();
+    let mut secrets: BTreeMap<String, Option<Secret>> = BTreeMap::new();
+    let mut maps: BTreeMap<String, Option<ConfigMap>> = BTreeMap::new();
+    for wanted in &wanted {
+        let bytes = match wanted {
+            Wanted::Secret { name, key } => {
+                let secret = once(ctx, &mut secrets, name).await?;
+                secret.and_then(|secret| secret.data.as_ref()?.get(key)).map(|bytes| bytes.0.clone())
+            }
+            Wanted::ConfigMap { name, key } => {
+                let map = once(ctx, &mut maps, name).await?;
+                map.and_then(|map| map.data.as_ref()?.get(key)).map(|text| text.clone().into_bytes())
+            }
+        };
+        if let Some(bytes) = bytes {
+            found.insert(wanted.clone(), sources::Secret::new(bytes));
+        }
+    }
+    let complete = found.len() == wanted.iter().collect::<std::collections::BTreeSet<_>>().len();
+    Ok(sources::resolve(source, &found).map_err(|problems| Unready {
+        reason: if complete { Reason::InvalidSpec } else { Reason::ReferenceNotFound },
+        message: problems.join("; "),
+    }))
+}
+
+async fn once<'a, K>(
+    ctx: &Context,
+    read: &'a mut BTreeMap<String, Option<K>>,
+    name: &str,
+) -> Result<Option<&'a K>, Fault>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    if !read.contains_key(name) {
+        let api: Api<K> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+        let object = call(api.get_opt(name)).await?;
+        read.insert(name.to_owned(), object);
+    }
+    Ok(read.get(name).and_then(Option::as_ref))
+}

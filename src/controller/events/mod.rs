@@ -1,0 +1,337 @@
+//! What happened, as Kubernetes events: history entries, one event each, and warnings that no status can hold.
+//!
+//! Publishing is best effort and has a queue and calls of its own: nothing that decides, and no worker of decisions,
+//! waits for an event. Only the report of a rollout, its last status write of a step, lets its events go first while
+//! they go through, so that this write can say that they are published. Where they fail the report does not wait, and
+//! `publishedSeq` follows with the next write after they have gone through.
+//!
+//! An event is named by UID and number of its entry, so that a repeat is refused and no second event: what a crash
+//! left unpublished is handed over again at the start, by the first reconcile of its rollout.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::cache::ObjectKey;
+use super::context::{Context, Key, Shared};
+use super::queue::Priority;
+use super::rollout::delivered;
+use crate::api::status::HistoryEntry;
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::clock;
+use crate::error::{Fault, call, chain};
+use crate::flags::sha256_hex;
+use pending::{Entry, MOST, Notice, Outcome, Pending, Regarding};
+
+mod object;
+mod pending;
+
+/// Events that are published at once.
+const AT_ONCE: usize = 4;
+/// How long an event lets decisions that wait go first.
+const YIELDING: Duration = Duration::from_secs(1);
+/// After how long reports do not wait any more for an event that gets no answer.
+const SLOW: Duration = Duration::from_secs(1);
+/// How long no second event of a namespace that will never be published is logged as a warning.
+const WARNED: Duration = Duration::from_secs(600);
+
+/// The events that are to be published, and what is known of those that were.
+#[derive(Default)]
+pub struct Events {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    pending: Pending,
+    /// The last entry of each rollout that needs no other try, until its status says so.
+    published: HashMap<ObjectKey, (String, Entry)>,
+    /// Rollouts whose entries found no room.
+    left_out: BTreeSet<ObjectKey>,
+    /// When a lost event of a namespace was last logged as a warning.
+    warned: HashMap<String, std::time::Instant>,
+}
+
+impl Inner {
+    fn published_seq(&self, key: &ObjectKey, uid: &str, status: &FeatureRolloutStatus) -> i64 {
+        let known = self.published.get(key).filter(|(of, _)| of == uid);
+        let is_entry =
+            |entry: &Entry| status.history.iter().any(|known| known.seq == entry.seq && known.at == entry.at);
+        let since =
+            known.map(|(_, entry)| entry).filter(|entry| is_entry(entry)).map_or(0, |entry| entry.seq);
+        status.published_seq.max(since)
+    }
+}
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last entry of a rollout's history that needs no other try, by its status and by what has been published since.
+    ///
+    /// `status` is as it is stored: what it says itself need not be remembered any more.
+    pub fn published_seq(&self, key: &ObjectKey, uid: &str, status: &FeatureRolloutStatus) -> i64 {
+        let mut inner = self.lock();
+        let published = inner.published_seq(key, uid, status);
+        if published == status.published_seq {
+            inner.published.remove(key);
+        }
+        published
+    }
+
+    /// Whether the report of a rollout waits for its events, which bring the rollout back when they have been tried.
+    pub fn is_awaited(&self, key: &ObjectKey) -> bool {
+        self.lock().pending.await_report(&kind(), key, false)
+    }
+
+    /// Forgets a rollout that is gone.
+    pub fn forget(&self, key: &ObjectKey) {
+        let mut inner = self.lock();
+        inner.published.remove(key);
+        inner.left_out.remove(key);
+        inner.pending.forget(&kind(), key);
+    }
+
+    /// How many events wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().pending.len()
+    }
+
+    fn add(&self, notices: Vec<Notice>) -> bool {
+        let found_room = self.lock().pending.add(notices, clock::monotonic());
+        self.changed.notify_one();
+        found_room
+    }
+}
+
+/// Hands over the entries of a persisted status that have no event yet. The file is known to hold `delivered_revision`: what
+/// comes with a later one is told as decided only.
+///
+/// The file is known to hold `delivered_revision`. An entry of a later one is told as not delivered, or waits until the file
+/// holds it where that is `under_way`.
+pub fn submit(
+    ctx: &Context,
+    rollout: &ObjectMeta,
+    status: &FeatureRolloutStatus,
+    delivered_revision: i64,
+    under_way: bool,
+) {
+    let key = (rollout.namespace.clone().unwrap_or_default(), rollout.name.clone().unwrap_or_default());
+    let uid = rollout.uid.clone().unwrap_or_default();
+    let published = ctx.events.lock().published_seq(&key, &uid, status);
+    if published >= status.last_seq() {
+        return;
+    }
+    let about = Arc::new(Regarding { kind: kind(), key: key.clone(), uid });
+    let waits = |entry: &HistoryEntry| {
+        under_way && entry.revision.is_some_and(|revision| revision > delivered_revision)
+    };
+    let unpublished = status.history.iter().filter(|entry| entry.seq > published);
+    let unpublished = unpublished.take_while(|entry| !waits(entry));
+    let notices = unpublished.map(|entry| {
+        let at = entry.at;
+        Notice {
+            about: about.clone(),
+            // The instant keeps it apart from an entry of the same number before the status was lost.
+            number: format!("{}.{:x}", entry.seq, at.as_microsecond()),
+            entry: Some(Entry { seq: entry.seq, at }),
+            reason: entry.reason,
+            message: entry.told(delivered_revision),
+            at,
+        }
+    });
+    if !ctx.events.add(notices.collect()) {
+        ctx.events.lock().left_out.insert(key);
+    }
+}
+
+/// Has a rollout whose file has been written report that: when its events have been tried, or now.
+pub fn then_report(ctx: &Context, key: &ObjectKey) {
+    let stored = ctx.rollouts.get(key);
+    if let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0)
+        && let Some(status) = rollout.status.as_ref().filter(|status| status.uid == rollout.uid())
+    {
+        // The status that says so is still to be written.
+        let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+        let under_way = !ack.as_ref().is_some_and(|ack| ack.needs_somebody());
+        submit(ctx, rollout.meta(), status, delivered(status, ack.as_ref()), under_way);
+        if ctx.events.lock().pending.await_report(&kind(), key, true) {
+            return;
+        }
+    }
+    ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
+}
+
+/// Says by an event what cannot be said in status: the API server refuses any write to an object whose spec breaks
+/// its present rules. Once for each generation: a repeat is refused.
+pub fn complain(ctx: &Context, rollout: &ObjectMeta, reason: Reason, message: &str) {
+    let number = format!("stalled.{}", rollout.generation.unwrap_or(0));
+    let (namespace, name) = (rollout.namespace.as_deref(), rollout.name.as_deref());
+    tracing::warn!(
+        namespace,
+        name,
+        "the rollout is stalled, and its status cannot say so as the API server refuses any write to it: {message}"
+    );
+    say(ctx, &kind(), rollout, number, reason, message);
+}
+
+/// Warns by an event of one of our objects. Once for each message: a repeat is refused.
+pub fn warn(ctx: &Context, kind: &str, object: &ObjectMeta, reason: Reason, message: &str) {
+    let digest: String = sha256_hex(message.as_bytes()).chars().take(8).collect();
+    let number = format!("{}.{digest}", reason.as_str().to_lowercase());
+    tracing::warn!(namespace = object.namespace, kind, name = object.name, "{message}");
+    say(ctx, kind, object, number, reason, message);
+}
+
+/// Tells of a change of one of our objects that has no history. Once for each generation: a repeat is refused.
+pub fn tell(ctx: &Context, kind: &str, object: &ObjectMeta, reason: Reason, message: &str) {
+    let number = format!("{}.{}", reason.as_str().to_lowercase(), object.generation.unwrap_or(0));
+    let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref());
+    tracing::info!(namespace, kind, name, "{message}");
+    say(ctx, kind, object, number, reason, message);
+}
+
+fn say(ctx: &Context, kind: &str, object: &ObjectMeta, number: String, reason: Reason, message: &str) {
+    let about = Regarding {
+        kind: kind.to_owned(),
+        key: (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default()),
+        uid: object.uid.clone().unwrap_or_default(),
+    };
+    let (message, at) = (message.to_owned(), ctx.clock.now());
+    // Where there is no room, the log has it.
+    ctx.events.add(vec![Notice { about: Arc::new(about), number, entry: None, reason, message, at }]);
+}
+
+fn kind() -> String {
+    FeatureRollout::kind(&()).into_owned()
+}
+
+/// Publishes what is handed over, until the shutdown.
+pub async fn run(ctx: Shared) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let place = places.clone().acquire_owned().await.ok();
+            let notice = next(&ctx).await;
+            // At the API server, what changes what is served goes first.
+            ctx.queue.until_decided(YIELDING).await;
+            ctx.queue.until_free().await;
+            (place, notice)
+        };
+        tokio::select! {
+            biased;
+            () = ctx.shutdown.cancelled() => return,
+            (place, notice) = next => tokio::spawn(publish(ctx.clone(), notice, place)),
+        };
+    }
+}
+
+async fn next(ctx: &Shared) -> Notice {
+    loop {
+        let changed = ctx.events.changed.notified();
+        let now = clock::monotonic();
+        let at = {
+            let mut inner = ctx.events.lock();
+            if let Some(notice) = inner.pending.take(now) {
+                return notice;
+            }
+            inner.pending.next_at()
+        };
+        tokio::select! {
+            () = changed => {}
+            () = clock::sleep(at.unwrap_or(now).saturating_duration_since(now)), if at.is_some() => {}
+        }
+    }
+}
+
+/// Tries to publish an event, and sees to what follows.
+async fn publish(ctx: Shared, notice: Notice, _place: Option<OwnedSemaphorePermit>) {
+    let event = object::event(&ctx, &notice);
+    let api: Api<Event> = Api::namespaced(ctx.client.clone(), &notice.about.key.0);
+    let params = PostParams::default();
+    let mut create = std::pin::pin!(call(api.create(&params, &event)));
+    let answer = tokio::select! {
+        answer = &mut create => answer,
+        () = clock::sleep(SLOW) => {
+            release(&ctx, &notice.about.key.0);
+            create.await
+        }
+    };
+    let fault = match answer {
+        // What a namespace that is being deleted would say, nobody reads.
+        Ok(_) | Err(Fault::AlreadyExists(_) | Fault::NamespaceTerminating(_)) => {
+            return settle(&ctx, &notice, Outcome::Done, None);
+        }
+        Err(fault) => fault,
+    };
+    let outcome = if fault.is_transient() { Outcome::Failed } else { Outcome::Done };
+    settle(&ctx, &notice, outcome, Some(&fault));
+}
+
+fn settle(ctx: &Context, notice: &Notice, outcome: Outcome, fault: Option<&Fault>) {
+    let key = &notice.about.key;
+    let now = clock::monotonic();
+    // Of one that is gone nobody asks any more what was published.
+    let lives = ctx.rollouts.get(key).is_some();
+    let (after, is_warning, left_out) = {
+        let mut inner = ctx.events.lock();
+        let after = inner.pending.settle(notice, outcome, now);
+        if let (Outcome::Done, Some(entry)) = (outcome, notice.entry)
+            && lives
+        {
+            inner.published.insert(key.clone(), (notice.about.uid.clone(), entry));
+        }
+        let is_lost = outcome == Outcome::Done && fault.is_some();
+        inner.warned.retain(|_, at| now.duration_since(*at) < WARNED);
+        let is_warning = is_lost && inner.warned.insert(key.0.clone(), now).is_none();
+        let has_room = inner.pending.len() < MOST / 2;
+        let left_out = if has_room { std::mem::take(&mut inner.left_out) } else { BTreeSet::new() };
+        (after, is_warning, left_out)
+    };
+    ctx.events.changed.notify_one();
+    let what = format!("the event {} of {} {}/{}", notice.reason, notice.about.kind, key.0, key.1);
+    match (outcome, fault) {
+        (Outcome::Failed, Some(fault)) if after.has_turned => tracing::warn!(
+            "{what} could not be published: {}; the events of the namespace are tried again, and nothing else waits for them",
+            chain(fault)
+        ),
+        (Outcome::Failed, fault) => tracing::debug!(
+            "{what} could not be published: {}; it is tried again in {} ms",
+            fault.map(|fault| chain(fault)).unwrap_or_default(),
+            after.wait.unwrap_or_default().as_millis()
+        ),
+        (Outcome::Done, Some(fault)) if is_warning => tracing::warn!(
+            "{what} is not published: {}; the history in the rollout's status has it all the same",
+            chain(fault)
+        ),
+        (Outcome::Done, Some(fault)) => tracing::debug!("{what} is not published: {}", chain(fault)),
+        (Outcome::Done, None) if after.has_turned => {
+            tracing::info!("events of the namespace {} are published again", key.0);
+        }
+        (Outcome::Done, None) => {}
+    }
+    if outcome == Outcome::Failed {
+        release(ctx, &key.0);
+    } else if after.is_empty && (notice.entry.is_some() || after.was_awaited) {
+        ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
+    }
+    for key in left_out {
+        ctx.queue.push(Key::Rollout(key), Priority::Report);
+    }
+}
+
+/// Has the rollouts of a namespace report without waiting for their events.
+fn release(ctx: &Context, namespace: &str) {
+    let released = ctx.events.lock().pending.release(namespace);
+    for key in released {
+        ctx.queue.push(Key::Rollout(key), Priority::Report);
+    }
+}

@@ -1,0 +1,303 @@
+//! What waits to be published, in order, and when it may be tried: a value that is given the time and the answers.
+//!
+//! Every object has a line of its own, whose events are published one after the other. Every retry waits longer, by
+//! two counts that are kept apart: how often in a row this line failed, and how often in a row its namespace did. A
+//! webhook or a quota that refuses events is mostly a namespace's: while one fails, a single event of it is tried at a
+//! time, so that a thousand lines cost no more calls than one. An event that goes through ends the namespace's wait, and
+//! not that of another line.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::api::{MicroTime, Reason};
+use crate::controller::cache::ObjectKey;
+
+/// Most events of one object that wait: as many as a history has entries.
+pub const MOST_OF_ONE: usize = 20;
+/// Most events that wait in all. Those of a history that find no room are handed over again when there is some.
+pub const MOST: usize = 4096;
+/// The wait after the first failure; it doubles with each.
+pub const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The longest wait between two tries.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Whom an event is about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Regarding {
+    /// Kind of the object.
+    pub kind: String,
+    /// Namespace and name of the object.
+    pub key: ObjectKey,
+    /// UID of the object.
+    pub uid: String,
+}
+
+/// Which entry of which history an event is. Numbers begin anew after a status is lost, so the instant belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Number of the entry.
+    pub seq: i64,
+    /// Instant of the entry.
+    pub at: MicroTime,
+}
+
+/// An event that is to be published.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// Whom it is about.
+    pub about: Arc<Regarding>,
+    /// What tells it from the other events of its object: a repeat has the same, and is refused.
+    pub number: String,
+    /// The history entry that it is, if it is one.
+    pub entry: Option<Entry>,
+    /// What happened.
+    pub reason: Reason,
+    /// What happened, in words.
+    pub message: String,
+    /// When it happened.
+    pub at: MicroTime,
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is published, or was before, or will never be taken: it needs no other try.
+    Done,
+    /// It may work later.
+    Failed,
+}
+
+/// What follows from a try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct After {
+    /// Nothing of the object waits any more.
+    pub is_empty: bool,
+    /// The report of the object waited for this.
+    pub was_awaited: bool,
+    /// The namespace works again, or has begun to fail.
+    pub has_turned: bool,
+    /// How long until the next try, after a failure.
+    pub wait: Option<Duration>,
+}
+
+/// The kind, namespace and name of an object.
+type Subject = (String, ObjectKey);
+
+/// Events that wait, by object and by namespace.
+#[derive(Default)]
+pub struct Pending {
+    lines: HashMap<Subject, Line>,
+    spaces: HashMap<String, Space>,
+    /// The namespaces of which an event may be tried, and when.
+    order: BTreeSet<(Instant, String)>,
+    count: usize,
+    arrivals: u64,
+}
+
+struct Line {
+    notices: VecDeque<Notice>,
+    failures: u32,
+    at_work: bool,
+    /// Its rollout reports when this has been tried.
+    awaited: bool,
+    /// Its place among the lines of the namespace.
+    turn: (Instant, u64),
+}
+
+#[derive(Default)]
+struct Space {
+    /// The lines that are not at work, in the order of their turns.
+    turns: BTreeSet<(Instant, u64, Subject)>,
+    at_work: usize,
+    failures: u32,
+    /// A try takes long; it may not end at all.
+    is_slow: bool,
+    /// Not to be tried before, after a failure.
+    not_before: Option<Instant>,
+    /// Its place in the order of all.
+    place: Option<Instant>,
+}
+
+impl Pending {
+    /// Takes in events of one object, oldest first, but for those that wait already. Says whether all found room.
+    pub fn add(&mut self, notices: Vec<Notice>, now: Instant) -> bool {
+        // Where one finds no room, those after it would only come out of order.
+        notices.into_iter().all(|notice| self.add_one(notice, now))
+    }
+
+    fn add_one(&mut self, notice: Notice, now: Instant) -> bool {
+        let subject = subject(&notice);
+        let known = self.lines.get(&subject);
+        let same = |waits: &Notice| waits.number == notice.number && waits.about.uid == notice.about.uid;
+        if known.is_some_and(|line| line.notices.iter().any(same)) {
+            return true;
+        }
+        if self.count >= MOST || known.is_some_and(|line| line.notices.len() >= MOST_OF_ONE) {
+            return false;
+        }
+        self.count += 1;
+        if let Some(line) = self.lines.get_mut(&subject) {
+            line.notices.push_back(notice);
+            return true;
+        }
+        self.arrivals += 1;
+        let turn = (now, self.arrivals);
+        let namespace = subject.1.0.clone();
+        self.spaces.entry(namespace.clone()).or_default().turns.insert((turn.0, turn.1, subject.clone()));
+        let line = Line { notices: [notice].into(), failures: 0, at_work: false, awaited: false, turn };
+        self.lines.insert(subject, line);
+        self.arrange(&namespace);
+        true
+    }
+
+    /// How many events wait.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the object's report waits for its events. Asks for that where `wanted`, unless its events fail.
+    pub fn await_report(&mut self, kind: &str, key: &ObjectKey, wanted: bool) -> bool {
+        let works = self.spaces.get(&key.0).is_none_or(|space| space.failures == 0 && !space.is_slow);
+        let Some(line) = self.lines.get_mut(&(kind.to_owned(), key.clone())) else { return false };
+        line.awaited |= wanted && works && line.failures == 0;
+        line.awaited
+    }
+
+    /// Has no report of a namespace wait for events until one goes through; returns the objects whose reports did.
+    pub fn release(&mut self, namespace: &str) -> Vec<ObjectKey> {
+        if let Some(space) = self.spaces.get_mut(namespace) {
+            space.is_slow = true;
+        }
+        let lines = self.lines.iter_mut().filter(|((_, key), line)| key.0 == namespace && line.awaited);
+        lines
+            .map(|((_, key), line)| {
+                line.awaited = false;
+                key.clone()
+            })
+            .collect()
+    }
+
+    /// When the next may be tried, if any waits.
+    pub fn next_at(&self) -> Option<Instant> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// The next event to try now. Say [`Pending::settle`] when it has been.
+    pub fn take(&mut self, now: Instant) -> Option<Notice> {
+        let (at, namespace) = self.order.first()?.clone();
+        if at > now {
+            return None;
+        }
+        let space = self.spaces.get_mut(&namespace)?;
+        let (_, _, subject) = space.turns.pop_first()?;
+        space.at_work += 1;
+        let line = self.lines.get_mut(&subject)?;
+        line.at_work = true;
+        let notice = line.notices.front().cloned();
+        self.arrange(&namespace);
+        notice
+    }
+
+    /// Takes in how the try of an event ended.
+    pub fn settle(&mut self, notice: &Notice, outcome: Outcome, now: Instant) -> After {
+        let subject = subject(notice);
+        let namespace = &notice.about.key.0;
+        let mut after = After::default();
+        let Some(space) = self.spaces.get_mut(namespace) else { return after };
+        space.at_work = space.at_work.saturating_sub(1);
+        match outcome {
+            Outcome::Done => {
+                after.has_turned = space.failures > 0;
+                space.failures = 0;
+                space.is_slow = false;
+                space.not_before = None;
+            }
+            // Those that were under way when the first of them failed tell nothing more.
+            Outcome::Failed if space.not_before.is_none_or(|at| at <= now) => {
+                after.has_turned = space.failures == 0;
+                space.failures = space.failures.saturating_add(1);
+                space.not_before = now.checked_add(wait(space.failures));
+            }
+            Outcome::Failed => {}
+        }
+        let held = space.not_before;
+        if let Some(line) = self.lines.get_mut(&subject) {
+            line.at_work = false;
+            let mut turn = now;
+            match outcome {
+                Outcome::Done => {
+                    line.failures = 0;
+                    line.notices.pop_front();
+                    self.count = self.count.saturating_sub(1);
+                }
+                Outcome::Failed => {
+                    line.failures = line.failures.saturating_add(1);
+                    turn = now.checked_add(wait(line.failures)).unwrap_or(now);
+                    after.wait = Some(held.unwrap_or(turn).max(turn).duration_since(now));
+                }
+            }
+            after.is_empty = line.notices.is_empty();
+            after.was_awaited = line.awaited;
+            if after.is_empty {
+                self.lines.remove(&subject);
+            } else {
+                line.turn.0 = turn;
+                let turn = (line.turn.0, line.turn.1, subject);
+                self.spaces.entry(namespace.clone()).or_default().turns.insert(turn);
+            }
+        }
+        self.arrange(namespace);
+        after
+    }
+
+    /// Forgets what waits of an object that is gone, where it cannot be published now: nobody asks for it any more.
+    pub fn forget(&mut self, kind: &str, key: &ObjectKey) {
+        let subject = (kind.to_owned(), key.clone());
+        let fails = self.spaces.get(&key.0).is_some_and(|space| space.failures > 0);
+        let Some(line) = self.lines.get(&subject) else { return };
+        if line.at_work || !(fails || line.failures > 0) {
+            return;
+        }
+        if let Some(line) = self.lines.remove(&subject) {
+            self.count = self.count.saturating_sub(line.notices.len());
+            if let Some(space) = self.spaces.get_mut(&key.0) {
+                space.turns.remove(&(line.turn.0, line.turn.1, subject));
+            }
+            self.arrange(&key.0);
+        }
+    }
+
+    /// Puts a namespace where it belongs in the order of all.
+    fn arrange(&mut self, namespace: &str) {
+        let Some(space) = self.spaces.get_mut(namespace) else { return };
+        if let Some(place) = space.place.take() {
+            self.order.remove(&(place, namespace.to_owned()));
+        }
+        let Some((turn, _, _)) = space.turns.first() else {
+            if space.at_work == 0 {
+                self.spaces.remove(namespace);
+            }
+            return;
+        };
+        // While it fails, one at a time.
+        if space.failures > 0 && space.at_work > 0 {
+            return;
+        }
+        let place = space.not_before.map_or(*turn, |not_before| not_before.max(*turn));
+        space.place = Some(place);
+        self.order.insert((place, namespace.to_owned()));
+    }
+}
+
+fn subject(notice: &Notice) -> Subject {
+    (notice.about.kind.clone(), notice.about.key.clone())
+}
+
+/// The wait after so many failures in a row.
+fn wait(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_RETRY)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use super::*;
+use crate::api::MicroTime;
+
+fn notice(namespace: &str, name: &str, seq: i64) -> Notice {
+    let key = (namespace.to_owned(), name.to_owned());
+    Notice {
+        about: Arc::new(Regarding { kind: "FeatureRollout".to_owned(), key, uid: format!("uid-{name}") }),
+        number: seq.to_string(),
+        entry: Some(Entry { seq, at: MicroTime::UNIX_EPOCH }),
+        reason: Reason::StepEntered,
+        message: "a step".to_owned(),
+        at: MicroTime::UNIX_EPOCH,
+    }
+}
+
+fn pending(notices: impl IntoIterator<Item = Notice>, now: Instant) -> Pending {
+    let mut pending = Pending::default();
+    for notice in notices {
+        assert!(pending.add(vec![notice], now));
+    }
+    pending
+}
+
+/// Tries what may be tried until `end`, `at_once` at a time, each answered after `takes`; returns the tries.
+fn try_until(
+    pending: &mut Pending,
+    begun: Instant,
+    end: Instant,
+    takes: Duration,
+    at_once: usize,
+    answer: impl Fn(&Notice, Instant) -> Outcome,
+) -> Vec<(Instant, Notice)> {
+    let mut tried = Vec::new();
+    let mut under_way: VecDeque<(Instant, Notice)> = VecDeque::new();
+    let mut now = begun;
+    while now < end {
+        while under_way.front().is_some_and(|(ends, _)| *ends <= now) {
+            let (_, notice) = under_way.pop_front().unwrap();
+            let outcome = answer(&notice, now);
+            pending.settle(&notice, outcome, now);
+        }
+        while under_way.len() < at_once
+            && let Some(notice) = pending.take(now)
+        {
+            tried.push((now, notice.clone()));
+            under_way.push_back((now + takes, notice));
+        }
+        let ends = under_way.front().map(|(ends, _)| *ends);
+        let next = pending.next_at().filter(|_| under_way.len() < at_once);
+        now = [ends, next].into_iter().flatten().min().unwrap_or(end).max(now);
+    }
+    tried
+}
+
+fn names(tried: &[(Instant, Notice)]) -> Vec<String> {
+    tried.iter().map(|(_, notice)| format!("{}{}", notice.about.key.1, notice.number)).collect()
+}
+
+#[test]
+fn the_events_of_a_rollout_are_published_in_their_order_and_each_once() {
+    let now = crate::clock::monotonic();
+    let mut pending = pending([notice("ns", "a", 1), notice("ns", "a", 2), notice("ns", "b", 7)], now);
+    // What waits already is not taken in again, as whoever hands it over cannot know.
+    assert!(pending.add(vec![notice("ns", "a", 1), notice("ns", "a", 2), notice("ns", "a", 3)], now));
+    let end = now + Duration::from_secs(1);
+    let tried = try_until(&mut pending, now, end, Duration::from_millis(5), 4, |_, _| Outcome::Done);
+    assert_eq!(names(&tried), ["a1", "b7", "a2", "a3"]);
+    assert_eq!((pending.len(), pending.lines.len(), pending.spaces.len()), (0, 0, 0));
+}
+
+/// A dead webhook for events cost one rollout 15,483 calls in half a minute, and a thousand of them more.
+#[test]
+fn a_thousand_rollouts_whose_events_are_refused_or_hang_for_ten_minutes_cost_a_few_calls() {
+    let ten_minutes = Duration::from_secs(600);
+    // After the first tries, one in each of 0.5, 1, 2 … 32 s and then one a minute.
+    let most = 4 + 7 + 600 / 60;
+    for (what, takes) in [("refused", 2), ("hanging", 10_000)] {
+        let begun = crate::clock::monotonic();
+        let mut pending = pending((0..1000).map(|i| notice("ns", &format!("r{i}"), 1)), begun);
+        let end = begun + ten_minutes;
+        let takes = Duration::from_millis(takes);
+        let tried = try_until(&mut pending, begun, end, takes, 4, |_, _| Outcome::Failed);
+        assert!(tried.len() <= most && tried.len() > 10, "{what}: {}", tried.len());
+        // When it works again, everything is published, soon, and in order.
+        let later = end + LONGEST_RETRY + Duration::from_secs(15);
+        try_until(&mut pending, end, later, Duration::from_millis(2), 4, |_, _| Outcome::Done);
+        assert_eq!(pending.len(), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_namespace_that_fails_keeps_no_other_from_its_events() {
+    let begun = crate::clock::monotonic();
+    let failing = (0..100).map(|i| notice("bad", &format!("r{i}"), 1));
+    let mut pending = pending(failing.chain((0..100).map(|i| notice("good", &format!("g{i}"), 1))), begun);
+    let answer = |notice: &Notice, _| match notice.about.key.0.as_str() {
+        "bad" => Outcome::Failed,
+        _ => Outcome::Done,
+    };
+    let end = begun + Duration::from_secs(1);
+    let tried = try_until(&mut pending, begun, end, Duration::from_millis(5), 4, answer);
+    let good = tried.iter().filter(|(_, notice)| notice.about.key.0 == "good").count();
+    assert_eq!((good, tried.len() - good <= 4 + 2), (100, true), "{}", tried.len());
+}
+
+#[test]
+fn a_line_that_fails_for_itself_backs_off_by_itself_however_often_its_namespace_works() {
+    let begun = crate::clock::monotonic();
+    let mut pending = pending([notice("ns", "bad", 1)], begun);
+    let mut bad = 0;
+    for second in 0..600 {
+        let now = begun + Duration::from_secs(second);
+        assert!(pending.add(vec![notice("ns", "good", i64::try_from(second).unwrap())], now));
+        let end = now + Duration::from_secs(1);
+        let answer = |notice: &Notice, _| match notice.about.key.1.as_str() {
+            "bad" => Outcome::Failed,
+            _ => Outcome::Done,
+        };
+        let tried = try_until(&mut pending, now, end, Duration::from_millis(2), 4, answer);
+        bad += tried.iter().filter(|(_, notice)| notice.about.key.1 == "bad").count();
+    }
+    assert!(bad <= 7 + 600 / 60 + 1, "{bad}");
+    assert!(pending.len() <= 2, "the others are published: {}", pending.len());
+}
+
+#[test]
+fn a_report_waits_for_its_events_only_while_events_go_through() {
+    let now = crate::clock::monotonic();
+    let mut pending = pending([notice("ns", "a", 1), notice("ns", "b", 1)], now);
+    let key = |name: &str| ("ns".to_owned(), name.to_owned());
+    let kind = "FeatureRollout";
+    assert!(!pending.await_report(kind, &key("a"), false));
+    assert!(pending.await_report(kind, &key("a"), true) && pending.await_report(kind, &key("b"), true));
+    assert!(!pending.await_report(kind, &key("c"), true), "nothing of it waits");
+    let first = pending.take(now).unwrap();
+    assert!(pending.settle(&first, Outcome::Failed, now).has_turned);
+    let mut released = pending.release("ns");
+    released.sort();
+    assert_eq!(released, [key("a"), key("b")]);
+    assert!(!pending.await_report(kind, &key("b"), true), "events fail");
+    let later = now + Duration::from_secs(1);
+    let second = pending.take(later).unwrap();
+    let after = pending.settle(&second, Outcome::Done, later);
+    assert!(after.has_turned && after.is_empty && !after.was_awaited, "it had been released");
+    assert!(!pending.await_report(kind, &key("a"), true), "its own has failed");
+    assert!(pending.add(vec![notice("ns", "c", 1)], now));
+    assert!(pending.await_report(kind, &key("c"), true), "events go through again");
+    let third = pending.take(later).unwrap();
+    assert_eq!(third.about.key, key("c"));
+    let after = pending.settle(&third, Outcome::Done, later);
+    assert!(after.is_empty && after.was_awaited);
+}
+
+#[test]
+fn a_report_does_not_wait_for_an_event_without_an_answer() {
+    let now = crate::clock::monotonic();
+    let mut pending = pending([notice("ns", "a", 1)], now);
+    let key = ("ns".to_owned(), "a".to_owned());
+    let _under_way = pending.take(now).unwrap();
+    assert!(pending.await_report("FeatureRollout", &key, true));
+    assert_eq!(pending.release("ns"), std::slice::from_ref(&key));
+    assert!(!pending.await_report("FeatureRollout", &key, true));
+}
+
+#[test]
+fn what_waits_is_bounded_and_what_finds_no_room_comes_out_of_no_order() {
+    let now = crate::clock::monotonic();
+    let mut pending = Pending::default();
+    let many = (1..=50).map(|seq| notice("ns", "a", seq));
+    assert!(!pending.add(many.collect(), now));
+    assert_eq!(pending.len(), MOST_OF_ONE);
+    let others = (0..2 * MOST).filter(|i| !pending.add(vec![notice("ns", &format!("r{i}"), 1)], now)).count();
+    assert_eq!((pending.len(), others), (MOST, MOST + MOST_OF_ONE));
+    let end = now + Duration::from_secs(60);
+    let tried = try_until(&mut pending, now, end, Duration::from_millis(1), 4, |_, _| Outcome::Done);
+    let of_a: Vec<&str> =
+        tried.iter().filter(|(_, n)| n.about.key.1 == "a").map(|(_, n)| n.number.as_str()).collect();
+    assert_eq!(of_a, (1..=20).map(|seq| seq.to_string()).collect::<Vec<_>>());
+    assert_eq!(pending.len(), 0);
+}
+
+#[test]
+fn nothing_is_kept_of_a_rollout_that_is_gone_where_events_fail() {
+    let now = crate::clock::monotonic();
+    let mut pending = pending((0..100).map(|i| notice("ns", &format!("r{i}"), 1)), now);
+    let key = |i: usize| ("ns".to_owned(), format!("r{i}"));
+    pending.forget("FeatureRollout", &key(0));
+    assert_eq!(pending.len(), 100, "its last events are still of use");
+    let first = pending.take(now).unwrap();
+    pending.settle(&first, Outcome::Failed, now);
+    for i in 0..100 {
+        pending.forget("FeatureRollout", &key(i));
+    }
+    assert_eq!((pending.len(), pending.lines.len(), pending.spaces.len(), pending.order.len()), (0, 0, 0, 0));
+}

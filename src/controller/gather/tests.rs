@@ -1,0 +1,62 @@
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::api::FeatureRolloutStatus;
+use crate::api::status::AudienceRef;
+
+#[test]
+fn a_phase_is_entered_where_the_rollout_stands_in_it_or_behind_it() {
+    let rollout = |at: Option<&str>| -> FeatureRollout {
+        let position = at.map(|phase| {
+            json!({"phase": phase, "number": 1, "of": 1, "content": "c",
+                "enteredAt": "2025-09-08T09:00:00.000000Z", "holdFrom": "2025-09-08T09:00:00.000000Z"})
+        });
+        let phases = ["alpha", "beta", "ga"].map(|name| json!({"name": name}));
+        serde_json::from_value(json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout", "metadata": {"name": "first"},
+            "spec": {"phases": phases},
+            "status": {"position": position},
+        }))
+        .unwrap()
+    };
+    let entered = |at: Option<&str>| {
+        let rollout = rollout(at);
+        let status = rollout.status.clone().unwrap_or_default();
+        ["alpha", "beta", "ga", "gone"].map(|phase| phase_entered(&rollout, &status, phase))
+    };
+    assert_eq!(entered(None), [false; 4]);
+    assert_eq!(entered(Some("alpha")), [true, false, false, false]);
+    assert_eq!(entered(Some("beta")), [true, true, false, false]);
+    assert_eq!(entered(Some("ga")), [true, true, true, false]);
+    assert_eq!(entered(Some("renamed")), [false; 4]);
+}
+
+const PHASES: &str = "phases: [{name: ga, ramp: {percents: [10], every: 1h}}]";
+
+/// A rollout with the cohorts of its own or of a set, which pins the audience of the set as it was, or as it is known here.
+fn moves(own_cohorts: bool, pins_what_is_known: bool) -> bool {
+    let set = CohortSet::new("users", serde_saphyr::from_str("{cohorts: [{name: all}]}").unwrap());
+    let cohorts = if own_cohorts { "cohorts: [{name: all}]" } else { "cohortSetRef: {name: users}" };
+    let spec = serde_saphyr::from_str(&format!("{cohorts}\n{PHASES}\n")).unwrap();
+    let mut rollout = FeatureRollout::new("r", spec);
+    let plan = compile(&rollout, None, Some(&set)).unwrap();
+    let pinned = if pins_what_is_known { plan.audience.name.clone() } else { "users-newer".to_owned() };
+    rollout.status = Some(FeatureRolloutStatus {
+        audience: Some(AudienceRef { name: pinned }),
+        ..FeatureRolloutStatus::default()
+    });
+    undoes(&rollout, None, &plan)
+}
+
+#[rstest]
+#[case::to_what_a_stale_set_says(false, false, true)]
+#[case::nowhere(false, true, false)]
+#[case::by_its_own_spec(true, false, false)]
+fn a_set_that_would_move_an_audience_is_read_again_first(
+    #[case] own_cohorts: bool,
+    #[case] pins_what_is_known: bool,
+    #[case] expected: bool,
+) {
+    assert_eq!(moves(own_cohorts, pins_what_is_known), expected);
+}

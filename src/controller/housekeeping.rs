@@ -1,0 +1,156 @@
+//! What is done every so often beside the work, and what has to be forgotten when an object is gone.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::cache::ObjectKey;
+use super::context::{Context, Key, Shared};
+use super::queue::Priority;
+use super::revisions::{self, Pinned};
+use super::{actions, analysis, writer};
+use crate::clock;
+use crate::error::chain;
+
+/// How often what is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Housekeeping {
+    /// Counting for the metrics.
+    pub count: Duration,
+    /// Looking for audiences and guards that nobody pins.
+    pub collection: Duration,
+    /// How long one that nobody pins is kept.
+    pub kept: Duration,
+    /// Looking for old actions.
+    pub actions: Duration,
+}
+
+impl Default for Housekeeping {
+    fn default() -> Housekeeping {
+        Housekeeping {
+            count: Duration::from_secs(5),
+            collection: Duration::from_secs(600),
+            kept: Duration::from_secs(3600),
+            actions: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Counts, and deletes audiences that nobody pins and actions answered long ago, until the shutdown.
+pub async fn run(ctx: Shared, how_often: Housekeeping) {
+    let mut collected = clock::monotonic();
+    let mut swept = clock::monotonic();
+    tidy(&ctx);
+    loop {
+        tokio::select! {
+            () = clock::sleep(how_often.count) => {}
+            () = ctx.shutdown.cancelled() => return,
+        }
+        for set in ctx.index.take_left() {
+            writer::left(&ctx, &set);
+        }
+        count(&ctx);
+        if swept.elapsed() >= how_often.actions {
+            swept = clock::monotonic();
+            if let Err(fault) = actions::sweep(&ctx).await {
+                tracing::warn!(
+                    "the old actions could not be listed: {}; that is tried again later",
+                    chain(&fault)
+                );
+            }
+        }
+        if collected.elapsed() >= how_often.collection {
+            collected = clock::monotonic();
+            tidy(&ctx);
+            if let Err(fault) = revisions::collect(&ctx, how_often.kept, pinned).await {
+                tracing::warn!(
+                    "the audiences that nobody pins could not be looked for: {}; they stay for now",
+                    chain(&fault)
+                );
+            }
+        }
+    }
+}
+
+fn count(ctx: &Context) {
+    ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
+    ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
+    ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
+    ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
+    ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
+    ctx.metrics.set_queue_depth(ctx.queue.depth());
+    ctx.metrics.set_events_waiting(ctx.events.waiting());
+    for (what, entries) in census(ctx) {
+        ctx.metrics.set_entries(what, entries);
+    }
+}
+
+/// How many entries there are of everything that is kept in memory of single objects. Whatever comes and goes, the
+/// numbers are afterwards what they were before.
+fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
+    let mut entries = BTreeMap::from([
+        ("config_maps", ctx.config_maps.len()),
+        ("queue", ctx.queue.keys()),
+        ("prepared", ctx.ahead.len()),
+    ]);
+    entries.extend(ctx.index.census());
+    entries.extend(ctx.hub.census());
+    entries.extend(ctx.revisions.census());
+    entries.extend(ctx.analysis.census());
+    entries.extend(ctx.actions.census());
+    entries.extend(ctx.nudger.census());
+    entries.insert("trigger_values", ctx.metrics.checks.values_shown());
+    entries
+}
+
+/// Keeps no ConfigMap in memory that nobody writes, nor anything of namespaces where nothing is.
+fn tidy(ctx: &Context) {
+    for key in ctx.config_maps.keys() {
+        if !writer::is_in_use(ctx, &key) {
+            ctx.config_maps.put_aside(&key);
+        }
+    }
+    let keys = ctx.rollouts.keys().into_iter().chain(ctx.flag_sets.keys());
+    let namespaces: HashSet<String> = keys.map(|key| key.0).collect();
+    ctx.nudger.keep_namespaces(&namespaces);
+}
+
+/// Forgets a rollout that is gone, and has those looked at whom that concerns.
+pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
+    ctx.queue.forget(&Key::Rollout(key.clone()));
+    let Some(gone) = ctx.index.remove(key) else { return };
+    ctx.hub.forget(key, &gone.set);
+    ctx.ahead.forget(key);
+    analysis::forget(ctx, key);
+    ctx.events.forget(key);
+    ctx.actions.forget(key);
+    ctx.revisions.forget_rollout(key);
+    writer::left(ctx, &gone.set);
+    // Who waits for the flag key hears that it is free, or held by an orphan now.
+    for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
+        ctx.queue.push(Key::Rollout(heir.key), Priority::Decide);
+    }
+}
+
+/// Every audience and guard that a status, a set or a file needs as far as the caches know, and the namespaces where
+/// nobody can say so, because of a rollout that cannot be read.
+fn pinned(ctx: &Context) -> Pinned {
+    let mut pinned = Pinned::default();
+    for key in ctx.rollouts.keys() {
+        let Some(rollout) = ctx.rollouts.readable(&key) else {
+            pinned.unsure.insert(key.0);
+            continue;
+        };
+        let Some(status) = rollout.status else { continue };
+        let audiences = status.audience.into_iter().chain(status.pending_audience);
+        let names = audiences.map(|audience| audience.name).chain(status.guard);
+        pinned.revisions.extend(names.map(|name| (key.0.clone(), name)));
+    }
+    for key in ctx.cohort_sets.keys() {
+        if let Some(set) = ctx.cohort_sets.readable(&key) {
+            let audience = crate::plan::Audience::new(&key.1, &set.spec.cohorts);
+            pinned.revisions.insert((key.0, audience.name));
+        }
+    }
+    pinned.revisions.extend(ctx.hub.audiences_in_files());
+    pinned
+}

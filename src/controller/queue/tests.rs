@@ -1,0 +1,209 @@
+use super::*;
+use std::time::Duration;
+
+fn queue(clock: Clock) -> Queue<&'static str, char> {
+    with_places(clock, 8)
+}
+
+fn with_places(clock: Clock, deciding: usize) -> Queue<&'static str, char> {
+    let places = Places { deciding, reporting: 1 };
+    Queue::new(clock, places, |key: &&'static str| key.chars().next())
+}
+
+async fn next(queue: &Queue<&'static str, char>) -> Option<&'static str> {
+    tokio::time::timeout(Duration::from_millis(20), queue.next()).await.ok()
+}
+
+#[tokio::test]
+async fn deciding_goes_before_publishing() {
+    let queue = queue(Clock::system());
+    queue.push("report", Priority::Report);
+    queue.push("step", Priority::Decide);
+    queue.push("report", Priority::Report);
+    assert_eq!(next(&queue).await, Some("step"));
+    assert_eq!(next(&queue).await, Some("report"));
+    assert_eq!(next(&queue).await, None);
+}
+
+#[tokio::test]
+async fn a_key_is_never_worked_on_twice_at_once_and_never_forgotten() {
+    let queue = queue(Clock::system());
+    queue.push("a", Priority::Decide);
+    assert_eq!(next(&queue).await, Some("a"));
+    queue.push("a", Priority::Decide);
+    assert_eq!(next(&queue).await, None);
+    queue.done(&"a");
+    assert_eq!(next(&queue).await, Some("a"));
+    queue.done(&"a");
+    assert_eq!(next(&queue).await, None);
+}
+
+#[tokio::test]
+async fn a_key_asked_for_with_both_priorities_is_done_once() {
+    let queue = queue(Clock::system());
+    queue.push("a", Priority::Report);
+    queue.push("a", Priority::Decide);
+    assert_eq!(next(&queue).await, Some("a"));
+    queue.done(&"a");
+    assert_eq!(next(&queue).await, None);
+}
+
+#[tokio::test]
+async fn no_more_than_its_part_is_publishing_and_deciding_goes_on() {
+    let queue = queue(Clock::system());
+    for report in ["a", "b"] {
+        queue.push(report, Priority::Report);
+    }
+    assert_eq!(next(&queue).await, Some("a"));
+    assert_eq!(next(&queue).await, None);
+    queue.push("step", Priority::Decide);
+    assert_eq!(next(&queue).await, Some("step"));
+    queue.done(&"step");
+    assert_eq!(next(&queue).await, None);
+    queue.done(&"a");
+    assert_eq!(next(&queue).await, Some("b"));
+    // What turns into a decision is one.
+    queue.push("b", Priority::Decide);
+    queue.done(&"b");
+    assert_eq!(next(&queue).await, Some("b"));
+    queue.push("c", Priority::Report);
+    assert_eq!(next(&queue).await, Some("c"));
+}
+
+#[tokio::test]
+async fn one_that_hangs_gives_its_place_back() {
+    let queue = queue(Clock::system());
+    for report in ["a", "b"] {
+        queue.push(report, Priority::Report);
+    }
+    assert_eq!(next(&queue).await, Some("a"));
+    assert_eq!(next(&queue).await, None);
+    assert_eq!(tokio::time::timeout(HUNG * 2, queue.next()).await.ok(), Some("b"));
+}
+
+#[tokio::test]
+async fn the_last_due_time_counts() {
+    let clock = Clock::system();
+    let queue = queue(clock.clone());
+    let soon = clock.now().saturating_add(jiff::SignedDuration::from_millis(5));
+    let late = clock.now().saturating_add(jiff::SignedDuration::from_hours(1));
+    queue.push_at("a", Some(soon));
+    queue.push_at("a", Some(late));
+    assert_eq!(next(&queue).await, None);
+    queue.push_at("a", Some(soon));
+    assert_eq!(next(&queue).await, Some("a"));
+}
+
+#[tokio::test]
+async fn what_is_due_together_is_done_group_by_group() {
+    let clock = Clock::system();
+    let queue = queue(clock.clone());
+    let before = clock.now().saturating_sub(jiff::SignedDuration::from_secs(1));
+    for key in ["a2", "b1", "a1", "c1", "b2"] {
+        queue.push_at(key, Some(before));
+    }
+    for expected in ["a1", "a2", "b1", "b2", "c1"] {
+        assert_eq!(next(&queue).await, Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_being_decided_on_from_when_it_waits_until_it_is_done() {
+    let queue = queue(Clock::system());
+    let deciding = || queue.is_deciding(&'a', |_| true);
+    queue.push("a", Priority::Report);
+    assert!(!deciding());
+    queue.push("a", Priority::Decide);
+    assert!(deciding() && !queue.is_deciding(&'a', |key| *key != "a") && !queue.is_deciding(&'b', |_| true));
+    assert_eq!(next(&queue).await, Some("a"));
+    assert!(deciding());
+    queue.push("a", Priority::Decide);
+    queue.done(&"a");
+    assert!(deciding());
+    assert_eq!(next(&queue).await, Some("a"));
+    queue.push("a", Priority::Report);
+    queue.done(&"a");
+    assert!(!deciding());
+}
+
+#[tokio::test]
+async fn what_may_take_something_away_goes_before_other_decisions() {
+    let queue = queue(Clock::system());
+    for key in ["a", "b", "c"] {
+        queue.push(key, Priority::Decide);
+    }
+    queue.push("c", Priority::Urgent);
+    for expected in ["c", "a", "b"] {
+        assert_eq!(next(&queue).await, Some(expected));
+    }
+    assert_eq!(next(&queue).await, None);
+}
+
+#[tokio::test]
+async fn decisions_that_hang_give_their_places_back() {
+    let queue = with_places(Clock::system(), 4);
+    for key in ["a", "b", "c", "d", "e"] {
+        queue.push(key, Priority::Decide);
+    }
+    for _ in 0..4 {
+        assert!(next(&queue).await.is_some());
+    }
+    assert_eq!(next(&queue).await, None, "all places are taken");
+    queue.push("rollback", Priority::Urgent);
+    assert_eq!(tokio::time::timeout(HUNG * 2, queue.next()).await.ok(), Some("rollback"));
+    assert_eq!(next(&queue).await, Some("e"));
+}
+
+#[tokio::test]
+async fn while_decisions_wait_one_report_at_a_time_goes_on() {
+    let queue =
+        Queue::<&'static str, char>::new(Clock::system(), Places { deciding: 1, reporting: 4 }, |_| None);
+    for key in ["a", "b"] {
+        queue.push(key, Priority::Decide);
+    }
+    for key in ["x", "y"] {
+        queue.push(key, Priority::Report);
+    }
+    assert_eq!(next(&queue).await, Some("a"));
+    assert_eq!(next(&queue).await, Some("x"));
+    assert_eq!(next(&queue).await, None);
+    queue.done(&"a");
+    assert_eq!(next(&queue).await, Some("b"));
+    assert_eq!(next(&queue).await, Some("y"));
+}
+
+#[tokio::test]
+async fn a_failing_key_comes_back_once_and_its_reports_come_with_that() {
+    let queue = queue(Clock::system());
+    for cause in [Cause::Conflict, Cause::Failure, Cause::Conflict] {
+        queue.failed(&"a", cause);
+    }
+    queue.push("a", Priority::Report);
+    assert_eq!(next(&queue).await, None, "not before its time");
+    assert_eq!(tokio::time::timeout(Duration::from_millis(100), queue.next()).await.ok(), Some("a"));
+    queue.push("a", Priority::Report);
+    queue.done(&"a");
+    queue.recovered(&"a", &Cause::OF_WORK);
+    assert_eq!(next(&queue).await, Some("a"), "a report that was asked for meanwhile is made");
+    queue.done(&"a");
+    assert_eq!(next(&queue).await, None);
+    // What changes what is served does not wait for the retry.
+    queue.failed(&"a", Cause::Invalid);
+    queue.push("a", Priority::Decide);
+    assert_eq!(next(&queue).await, Some("a"));
+}
+
+#[tokio::test]
+async fn events_wait_while_decisions_do() {
+    let queue = queue(Clock::system());
+    queue.until_decided(Duration::from_secs(60)).await;
+    queue.push("a", Priority::Decide);
+    let waits = queue.until_decided(Duration::from_secs(60));
+    let mut waits = std::pin::pin!(waits);
+    assert!(tokio::time::timeout(Duration::from_millis(5), &mut waits).await.is_err());
+    assert_eq!(next(&queue).await, Some("a"));
+    waits.await;
+    queue.push("b", Priority::Decide);
+    // Not for ever.
+    queue.until_decided(Duration::from_millis(5)).await;
+}

@@ -1,0 +1,72 @@
+//! Pinned audiences: ControllerRevisions, named by owner and content, that statuses refer to.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::Api;
+
+use super::store;
+use crate::api::FeatureRolloutStatus;
+use crate::api::status::CohortStatus;
+use crate::controller::context::Context;
+use crate::error::{Fault, call};
+use crate::plan::Audience;
+use crate::plan::audience::AudienceCohort;
+
+/// The audience in a revision, if it holds one.
+pub(super) fn read(revision: &ControllerRevision) -> Option<Audience> {
+    let data = revision.data.as_ref()?;
+    serde_json::from_value(data.0.clone()).ok()
+}
+
+/// The stored audience of this name; `None` when there is none or it cannot be read.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Arc<Audience>>, Fault> {
+    let key = (namespace.to_owned(), name.to_owned());
+    if let Some(audience) = ctx.revisions.audiences.get(&key) {
+        return Ok(Some(audience));
+    }
+    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
+    let found = call(api.get_opt(name)).await?.as_ref().and_then(read).map(Arc::new);
+    if let Some(audience) = &found {
+        ctx.revisions.audiences.put(key, audience.clone());
+    }
+    Ok(found)
+}
+
+/// What a status is rendered from: the audience that it pins. Where its definition is gone and nobody is served, any
+/// audience will do, as all of it gets control: what lowers a rollout can always be rendered.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn serving(
+    ctx: &Context,
+    namespace: &str,
+    status: &FeatureRolloutStatus,
+) -> Result<Option<Arc<Audience>>, Fault> {
+    let Some(pinned) = &status.audience else { return Ok(None) };
+    let found = find(ctx, namespace, &pinned.name).await?;
+    let nobody = || {
+        let cohort =
+            |cohort: &CohortStatus| AudienceCohort { name: cohort.name.clone(), ..AudienceCohort::default() };
+        Arc::new(Audience { name: pinned.name.clone(), cohorts: status.cohorts.iter().map(cohort).collect() })
+    };
+    Ok(found.or_else(|| (!status.exposed()).then(nobody)))
+}
+
+/// Stores an audience, before any status names it.
+///
+/// # Errors
+/// When it could not be stored.
+pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Result<Arc<Audience>, Fault> {
+    let key = (namespace.to_owned(), audience.name.clone());
+    if let Some(known) = ctx.revisions.audiences.get(&key) {
+        return Ok(known);
+    }
+    store(ctx, namespace, &audience.name, serde_json::to_value(audience).unwrap_or_default()).await?;
+    let audience = Arc::new(audience.clone());
+    ctx.revisions.audiences.put(key, audience.clone());
+    Ok(audience)
+}

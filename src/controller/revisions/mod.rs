@@ -1,0 +1,205 @@
+//! What Sluice keeps beside the statuses, in ControllerRevisions named by owner and content: audiences and guards.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use super::cache::{ObjectKey, key_of};
+use super::context::Context;
+use super::pages;
+use crate::clock;
+use crate::error::{Fault, call, chain};
+use crate::flags;
+use crate::plan::{Audience, GuardSpec};
+use known::Known;
+
+pub mod audiences;
+pub mod guards;
+mod known;
+
+/// Label of everything that Sluice writes besides its own kinds.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`].
+pub const MANAGER: &str = "sluice";
+
+/// The revisions that are known to be stored.
+#[derive(Default)]
+pub struct Revisions {
+    audiences: Known<Audience>,
+    guards: Known<GuardSpec>,
+    unpinned_since: Mutex<HashMap<ObjectKey, Instant>>,
+}
+
+/// The revisions that must stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// By namespace and name.
+    pub revisions: HashSet<ObjectKey>,
+    /// Namespaces where nobody can say what is pinned, so that everything is.
+    pub unsure: HashSet<String>,
+}
+
+impl Pinned {
+    fn holds(&self, key: &ObjectKey) -> bool {
+        self.revisions.contains(key) || self.unsure.contains(&key.0)
+    }
+}
+
+impl Revisions {
+    fn know(&self, key: ObjectKey, revision: &ControllerRevision) {
+        if let Some(audience) = audiences::read(revision) {
+            self.audiences.put(key, Arc::new(audience));
+        } else if let Some(guard) = guards::read(revision) {
+            self.guards.put(key, Arc::new(guard));
+        }
+    }
+
+    /// Forgets what is known of a revision; says whether anything was.
+    fn forget(&self, key: &ObjectKey) -> bool {
+        self.audiences.forget(key) | self.guards.forget(key)
+    }
+
+    /// Forgets what is known of the revisions of a rollout that is gone. They stay stored as long as they are pinned.
+    pub fn forget_rollout(&self, key: &ObjectKey) {
+        self.audiences.forget_owner(&key.0, &Audience::prefix(&key.1));
+        self.guards.forget_owner(&key.0, &guards::prefix(&key.1));
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 3] {
+        [
+            ("audiences", self.audiences.len()),
+            ("guards", self.guards.len()),
+            ("unpinned_revisions", self.unpinned().len()),
+        ]
+    }
+
+    fn unpinned(&self) -> MutexGuard<'_, HashMap<ObjectKey, Instant>> {
+        self.unpinned_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads every stored audience and guard, so that verifying them at a start takes no call each.
+///
+/// # Errors
+/// When the list cannot be read.
+pub async fn load(ctx: &Context) -> Result<(), Fault> {
+    pages::each(stored(ctx), &ours(), |revision: ControllerRevision| {
+        ctx.revisions.know(key_of(&revision), &revision);
+    })
+    .await
+}
+
+fn stored(ctx: &Context) -> Api<ControllerRevision> {
+    Api::all(ctx.client.clone())
+}
+
+/// Selects what Sluice has written.
+pub fn ours() -> String {
+    format!("{MANAGED_BY}={MANAGER}")
+}
+
+/// Stores something under a name that tells its content.
+///
+/// # Errors
+/// When it could not be stored.
+pub async fn store(ctx: &Context, namespace: &str, name: &str, data: serde_json::Value) -> Result<(), Fault> {
+    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
+    let revision = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned())])),
+            ..ObjectMeta::default()
+        },
+        data: Some(RawExtension(data)),
+        revision: 1,
+    };
+    match call(api.create(&PostParams::default(), &revision)).await {
+        Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Deletes the revisions that nobody has pinned for as long as `kept`, and has not used since the collection before.
+///
+/// `pinned` says which are in use as far as the caches know. Only where others are left the files are read, past every
+/// cache, since they also pin what the flags of rollouts that are gone are rendered from.
+///
+/// # Errors
+/// When something cannot be listed; a revision that cannot be deleted is tried again the next time.
+pub async fn collect(ctx: &Context, kept: Duration, pinned: fn(&Context) -> Pinned) -> Result<(), Fault> {
+    let known: HashSet<ObjectKey> =
+        ctx.revisions.audiences.keys().into_iter().chain(ctx.revisions.guards.keys()).collect();
+    let mut all = HashMap::new();
+    pages::each(stored(ctx), &ours(), |revision: ControllerRevision| {
+        all.insert(key_of(&revision), (revision.uid(), revision.resource_version()));
+    })
+    .await?;
+    let keys: HashSet<ObjectKey> = all.keys().cloned().collect();
+    ctx.revisions.audiences.keep_stored(&known, &keys);
+    ctx.revisions.guards.keep_stored(&known, &keys);
+
+    let in_use = pinned(ctx);
+    let mut unpinned: HashSet<ObjectKey> = keys.into_iter().filter(|key| !in_use.holds(key)).collect();
+    let namespaces: HashSet<String> = unpinned.iter().map(|key| key.0.clone()).collect();
+    for namespace in namespaces {
+        let names = in_files(ctx, &namespace).await?;
+        unpinned.retain(|key| key.0 != namespace || !names.contains(&key.1));
+    }
+    let now = clock::monotonic();
+    let mut doomed = Vec::new();
+    {
+        let mut since = ctx.revisions.unpinned();
+        since.retain(|key, _| unpinned.contains(key));
+        for key in unpinned {
+            // Whoever wants it from now on asks for it to be stored, so that it is known again before a status names it.
+            let is_wanted = ctx.revisions.forget(&key);
+            let since = *since.entry(key.clone()).or_insert(now);
+            if !is_wanted && now.saturating_duration_since(since) >= kept {
+                doomed.push(key);
+            }
+        }
+    }
+    for key in doomed {
+        let (uid, resource_version) = all.remove(&key).unwrap_or_default();
+        delete(ctx, &key, Preconditions { uid, resource_version }).await;
+    }
+    Ok(())
+}
+
+/// The audiences that the files in the ConfigMaps of a namespace are rendered from, whether or not anybody writes them
+/// any more.
+async fn in_files(ctx: &Context, namespace: &str) -> Result<HashSet<String>, Fault> {
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
+    let mut names = HashSet::new();
+    pages::each(api, &ours(), |map: ConfigMap| {
+        for text in map.data.iter().flatten().map(|(_, text)| text) {
+            names.extend(flags::parse(text).iter().flat_map(flags::File::audiences));
+        }
+    })
+    .await?;
+    Ok(names)
+}
+
+async fn delete(ctx: &Context, key: &ObjectKey, preconditions: Preconditions) {
+    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match call(api.delete(&key.1, &params)).await {
+        Ok(_) | Err(Fault::NotFound(_)) => drop(ctx.revisions.unpinned().remove(key)),
+        Err(fault) => {
+            let fault = chain(&fault);
+            tracing::warn!(
+                namespace = key.0,
+                name = key.1,
+                fault,
+                "an unpinned revision could not be deleted"
+            );
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Every writer, and what they have said. What is kept of a file goes with its writer, what is kept of a rollout with the
+//! rollout.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::api::DynamicObject;
+
+use super::mailbox::Mailbox;
+use super::{Ack, FileReport, Percentages, feature_flag};
+use crate::api::flagset::Orphan;
+use crate::clock;
+use crate::controller::cache::ObjectKey;
+use crate::controller::index::{Index, SetId};
+use crate::flags::{self, File};
+
+/// Every writer, and what they have said.
+#[derive(Default)]
+pub struct Hub(Mutex<Inner>, feature_flag::Known);
+
+#[derive(Default)]
+struct Inner {
+    files: HashMap<SetId, Kept>,
+    rollouts: HashMap<ObjectKey, Said>,
+    /// Whose file an output holds: of several where more than one FlagSet names it.
+    outputs: HashMap<ObjectKey, BTreeSet<SetId>>,
+}
+
+/// What is kept of a file.
+struct Kept {
+    mailbox: Arc<Mailbox>,
+    report: Option<FileReport>,
+    /// What each output was last seen or written with, by this process.
+    outputs: HashMap<ObjectKey, Option<Arc<str>>>,
+    /// UID and generation of the FlagSet that its writer was last told of.
+    generation: Option<(String, i64)>,
+    /// When the FlagSet's status was last written.
+    status_written: Option<Instant>,
+}
+
+/// What is kept of a rollout.
+#[derive(Default)]
+struct Said {
+    /// UID of the rollout, and what was said of it.
+    ack: Option<(String, Ack)>,
+    /// UID of the rollout, and the percentages that were seen in a file that does not hold what it wants.
+    seen: Option<(String, Percentages)>,
+    /// Since when it waits to be delivered. An instant, not a time of the schedule: how long the file takes has nothing to
+    /// do with how fast the schedule's clock runs.
+    waiting: Option<Instant>,
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn feature_flags(&self) -> &feature_flag::Known {
+        &self.1
+    }
+
+    /// The mailbox of a set's writer; `start` begins to work on a new one.
+    pub(super) fn mailbox(&self, set: &SetId, start: impl FnOnce(Arc<Mailbox>)) -> Arc<Mailbox> {
+        let mut inner = self.lock();
+        if let Some(kept) = inner.files.get(set) {
+            return kept.mailbox.clone();
+        }
+        let mailbox = Arc::new(Mailbox::default());
+        let kept = Kept {
+            mailbox: mailbox.clone(),
+            report: None,
+            outputs: HashMap::new(),
+            generation: None,
+            status_written: None,
+        };
+        inner.files.insert(set.clone(), kept);
+        start(mailbox.clone());
+        mailbox
+    }
+
+    /// Lets a set's writer end and forgets its file, unless the set `exists`: nobody can begin to use it meanwhile.
+    /// Returns where it was written to.
+    pub(super) fn end(&self, set: &SetId, exists: impl FnOnce() -> bool) -> Option<Vec<ObjectKey>> {
+        let mut inner = self.lock();
+        if exists() {
+            return None;
+        }
+        self.feature_flags().forget(set);
+        let Some(kept) = inner.files.remove(set) else { return Some(Vec::new()) };
+        kept.mailbox.end();
+        for output in kept.outputs.keys() {
+            inner.no_output(output, set);
+        }
+        Some(kept.outputs.into_keys().collect())
+    }
+
+    /// Whether a set has a writer.
+    pub fn has(&self, set: &SetId) -> bool {
+        self.lock().files.contains_key(set)
+    }
+
+    /// Notes a FeatureFlag that a set's writer has seen.
+    pub(super) fn note_feature_flag(&self, set: &SetId, object: &DynamicObject) {
+        let inner = self.lock();
+        if inner.files.contains_key(set) {
+            self.1.note(set, object);
+        }
+    }
+
+    /// What was said last of a rollout with this UID.
+    pub fn ack(&self, key: &ObjectKey, uid: &str) -> Option<Ack> {
+        let inner = self.lock();
+        let said = inner.rollouts.get(key)?.ack.as_ref();
+        said.filter(|(of, _)| of == uid).map(|(_, ack)| ack.clone())
+    }
+
+    /// What a file gives that does not hold what a rollout with this UID wants of it, where that was seen.
+    pub fn seen(&self, key: &ObjectKey, uid: &str) -> Option<Percentages> {
+        let inner = self.lock();
+        let seen = inner.rollouts.get(key)?.seen.as_ref();
+        seen.filter(|(of, _)| of == uid).map(|(_, percentages)| percentages.clone())
+    }
+
+    /// Notes what was said of a rollout, and what was `seen` in its file; says whether the first is news. Of a rollout that is
+    /// gone it is none.
+    pub(super) fn say(
+        &self,
+        index: &Index,
+        key: &ObjectKey,
+        uid: &str,
+        ack: Ack,
+        seen: Option<Percentages>,
+    ) -> bool {
+        let said = Some((uid.to_owned(), ack));
+        let mut inner = self.lock();
+        if !index.knows(key) {
+            return false;
+        }
+        let known = inner.rollouts.entry(key.clone()).or_default();
+        match (&said, seen) {
+            (Some((_, Ack::Delivered { .. } | Ack::Removed)), _) => known.seen = None,
+            (_, Some(percentages)) => known.seen = Some((uid.to_owned(), percentages)),
+            // What was seen last is still the best that is known.
+            (_, None) => {}
+        }
+        let news = known.ack != said;
+        known.ack = said;
+        news
+    }
+
+    /// For how long, in real time, a rollout has waited to be delivered; it waits from now on if it has not waited before.
+    pub fn waits(&self, index: &Index, key: &ObjectKey) -> Duration {
+        let mut inner = self.lock();
+        if !index.knows(key) {
+            return Duration::ZERO;
+        }
+        inner.rollouts.entry(key.clone()).or_default().waiting.get_or_insert_with(clock::monotonic).elapsed()
+    }
+
+    /// Says that nothing of a rollout waits to be delivered.
+    pub fn settled(&self, key: &ObjectKey) {
+        if let Some(said) = self.lock().rollouts.get_mut(key) {
+            said.waiting = None;
+        }
+    }
+
+    /// Forgets a rollout that is gone, and what it wanted of its file.
+    pub fn forget(&self, key: &ObjectKey, set: &SetId) {
+        let mut inner = self.lock();
+        inner.rollouts.remove(key);
+        if let Some(kept) = inner.files.get(set) {
+            kept.mailbox.lock().offers.remove(key);
+        }
+    }
+
+    /// What a FlagSet's status should say of its file.
+    pub fn report(&self, set: &SetId) -> Option<FileReport> {
+        self.lock().files.get(set)?.report.clone()
+    }
+
+    /// Notes what a file holds; says whether it is news. `listed` are the orphans that the FlagSet's status names.
+    pub(super) fn set_report(&self, set: &SetId, mut report: FileReport, listed: &[Orphan]) -> bool {
+        let mut inner = self.lock();
+        let Some(kept) = inner.files.get_mut(set) else { return false };
+        report.orphans = match &kept.report {
+            Some(before) => newest_first(&before.orphans, report.orphans),
+            // Those that a status does not name are older than those that it does.
+            None => in_order(listed, report.orphans),
+        };
+        let news = kept.report.as_ref() != Some(&report);
+        kept.report = Some(report);
+        news
+    }
+
+    /// Notes where a set's file is written to; what was kept of other places is forgotten.
+    pub(super) fn set_outputs(&self, set: &SetId, outputs: &[ObjectKey]) {
+        let mut inner = self.lock();
+        let Some(kept) = inner.files.get_mut(set) else { return };
+        let gone: Vec<ObjectKey> =
+            kept.outputs.keys().filter(|output| !outputs.contains(output)).cloned().collect();
+        kept.outputs.retain(|output, _| outputs.contains(output));
+        let new: Vec<&ObjectKey> =
+            outputs.iter().filter(|output| !kept.outputs.contains_key(*output)).collect();
+        for output in &new {
+            kept.outputs.insert((*output).clone(), None);
+        }
+        for output in gone {
+            inner.no_output(&output, set);
+        }
+        for output in new {
+            inner.outputs.entry(output.clone()).or_default().insert(set.clone());
+        }
+    }
+
+    /// What an output of a set was last seen or written with, by this process.
+    pub(super) fn last_good(&self, set: &SetId, output: &ObjectKey) -> Option<File> {
+        let text = self.lock().files.get(set)?.outputs.get(output)?.clone()?;
+        flags::parse(&text).ok()
+    }
+
+    /// Whether this process has seen or written an output of a set.
+    pub(super) fn has_written(&self, set: &SetId, output: &ObjectKey) -> bool {
+        self.lock().files.get(set).and_then(|kept| kept.outputs.get(output)).is_some_and(Option::is_some)
+    }
+
+    /// As text: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
+    pub(super) fn keep_last_good(&self, set: &SetId, output: &ObjectKey, text: &str) {
+        let mut inner = self.lock();
+        if let Some(kept) = inner.files.get_mut(set).and_then(|kept| kept.outputs.get_mut(output)) {
+            *kept = Some(text.into());
+        }
+    }
+
+    /// Notes that a FlagSet's writer is told of a generation; says whether that is news.
+    pub(super) fn tell_generation(&self, set: &SetId, uid: String, generation: i64) -> bool {
+        let mut inner = self.lock();
+        let Some(kept) = inner.files.get_mut(set) else { return false };
+        // A set that was deleted and created again counts from 1 again.
+        let told = Some((uid, generation));
+        let news = kept.generation != told;
+        kept.generation = told;
+        news
+    }
+
+    /// How much of `spacing`, in real time, is left until a FlagSet's status may be written again; where nothing is, notes
+    /// that it is written now.
+    pub fn too_soon(&self, set: &SetId, spacing: Duration) -> Option<Duration> {
+        let mut inner = self.lock();
+        let kept = inner.files.get_mut(set)?;
+        let left = kept.status_written.and_then(|last| spacing.checked_sub(last.elapsed()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Some(left);
+        }
+        kept.status_written = Some(clock::monotonic());
+        None
+    }
+
+    /// The sets whose file a ConfigMap holds or is to hold.
+    pub fn sets_of_config_map(&self, key: &ObjectKey) -> Vec<SetId> {
+        self.lock().outputs.get(key).into_iter().flatten().cloned().collect()
+    }
+
+    /// Audiences, by namespace and name, that flags in the files are rendered from as far as this process has seen them.
+    pub fn audiences_in_files(&self) -> Vec<ObjectKey> {
+        let texts: Vec<(String, Arc<str>)> = {
+            let inner = self.lock();
+            let texts = inner.files.iter().flat_map(|(set, kept)| {
+                kept.outputs.values().flatten().map(|text| (set.namespace.clone(), text.clone()))
+            });
+            texts.collect()
+        };
+        let files = texts.iter().filter_map(|(namespace, text)| Some((namespace, flags::parse(text).ok()?)));
+        files
+            .flat_map(|(namespace, file)| {
+                file.audiences().map(|name| (namespace.clone(), name)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// How many entries there are of what is kept.
+    pub fn census(&self) -> [(&'static str, usize); 5] {
+        let inner = self.lock();
+        [
+            ("writers", inner.files.len()),
+            ("outputs", inner.files.values().map(|kept| kept.outputs.len()).sum()),
+            ("output_owners", inner.outputs.len()),
+            ("answers", inner.rollouts.len()),
+            ("feature_flags", self.feature_flags().len()),
+        ]
+    }
+}
+
+/// Orphans that were not there before, then the others in the order in which they were.
+fn newest_first(before: &[Orphan], orphans: Vec<Orphan>) -> Vec<Orphan> {
+    let known: HashSet<&Orphan> = before.iter().collect();
+    let (old, mut all): (Vec<Orphan>, Vec<Orphan>) =
+        orphans.into_iter().partition(|orphan| known.contains(orphan));
+    all.extend(in_order(before, old));
+    all
+}
+
+/// Orphans in the order of `listed`; those that are not listed come last.
+fn in_order(listed: &[Orphan], mut orphans: Vec<Orphan>) -> Vec<Orphan> {
+    let places: HashMap<&Orphan, usize> = listed.iter().enumerate().map(|(i, orphan)| (orphan, i)).collect();
+    orphans.sort_by_key(|orphan| places.get(orphan).copied().unwrap_or(usize::MAX));
+    orphans
+}
+
+impl Inner {
+    fn no_output(&mut self, output: &ObjectKey, set: &SetId) {
+        if let Some(sets) = self.outputs.get_mut(output) {
+            sets.remove(set);
+            if sets.is_empty() {
+                self.outputs.remove(output);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orphans(keys: &[&str]) -> Vec<Orphan> {
+        let orphan = |key: &&str| Orphan {
+            key: (*key).to_owned(),
+            rollout: (*key).to_owned(),
+            uid: format!("uid-{key}"),
+        };
+        keys.iter().map(orphan).collect()
+    }
+
+    fn report(keys: &[&str]) -> FileReport {
+        FileReport { orphans: orphans(keys), ..FileReport::default() }
+    }
+
+    #[test]
+    fn the_newest_orphans_come_first_over_a_restart_too() {
+        let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
+        let hub = Hub::default();
+        hub.mailbox(&set, drop);
+        let order = |hub: &Hub| -> Vec<String> {
+            hub.report(&set).unwrap().orphans.into_iter().map(|orphan| orphan.key).collect()
+        };
+        assert!(hub.set_report(&set, report(&["b", "d"]), &[]));
+        assert!(hub.set_report(&set, report(&["a", "b", "c", "d"]), &[]));
+        assert_eq!(order(&hub), ["a", "c", "b", "d"]);
+        assert!(!hub.set_report(&set, report(&["a", "b", "c", "d"]), &[]), "no news");
+        assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &[]));
+        assert_eq!(order(&hub), ["e", "c", "b", "d"]);
+
+        let hub = Hub::default();
+        hub.mailbox(&set, drop);
+        // The status had room for two.
+        assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &orphans(&["e", "c"])));
+        assert_eq!(order(&hub), ["e", "c", "b", "d"]);
+    }
+
+    #[test]
+    fn nothing_of_a_file_is_kept_once_its_writer_ends_and_none_that_has_a_rollout_does() {
+        let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: false };
+        let (map, other) = (("ns".to_owned(), "app".to_owned()), ("ns".to_owned(), "old".to_owned()));
+        let hub = Hub::default();
+        let mailbox = hub.mailbox(&set, drop);
+        hub.set_outputs(&set, &[map.clone(), other.clone()]);
+        hub.keep_last_good(&set, &map, "{\"flags\": {}}");
+        assert!(hub.last_good(&set, &map).is_some());
+        assert_eq!(hub.sets_of_config_map(&other), std::slice::from_ref(&set));
+        hub.set_outputs(&set, std::slice::from_ref(&map));
+        assert_eq!(hub.sets_of_config_map(&other), []);
+
+        assert_eq!(hub.end(&set, || true), None);
+        assert!(!mailbox.lock().ended);
+        assert_eq!(hub.end(&set, || false), Some(vec![map.clone()]));
+        assert!(mailbox.lock().ended);
+        hub.keep_last_good(&set, &map, "{}");
+        assert!(!hub.set_report(&set, FileReport::default(), &[]));
+        assert_eq!(hub.census().map(|(_, entries)| entries), [0; 5]);
+    }
+}

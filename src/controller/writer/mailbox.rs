@@ -1,0 +1,84 @@
+//! What waits for one writer.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Offer, OfferKind};
+use crate::controller::cache::ObjectKey;
+
+/// What waits for one writer.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    state: Mutex<Waiting>,
+    /// Rings when something has come, and when the writer is to end.
+    pub(super) changed: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) offers: BTreeMap<ObjectKey, Offer>,
+    /// Whether the file is to be looked at.
+    pub(super) dirty: bool,
+    pub(super) urgent: bool,
+    /// Whether nobody has the file any more: its writer ends.
+    pub(super) ended: bool,
+}
+
+impl Waiting {
+    /// What is to be written now, if anything is. Nothing urgent waits for the looks that announced changes take: these
+    /// come next.
+    pub(super) fn take(&mut self) -> Option<BTreeMap<ObjectKey, Offer>> {
+        if !self.dirty {
+            return None;
+        }
+        let urgent = std::mem::take(&mut self.urgent);
+        let later = |offer: &Offer| urgent && offer.ahead_of.is_some();
+        self.dirty = self.offers.values().any(later);
+        let now = self.offers.iter().filter(|(_, offer)| !later(offer));
+        Some(now.map(|(key, offer)| (key.clone(), offer.clone())).collect())
+    }
+}
+
+impl Mailbox {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an offer, unless it is outdated or waits already. One that has failed before is tried again.
+    pub(super) fn put(&self, key: &ObjectKey, mut offer: Offer, has_failed: bool) {
+        let mut waiting = self.lock();
+        let waits = waiting.offers.get(key);
+        // A turn that was overtaken may hand over its older decision after the newer one.
+        let outdated = |waits: &Offer| waits.uid == offer.uid && waits.revision > offer.revision;
+        if offer.kind == OfferKind::Serve && waits.is_some_and(outdated) {
+            return;
+        }
+        // What could not wait when it was decided on cannot wait when that is said again.
+        let urgent = offer.urgent || waits.is_some_and(|waits| waits.is_same(&offer) && waits.urgent);
+        offer.urgent = urgent;
+        let taken = waits.is_some_and(|waits| waits.is_same(&offer) && waits.urgent == urgent);
+        if taken && !has_failed {
+            // It waits already, or is being written: a second look at the file would find nothing to do.
+            return;
+        }
+        waiting.urgent |= offer.urgent;
+        waiting.dirty = true;
+        waiting.offers.insert(key.clone(), offer);
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Has the file looked at.
+    pub(super) fn poke(&self) {
+        self.lock().dirty = true;
+        self.changed.notify_one();
+    }
+
+    /// Lets the writer end.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_one();
+    }
+}

@@ -1,0 +1,391 @@
+//! The checks that every raise passes: one table, asked in order; the first that says no is reported.
+
+use super::Run;
+use super::criteria::gate_shut;
+use super::measure::{Metrics, Subject, interval_of};
+use super::missing::{self, missing_words};
+use super::pauses::way_out;
+use super::position::{describe_step, is_used};
+use super::text::{second, short};
+use crate::api::rolloutaction::Override;
+use crate::api::status::{Check, PauseCause, WaitingFor};
+use crate::api::trigger::LevelAction;
+use crate::api::{MicroTime, Reading, Verdict};
+use crate::plan::calendar::Closed;
+use crate::plan::guard::{Bound, Level, Trigger};
+use crate::plan::{Approval, Calendar, Plan, Step};
+
+/// What wants to pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Raise<'a> {
+    /// A step that raises.
+    Step(&'a Step),
+    /// A step that raises nothing.
+    StillStep(&'a Step),
+    /// A cohort whose delay is over, or that the checks held back when its step was entered.
+    Cohort(&'a str),
+    /// An in-place edit of a cohort's ask, or without one an edited audience or what an emergency took away.
+    Edit(Option<&'a str>),
+    /// The next step, which raises, because somebody asks for it.
+    Promote(&'a Step),
+    /// The next step, which raises nothing, because somebody asks for it.
+    PromoteStill(&'a Step),
+    /// A cohort's percentage, because somebody asks for it.
+    SetPercent(&'a str),
+}
+
+/// Why a raise may not pass now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub check: Check,
+    /// What of the check says no, where there are several: the name of a freeze, a gate, a trigger and so on.
+    pub which: Option<String>,
+    pub message: String,
+    pub until: Option<MicroTime>,
+}
+
+impl Refusal {
+    pub(super) fn new(check: Check, message: String, until: Option<MicroTime>) -> Refusal {
+        Refusal { check, which: None, message, until }
+    }
+
+    /// The same, with what of the check says no.
+    pub(super) fn of(self, which: &str) -> Refusal {
+        Refusal { which: Some(which.to_owned()), ..self }
+    }
+}
+
+impl From<Refusal> for WaitingFor {
+    fn from(refusal: Refusal) -> WaitingFor {
+        let message = short(&refusal.message);
+        WaitingFor { check: refusal.check, which: refusal.which, message, until: refusal.until }
+    }
+}
+
+/// What a raise is for: a column of the table of checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Step,
+    StillStep,
+    Cohort,
+    Edit,
+    Promote,
+    PromoteStill,
+    SetPercent,
+}
+
+impl Raise<'_> {
+    fn purpose(self) -> Purpose {
+        match self {
+            Raise::Step(_) => Purpose::Step,
+            Raise::StillStep(_) => Purpose::StillStep,
+            Raise::Cohort(_) => Purpose::Cohort,
+            Raise::Edit(_) => Purpose::Edit,
+            Raise::Promote(_) => Purpose::Promote,
+            Raise::PromoteStill(_) => Purpose::PromoteStill,
+            Raise::SetPercent(_) => Purpose::SetPercent,
+        }
+    }
+}
+
+type CheckFn = fn(&Run<'_>, Raise<'_>) -> Option<Refusal>;
+
+/// The checks in the order in which they are asked, each with the purposes that it concerns.
+const CHECKS: &[(CheckFn, &[Purpose])] = {
+    use Purpose::*;
+    /// Steps that raise nothing, too.
+    const ALL: &[Purpose] = &[Step, StillStep, Cohort, Edit, Promote, PromoteStill, SetPercent];
+    const RAISING: &[Purpose] = &[Step, Cohort, Edit, Promote, SetPercent];
+    &[
+        (check_valid, ALL),
+        (check_latch, ALL),
+        (check_pauses, ALL),
+        (check_dependencies, &[Step, Promote, SetPercent]),
+        (check_time, &[Step, StillStep]),
+        (check_missed, &[Step, StillStep]),
+        (check_approval, &[Step, StillStep, Promote, PromoteStill]),
+        (check_calendar, RAISING),
+        (check_delivered, RAISING),
+        (check_triggers, RAISING),
+        (check_gates, &[Step, Cohort, Edit, Promote]),
+    ]
+};
+
+impl<'a> Run<'a> {
+    /// Asks every check that concerns the raise; the first refusal counts.
+    pub(super) fn refused(&self, raise: Raise<'_>) -> Option<Refusal> {
+        let purpose = raise.purpose();
+        CHECKS
+            .iter()
+            .filter(|(_, concerned)| concerned.contains(&purpose))
+            .find_map(|(check, _)| check(self, raise))
+    }
+
+    /// A closed calendar as a refusal.
+    pub(super) fn closed(&self, closed: Closed, what: &str, until: Option<MicroTime>) -> Refusal {
+        let when = until.map(|until| format!(" until {}", second(until))).unwrap_or_default();
+        match closed {
+            Closed::Window => refusal(Check::Window, format!("{what} waits for a window{when}"), until),
+            Closed::Freeze(name) => {
+                refusal(Check::Freeze, format!("freeze {name} holds {what} back{when}"), until).of(&name)
+            }
+        }
+    }
+
+    /// The windows and freezes that concern the raise under way.
+    pub(super) fn calendar(&self) -> std::borrow::Cow<'_, Calendar> {
+        let windows = self.overrides.contains(&Override::Window);
+        let freezes = self.overrides.contains(&Override::Freeze);
+        match windows || freezes {
+            true => std::borrow::Cow::Owned(self.plan.calendar.without(windows, freezes)),
+            false => std::borrow::Cow::Borrowed(&self.plan.calendar),
+        }
+    }
+
+    /// Whether a step needs an approval that nobody has given for this entry: git's counts for one.
+    pub(super) fn approval_missing(&self, step: &Step) -> bool {
+        let Some(name) = &step.name else { return step.approval == Approval::Missing };
+        let by_action =
+            || self.status.approvals.iter().any(|given| given.phase == step.phase && given.step == *name);
+        match step.approval {
+            Approval::NotRequired => false,
+            Approval::Missing => !by_action(),
+            Approval::Given(attempt) => is_used(&self.status, step, attempt) && !by_action(),
+        }
+    }
+
+    /// The step whose approval keeps this one from being entered: itself, or for a retry from its phase any before it, as
+    /// such an entry asks what all of them ask.
+    pub(super) fn unapproved(&self, step: &Step) -> Option<&'a Step> {
+        let plan: &'a Plan = self.plan;
+        let retried = self.status.retry.as_ref().is_some_and(|retry| retry.phase.is_some());
+        let same = |other: &Step| other.phase == step.phase && other.number == step.number;
+        let until = plan.steps.iter().position(same)?;
+        let from = if retried { 0 } else { until };
+        plan.steps.get(from..=until)?.iter().find(|step| self.approval_missing(step))
+    }
+
+    /// Why a trigger lets nothing rise now: a level that pauses or rolls back is in breach, whatever its `for`, or its
+    /// data is missing and that counts.
+    fn not_quiet(&self, trigger: &Trigger, cohort: Option<&str>) -> Option<Refusal> {
+        let subject = Subject::Trigger(trigger.name.clone());
+        let interval = interval_of(&self.plan.guard, &self.status, trigger, self.now);
+        let about = cohort.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
+        let newest = self.facts.metrics.newest(&subject, cohort, interval, self.now);
+        let verdict = match newest.map(|newest| &newest.reading) {
+            Some(Reading::Value { value, .. }) => {
+                let breached = trigger
+                    .levels
+                    .iter()
+                    .filter(|level| level.action > LevelAction::Notify)
+                    .find(|level| level.bound.holds(*value))?;
+                let message = format!(
+                    "{}{about} is {}: {} level",
+                    trigger.name,
+                    breached.bound,
+                    breached.severity.as_str()
+                );
+                return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
+            }
+            Some(Reading::Error(_)) => Verdict::ProviderError,
+            Some(Reading::NoData(_)) | None => Verdict::NoData,
+        };
+        if let Some(bound) = self.breach_without_end(trigger, cohort) {
+            let message = format!(
+                "{}{about} was {bound} when it was last measured; a pause and a resume let it go on without",
+                trigger.name
+            );
+            return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
+        }
+        missing::counts(&self.plan.guard, &self.status, trigger, cohort, verdict, self.now).then(|| {
+            let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
+            refusal(Check::Triggers, message, None).of(&trigger.name)
+        })
+    }
+
+    /// The bound of a level that pauses or rolls back and was in breach when there was data last: only a pass, a resume
+    /// or a retry ends a breach, not the loss of its data.
+    fn breach_without_end<'t>(&self, trigger: &'t Trigger, cohort: Option<&str>) -> Option<&'t Bound> {
+        let known = missing::known(&self.status, trigger, cohort)?;
+        let in_breach = |level: &Level| {
+            known.levels.iter().any(|state| state.rule == level.rule && state.breach.is_some())
+        };
+        let stopping = |level: &&Level| level.action > LevelAction::Notify && in_breach(level);
+        trigger.levels.iter().find(stopping).map(|level| &level.bound)
+    }
+
+    /// Earliest entry of the next step, and the check that sets it.
+    pub(super) fn earliest(&self, step: &Step) -> (Check, MicroTime) {
+        let (check, floor) = match (&self.status.position, self.at) {
+            (Some(position), Some(at)) => {
+                let hold = self.plan.steps.get(at).map(|step| step.hold).unwrap_or_default();
+                let over = position.hold_from.saturating_add(hold);
+                (Check::Hold, over)
+            }
+            _ => {
+                let seen = self.status.first_seen.map_or(self.now, |seen| seen);
+                let start = self.plan.start_at.unwrap_or(seen);
+                // What is started again was not missed before.
+                let retry = self.status.retry.as_ref().map(|retry| retry.at);
+                (Check::Start, retry.map_or(start, |retry| start.max(retry)))
+            }
+        };
+        match step.date {
+            Some(date) if date > floor => (Check::Date, date),
+            _ => (check, floor),
+        }
+    }
+}
+
+fn check_valid(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    run.facts.deleting.then(|| refusal(Check::Valid, "the rollout is being deleted".to_owned(), None))
+}
+
+fn check_latch(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    let rollback = run.status.rollback.as_ref()?;
+    let message = format!("rolled back at {}; retry to start again", second(rollback.at));
+    Some(refusal(Check::RolledBack, message, None))
+}
+
+fn check_pauses(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    // Percentages set by hand pass over what people, triggers and recoveries paused, not over git.
+    let by_hand = matches!(raise, Raise::SetPercent(_));
+    let from_git = |cause| matches!(cause, PauseCause::Suspended | PauseCause::Emergency);
+    let pause = run.status.pauses.iter().find(|pause| !by_hand || from_git(pause.cause))?;
+    let message = format!("{}; {}", pause.message, way_out(pause.cause));
+    Some(refusal(Check::Paused, message, None).of(pause.cause.as_str()))
+}
+
+fn check_dependencies(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    if run.status.dependencies_met || run.facts.unmet.is_empty() {
+        return None;
+    }
+    let name = run.facts.unmet.first().and_then(|unmet| unmet.split([' ', ',']).next()).unwrap_or_default();
+    let message = format!("waits for {}", run.facts.unmet.join(" and "));
+    Some(refusal(Check::Dependencies, message, None).of(name))
+}
+
+fn check_time(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
+    let (check, earliest) = run.earliest(step);
+    if earliest <= run.now {
+        return None;
+    }
+    // What the plan says for the entry, windows included: so this stands unchanged until then. A missing
+    // approval shows as soon as the time has come, whatever the windows say.
+    let until = match raise {
+        Raise::Step(step) if run.unapproved(step).is_none() => run.calendar().next_open(earliest),
+        _ => Some(earliest),
+    };
+    let name = describe_step(step);
+    if let Some(until) = until.filter(|until| *until > earliest) {
+        let closed = run.calendar().closed(earliest).unwrap_or(Closed::Window);
+        return Some(run.closed(closed, &name, Some(until)));
+    }
+    let message = match check {
+        Check::Start => format!("the rollout starts at {}", second(earliest)),
+        Check::Date => format!("{name} is due at {}", second(earliest)),
+        _ => format!("the hold before {name} lasts until {}", second(earliest)),
+    };
+    Some(refusal(check, message, until))
+}
+
+fn check_missed(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let (Raise::Step(step) | Raise::StillStep(step)) = raise else { return None };
+    let missed = run.considered(step).is_some_and(|considered| considered.missed);
+    missed.then(|| {
+        let message = format!("{} was missed and waits for a promote", describe_step(step));
+        refusal(Check::Missed, message, None).of(&describe_step(step))
+    })
+}
+
+fn check_approval(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let (Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step)) =
+        raise
+    else {
+        return None;
+    };
+    let step = run.unapproved(step)?;
+    let name = describe_step(step);
+    let message = match step.approval {
+        Approval::Given(_) => format!(
+            "{name} waits for another approval: the one in spec.approvals was for its last entry; give one by an \
+             action, or with the number of the attempt"
+        ),
+        _ => format!("{name} waits for approval, in spec.approvals or by an action"),
+    };
+    Some(refusal(Check::Approval, message, None).of(&name))
+}
+
+fn check_calendar(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let calendar = run.calendar();
+    let closed = calendar.closed(run.now)?;
+    Some(run.closed(closed, &describe_raise(raise), calendar.next_open(run.now)))
+}
+
+/// What wants to pass, in words.
+fn describe_raise(raise: Raise<'_>) -> String {
+    match raise {
+        Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step) => {
+            describe_step(step)
+        }
+        Raise::Cohort(cohort) => format!("the pending raise of {cohort}"),
+        Raise::Edit(_) => "the edit".to_owned(),
+        Raise::SetPercent(cohort) => format!("the percentage of {cohort}"),
+    }
+}
+
+/// Triggers of the whole rollout concern every raise; one that judges each cohort by itself concerns only that cohort,
+/// and an edited audience, which may reach any.
+pub(super) fn check_triggers(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    if run.facts.metrics == Metrics::AllWell {
+        return None;
+    }
+    run.plan.guard.triggers.iter().find_map(|trigger| {
+        let cohorts: Vec<Option<&str>> = match (&trigger.per_cohort, raise) {
+            (None, _) => vec![None],
+            (Some(_), Raise::Step(_) | Raise::StillStep(_) | Raise::Promote(_) | Raise::PromoteStill(_)) => {
+                Vec::new()
+            }
+            (Some(_), Raise::Cohort(name) | Raise::SetPercent(name) | Raise::Edit(Some(name))) => {
+                vec![Some(name)]
+            }
+            (Some(_), Raise::Edit(None)) => {
+                run.status.cohorts.iter().map(|cohort| Some(cohort.name.as_str())).collect()
+            }
+        };
+        cohorts.into_iter().find_map(|cohort| run.not_quiet(trigger, cohort))
+    })
+}
+
+fn check_gates(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    if run.overrides.contains(&Override::Gates) {
+        return None;
+    }
+    let phase = match raise {
+        Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step) => {
+            Some(step.phase.as_str())
+        }
+        Raise::Cohort(name) | Raise::SetPercent(name) | Raise::Edit(Some(name)) => {
+            let cohort = run.status.cohort(name);
+            cohort.and_then(|cohort| cohort.asked_by.as_ref()).map(|by| by.phase.as_str())
+        }
+        Raise::Edit(None) => run.status.position.as_ref().map(|position| position.phase.as_str()),
+    }?;
+    let gates = &run.plan.steps.iter().find(|step| step.phase == phase)?.gates;
+    gates.iter().find_map(|name| {
+        let shut = gate_shut(&run.plan.guard, &run.status, &run.facts.metrics, name, run.now)?;
+        Some(refusal(Check::Gates, shut, None).of(name))
+    })
+}
+
+fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
+    let shut = !run.facts.delivered || (run.entered && matches!(raise, Raise::Step(_) | Raise::Promote(_)));
+    shut.then(|| {
+        refusal(Check::Delivered, "the file does not hold the previous decision yet".to_owned(), None)
+    })
+}
+
+fn refusal(check: Check, message: String, until: Option<MicroTime>) -> Refusal {
+    Refusal::new(check, message, until)
+}

