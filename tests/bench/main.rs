@@ -3,6 +3,7 @@
 //! Figures, not verdicts: the exit code is 0 whatever they are. What is measured and why: `docs/performance.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alone;
 mod audit;
 mod checks;
 mod controller;
@@ -42,6 +43,8 @@ enum Scenario {
     Together,
     /// A thousand rollouts in twenty FlagSets
     Thousand,
+    /// A thousand rollouts without a FlagSet, a ConfigMap each
+    Alone,
     /// From the creation of a Rollback action to the ConfigMap, among a thousand rollouts
     Rollback,
     /// A thousand checks a minute, some of bad sources
@@ -91,6 +94,7 @@ fn main() {
                 Scenario::Step => steps::single(&world, &mut figures).await,
                 Scenario::Together => steps::together(&world, &mut figures).await,
                 Scenario::Thousand => thousand::run(&world, &mut figures).await,
+                Scenario::Alone => alone::run(&world, &mut figures).await,
                 Scenario::Rollback => rollback::run(&world, &mut figures).await,
                 Scenario::Checks => checks::run(&world, &mut figures).await,
                 Scenario::Refusals => refusals::run(&world, &mut figures).await,

@@ -12,7 +12,7 @@ use serde_json::json;
 use sluice::api::{FeatureRolloutStatus, MicroTime};
 use sluice::clock;
 
-use crate::audit::{Writes, count};
+use crate::audit::{Calls, count};
 use crate::controller::Controller;
 use crate::figures::{Figures, quantile};
 use crate::steps::{lateness, number, step, wait_past};
@@ -119,7 +119,7 @@ fn is_ready(status: &FeatureRolloutStatus) -> bool {
         && status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-fn print(figures: &mut Figures, phase: &str, writes: &Writes) {
+fn print(figures: &mut Figures, phase: &str, writes: &Calls) {
     for (what, count) in writes {
         figures.add("thousand", format!("  {phase}: {what}"), None, number(*count), "");
     }
