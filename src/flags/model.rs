@@ -33,6 +33,16 @@ pub(super) fn write(context: &mut Context, key: &str, value: Value) -> bool {
     }
 }
 
+/// Sets an attribute of a sample user. OpenFeature knows no targeting key but a text, so that no user has a number there,
+/// whatever conditions ask for.
+fn suggest(context: &mut Context, key: &str, value: Value) {
+    let value = match value {
+        Value::Number(number) if key == TARGETING_KEY => Value::from(number.to_string()),
+        value => value,
+    };
+    write(context, key, value);
+}
+
 /// A user whom this cohort takes in and no earlier one does; `None` where none was found, because earlier ones shadow it
 /// or its conditions exclude each other.
 pub(super) fn sample(audience: &Audience, cohort: usize) -> Option<Context> {
@@ -62,7 +72,7 @@ pub(super) fn nobody(audience: &Audience) -> Option<Context> {
     let filled = |value: &Value| {
         let mut context = Context::new();
         for key in keys() {
-            write(&mut context, key, value.clone());
+            suggest(&mut context, key, value.clone());
         }
         context
     };
@@ -102,7 +112,7 @@ fn fill(
         if let Some(value) = candidate(expression.operator, value.map_or("", String::as_str), variety) {
             // Several conditions on one attribute: different ones win in different varieties.
             if variety.is_multiple_of(2) || read(context, &expression.key).is_none() {
-                write(context, &expression.key, value);
+                suggest(context, &expression.key, value);
             }
         }
     }

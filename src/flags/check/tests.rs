@@ -66,6 +66,31 @@ fn one_bucket_too_many_is_named() {
     );
 }
 
+#[test]
+fn a_number_is_nobodys_targeting_key_whatever_the_conditions_ask_for() {
+    let audience = |matches: &str| {
+        let matches = serde_saphyr::from_str(matches).unwrap();
+        Audience { name: "keys".to_owned(), cohorts: vec![AudienceCohort { name: "c0".to_owned(), matches }] }
+    };
+    for matches in [
+        "anyOf: [{attributes: {a: '1'}, expressions: [{key: targetingKey, operator: Gt, values: ['-1']}]},
+                 {expressions: [{key: targetingKey, operator: Exists}]}]",
+        "expressions: [{key: targetingKey, operator: Gte, values: ['0']}]",
+        "expressions: [{key: targetingKey, operator: Exists}, {key: targetingKey, operator: NotIn, values: ['~']}]",
+        "expressions: [{key: targetingKey, operator: DoesNotExist}]",
+    ] {
+        let audience = audience(matches);
+        for served in [0, 1, 50_000, 100_000] {
+            let (status, fragment) = render(&feature("x"), &audience, &[served]);
+            assert_eq!(
+                self_check(&feature("x"), &status, &audience, &fragment),
+                Ok(()),
+                "{matches}, {served}"
+            );
+        }
+    }
+}
+
 fn any_expression() -> impl Strategy<Value = Expression> {
     let key = prop::sample::select(vec!["a", "b", "device.os", "org.id", "org.team.id", "targetingKey"]);
     let text = prop_oneof!["[a-c1-3]{1,2}", Just("true".to_owned()), Just("0".to_owned()), "[é🙂]"];
@@ -174,8 +199,8 @@ proptest! {
         context in any_context(),
         user in prop_oneof![
             6 => "[a-zé]{0,20}".prop_map(Value::from),
+            1 => (0i32..5).prop_map(|number| Value::from(number.to_string())),
             1 => Just(Value::Null),
-            1 => (0i32..5).prop_map(Value::from),
         ],
     ) {
         let feature = Feature { bucket_by: bucket_by.to_owned(), ..feature("x") };
