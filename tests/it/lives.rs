@@ -125,6 +125,17 @@ async fn nothing_of_rollouts_and_sets_that_are_gone_is_kept_in_memory() {
     controller.stop().await;
 }
 
+/// A cohort of the users with one plan.
+fn cohorts(plan: &str) -> String {
+    format!("cohorts: [{{name: some, share: 100, match: {{attributes: {{plan: {plan}}}}}}}]")
+}
+
+/// A rollout for them, in a file of its own.
+fn web(plan: &str) -> Value {
+    let phases = "phases: [{name: ga, ramp: {percents: [50, 100], every: 1h}}]";
+    object("FeatureRollout", "web", &format!("{}\n{phases}", cohorts(plan)))
+}
+
 async fn lose(space: &Space, name: &str) {
     space.api::<ControllerRevision>().delete(name, &DeleteParams::default()).await.unwrap();
 }
@@ -156,9 +167,6 @@ fn targeting(file: &Value) -> String {
 async fn what_a_status_pins_outlives_collections_and_restarts_so_that_it_can_still_be_lowered() {
     let space = bare_space("lives-pinned").await;
     let (controller, _) = quick(&space).await;
-    let cohorts = |plan: &str| {
-        format!("cohorts: [{{name: some, share: 100, match: {{attributes: {{plan: {plan}}}}}}}]")
-    };
     let frozen =
         "schedule: {freezes: [{name: calm, from: '2020-01-01T00:00:00Z', to: '2100-01-01T00:00:00Z'}]}";
     let trigger = "triggers: [{name: errors, metric: {templateRef: {name: none}}, onProviderError: Ignore, levels: [{severity: Critical, above: '1', action: Pause}]}]";
@@ -203,12 +211,6 @@ async fn what_a_status_pins_outlives_collections_and_restarts_so_that_it_can_sti
 async fn an_orphan_without_a_flag_set_keeps_its_audience_and_is_adopted_with_it() {
     let space = bare_space("lives-orphan").await;
     let (controller, _) = quick(&space).await;
-    let web = |plan: &str| {
-        let spec = format!(
-            "cohorts: [{{name: some, share: 100, match: {{attributes: {{plan: {plan}}}}}}}]\nphases: [{{name: ga, ramp: {{percents: [50, 100], every: 1h}}}}]"
-        );
-        object("FeatureRollout", "web", &spec)
-    };
     create(&space, &[web("gold")]).await;
     let audience = pinned(&space.until("web", "ready", is_ready).await);
     let before = space.file("web").await.unwrap();
@@ -243,12 +245,6 @@ async fn an_orphan_without_a_flag_set_keeps_its_audience_and_is_adopted_with_it(
 async fn where_the_definition_of_an_audience_is_lost_lowering_works_and_nobody_else_gets_the_feature() {
     let space = bare_space("lives-lost").await;
     let controller = Running::in_space(&space).await;
-    let web = |plan: &str| {
-        let spec = format!(
-            "cohorts: [{{name: some, share: 100, match: {{attributes: {{plan: {plan}}}}}}}]\nphases: [{{name: ga, ramp: {{percents: [50, 100], every: 1h}}}}]"
-        );
-        object("FeatureRollout", "web", &spec)
-    };
     create(&space, &[web("gold")]).await;
     let audience = pinned(&space.until("web", "ready", is_ready).await);
     controller.stop().await;

@@ -65,6 +65,7 @@ pub async fn ask(
     mut spec: RolloutActionSpec,
     timeout: SignedDuration,
 ) -> Result<Answered, Failure> {
+    let longest = Duration::try_from(timeout).unwrap_or_default();
     // An action for a rollout that does not exist would stay, and be carried out when one of that name is created.
     cluster.must_have(&spec.rollout_ref.name).await?;
     spec.requested_by = whoami(&cluster).await;
@@ -81,7 +82,7 @@ pub async fn ask(
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let created = cluster.call(api.create(&params, &action)).await?;
     let name = created.name_any();
-    let Some(seen) = answered(&cluster, &api, &name, timeout).await? else {
+    let Some(seen) = answered(&cluster, &api, &name, longest).await? else {
         return Err(Failure::Cluster(format!("the action {name} was deleted before it was answered")));
     };
     let Some((answer, message)) = answer(&seen) else {
@@ -92,15 +93,9 @@ pub async fn ask(
     };
     let revision = seen.status.as_ref().and_then(|status| status.revision);
     let delivery = match (answer, revision) {
-        (Answer::Applied, Some(revision)) => Some(
-            until_delivered(
-                &cluster,
-                &seen.spec.rollout_ref.name,
-                revision,
-                Duration::try_from(timeout).unwrap_or_default(),
-            )
-            .await?,
-        ),
+        (Answer::Applied, Some(revision)) => {
+            Some(until_delivered(&cluster, &seen.spec.rollout_ref.name, revision, longest).await?)
+        }
         _ => None,
     };
     Ok(Answered {
@@ -121,9 +116,9 @@ async fn answered(
     cluster: &Cluster,
     api: &Api<RolloutAction>,
     name: &str,
-    timeout: SignedDuration,
+    longest: Duration,
 ) -> Result<Option<RolloutAction>, Failure> {
-    let until = monotonic() + Duration::try_from(timeout).unwrap_or_default();
+    let until = monotonic() + longest;
     let mut pause = Duration::from_millis(200);
     loop {
         let has_answer =
@@ -144,7 +139,7 @@ async fn until_delivered(
     cluster: &Cluster,
     name: &str,
     revision: i64,
-    longest: std::time::Duration,
+    longest: Duration,
 ) -> Result<Delivery, Failure> {
     let api: Api<FeatureRollout> = cluster.api();
     let is_settled = |rollout: Option<&FeatureRollout>| {

@@ -111,8 +111,7 @@ impl Events {
     }
 }
 
-/// Hands over the entries of a persisted status that have no event yet. The file is known to hold `delivered_revision`: what
-/// comes with a later one is told as decided only.
+/// Hands over the entries of a persisted status that have no event yet.
 ///
 /// The file is known to hold `delivered_revision`. An entry of a later one is told as not delivered, or waits until the file
 /// holds it where that is `under_way`.

@@ -191,7 +191,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
                 let mut inner = self.lock();
                 inner.ring(now, started);
                 let key = inner.pop(started);
-                let decided = inner.urgent.is_empty() && inner.decide.is_empty();
+                let decided = inner.is_decided();
                 let blocked = !decided || !inner.report.is_empty();
                 (key, inner.timers.first().map(|(at, _)| *at), inner.retries.next_at(), blocked, decided)
             };
@@ -262,11 +262,8 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
         let decided = async {
             loop {
                 let decided = self.decided.notified();
-                {
-                    let inner = self.lock();
-                    if inner.urgent.is_empty() && inner.decide.is_empty() {
-                        return;
-                    }
+                if self.lock().is_decided() {
+                    return;
                 }
                 decided.await;
             }
@@ -353,6 +350,11 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         }
     }
 
+    /// Whether no key waits to be decided on.
+    fn is_decided(&self) -> bool {
+        self.urgent.is_empty() && self.decide.is_empty()
+    }
+
     /// Whether there is a place for one more key of a pool.
     fn has_place(&self, deciding: bool, now: Instant) -> bool {
         let of_pool = || self.at_work.values().filter(|(decides, _)| *decides == deciding);
@@ -360,7 +362,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         let places = match deciding {
             true => self.places.deciding,
             // While decisions wait one report at a time goes on, so that none waits for ever.
-            false if self.urgent.is_empty() && self.decide.is_empty() => self.places.reporting,
+            false if self.is_decided() => self.places.reporting,
             false => 1,
         };
         answered < places && of_pool().count() < MOST_HUNG * places
