@@ -136,11 +136,10 @@ const WRITERS: [(&str, &str); 8] = [
 const WRITES: [&str; 5] = ["DeleteParams", "Patch", "PatchParams", "PostParams", "*"];
 
 /// Files that are longer than they should be, and their lines. The list may only get shorter, and so may they.
-const LONG: [(&str, usize); 6] = [
+const LONG: [(&str, usize); 5] = [
     ("src/engine/advance.rs", 460),
     ("src/engine/tests/actions.rs", 437),
     ("src/engine/tests/checks.rs", 410),
-    ("src/engine/tests/properties.rs", 658),
     ("src/engine/tests/record.rs", 449),
     ("src/engine/tests/world.rs", 461),
 ];
