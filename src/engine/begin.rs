@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Takes what the steps up to this one ask for as asked, and what the file says is pending as pending.
+    /// Takes what the steps up to this one ask for as asked, and as much of it as the file says is pending as pending.
     ///
     /// Nothing else that was asked for comes by itself: the file does not say why it was not served, and it may have been
     /// taken away by hand.
@@ -145,13 +145,15 @@ impl<'a> Run<'a> {
         let at = self.plan.steps.iter().position(|known| Some(known) == step);
         for i in 0..self.status.cohorts.len() {
             let Some(cohort) = self.status.cohorts.get(i).cloned() else { continue };
+            let declared = at.and_then(|at| self.declared(at, &cohort.name));
+            // What no step asks for any more is promised no more.
             let promised = live.pending.iter().find(|(name, _)| *name == cohort.name).map(|(_, ask)| *ask);
+            let promised = promised.zip(declared.as_ref()).map(|(promised, (ask, _))| promised.min(*ask));
             let promised = promised.filter(|ask| *ask > cohort.decided());
             if promised.is_some() {
                 self.expose();
             }
             let due = self.due(&cohort.name);
-            let declared = at.and_then(|at| self.declared(at, &cohort.name));
             let Some(cohort) = self.status.cohorts.get_mut(i) else { continue };
             if let Some((ask, by)) = declared {
                 cohort.asked = ask;

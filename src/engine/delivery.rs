@@ -89,7 +89,7 @@ pub fn note_delivery(status: &mut FeatureRolloutStatus, delivery: &Delivery, now
 }
 
 /// Whether apps still get more than is decided.
-fn lowers(status: &FeatureRolloutStatus) -> bool {
+pub fn lowers(status: &FeatureRolloutStatus) -> bool {
     status.cohorts.iter().any(|cohort| cohort.decided() < cohort.served.percent())
 }
 

@@ -1,5 +1,7 @@
 //! Beginnings: fresh, from a baseline, rebuilt, restored, adopted; and what of a beginning reaches the file.
 
+use rstest::rstest;
+
 use super::support::{Life, UID, after, plan, t};
 use crate::api::status::PauseCause;
 use crate::api::{FeatureRolloutStatus, Percent};
@@ -99,6 +101,25 @@ phases: [{name: ga, steps: [{name: x, cohorts: {a: 1}}, {name: '1', cohorts: {a:
     live.step = "1".to_owned();
     let life = Life::of(plan(spec), facts(UID, Some(live)), FeatureRolloutStatus::default(), START);
     assert_eq!(life.position(), "ga/2");
+}
+
+#[rstest]
+#[case::as_asked("20%", 40, Some("20%"))]
+#[case::less_was_pending("20%", 18, Some("18%"))]
+#[case::the_step_is_no_more("15%", 40, None)]
+#[case::nothing_is_asked("10%", 40, None)]
+fn what_was_pending_is_promised_again_as_far_as_a_step_still_asks_for_it(
+    #[case] step: &str,
+    #[case] pending: u32,
+    #[case] expected: Option<&str>,
+) {
+    let mut live = live(UID);
+    live.step = step.to_owned();
+    live.pending = vec![("b".to_owned(), percent(pending))];
+    let life = Life::of(plan(RAMP), facts(UID, Some(live)), FeatureRolloutStatus::default(), START);
+    assert_eq!(life.pending("b").as_deref(), expected);
+    let b = life.status.cohort("b").unwrap();
+    assert!(b.pending.as_ref().is_none_or(|pending| pending.percent <= b.asked));
 }
 
 #[test]

@@ -70,7 +70,10 @@ impl Shadow {
 
     /// What the engine is given.
     pub fn metrics(&self) -> Metrics {
-        Metrics::Measured(self.fed.clone())
+        // After a clock was set back the last answer is not the newest.
+        let mut fed = self.fed.clone();
+        fed.sort_by_key(|measurement| measurement.at);
+        Metrics::Measured(fed)
     }
 
     /// The controller forgets the answers about cohorts that are no more.
