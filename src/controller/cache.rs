@@ -89,8 +89,8 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         }
     }
 
-    #[cfg(test)]
-    fn is_aside(&self, key: &ObjectKey) -> bool {
+    /// Whether an object exists that is not kept here.
+    pub fn is_aside(&self, key: &ObjectKey) -> bool {
         self.aside().contains(key)
     }
 
@@ -102,6 +102,12 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     fn was_deleted(&self, key: &ObjectKey, version: u64) -> bool {
         let deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
         deleted.iter().any(|(of, at)| of == key && *at >= version)
+    }
+
+    /// How many objects of a namespace are known.
+    pub fn len_in(&self, namespace: &str) -> usize {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.keys().filter(|(of, _)| of == namespace).count()
     }
 
     /// How many objects are known.

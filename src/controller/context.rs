@@ -17,7 +17,7 @@ use super::index::{Index, SetId};
 use super::nudge::Nudger;
 use super::queue::Queue;
 use super::revisions::Revisions;
-use super::writer::Hub;
+use super::writer::{Hub, Places, Versions};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
@@ -80,6 +80,10 @@ pub struct Context {
     pub events: Events,
     /// The writers of the files.
     pub hub: Hub,
+    /// How many files are written at once.
+    pub places: Places,
+    /// What the files' writers read past every cache.
+    pub versions: Versions,
     /// What the files hold before the statuses say so.
     pub ahead: Ahead,
     /// Makes kubelets read a file at once, where that was asked for.

@@ -173,6 +173,8 @@ pub async fn run(
         queue,
         events: events::Events::default(),
         hub: writer::Hub::default(),
+        places: writer::Places::default(),
+        versions: writer::Versions::default(),
         ahead: ahead::Ahead::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
         actions: actions::Actions::new(options.policy_settling),

@@ -177,7 +177,11 @@ pub(super) async fn advance(
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
-        urgent: facts.emergency || facts.deleting || pace == Pace::Urgent || is_rolling_back(&status),
+        urgent: facts.emergency
+            || facts.deleting
+            || pace == Pace::Urgent
+            || is_rolling_back(&status)
+            || engine::delivery::lowers(&status),
         ahead_of,
         ..Offer::serve(facts.uid.clone(), plan.feature.clone(), audience, fragment, status.clone())
     };

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::SemaphorePermit;
+
 use super::confirm::{Confirmed, confirm};
 use super::flush::{Flushed, flush};
-use super::{Ack, Mailbox, OfferKind, feature_flag, say};
+use super::{Ack, Mailbox, OfferKind, feature_flag, places, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
@@ -47,11 +49,22 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         }
         space_out(&mailbox, last_write).await;
         gather(&ctx, &set, &mailbox).await;
-        let Some(Confirmed { offers, overtaken, unread }) = take(&ctx, &set, &mailbox).await else {
+        let Some((Confirmed { offers, overtaken, unread }, looked)) = take(&ctx, &set, &mailbox).await else {
             continue;
         };
         leave_out(&ctx, &mailbox, overtaken, unread);
-        let mut flushed = flush(&ctx, &set, &offers).await;
+        let place = match offers.values().any(|offer| offer.urgent) {
+            true => None,
+            false => tokio::select! {
+                place = ctx.places.write() => place,
+                () = mailbox.until_urgent() => {
+                    // With what is urgent, and without waiting.
+                    mailbox.lock().dirty = true;
+                    continue;
+                }
+            },
+        };
+        let mut flushed = places::hold((place, looked), flush(&ctx, &set, &offers)).await;
         if flushed.wrote {
             last_write = Some(clock::monotonic());
         }
@@ -81,22 +94,24 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
     }
 }
 
-/// What is to be written now, if anything is. What goes ahead of its status is confirmed; where something urgent comes while
-/// that takes, it is left for the next turn.
-async fn take(ctx: &Shared, set: &SetId, mailbox: &Mailbox) -> Option<Confirmed> {
+/// What is to be written now, if anything is, with the place of the look that it took. What goes ahead of its status is
+/// confirmed; where something urgent comes while that takes, it is left for the next turn.
+async fn take<'a>(
+    ctx: &'a Shared,
+    set: &SetId,
+    mailbox: &Mailbox,
+) -> Option<(Confirmed, Option<SemaphorePermit<'a>>)> {
     loop {
         let offers = mailbox.lock().take()?;
+        let is_ahead = offers.values().any(|offer| offer.ahead_of.is_some());
+        let look = async {
+            let place = if is_ahead { ctx.places.look().await } else { None };
+            (confirm(ctx, set, offers).await, place)
+        };
         tokio::select! {
-            confirmed = confirm(ctx, set, offers) => return Some(confirmed),
-            () = until_urgent(mailbox) => {}
+            taken = look => return Some(taken),
+            () = mailbox.until_urgent() => {}
         }
-    }
-}
-
-/// Polled, as the notice that something has come is the next turn's.
-async fn until_urgent(mailbox: &Mailbox) {
-    while !mailbox.lock().urgent {
-        clock::sleep(GATHERING_POLL).await;
     }
 }
 

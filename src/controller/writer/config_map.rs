@@ -38,6 +38,12 @@ pub(super) fn left_behind(ctx: &Context, set: &SetId) -> Vec<Output> {
         .collect()
 }
 
+/// Whether no ConfigMap of this name is known, although all of ours are. Should somebody else's be there, creating ours
+/// fails, and it is read then.
+pub(super) fn is_absent(ctx: &Context, key: &ObjectKey) -> bool {
+    ctx.is_listed() && ctx.config_maps.get(key).is_none() && !ctx.config_maps.is_aside(key)
+}
+
 /// The ConfigMap of an output, from the cache or, where the cache knows none, from the API server.
 pub(super) async fn read(
     ctx: &Context,

@@ -193,6 +193,7 @@ async fn flush_output(
     let seen = seen(&live, offers);
     let rebuilt = match live {
         Live::Trusted(_) => BTreeMap::new(),
+        Live::Missing if is_first(set, offers) => BTreeMap::new(),
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
     let damage = damage(ctx, set, &live, &memory_key);
@@ -241,6 +242,13 @@ async fn flush_output(
         ctx.hub.keep_last_good(set, &memory_key, &text);
     }
     Ok(answers)
+}
+
+/// Whether what was handed over is all that can ever have been decided of a file: the first fragment of its only rollout.
+fn is_first(set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> bool {
+    !set.shared
+        && offers.len() == 1
+        && offers.values().all(|offer| offer.kind == OfferKind::Serve && offer.revision == 1)
 }
 
 /// What the file gives to those who want something of it, before anything is written.

@@ -14,6 +14,8 @@ pub(super) struct Mailbox {
     state: Mutex<Waiting>,
     /// Rings when something has come, and when the writer is to end.
     pub(super) changed: Notify,
+    /// Rings when something urgent has come.
+    hurried: Notify,
 }
 
 #[derive(Default)]
@@ -65,9 +67,24 @@ impl Mailbox {
         }
         waiting.urgent |= offer.urgent;
         waiting.dirty = true;
+        let is_urgent = offer.urgent;
         waiting.offers.insert(key.clone(), offer);
         drop(waiting);
+        if is_urgent {
+            self.hurried.notify_waiters();
+        }
         self.changed.notify_one();
+    }
+
+    /// Waits until something urgent has come that nobody has taken yet.
+    pub(super) async fn until_urgent(&self) {
+        loop {
+            let hurried = self.hurried.notified();
+            if self.lock().urgent {
+                return;
+            }
+            hurried.await;
+        }
     }
 
     /// Has the file looked at.

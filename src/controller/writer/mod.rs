@@ -25,12 +25,16 @@ mod found;
 mod hub;
 mod mailbox;
 mod next;
+mod places;
 mod rebuild;
 mod target;
+mod versions;
 
 pub use config_map::{live_flag, outputs};
 pub use hub::Hub;
 use mailbox::Mailbox;
+pub use places::Places;
+pub use versions::Versions;
 
 /// What a rollout wants the file to hold: something that its status already says, or has announced.
 #[derive(Clone)]

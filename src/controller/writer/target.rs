@@ -80,6 +80,10 @@ impl Target {
         flag_set: Option<&FlagSet>,
     ) -> Result<Option<Found<Over>>, Fault> {
         match self {
+            // A new rollout's file is made without a look for one.
+            Target::ConfigMap(_) if !set.shared && config_map::is_absent(ctx, &self.memory_key(set)) => {
+                Ok(Some(Found::Nothing))
+            }
             Target::ConfigMap(output) => {
                 let found = config_map::read(ctx, set, flag_set, output).await?;
                 Ok(Some(found.map(Over::ConfigMap)))

@@ -1,0 +1,246 @@
+//! Versions of rollouts, read past every cache. What many files ask for at once is read together: a thousand rollouts with a
+//! file each, that step at the same second, cost the API server a few lists and not a thousand reads.
+//!
+//! A version is always read after it was asked for: who asks while a read is under way waits for the next one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Api;
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use crate::api::FeatureRollout;
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::{Context, Shared};
+use crate::controller::index::SetId;
+use crate::error::{Fault, call, chain};
+
+/// From how many on one list costs the API server less than reading each by itself.
+const LIST_FROM: usize = 3;
+/// How many rollouts may be listed for each whose version is asked for: a read costs about as much as sixteen of a list.
+const LISTED_FOR_ONE: usize = 16;
+/// Rollouts in one answer to a list.
+const PAGE: u32 = 500;
+/// Single reads under way at once.
+const AT_ONCE: usize = 8;
+/// How long a read may take. Nothing else of the files that ask is written meanwhile, unless it is urgent.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Versions by name; whoever is missing does not exist.
+pub(super) type Known = HashMap<String, String>;
+
+/// Who waits for versions, by namespace; a namespace is here while somebody reads for it.
+#[derive(Default)]
+pub struct Versions(Mutex<HashMap<String, Vec<Asked>>>);
+
+/// A rollout by name, and whom to tell its version: `None` where it does not exist.
+type Asked = (String, oneshot::Sender<Option<String>>);
+
+impl Versions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Asked>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a version is asked for; says whether nobody reads for this namespace yet.
+    fn ask(&self, namespace: &str, asked: Asked) -> bool {
+        let mut inner = self.lock();
+        match inner.get_mut(namespace) {
+            Some(waiting) => {
+                waiting.push(asked);
+                false
+            }
+            None => {
+                inner.insert(namespace.to_owned(), vec![asked]);
+                true
+            }
+        }
+    }
+
+    /// All that is asked for in a namespace, to be read now; `None` once nobody asks, and from then on nobody reads for it.
+    fn take(&self, namespace: &str) -> Option<Vec<Asked>> {
+        let mut inner = self.lock();
+        let waiting = inner.get_mut(namespace).map(std::mem::take).filter(|waiting| !waiting.is_empty());
+        if waiting.is_none() {
+            inner.remove(namespace);
+        }
+        waiting
+    }
+}
+
+/// The versions of members of a file, each as it was at some moment of this call; `None` where they cannot be read soon.
+pub(super) async fn of_members(ctx: &Shared, set: &SetId, keys: &[ObjectKey]) -> Option<Known> {
+    if set.shared && keys.len() >= LIST_FROM {
+        return soon(&set.owner(), list_members(ctx, set)).await;
+    }
+    let mut known = Known::new();
+    for version in keys.iter().map(|key| ask(ctx, key)).collect::<Vec<_>>() {
+        let (name, answer) = version;
+        if let Some(version) = answer.await.ok()? {
+            known.insert(name, version);
+        }
+    }
+    Some(known)
+}
+
+/// Asks for one version, which is read together with others of its namespace.
+fn ask(ctx: &Shared, key: &ObjectKey) -> (String, oneshot::Receiver<Option<String>>) {
+    let (namespace, name) = key;
+    let (tell, told) = oneshot::channel();
+    if ctx.versions.ask(namespace, (name.clone(), tell)) {
+        tokio::spawn(answer(ctx.clone(), namespace.clone()));
+    }
+    (name.clone(), told)
+}
+
+/// Reads for a namespace until nobody asks any more. Whoever's version could not be read hears nothing.
+async fn answer(ctx: Shared, namespace: String) {
+    while let Some(asked) = ctx.versions.take(&namespace) {
+        let names = asked.iter().map(|(name, _)| name.clone()).collect();
+        let Some(mut known) = soon(&namespace, read(&ctx, &namespace, names)).await else { continue };
+        for (name, tell) in asked {
+            // Who asked may have stopped waiting, as something urgent came.
+            let _gone = tell.send(known.remove(&name));
+        }
+    }
+}
+
+async fn soon(whose: &str, reading: impl Future<Output = Result<Known, Fault>>) -> Option<Known> {
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(Ok(known)) => Some(known),
+        Ok(Err(fault)) => {
+            tracing::warn!("versions of rollouts of {whose} could not be read: {}", chain(&fault));
+            None
+        }
+        Err(_) => {
+            tracing::warn!(
+                "versions of rollouts of {whose} could not be read within {} s",
+                PATIENCE.as_secs()
+            );
+            None
+        }
+    }
+}
+
+async fn read(ctx: &Context, namespace: &str, names: Vec<String>) -> Result<Known, Fault> {
+    if is_listed(names.len(), || ctx.rollouts.len_in(namespace)) {
+        return list(ctx, namespace, &ListParams::default()).await;
+    }
+    let api = api(ctx, namespace);
+    let reads = names.into_iter().map(|name| get(api.clone(), name));
+    let versions = futures::stream::iter(reads).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    versions.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// A rollout's name and version, where it exists.
+async fn get(api: Api<FeatureRollout>, name: String) -> Result<Option<(String, String)>, Fault> {
+    let found = call(api.get_metadata_opt(&name)).await?;
+    Ok(found.and_then(|found| Some((name, found.metadata.resource_version?))))
+}
+
+/// Whether so many versions are read by one list of the namespace.
+fn is_listed(asked: usize, rollouts: impl FnOnce() -> usize) -> bool {
+    asked >= LIST_FROM && rollouts() <= asked.saturating_mul(LISTED_FOR_ONE)
+}
+
+async fn list_members(ctx: &Context, set: &SetId) -> Result<Known, Fault> {
+    let members = ListParams::default().fields(&format!("spec.flagSetRef.name={}", set.name));
+    match list(ctx, &set.namespace, &members).await {
+        // A kind that was installed by an older release cannot be asked for the members.
+        Err(Fault::Invalid(_)) => list(ctx, &set.namespace, &ListParams::default()).await,
+        listed => listed,
+    }
+}
+
+/// As much of a list of rollouts as is needed. By hand, as kube's would take in all of the metadata of every one.
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMetadata,
+    items: Vec<Seen>,
+}
+
+#[derive(Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Seen {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    name: String,
+    resource_version: String,
+}
+
+/// Every page of a list, all as they were when the first was read.
+async fn list(ctx: &Context, namespace: &str, params: &ListParams) -> Result<Known, Fault> {
+    let url = api(ctx, namespace).resource_url().to_owned();
+    let mut params = params.clone().limit(PAGE);
+    let mut known = Known::new();
+    loop {
+        let request = Request::new(url.clone())
+            .list_metadata(&params)
+            .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
+        let page: Page = call(ctx.client.request(request)).await?;
+        known.extend(page.items.into_iter().map(|seen| (seen.metadata.name, seen.metadata.resource_version)));
+        match page.metadata.next.filter(|next| !next.is_empty()) {
+            Some(next) => params.continue_token = Some(next),
+            None => return Ok(known),
+        }
+    }
+}
+
+fn api(ctx: &Context, namespace: &str) -> Api<FeatureRollout> {
+    Api::namespaced(ctx.client.clone(), namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::one(1, 1, false)]
+    #[case::a_pair(2, 2, false)]
+    #[case::a_file_of_three(3, 3, true)]
+    #[case::a_few_of_many(3, 49, false)]
+    #[case::as_many_as_pay(3, 48, true)]
+    #[case::a_thousand_together(1_000, 1_000, true)]
+    fn a_list_is_asked_for_where_it_costs_less_than_single_reads(
+        #[case] asked: usize,
+        #[case] rollouts: usize,
+        #[case] listed: bool,
+    ) {
+        assert_eq!(is_listed(asked, || rollouts), listed);
+    }
+
+    #[test]
+    fn who_asks_while_a_read_is_under_way_is_answered_by_the_next_one() {
+        let versions = Versions::default();
+        let ask = |namespace: &str, name: &str| {
+            let (tell, _) = oneshot::channel();
+            versions.ask(namespace, (name.to_owned(), tell))
+        };
+        let taken = |namespace: &str| {
+            let names = |asked: Vec<Asked>| asked.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+            versions.take(namespace).map(names)
+        };
+        assert!(ask("maya", "a"), "somebody has to read");
+        assert!(ask("other", "a"), "each namespace by itself");
+        assert_eq!(taken("maya"), Some(vec!["a".to_owned()]));
+        assert!(!ask("maya", "b") && !ask("maya", "c"), "the reader is at work");
+        assert_eq!(taken("maya"), Some(vec!["b".to_owned(), "c".to_owned()]));
+        assert_eq!(taken("maya"), None);
+        assert!(ask("maya", "d"), "that reader has ended");
+    }
+}
