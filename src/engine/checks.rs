@@ -174,22 +174,27 @@ impl<'a> Run<'a> {
         let newest = self.facts.metrics.newest(&subject, cohort, interval, self.now);
         let verdict = match newest.map(|newest| &newest.reading) {
             Some(Reading::Value { value, .. }) => {
-                let breached = trigger
-                    .levels
-                    .iter()
-                    .filter(|level| level.action > LevelAction::Notify)
-                    .find(|level| level.bound.holds(*value))?;
-                let message = format!(
-                    "{}{about} is {}: {} level",
-                    trigger.name,
-                    breached.bound,
-                    breached.severity.as_str()
-                );
-                return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
+                let mut stopping = trigger.levels.iter().filter(|level| level.action > LevelAction::Notify);
+                if let Some(breached) = stopping.find(|level| level.bound.holds(*value)) {
+                    let message = format!(
+                        "{}{about} is {}: {} level",
+                        trigger.name,
+                        breached.bound,
+                        breached.severity.as_str()
+                    );
+                    return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
+                }
+                Verdict::Pass
             }
             Some(Reading::Error(_)) => Verdict::ProviderError,
             Some(Reading::NoData(_)) | None => Verdict::NoData,
         };
+        // What was measured up to a resume or a retry ends no breach.
+        let counts =
+            newest.is_some_and(|newest| self.status.metrics_from.is_none_or(|from| newest.at > from));
+        if verdict == Verdict::Pass && counts {
+            return None;
+        }
         if let Some(bound) = self.breach_without_end(trigger, cohort) {
             let message = format!(
                 "{}{about} was {bound} when it was last measured; a pause and a resume let it go on without",
@@ -197,7 +202,9 @@ impl<'a> Run<'a> {
             );
             return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
         }
-        missing::counts(&self.plan.guard, &self.status, trigger, cohort, verdict, self.now).then(|| {
+        let is_missing = verdict.is_missing()
+            && missing::counts(&self.plan.guard, &self.status, trigger, cohort, verdict, self.now);
+        is_missing.then(|| {
             let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
             refusal(Check::Triggers, message, None).of(&trigger.name)
         })

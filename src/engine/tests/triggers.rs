@@ -343,6 +343,20 @@ fn a_breach_is_not_over_because_its_data_is_lost() {
 }
 
 #[test]
+fn what_was_measured_at_the_instant_of_a_resume_ends_no_breach() {
+    let mut life = watched(ERRORS);
+    life.pass(24).says("errors", 11.0);
+    assert!(life.ask(json!({"action": "Pause"})).starts_with("Applied"));
+    life.wait(30);
+    assert!(life.ask(json!({"action": "Resume"})).starts_with("Applied"));
+    // It counts neither for the breach nor against it: the level would go on counting from before the pause.
+    life.says("errors", 0.0);
+    assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
+    life.wait(30).says("errors", 0.0);
+    assert_eq!(life.served(), "a=100% b=100%");
+}
+
+#[test]
 fn trigger_levels_in_breach_shut_the_door_before_their_time_is_over() {
     let mut life = watched(ERRORS);
     life.pass(24).says("errors", 11.0);

@@ -78,9 +78,13 @@ pub fn goes_on(world: &mut World, gone: bool) -> Result<(), TestCaseError> {
         let verbs = if world.status.rollback.is_some() {
             let retry = Some(RetryHow { from: RetryFrom::Start });
             if !world.ask(&RolloutActionSpec { retry, ..of(Action::Retry) }, true)? {
-                // A ladder is not left half way down while its triggers are not quiet: they are measured again first.
+                // A ladder is not left half way down while its triggers are not quiet: they are measured again first, and
+                // where they are measured no more it goes on to its end.
                 prop_assert!(longest.is_some(), "a retry is refused: {:?}", world.status);
-                world.pass(world.now + longest.unwrap_or_default());
+                let measured = world.now + longest.unwrap_or_default();
+                let rung = world.wake_at.filter(|_| has_waited);
+                has_waited = true;
+                world.pass(rung.map_or(measured, |rung| rung.max(measured)));
             }
             continue;
         } else if world.status.pauses.iter().any(|pause| pause.cause.is_recovery()) {
