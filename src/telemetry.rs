@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 use std::ffi::OsStr;
+use std::hash::Hash;
 use std::io::IsTerminal;
 use std::sync::atomic::AtomicI64;
 
@@ -16,6 +17,8 @@ use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::api::rolloutaction::Answer;
 
 mod checks;
 
@@ -114,14 +117,14 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics {
-            reconciles: Family::default(),
+            reconciles: counters([by(true), by(false)]),
             reconcile_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             status_writes: Counter::default(),
-            file_writes: Family::default(),
+            file_writes: counters([by(true), by(false)]),
             file_write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             deliveries: Counter::default(),
-            nudges: Family::default(),
-            actions: Family::default(),
+            nudges: counters([by(true), by(false)]),
+            actions: counters(Answer::ALL.map(|answer| ByAnswer { answer: answer.as_str() })),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             queue_depth: Gauge::default(),
@@ -234,6 +237,15 @@ impl Metrics {
     pub fn set_queue_depth(&self, depth: usize) {
         self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
+}
+
+/// Counters that begin at 0: where a series comes into being with its first count, Prometheus' `increase` sees none.
+fn counters<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
+    let family = Family::default();
+    for labels in labels {
+        let _at_zero = family.get_or_create(&labels);
+    }
+    family
 }
 
 fn by(ok: bool) -> ByOutcome {

@@ -257,6 +257,9 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Every answer.
+    pub const ALL: [Answer; 3] = [Answer::Applied, Answer::Rejected, Answer::Expired];
+
     /// As the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

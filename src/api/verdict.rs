@@ -22,6 +22,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 5] =
+        [Verdict::Pass, Verdict::Breach, Verdict::NoData, Verdict::ProviderError, Verdict::Cancelled];
+
     /// As the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::counters;
 use crate::api::metricsource::Circuit;
 use crate::api::{RollbackMode, Verdict};
 
@@ -71,11 +72,11 @@ struct Shown {
 impl Default for CheckMetrics {
     fn default() -> CheckMetrics {
         CheckMetrics {
-            checks: Family::default(),
+            checks: counters(Verdict::ALL.map(|verdict| ByVerdict { verdict: verdict.as_str() })),
             lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             circuits: Family::default(),
-            rollbacks: Family::default(),
+            rollbacks: counters(RollbackMode::ALL.map(|mode| ByMode { mode: mode.as_str() })),
             values: Family::default(),
             values_left_out: Counter::default(),
             shown: Arc::default(),

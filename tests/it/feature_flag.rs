@@ -52,7 +52,7 @@ spec:
                         metadata: {type: object, x-kubernetes-preserve-unknown-fields: true}
 "#;
 
-async fn install(client: &Client) {
+pub async fn install(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let crd: Value = serde_saphyr::from_str(CRD).unwrap();
     let name = "featureflags.core.openfeature.dev";

@@ -16,6 +16,7 @@ mod architecture;
 mod audiences;
 mod beginnings;
 mod bounds;
+mod chart;
 mod checks;
 mod cli;
 mod crash;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
+use kube::core::Status;
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 
@@ -18,6 +19,9 @@ use crate::engine;
 
 /// Manager of the fields. Flux takes over what a manager named kubectl… wrote.
 const MANAGER: &str = "sluice";
+
+/// How long after a refusal that will pass an action is created again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// What became of an action: a stable contract.
 #[derive(serde::Serialize, Debug)]
@@ -56,6 +60,35 @@ fn as_text<S: serde::Serializer>(answer: &Answer, serializer: S) -> Result<S::Ok
     serializer.serialize_str(answer.as_str())
 }
 
+/// Creates an action. In the seconds after the kinds were installed the policy that writes names does not know them yet,
+/// and has every action refused: it is tried again then, for `longest` at most.
+async fn create(
+    cluster: &Cluster,
+    api: &Api<RolloutAction>,
+    action: &RolloutAction,
+    longest: Duration,
+) -> Result<RolloutAction, Failure> {
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let begun = monotonic();
+    loop {
+        let created = cluster.call(async {
+            match api.create(&params, action).await {
+                Err(kube::Error::Api(status)) if is_early(&status) && begun.elapsed() < longest => Ok(None),
+                other => other.map(Some),
+            }
+        });
+        match created.await? {
+            Some(created) => return Ok(created),
+            None => sleep(TRY_AGAIN).await,
+        }
+    }
+}
+
+/// Whether something was refused only because a policy does not know its kind yet, so that it surely was not created.
+fn is_early(status: &Status) -> bool {
+    status.code == 503 && status.message.contains("delay between when CustomResourceDefinitions are created")
+}
+
 /// Creates an action, waits for its answer, and then for the file to hold what was applied.
 ///
 /// # Errors
@@ -79,9 +112,7 @@ pub async fn ask(
         status: None,
     };
     let api: Api<RolloutAction> = cluster.api();
-    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let created = cluster.call(api.create(&params, &action)).await?;
-    let name = created.name_any();
+    let name = create(&cluster, &api, &action, longest).await?.name_any();
     let Some(seen) = answered(&cluster, &api, &name, longest).await? else {
         return Err(Failure::Cluster(format!("the action {name} was deleted before it was answered")));
     };

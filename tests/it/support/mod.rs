@@ -1,6 +1,7 @@
 //! What the tests share: one control plane with a controller for those that can share, waiting, and objects.
 
 pub mod bare;
+pub mod go_tools;
 pub mod hostile;
 pub mod languages;
 pub mod metrics;

@@ -1,0 +1,80 @@
+//! What people install the chart and test its alerts with, built with Go from the tools' own modules, once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A version of Helm that the chart is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Helm {
+    /// The present one, which applies on the server's side.
+    Four,
+    /// The one before, which many still have.
+    Three,
+}
+
+impl Helm {
+    /// Where the program is; it is built if need be, which takes two or three minutes the first time.
+    ///
+    /// # Panics
+    /// When there is no Go, or when it cannot build.
+    pub fn program(self) -> &'static Path {
+        static FOUR: OnceLock<PathBuf> = OnceLock::new();
+        static THREE: OnceLock<PathBuf> = OnceLock::new();
+        match self {
+            Helm::Four => FOUR.get_or_init(|| {
+                let flags = ["-ldflags=-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.2"];
+                install("helm", "helm.sh/helm/v4/cmd/helm@v4.3.2", &flags)
+            }),
+            Helm::Three => THREE.get_or_init(|| {
+                // Without these it takes a cluster that it does not ask for one of version 1.20.
+                let flags = ["-ldflags=-s -w -X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+                    -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 \
+                    -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36"];
+                install("helm", "helm.sh/helm/v3/cmd/helm@v3.22.0", &flags)
+            }),
+        }
+    }
+
+    /// A command that knows no configuration but that of this folder.
+    pub fn command(self, home: &Path) -> Command {
+        let mut command = Command::new(self.program());
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("KUBECONFIG");
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(variable, home);
+        }
+        command
+    }
+}
+
+/// Prometheus' own tester of rules, of the version that the sandbox runs.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn promtool() -> PathBuf {
+    let flags = ["-ldflags=-s -w", "-tags=remove_all_sd"];
+    install("promtool", "github.com/prometheus/prometheus/cmd/promtool@v0.316.0", &flags)
+}
+
+/// `go install` of a module into a folder of its own, which the tests of this repository share.
+fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
+    let version = module.rsplit('@').next().unwrap();
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{version}"));
+    let program = out.join(name);
+    if program.exists() {
+        return program;
+    }
+    let output = Command::new("go")
+        .args(["install", "-mod=readonly", "-trimpath", "-buildvcs=false"])
+        .args(flags)
+        .arg(module)
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .env("GOBIN", &out)
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("{name} is built with go, from https://go.dev/dl or as the package golang: {error}")
+        });
+    assert!(output.status.success(), "go install {module}:\n{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
