@@ -83,7 +83,7 @@ pub struct Context {
     /// How many files are written at once.
     pub places: Places,
     /// What the files' writers read past every cache.
-    pub versions: Versions,
+    pub versions: Arc<Versions>,
     /// What the files hold before the statuses say so.
     pub ahead: Ahead,
     /// Makes kubelets read a file at once, where that was asked for.

@@ -159,7 +159,7 @@ pub async fn run(
         })
     };
     let ctx: Shared = Arc::new(Context {
-        client,
+        client: client.clone(),
         analysis: analysis::Analysis::new(options.clock.clone(), options.api_server),
         clock: options.clock,
         rollouts: Cache::default(),
@@ -174,7 +174,7 @@ pub async fn run(
         events: events::Events::default(),
         hub: writer::Hub::default(),
         places: writer::Places::default(),
-        versions: writer::Versions::default(),
+        versions: Arc::new(writer::Versions::new(client)),
         ahead: ahead::Ahead::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
         actions: actions::Actions::new(options.policy_settling),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Offer;
-use super::versions::{self, Known};
+use super::versions::Known;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::Shared;
+use crate::controller::context::Context;
 use crate::controller::index::SetId;
 
 /// What may go into the file, and what may not.
@@ -18,13 +18,14 @@ pub(super) struct Confirmed {
 
 /// Leaves out the changes that were called off, that an action is about to build on, and those whose rollout has another
 /// version by now than the one they were decided on, or one that cannot be read soon.
-pub(super) async fn confirm(ctx: &Shared, set: &SetId, offers: BTreeMap<ObjectKey, Offer>) -> Confirmed {
+pub(super) async fn confirm(ctx: &Context, set: &SetId, offers: BTreeMap<ObjectKey, Offer>) -> Confirmed {
     let ahead: Vec<ObjectKey> =
         offers.iter().filter(|(_, offer)| offer.ahead_of.is_some()).map(|(key, _)| key.clone()).collect();
     if ahead.is_empty() {
         return Confirmed { offers, overtaken: Vec::new(), unread: false };
     }
-    let current = versions::of_members(ctx, set, &ahead).await;
+    let rollouts = ctx.rollouts.len_in(&set.namespace);
+    let current = ctx.versions.of_members(set, &ahead, rollouts).await;
     part(offers, ahead, current.as_ref(), |key, revision| ctx.ahead.confirm(key, revision))
 }
 

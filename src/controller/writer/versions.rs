@@ -4,19 +4,18 @@
 //! A version is always read after it was asked for: who asks while a read is under way waits for the next one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::Api;
 use kube::api::ListParams;
 use kube::core::Request;
+use kube::{Api, Client};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
 use crate::error::{Fault, call, chain};
 
@@ -34,74 +33,97 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Versions by name; whoever is missing does not exist.
 pub(super) type Known = HashMap<String, String>;
 
-/// Who waits for versions, by namespace; a namespace is here while somebody reads for it.
+/// What files' writers read past every cache.
+pub struct Versions {
+    client: Client,
+    /// A namespace is here while somebody reads for it.
+    namespaces: Mutex<HashMap<String, Waiting>>,
+}
+
+/// Who waits for versions of a namespace.
 #[derive(Default)]
-pub struct Versions(Mutex<HashMap<String, Vec<Asked>>>);
+struct Waiting {
+    asked: Vec<Asked>,
+    /// How many rollouts the namespace has, as far as is known.
+    rollouts: usize,
+}
 
 /// A rollout by name, and whom to tell its version: `None` where it does not exist.
 type Asked = (String, oneshot::Sender<Option<String>>);
 
 impl Versions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Asked>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nobody asks for anything yet.
+    pub fn new(client: Client) -> Versions {
+        Versions { client, namespaces: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a version is asked for; says whether nobody reads for this namespace yet.
-    fn ask(&self, namespace: &str, asked: Asked) -> bool {
+    fn ask(&self, namespace: &str, rollouts: usize, asked: Asked) -> bool {
         let mut inner = self.lock();
-        match inner.get_mut(namespace) {
-            Some(waiting) => {
-                waiting.push(asked);
-                false
-            }
-            None => {
-                inner.insert(namespace.to_owned(), vec![asked]);
-                true
-            }
-        }
+        let is_first = !inner.contains_key(namespace);
+        let waiting = inner.entry(namespace.to_owned()).or_default();
+        waiting.rollouts = rollouts;
+        waiting.asked.push(asked);
+        is_first
     }
 
     /// All that is asked for in a namespace, to be read now; `None` once nobody asks, and from then on nobody reads for it.
-    fn take(&self, namespace: &str) -> Option<Vec<Asked>> {
+    fn take(&self, namespace: &str) -> Option<Waiting> {
         let mut inner = self.lock();
-        let waiting = inner.get_mut(namespace).map(std::mem::take).filter(|waiting| !waiting.is_empty());
-        if waiting.is_none() {
+        let waiting = inner.get_mut(namespace)?;
+        if waiting.asked.is_empty() {
             inner.remove(namespace);
+            return None;
         }
-        waiting
+        Some(Waiting { asked: std::mem::take(&mut waiting.asked), rollouts: waiting.rollouts })
     }
-}
 
-/// The versions of members of a file, each as it was at some moment of this call; `None` where they cannot be read soon.
-pub(super) async fn of_members(ctx: &Shared, set: &SetId, keys: &[ObjectKey]) -> Option<Known> {
-    if set.shared && keys.len() >= LIST_FROM {
-        return soon(&set.owner(), list_members(ctx, set)).await;
-    }
-    let mut known = Known::new();
-    for version in keys.iter().map(|key| ask(ctx, key)).collect::<Vec<_>>() {
-        let (name, answer) = version;
-        if let Some(version) = answer.await.ok()? {
-            known.insert(name, version);
+    /// The versions of members of a file, each as it was at some moment of this call; `None` where they cannot be read soon.
+    /// `rollouts` is how many the namespace has, as far as is known.
+    pub(super) async fn of_members(
+        self: &Arc<Versions>,
+        set: &SetId,
+        keys: &[ObjectKey],
+        rollouts: usize,
+    ) -> Option<Known> {
+        if set.shared && keys.len() >= LIST_FROM {
+            return soon(&set.owner(), list_members(&self.client, set)).await;
         }
+        let asked: Vec<_> = keys.iter().map(|(_, name)| (name, self.begin(set, name, rollouts))).collect();
+        let mut known = Known::new();
+        for (name, answer) in asked {
+            if let Some(version) = answer.await.ok()? {
+                known.insert(name.clone(), version);
+            }
+        }
+        Some(known)
     }
-    Some(known)
-}
 
-/// Asks for one version, which is read together with others of its namespace.
-fn ask(ctx: &Shared, key: &ObjectKey) -> (String, oneshot::Receiver<Option<String>>) {
-    let (namespace, name) = key;
-    let (tell, told) = oneshot::channel();
-    if ctx.versions.ask(namespace, (name.clone(), tell)) {
-        tokio::spawn(answer(ctx.clone(), namespace.clone()));
+    /// Asks for one version, which is read together with others of its namespace.
+    fn begin(
+        self: &Arc<Versions>,
+        set: &SetId,
+        name: &str,
+        rollouts: usize,
+    ) -> oneshot::Receiver<Option<String>> {
+        let (tell, told) = oneshot::channel();
+        if self.ask(&set.namespace, rollouts, (name.to_owned(), tell)) {
+            tokio::spawn(answer(self.clone(), set.namespace.clone()));
+        }
+        told
     }
-    (name.clone(), told)
 }
 
 /// Reads for a namespace until nobody asks any more. Whoever's version could not be read hears nothing.
-async fn answer(ctx: Shared, namespace: String) {
-    while let Some(asked) = ctx.versions.take(&namespace) {
+async fn answer(versions: Arc<Versions>, namespace: String) {
+    while let Some(Waiting { asked, rollouts }) = versions.take(&namespace) {
         let names = asked.iter().map(|(name, _)| name.clone()).collect();
-        let Some(mut known) = soon(&namespace, read(&ctx, &namespace, names)).await else { continue };
+        let reading = read(&versions.client, &namespace, names, rollouts);
+        let Some(mut known) = soon(&namespace, reading).await else { continue };
         for (name, tell) in asked {
             // Who asked may have stopped waiting, as something urgent came.
             let _gone = tell.send(known.remove(&name));
@@ -126,11 +148,11 @@ async fn soon(whose: &str, reading: impl Future<Output = Result<Known, Fault>>) 
     }
 }
 
-async fn read(ctx: &Context, namespace: &str, names: Vec<String>) -> Result<Known, Fault> {
-    if is_listed(names.len(), || ctx.rollouts.len_in(namespace)) {
-        return list(ctx, namespace, &ListParams::default()).await;
+async fn read(client: &Client, namespace: &str, names: Vec<String>, rollouts: usize) -> Result<Known, Fault> {
+    if is_listed(names.len(), rollouts) {
+        return list(client, namespace, &ListParams::default()).await;
     }
-    let api = api(ctx, namespace);
+    let api = api(client, namespace);
     let reads = names.into_iter().map(|name| get(api.clone(), name));
     let versions = futures::stream::iter(reads).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     versions.into_iter().filter_map(Result::transpose).collect()
@@ -143,15 +165,15 @@ async fn get(api: Api<FeatureRollout>, name: String) -> Result<Option<(String, S
 }
 
 /// Whether so many versions are read by one list of the namespace.
-fn is_listed(asked: usize, rollouts: impl FnOnce() -> usize) -> bool {
-    asked >= LIST_FROM && rollouts() <= asked.saturating_mul(LISTED_FOR_ONE)
+fn is_listed(asked: usize, rollouts: usize) -> bool {
+    asked >= LIST_FROM && rollouts <= asked.saturating_mul(LISTED_FOR_ONE)
 }
 
-async fn list_members(ctx: &Context, set: &SetId) -> Result<Known, Fault> {
+async fn list_members(client: &Client, set: &SetId) -> Result<Known, Fault> {
     let members = ListParams::default().fields(&format!("spec.flagSetRef.name={}", set.name));
-    match list(ctx, &set.namespace, &members).await {
+    match list(client, &set.namespace, &members).await {
         // A kind that was installed by an older release cannot be asked for the members.
-        Err(Fault::Invalid(_)) => list(ctx, &set.namespace, &ListParams::default()).await,
+        Err(Fault::Invalid(_)) => list(client, &set.namespace, &ListParams::default()).await,
         listed => listed,
     }
 }
@@ -182,15 +204,15 @@ struct Version {
 }
 
 /// Every page of a list, all as they were when the first was read.
-async fn list(ctx: &Context, namespace: &str, params: &ListParams) -> Result<Known, Fault> {
-    let url = api(ctx, namespace).resource_url().to_owned();
+async fn list(client: &Client, namespace: &str, params: &ListParams) -> Result<Known, Fault> {
+    let url = api(client, namespace).resource_url().to_owned();
     let mut params = params.clone().limit(PAGE);
     let mut known = Known::new();
     loop {
         let request = Request::new(url.clone())
             .list_metadata(&params)
             .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
-        let page: Page = call(ctx.client.request(request)).await?;
+        let page: Page = call(client.request(request)).await?;
         known.extend(page.items.into_iter().map(|seen| (seen.metadata.name, seen.metadata.resource_version)));
         match page.metadata.next.filter(|next| !next.is_empty()) {
             Some(next) => params.continue_token = Some(next),
@@ -199,8 +221,8 @@ async fn list(ctx: &Context, namespace: &str, params: &ListParams) -> Result<Kno
     }
 }
 
-fn api(ctx: &Context, namespace: &str) -> Api<FeatureRollout> {
-    Api::namespaced(ctx.client.clone(), namespace)
+fn api(client: &Client, namespace: &str) -> Api<FeatureRollout> {
+    Api::namespaced(client.clone(), namespace)
 }
 
 #[cfg(test)]
@@ -221,18 +243,20 @@ mod tests {
         #[case] rollouts: usize,
         #[case] listed: bool,
     ) {
-        assert_eq!(is_listed(asked, || rollouts), listed);
+        assert_eq!(is_listed(asked, rollouts), listed);
     }
 
-    #[test]
-    fn who_asks_while_a_read_is_under_way_is_answered_by_the_next_one() {
-        let versions = Versions::default();
+    #[tokio::test]
+    async fn who_asks_while_a_read_is_under_way_is_answered_by_the_next_one() {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let versions = Versions::new(Client::try_from(nowhere).unwrap());
         let ask = |namespace: &str, name: &str| {
             let (tell, _) = oneshot::channel();
-            versions.ask(namespace, (name.to_owned(), tell))
+            versions.ask(namespace, 3, (name.to_owned(), tell))
         };
         let taken = |namespace: &str| {
-            let names = |asked: Vec<Asked>| asked.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+            let names =
+                |waiting: Waiting| waiting.asked.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
             versions.take(namespace).map(names)
         };
         assert!(ask("maya", "a"), "somebody has to read");

@@ -4,9 +4,9 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::in_file::file;
 use super::support::{Life, START, UID, action, after, request, t};
 use super::triggers::{ERRORS, watched};
-use super::world::file;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::Answer;
 use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide, due};

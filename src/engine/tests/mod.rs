@@ -8,6 +8,7 @@ mod delivery;
 mod edits;
 mod field;
 mod gates;
+mod in_file;
 mod latch;
 mod missing;
 mod oracle;

@@ -7,11 +7,12 @@ use proptest::sample::{Index, select};
 use serde_json::json;
 
 use super::actions::verbs;
+use super::in_file::file;
 use super::random::{Random, cases, plan_of, rollout};
 use super::random_edits::{Edit, apply, edit, hour};
 use super::random_guard::{ask, reading};
 use super::way_on::goes_on;
-use super::world::{World, file, served};
+use super::world::{World, served};
 use crate::api::rolloutaction::RolloutActionSpec;
 use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
 use crate::engine::{

@@ -4,10 +4,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::actions::{STEPS, state};
+use super::in_file::file;
 use super::rollbacks::{PHASES, on_the_ladder};
 use super::support::{Life, START};
 use super::triggers::{ERRORS, spec, watched};
-use super::world::file;
 use crate::api::status::{Check, PauseCause};
 use crate::api::{FeatureRolloutStatus, RollbackMode};
 use crate::engine::Facts;

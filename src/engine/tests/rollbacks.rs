@@ -240,7 +240,7 @@ fn a_rollback_by_hand_of_a_rollout_that_nobody_has_yet_latches_too() {
 #[test]
 fn a_lost_status_on_the_ladder_serves_what_the_file_says_and_waits() {
     let mut life = on_the_ladder();
-    let mut facts = Facts { live: Some(super::world::file(&life.status)), ..life.facts.clone() };
+    let mut facts = Facts { live: Some(super::in_file::file(&life.status)), ..life.facts.clone() };
     facts.metrics = crate::engine::Metrics::Measured(Vec::new());
     let plan = life.plan.clone();
     life = Life::of(plan, facts, Default::default(), "2025-09-08T09:12:00Z");

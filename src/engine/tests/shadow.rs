@@ -68,9 +68,8 @@ impl Shadow {
         self.fed.iter().any(|fed| fed.subject == subject && fed.cohort == *cohort && fed.at == at)
     }
 
-    /// What the engine is given.
+    /// What the engine is given. After a clock was set back the last answer is not the newest.
     pub fn metrics(&self) -> Metrics {
-        // After a clock was set back the last answer is not the newest.
         let mut fed = self.fed.clone();
         fed.sort_by_key(|measurement| measurement.at);
         Metrics::Measured(fed)
