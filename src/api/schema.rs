@@ -22,7 +22,9 @@ pub fn problems(object: &Value) -> Vec<String> {
     parts
         .filter_map(|(name, validator)| Some((name, validator, object.get(name)?)))
         .flat_map(|(name, validator, part)| {
-            validator.iter_errors(part).map(move |error| {
+            #[allow(clippy::disallowed_methods, reason = "forms of Sluice's own schemas hold no forms")]
+            let errors = validator.iter_errors(part);
+            errors.map(move |error| {
                 let (pointer, what) = innermost(&error);
                 format!("{name}{}: {what}", pointer.replace('/', "."))
             })

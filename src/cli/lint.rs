@@ -2,7 +2,7 @@
 
 use super::files::problem::{Problem, Severity, count};
 use super::files::{self, Input, InputArgs, lint};
-use super::visible::line;
+use crate::visible::line;
 use super::{Failure, Output};
 
 /// Arguments of `sluice lint`.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::table::table;
-use super::visible::line;
+use crate::visible::line;
 use crate::api::conditions::types::READY;
 use crate::api::{FeatureRollout, MicroTime};
 

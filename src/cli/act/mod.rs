@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::cluster::{self, ClusterArgs};
-use super::visible::line;
+use crate::visible::line;
 use super::{Failure, Output};
 use crate::api::rolloutaction::{
     Action, Answer, Approve, Override, RetryFrom, RetryHow, RollbackHow, RolloutRef,

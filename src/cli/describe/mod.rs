@@ -7,7 +7,7 @@ use serde_json::json;
 use super::cluster::{self, Cluster, ClusterArgs};
 use super::summary::age;
 use super::table::table;
-use super::visible::line;
+use crate::visible::line;
 use super::{Failure, Output, history, schedule_clock};
 use crate::api::status::{CohortStatus, Position};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MetricTemplate, MicroTime};

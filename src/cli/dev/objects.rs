@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, VERSION};
 use crate::cli::Failure;
 use crate::cli::files::{self, Input, InputArgs, Kind, load};
-use crate::cli::visible::line;
+use crate::visible::line;
 use crate::controller::NAMESPACE;
 use crate::engine::forecast::timeline::timeline;
 use crate::error::{Fault, call, chain};

@@ -7,13 +7,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 /// Values of one document above which its aliases count as an attack on memory.
 const MOST_VALUES: usize = 200_000;
-/// Nesting above which a document is refused.
-const MOST_DEPTH: usize = 200;
+/// Lists and maps of either style inside of each other above which the parser refuses a document.
+const MOST_NESTED: usize = 100;
+/// Nesting above which what aliases unfold to is refused.
+const MOST_DEPTH: usize = 2 * MOST_NESTED;
 
 /// One document of a file.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +136,10 @@ enum Kind {
 }
 
 fn parse(text: &str) -> Result<Option<Rc<Node>>, ScanError> {
-    let mut builder = Builder { events: Box::new(Parser::new_from_str(text)), anchors: BTreeMap::new() };
+    let mut options = Options::default();
+    (options.flow_nesting_limit, options.block_nesting_limit) = (MOST_NESTED, MOST_NESTED);
+    let events = Box::new(Parser::new_from_str_with_options(text, options));
+    let mut builder = Builder { events, anchors: BTreeMap::new() };
     while let Some((event, span)) = builder.next()? {
         match event {
             Event::StreamStart | Event::DocumentStart(..) => {}
@@ -168,7 +173,7 @@ impl<'a> Builder<'a> {
         Ok(None)
     }
 
-    /// The node that begins with `event`. The parser bounds the nesting, so the recursion is bounded too.
+    /// The node that begins with `event`. The parser keeps to [`MOST_NESTED`], so the recursion is bounded too.
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Option<Rc<Node>>, ScanError> {
         let line = span.start.line();
         let (anchor, kind) = match event {

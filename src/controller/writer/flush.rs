@@ -7,7 +7,7 @@ use kube::Resource;
 use super::found::Found;
 use super::next::{Next, next};
 use super::target::{Over, Target, left_behind, targets};
-use super::{Ack, FileReport, Offer, OfferKind, Percentages, rebuild};
+use super::{Ack, FileReport, Offer, OfferKind, Percentages, judged, rebuild};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -197,10 +197,14 @@ async fn flush_output(
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
     let damage = damage(ctx, set, &live, &memory_key);
+    let judged = match flag_set {
+        Some(flag_set) => Some((flag_set, judged::verdict(ctx, set, flag_set).await)),
+        None => None,
+    };
     // A scope of its own: nothing but the text and the answers is kept while the write is under way.
     let Next { text, holds_nothing, mut answers, report, urgent } = {
         let wanted = newest(offers, rebuilt);
-        next(ctx, set, flag_set, target, &live, &wanted)
+        next(ctx, set, judged, target, &live, &wanted)
     };
     drop(live);
     let marked = over.as_ref().is_some_and(|over| over.is_marked(set));

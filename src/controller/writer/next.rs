@@ -1,6 +1,7 @@
 //! What a file holds next, by what it holds now and by what rollouts want of it, and what each of them is told then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -13,8 +14,11 @@ use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::{Neighbour, SetId};
 use crate::flags;
-use crate::flags::File;
+use crate::flags::{File, Verdict};
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+
+/// Most things that are wrong with a FlagSet's own flags and that its status names: `sluice lint` names them all.
+const NAMED: usize = 4;
 
 /// The next file, and what is said of it once it is written.
 pub(super) struct Next {
@@ -31,7 +35,7 @@ pub(super) struct Next {
 pub(super) fn next(
     ctx: &Context,
     set: &SetId,
-    flag_set: Option<&FlagSet>,
+    flag_set: Option<(&FlagSet, Arc<Verdict>)>,
     target: &Target,
     live: &Live,
     wanted: &BTreeMap<ObjectKey, Offer>,
@@ -42,7 +46,7 @@ pub(super) fn next(
         Live::Trusted(_) => None,
         Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(set, &target.memory_key(set)),
     };
-    let mut info = flag_set.map(set_info);
+    let mut info = flag_set.map(|(set, verdict)| set_info(set, verdict));
     let left_out = match (target, &mut info) {
         (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
         _ => Vec::new(),
@@ -183,7 +187,11 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
 }
 
 fn report(merged: &Merged) -> FileReport {
-    let refused: Vec<String> = merged.refused.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+    let mut refused: Vec<String> =
+        merged.refused.iter().take(NAMED).map(|(path, why)| format!("{path}: {why}")).collect();
+    if merged.refused.len() > NAMED {
+        refused.push(format!("and {} more", merged.refused.len() - NAMED));
+    }
     let failure = match &merged.set {
         SetOutcome::TooLarge { size } => Some((
             Reason::PayloadTooLarge,
@@ -201,12 +209,13 @@ fn report(merged: &Merged) -> FileReport {
     }
 }
 
-fn set_info(set: &FlagSet) -> SetInfo {
+fn set_info(set: &FlagSet, verdict: Arc<Verdict>) -> SetInfo {
     SetInfo {
         uid: set.uid().unwrap_or_default(),
         generation: set.metadata.generation.unwrap_or(0),
         statics: set.spec.flags.clone(),
         metadata: set.spec.metadata.clone(),
+        verdict: Some(verdict),
         prune: set.spec.prune.iter().cloned().collect(),
         emergency: set.spec.emergency == Some(Emergency::Control),
     }
@@ -214,8 +223,6 @@ fn set_info(set: &FlagSet) -> SetInfo {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;
