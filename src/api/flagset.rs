@@ -124,9 +124,9 @@ pub struct FlagSetSpec {
 }
 
 /// What the API server takes for the name of a ConfigMap and of most objects.
-const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// What it takes for a key of a ConfigMap, as far as that ends in `.json`: no two dots at the beginning.
-const FILE_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*\.json$";
+pub const FILE_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*\.json$";
 
 fn metadata_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({

@@ -12,10 +12,10 @@ pub struct Limits {
 }
 
 /// A flag in flagd's form: the schema of its rules takes a dozen calls a level.
-pub const FLAG: Limits = Limits { depth: 40, values: 4000 };
+pub const FLAG: Limits = Limits { depth: 40, values: 8000 };
 
 /// All static flags of a FlagSet together.
-pub const FLAGS: Limits = Limits { depth: FLAG.depth, values: 20_000 };
+pub const FLAGS: Limits = Limits { depth: FLAG.depth, values: 40_000 };
 
 /// A variant's value, or one of a file's metadata. In a file it is some levels deeper, and a file deeper than 128 levels
 /// could not be read back.
@@ -64,7 +64,10 @@ mod tests {
     use serde_json::json;
 
     fn nested(levels: usize) -> Value {
-        (0..levels).fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({"a": inner}) })
+        (0..levels).fold(json!(1), |inner, level| match level % 2 {
+            0 => Value::Array(vec![inner]),
+            _ => Value::Object([("a".to_owned(), inner)].into_iter().collect()),
+        })
     }
 
     #[rstest]

@@ -208,11 +208,7 @@ impl Index {
 
 impl Inner {
     /// Names that a rollout depends on.
-    fn depends_on<'i>(
-        &'i self,
-        namespace: &str,
-        name: &str,
-    ) -> impl Iterator<Item = &'i str> + use<'i> {
+    fn depends_on<'i>(&'i self, namespace: &str, name: &str) -> impl Iterator<Item = &'i str> + use<'i> {
         let neighbour = self.rollouts.get(&(namespace.to_owned(), name.to_owned()));
         neighbour.into_iter().flat_map(|neighbour| &neighbour.depends_on).map(String::as_str)
     }
@@ -256,7 +252,8 @@ mod tests {
 
     fn waiting(name: &str, names: &[String]) -> FeatureRollout {
         let mut rollout = member(name, 1);
-        let dependency = |name: &String| serde_json::from_value(serde_json::json!({"name": name, "phase": "ga"}));
+        let dependency =
+            |name: &String| serde_json::from_value(serde_json::json!({"name": name, "phase": "ga"}));
         rollout.spec.depends_on = names.iter().map(|name| dependency(name).unwrap()).collect();
         rollout
     }

@@ -117,7 +117,10 @@ fn with(f: impl FnOnce(&Validators) -> Result<(), SchemaError>) -> Result<(), Sc
 }
 
 fn check(validator: &Validator, place: &str, value: &Value) -> Result<(), SchemaError> {
-    #[allow(clippy::disallowed_methods, reason = "the values that come here have no rules inside of each other")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the values that come here have no rules inside of each other"
+    )]
     validator.validate(value).map_err(|error| {
         let (pointer, what) = innermost(&error);
         SchemaError(format!("{place}{pointer}: {what}"))
@@ -130,7 +133,7 @@ impl Validators {
         let mut left = vec![("/targeting".to_owned(), targeting)];
         let mut validator = &self.targeting;
         while let Some((place, rule)) = left.pop() {
-            let alone = alone(rule);
+            let alone = self.alone(rule);
             if !validator.is_valid(&alone) {
                 let explained = Limits { values: EXPLAINED, ..bounds::FLAG };
                 return match bounds::measure(&alone, explained) {
@@ -146,6 +149,31 @@ impl Validators {
             left.extend(inside.into_iter().map(|(end, rule)| (place.clone() + &end, rule)));
         }
         SchemaError(format!("/targeting: {NO_RULE}"))
+    }
+}
+
+impl Validators {
+    /// The rule with a stand-in for each rule in it that is large or wrong, and without what stands deeper.
+    fn alone(&self, rule: &Value) -> Value {
+        match rule {
+            Value::Object(rule) => rule
+                .iter()
+                .map(|(operator, operand)| (operator.clone(), self.without(operand, 2)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            other => other.clone(),
+        }
+    }
+
+    fn without(&self, value: &Value, levels: usize) -> Value {
+        let small = Limits { depth: 3, values: SMALL };
+        let stays = |value| bounds::measure(value, small).is_ok() && self.rule.is_valid(value);
+        match value {
+            Value::Object(_) if !stays(value) => json!({"var": "…"}),
+            Value::Array(_) if levels == 0 => json!([]),
+            Value::Array(items) => items.iter().map(|item| self.without(item, levels - 1)).collect(),
+            other => other.clone(),
+        }
     }
 }
 
@@ -172,27 +200,6 @@ fn operands(rule: &Value) -> impl Iterator<Item = (String, &Value)> {
         });
         std::iter::once((place, operand)).chain(outer).chain(inner).filter(|(_, operand)| operand.is_object())
     })
-}
-
-/// The rule with a stand-in for each larger rule in it, and without what stands deeper.
-fn alone(rule: &Value) -> Value {
-    fn without(value: &Value, levels: usize) -> Value {
-        let small = Limits { depth: 3, values: SMALL };
-        match value {
-            Value::Object(_) if bounds::measure(value, small).is_err() => json!({"var": "…"}),
-            Value::Array(_) if levels == 0 => json!([]),
-            Value::Array(items) => items.iter().map(|item| without(item, levels - 1)).collect(),
-            other => other.clone(),
-        }
-    }
-    match rule {
-        Value::Object(rule) => rule
-            .iter()
-            .map(|(operator, operand)| (operator.clone(), without(operand, 2)))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        other => other.clone(),
-    }
 }
 
 #[cfg(test)]

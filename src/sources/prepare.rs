@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
 use crate::api::metricsource::{MetricSource, RESERVED_HEADERS};
 use crate::api::metrictemplate::{ArgType, MetricTemplateSpec};
+use jiff::SignedDuration;
 
 use super::args::{self, Value, Values};
 use super::promql::{self, Forced};

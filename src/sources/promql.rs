@@ -30,7 +30,7 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
     let mut room = Expressions::default();
     for expression in nesting::expressions(&marked) {
         // What cannot be taken out of its quotes is refused by the parser before it compiles it.
-        if let Ok(expression) = unquote_string(expression) {
+        if let Ok(Ok(expression)) = catch_unwind(|| unquote_string(expression)) {
             room.add(&expression)?;
         }
     }

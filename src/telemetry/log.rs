@@ -96,7 +96,8 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    const FORGED: &str = "the UID is \"x\n2026-01-01T00:00:00Z  INFO sluice: all is well\r\u{1b}[2K\u{202e}\u{2028}";
+    const FORGED: &str =
+        "the UID is \"x\n2026-01-01T00:00:00Z  INFO sluice: all is well\r\u{1b}[2K\u{202e}\u{2028}";
 
     #[test]
     fn whatever_a_tenant_wrote_is_on_one_line_and_can_be_seen() {
@@ -104,7 +105,10 @@ mod tests {
             let line = logged(LogFormat::Text, colours, FORGED);
             assert_eq!(line.lines().count(), 1, "{line:?}");
             assert!(line.contains("said=") && line.contains("INFO"), "{line:?}");
-            assert!(!line.contains(['\r', '\u{202e}', '\u{2028}']) && !line.contains("\u{1b}[2K"), "{line:?}");
+            assert!(
+                !line.contains(['\r', '\u{202e}', '\u{2028}']) && !line.contains("\u{1b}[2K"),
+                "{line:?}"
+            );
         }
         let line = logged(LogFormat::Json, false, FORGED);
         assert_eq!(line.lines().count(), 1, "{line:?}");

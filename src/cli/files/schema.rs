@@ -10,6 +10,7 @@ use super::object::{Kind, Object};
 use super::problem::{Problem, Severity};
 use super::wording::{message, shown, unknown_field};
 use super::yaml::{item_path, key_path};
+use crate::api::flagset::OBJECT_NAME;
 
 /// The schemas of all kinds.
 pub struct Schemas(BTreeMap<&'static str, (Value, Validator)>);
@@ -179,8 +180,6 @@ fn add_object_fields(schema: &mut Value) {
 
 /// Names of cohorts, phases, steps and namespaces.
 pub const NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-/// Names of objects.
-pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
 fn explain(
     object: &Object,

@@ -14,8 +14,8 @@ use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::{Neighbour, SetId};
 use crate::flags;
-use crate::flags::{File, Verdict};
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+use crate::flags::{File, Verdict};
 
 /// Most things that are wrong with a FlagSet's own flags and that its status names: `sluice lint` names them all.
 const NAMED: usize = 4;

@@ -9,8 +9,8 @@ use super::typed::{Item, Typed, typed};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::cli::Failure;
-use crate::visible::line;
 use crate::plan::{self, FieldError, Plan, Refs};
+use crate::visible::line;
 
 mod metrics;
 mod sets;
