@@ -46,7 +46,7 @@ impl Expressions {
         Ok(())
     }
 
-    fn compile(&self, text: &str) -> Result<usize, thompson::BuildError> {
+    fn compile(&self, text: &str) -> Result<usize, Box<thompson::BuildError>> {
         let compiled = thompson::Compiler::new()
             .syntax(syntax::Config::new().nest_limit(NESTED))
             .configure(thompson::Config::new().nfa_size_limit(Some(self.compiled)))

@@ -160,24 +160,6 @@ fn no_text_of_a_tenant_takes_the_stack() {
     }
 }
 
-/// Run by hand: which texts take long.
-#[test]
-#[ignore = "it measures time"]
-fn cost() {
-    for (name, reader) in READERS {
-        for (open, close, core) in NESTS {
-            for levels in [16, 30, 90, 127, 199, 398, 1000, 2000] {
-                let text = format!("{}{core}{}", open.repeat(levels), close.repeat(levels));
-                let begun = std::time::Instant::now();
-                reader(&text);
-                if begun.elapsed().as_millis() > 30 {
-                    eprintln!("{name}: {levels} × {open}{core}{close}: {:?}", begun.elapsed());
-                }
-            }
-        }
-    }
-}
-
 /// Values as deep as the API server's answers can be, and as deep as a FlagSet may have them.
 #[test]
 fn no_value_of_a_tenant_takes_the_stack() {

@@ -207,7 +207,7 @@ proptest! {
         prop_assert!(other.is_ok());
 
         // What each matcher matches is the text and nothing else.
-        let tree = parser::parse(&finished).unwrap();
+        let tree = parse(&finished).unwrap();
         let Expr::Binary(comparison) = &tree else { panic!("{tree}") };
         let Expr::Binary(division) = &*comparison.lhs else { panic!("{tree}") };
         let Expr::Aggregate(sum) = &*division.rhs else { panic!("{tree}") };

@@ -56,32 +56,3 @@ fn a_verdict_that_is_known_is_not_found_again() {
     assert_eq!(merged.refused, [("spec.flags[b]".to_owned(), "because".to_owned())]);
     assert!(merged.file.statics.keys().eq(["a"]));
 }
-
-/// Run by hand: what the worst FlagSets cost.
-#[test]
-#[ignore = "it measures time"]
-fn cost() {
-    let leaves = [json!({"nope": 1}), json!({}), json!({"==": [1, {"var": "a"}]}), json!({"!": 1})];
-    for leaf in leaves {
-        for (name, body) in [
-            ("tree", tree(10, &leaf)),
-            (
-                "chain",
-                json!({"and": (0..150).map(|_| (0..12).fold(leaf.clone(), |b, _| json!({"!": [b]}))).collect::<Vec<_>>()}),
-            ),
-            ("wide", json!({"and": vec![leaf.clone(); 2000]})),
-            ("last", json!({"and": [tree(9, &json!({"!": 1})), leaf.clone()]})),
-        ] {
-            let flags: BTreeMap<String, Value> =
-                (0..40).map(|i| (format!("f{i}"), flag(body.clone()))).collect();
-            let begun = std::time::Instant::now();
-            let verdict = Verdict::of(&flags, &BTreeMap::new());
-            eprintln!(
-                "{name} {leaf}: {:?} {} {:?}",
-                begun.elapsed(),
-                verdict.flags.len(),
-                verdict.flags.get("f0")
-            );
-        }
-    }
-}
