@@ -95,7 +95,8 @@ pub struct FlagSetSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "metadata_schema")]
     pub metadata: BTreeMap<String, Value>,
-    /// Flags that no rollout manages, in flagd's own form, by key.
+    /// Flags that no rollout manages, in flagd's own form, by key: each with at most 8,000 values in at most 40 levels, all
+    /// together with at most 40,000.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "flags_schema")]
     pub flags: BTreeMap<String, Value>,

@@ -97,7 +97,8 @@ fn variant(value: Value) {
 }
 
 /// What opens a level, what closes it, and what may stand innermost.
-const NESTS: [(&str, &str, &str); 39] = [
+const NESTS: [(&str, &str, &str); 40] = [
+    ("#\r(", ")", "up"),
     ("(", ")", "up"),
     ("(", "", ""),
     ("[", "]", "1"),

@@ -31,7 +31,7 @@ impl Quotes {
         self.state = match (self.state, c) {
             (State::Outside, '"' | '\'' | '`') => State::Quoted(c),
             (State::Outside, '#') => State::Comment,
-            (State::Comment, '\n') => State::Outside,
+            (State::Comment, '\n' | '\r') => State::Outside,
             (State::Quoted(quote), '\\') if quote != '`' => State::Escaped(quote),
             (State::Quoted(quote), _) if c == quote => State::Outside,
             (State::Escaped(quote), _) => State::Quoted(quote),

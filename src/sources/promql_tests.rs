@@ -270,6 +270,7 @@ fn the_longest_text_is_256_characters_whatever_they_are() {
 #[case(r#"up{x=~"(\\w{100}){100}"}"#)]
 #[case(r#"up{x!~`(a{2,100}){4}{4}{4}{100}`}"#)]
 #[case("up{x=~ # why\n `a{100}{100}{100}`}")]
+#[case("up{x=~ # why\r `a{100}{100}{100}`}")]
 #[case("up{x='~',y=~'\\x61{100}{100}{100}'}")]
 #[case(r#"up{x=~"a{bbb}\x61{100}{100}{100}"}"#)]
 fn a_regular_expression_that_takes_long_to_read_is_refused_unread(#[case] query: &str) {
