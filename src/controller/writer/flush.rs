@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use kube::Resource;
 
 use super::found::Found;
-use super::next::{Next, next};
+use super::next::{Next, next, verdict};
 use super::target::{Over, Target, left_behind, targets};
-use super::{Ack, FileReport, Offer, OfferKind, Percentages, judged, rebuild};
+use super::{Ack, FileReport, Offer, OfferKind, Percentages, rebuild};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -198,7 +198,7 @@ async fn flush_output(
     };
     let damage = damage(ctx, set, &live, &memory_key);
     let judged = match flag_set {
-        Some(flag_set) => Some((flag_set, judged::verdict(ctx, set, flag_set).await)),
+        Some(flag_set) => Some((flag_set, verdict(ctx, set, flag_set).await)),
         None => None,
     };
     // A scope of its own: nothing but the text and the answers is kept while the write is under way.

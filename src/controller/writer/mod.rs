@@ -23,7 +23,6 @@ mod feature_flag;
 mod flush;
 mod found;
 mod hub;
-mod judged;
 mod mailbox;
 mod next;
 mod places;

@@ -1,9 +1,11 @@
 //! What a file holds next, by what it holds now and by what rollouts want of it, and what each of them is told then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::flush::Flushed;
 use super::target::Target;
@@ -207,6 +209,25 @@ fn report(merged: &Merged) -> FileReport {
         orphans: merged.orphans.clone().unwrap_or_default(),
         failure,
     }
+}
+
+/// What is wrong with the set's own flags and metadata, found once for each generation.
+pub(super) async fn verdict(ctx: &Context, set: &SetId, flag_set: &FlagSet) -> Arc<Verdict> {
+    let of = (flag_set.uid().unwrap_or_default(), flag_set.metadata.generation.unwrap_or(0));
+    if let Some(known) = ctx.hub.verdict(set, &of) {
+        return known;
+    }
+    let (flags, metadata) = (flag_set.spec.flags.clone(), flag_set.spec.metadata.clone());
+    // It may take tens of milliseconds, which whoever else is on this thread would wait for.
+    let found = spawn_blocking(move || Arc::new(Verdict::of(&flags, &metadata))).await;
+    let found = match found.map_err(JoinError::try_into_panic) {
+        Ok(found) => found,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime is going down, and nothing is to be written any more.
+        Err(Err(_)) => std::future::pending().await,
+    };
+    ctx.hub.keep_verdict(set, of, found.clone());
+    found
 }
 
 fn set_info(set: &FlagSet, verdict: Arc<Verdict>) -> SetInfo {

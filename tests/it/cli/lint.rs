@@ -289,7 +289,7 @@ fn what_nests_without_end_is_refused_with_its_field() {
     let expected = [
         "-:1: error: spec.sampleCount: it has more than 1024 characters",
         "-:2: error: spec.jsonPath: it has more than 32 brackets",
-        "-:3: error: spec.promql: the query has more than ",
+        "-:3: error: spec.promql: line 1, column 401, at ",
         "-:3: error: spec.sampleCount: the regular expressions have too large",
         "-:4: error: spec.flags.deep: has lists and objects nested more than 40 deep",
         "-:4: error: spec.flags.tree.targeting.and[0].and[0].and[0].and[0].and[0].and[0].and[0].and[0].and[0].and[0]: ",
