@@ -1,6 +1,7 @@
 //! Sluice: a Kubernetes operator for feature rollouts.
 
 pub mod api;
+pub mod bounds;
 pub mod cli;
 pub mod clock;
 pub mod controller;
@@ -12,3 +13,4 @@ pub mod sandbox;
 pub mod server;
 pub mod sources;
 pub mod telemetry;
+pub mod visible;

@@ -21,6 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::api::rolloutaction::Answer;
 
 mod checks;
+mod log;
 
 pub use checks::CheckMetrics;
 
@@ -38,12 +39,7 @@ pub enum LogFormat {
 pub fn start_logging(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = coloured(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
-    let lines = match format {
-        LogFormat::Json => lines.json().boxed(),
-        LogFormat::Text => lines.boxed(),
-    };
-    let lines = lines.with_filter(filter.and(filter_fn(is_ours)));
+    let lines = log::lines(format, colours, std::io::stderr).with_filter(filter.and(filter_fn(is_ours)));
     if let Err(error) = tracing_subscriber::registry().with(lines).try_init() {
         tracing::debug!(%error, "logging had been started before");
     }

@@ -95,7 +95,8 @@ pub struct FlagSetSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "metadata_schema")]
     pub metadata: BTreeMap<String, Value>,
-    /// Flags that no rollout manages, in flagd's own form, by key.
+    /// Flags that no rollout manages, in flagd's own form, by key: each with at most 8,000 values in at most 40 levels, all
+    /// together with at most 40,000.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "flags_schema")]
     pub flags: BTreeMap<String, Value>,
@@ -123,6 +124,11 @@ pub struct FlagSetSpec {
     pub emergency: Option<Emergency>,
 }
 
+/// What the API server takes for the name of a ConfigMap and of most objects.
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// What it takes for a key of a ConfigMap, as far as that ends in `.json`: no two dots at the beginning.
+pub const FILE_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*\.json$";
+
 fn metadata_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
@@ -144,11 +150,11 @@ fn flags_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[serde(rename_all = "camelCase")]
 pub struct Output {
     /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub config_map: String,
     /// Key in the ConfigMap; it ends in `.json`.
     #[serde(default = "flags_json")]
-    #[schemars(length(min = 6, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+\.json$"))]
+    #[schemars(length(min = 6, max = 253), regex(pattern = FILE_KEY))]
     pub key: String,
     /// Form of the file.
     #[serde(default)]
@@ -161,7 +167,7 @@ pub struct Output {
 #[serde(rename_all = "camelCase")]
 pub struct FeatureFlagOutput {
     /// Name of the FeatureFlag.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 

@@ -73,8 +73,8 @@ pub struct MetricTemplateSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub promql: Option<String>,
     /// Where the numbers are in the answer of an HTTP source, as RFC 9535 writes it: without arguments, unions and regular
-    /// expressions, with at most one `..` and one filter. Where cohorts are told apart by a label, it finds objects that
-    /// have the label beside a `value`.
+    /// expressions, with at most one `..`, one filter, 32 brackets and 4 calls of functions. Where cohorts are told apart by a
+    /// label, it finds objects that have the label beside a `value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub json_path: Option<String>,

@@ -122,7 +122,7 @@ pub struct RolloutRef {
     pub name: String,
     /// Its UID: with another one the action is rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[!-~]+$"))]
     pub uid: Option<String>,
 }
 

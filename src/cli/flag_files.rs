@@ -79,6 +79,7 @@ pub fn flag_files<'c>(
             generation: 1,
             statics: item.typed.spec.flags.clone(),
             metadata: item.typed.spec.metadata.clone(),
+            verdict: None,
             prune: item.typed.spec.prune.iter().cloned().collect(),
             // Offline nobody is gone.
             emergency: false,

@@ -2,8 +2,8 @@
 
 use super::files::problem::{Problem, Severity, count};
 use super::files::{self, Input, InputArgs, lint};
-use super::visible::line;
 use super::{Failure, Output};
+use crate::visible::line;
 
 /// Arguments of `sluice lint`.
 #[derive(clap::Args, Debug)]

@@ -8,6 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::MicroTime;
 use crate::api::rolloutaction::Action;
+use crate::visible;
 
 mod act;
 mod cluster;
@@ -29,7 +30,6 @@ mod schedule_clock;
 mod simulate;
 mod summary;
 mod table;
-mod visible;
 mod watch;
 
 /// Feature rollouts on Kubernetes: what is served now, what comes next and when, and what it waits for.

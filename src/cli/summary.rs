@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::table::table;
-use super::visible::line;
 use crate::api::conditions::types::READY;
 use crate::api::{FeatureRollout, MicroTime};
+use crate::visible::line;
 
 /// What the columns say.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Aligned columns, as kubectl prints them.
 
-use super::visible::line;
+use crate::visible::line;
 
 /// The rows under their headings, three spaces between columns. A cell stays on its line, whatever it holds.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {

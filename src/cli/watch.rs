@@ -13,10 +13,10 @@ use super::cluster::{self, Cluster, ClusterArgs};
 use super::get::summary;
 use super::patience::Patience;
 use super::summary::{Summary, as_table};
-use super::visible::{self, line};
 use super::{Failure, Output};
 use crate::api::Duration;
 use crate::clock::{monotonic, sleep};
+use crate::visible::{self, line};
 
 /// Arguments of `sluice watch`.
 #[derive(clap::Args, Debug)]

@@ -31,8 +31,8 @@ fn renumber(status: &mut FeatureRolloutStatus, digest: String, beyond: bool) -> 
     }
     status.revision = match status.announced.as_ref().filter(|next| next.revision > status.revision) {
         Some(announced) if announced.fragment == digest => announced.revision,
-        Some(announced) => announced.revision + 1,
-        None => status.revision + 1,
+        Some(announced) => announced.revision.saturating_add(1),
+        None => status.revision.saturating_add(1),
     };
     status.fragment = Some(digest);
     true
@@ -43,7 +43,7 @@ fn renumber(status: &mut FeatureRolloutStatus, digest: String, beyond: bool) -> 
 pub(super) fn is_beyond(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> bool {
     let Some(Ack::Delivered { revision } | Ack::Newer { revision }) = ack else { return false };
     let announced = status.announced.as_ref().map_or(0, |announced| announced.revision);
-    (status.revision + 1..=announced).contains(revision)
+    *revision > status.revision && *revision <= announced
 }
 
 /// Whether this is exactly what was announced.
@@ -83,6 +83,7 @@ pub(super) fn announce(
 mod tests {
     use jiff::SignedDuration;
     use rstest::rstest;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::api::FeatureRollout;
@@ -141,6 +142,42 @@ mod tests {
         }
         assert!(status.completed_at.is_some());
         assert_eq!(seen, changes);
+    }
+
+    /// Sets every number that is counted on from; those of a step are narrower.
+    fn numbers(value: &mut Value, number: i64) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| numbers(item, number)),
+            Value::Object(object) => object.iter_mut().for_each(|(key, item)| match key.as_str() {
+                "attempt" | "number" | "of" => *item = i32::try_from(number).unwrap_or(i32::MAX).into(),
+                "revision" | "deliveredRevision" | "publishedSeq" | "seq" | "observedGeneration" => {
+                    *item = number.into();
+                }
+                _ => numbers(item, number),
+            }),
+            _ => {}
+        }
+    }
+
+    /// A revision of `i64::MAX` in a file became one of -2⁶³ in a status.
+    #[rstest]
+    fn no_number_of_a_status_is_counted_on_beyond_its_type(
+        #[values(i64::MAX, i64::MIN, i64::from(i32::MAX), i64::from(i32::MIN), -1, 0)] number: i64,
+    ) {
+        let plan = plan(TWO);
+        let start: MicroTime = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (status, wake_at) = begun(&plan, start);
+        let at = wake_at.unwrap();
+        let mut stored = serde_json::to_value(&status).unwrap();
+        stored["announced"] = json!({"revision": 1, "fragment": "x"});
+        numbers(&mut stored, number);
+        let stored: FeatureRolloutStatus = serde_json::from_value(stored).unwrap();
+        let mut next = decide(&plan, &stored, &facts(), at).status;
+        stamp(&plan.feature, &identity(), &mut next, &plan.audience, true);
+        assert!(next.revision > number || number == i64::MAX && next.revision == number);
+        assert!(next.last_seq() >= stored.last_seq());
+        announce(&plan, &identity(), &next, &facts(), &plan.audience, at);
+        is_beyond(&stored, Some(&Ack::Newer { revision: number }));
     }
 
     #[test]

@@ -104,9 +104,7 @@ async fn observe(
         Ok(plan) => plan,
         Err(errors) => return Ok(Err(invalid(&errors))),
     };
-    if let Some(circle) =
-        plan::dependency_cycle(&key.1, |name| ctx.index.depends_on(&(key.0.clone(), name.to_owned())))
-    {
+    if let Some(circle) = ctx.index.circle(&key) {
         let message = format!("spec.dependsOn: rollouts wait for each other: {}", circle.join(" → "));
         return Ok(Err(Stalled::new(Reason::DependencyCycle, message)));
     }

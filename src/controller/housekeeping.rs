@@ -117,7 +117,11 @@ fn tidy(ctx: &Context) {
 /// Forgets a rollout that is gone, and has those looked at whom that concerns.
 pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
     ctx.queue.forget(&Key::Rollout(key.clone()));
+    let waited_in_circles = ctx.index.in_circles_of(key);
     let Some(gone) = ctx.index.remove(key) else { return };
+    for concerned in waited_in_circles.into_iter().filter(|concerned| concerned != key) {
+        ctx.queue.push(Key::Rollout(concerned), Priority::Decide);
+    }
     ctx.hub.forget(key, &gone.set);
     ctx.ahead.forget(key);
     analysis::forget(ctx, key);

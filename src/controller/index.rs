@@ -79,8 +79,8 @@ struct Inner {
 }
 
 impl Index {
-    /// Takes in a rollout as it is now.
-    pub fn apply(&self, rollout: &FeatureRollout) {
+    /// Takes in a rollout as it is now. Returns the rollouts of circles that this may have closed or opened.
+    pub fn apply(&self, rollout: &FeatureRollout) -> BTreeSet<ObjectKey> {
         let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
         let neighbour = Neighbour {
             uid: rollout.uid().unwrap_or_default(),
@@ -90,17 +90,30 @@ impl Index {
             depends_on: rollout.spec.depends_on.iter().map(|dependency| dependency.name.clone()).collect(),
             key: key.clone(),
         };
-        let mut inner = self.lock();
-        if inner.rollouts.get(&key) == Some(&neighbour) {
-            return;
+        let (is_same, waits_as_before) = match self.lock().rollouts.get(&key) {
+            Some(before) => (*before == neighbour, before.depends_on == neighbour.depends_on),
+            None => (false, neighbour.depends_on.is_empty()),
+        };
+        if is_same {
+            return BTreeSet::new();
         }
-        let before = inner.remove(&key).map(|before| before.set);
+        let mut concerned = if waits_as_before { BTreeSet::new() } else { self.in_circles_of(&key) };
+        self.replace(&key, neighbour);
+        if !waits_as_before {
+            concerned.append(&mut self.in_circles_of(&key));
+        }
+        concerned
+    }
+
+    fn replace(&self, key: &ObjectKey, neighbour: Neighbour) {
+        let mut inner = self.lock();
+        let before = inner.remove(key).map(|before| before.set);
         inner.left.extend(before.filter(|before| *before != neighbour.set));
         inner.members.entry(neighbour.set.clone()).or_default().insert(key.clone());
         for name in &neighbour.depends_on {
             inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
         }
-        inner.rollouts.insert(key, neighbour);
+        inner.rollouts.insert(key.clone(), neighbour);
     }
 
     /// The files that rollouts have left by being created anew in another one, since this was asked last.
@@ -150,25 +163,31 @@ impl Index {
         self.lock().dependents.get(key).into_iter().flatten().cloned().collect()
     }
 
-    /// The rollouts that wait for this one, for one that waits for it, and so on.
-    pub fn all_dependents(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+    /// The circle of dependencies that a rollout is part of, by name, beginning and ending with it.
+    pub fn circle(&self, key: &ObjectKey) -> Option<Vec<String>> {
         let inner = self.lock();
+        plan::dependency_cycle(&key.1, |name| inner.depends_on(&key.0, name))
+    }
+
+    /// The rollouts that wait for this one and that this one waits for, directly or not.
+    pub fn in_circles_of(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let inner = self.lock();
+        let mut ahead: BTreeSet<&str> = BTreeSet::new();
+        let mut left = vec![key.1.as_str()];
+        while let Some(name) = left.pop() {
+            left.extend(inner.depends_on(&key.0, name).filter(|next| ahead.insert(*next)));
+        }
         let mut found = BTreeSet::new();
-        let mut next = vec![key];
-        while let Some(key) = next.pop() {
+        let mut left = vec![key];
+        // Whoever is not ahead leads to nobody who is: a way from there to here would go on to it.
+        while let Some(key) = left.pop().filter(|_| !ahead.is_empty()) {
             for dependent in inner.dependents.get(key).into_iter().flatten() {
-                if found.insert(dependent.clone()) {
-                    next.push(dependent);
+                if ahead.contains(dependent.1.as_str()) && found.insert(dependent.clone()) {
+                    left.push(dependent);
                 }
             }
         }
         found
-    }
-
-    /// Names that a rollout depends on.
-    pub fn depends_on(&self, key: &ObjectKey) -> Vec<String> {
-        let inner = self.lock();
-        inner.rollouts.get(key).map(|n| n.depends_on.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The rollout that holds a flag key in a file: the eldest, then the first by name.
@@ -188,6 +207,12 @@ impl Index {
 }
 
 impl Inner {
+    /// Names that a rollout depends on.
+    fn depends_on<'i>(&'i self, namespace: &str, name: &str) -> impl Iterator<Item = &'i str> + use<'i> {
+        let neighbour = self.rollouts.get(&(namespace.to_owned(), name.to_owned()));
+        neighbour.into_iter().flat_map(|neighbour| &neighbour.depends_on).map(String::as_str)
+    }
+
     fn remove(&mut self, key: &ObjectKey) -> Option<Neighbour> {
         let neighbour = self.rollouts.remove(key)?;
         if let Some(members) = self.members.get_mut(&neighbour.set) {
@@ -223,6 +248,34 @@ mod tests {
         rollout.metadata.uid = Some(format!("uid-{name}"));
         rollout.metadata.creation_timestamp = Some(Time(jiff::Timestamp::from_second(second).unwrap()));
         rollout
+    }
+
+    fn waiting(name: &str, names: &[String]) -> FeatureRollout {
+        let mut rollout = member(name, 1);
+        let dependency =
+            |name: &String| serde_json::from_value(serde_json::json!({"name": name, "phase": "ga"}));
+        rollout.spec.depends_on = names.iter().map(|name| dependency(name).unwrap()).collect();
+        rollout
+    }
+
+    /// Each edit had everyone who waits for it looked at again, and whoever waits for them.
+    #[test]
+    fn only_those_are_looked_at_again_whom_a_circle_concerns() {
+        let index = Index::default();
+        let name = |i: usize| format!("r{i:03}");
+        let names = |keys: BTreeSet<ObjectKey>| keys.into_iter().map(|key| key.1).collect::<Vec<_>>();
+        for i in 0..700 {
+            let concerned = index.apply(&waiting(&name(i), &(i + 1..i + 17).map(name).collect::<Vec<_>>()));
+            assert!(concerned.is_empty(), "nobody waits in a circle yet");
+        }
+        let key = |name: &str| ("maya".to_owned(), name.to_owned());
+        assert!(names(index.apply(&waiting("r690", &[name(691), name(692)]))).is_empty());
+        assert_eq!(names(index.apply(&waiting("r002", &[name(0)]))), ["r000", "r001", "r002"]);
+        assert_eq!(index.circle(&key("r001")).unwrap(), ["r001", "r002", "r000", "r001"]);
+        assert_eq!(index.circle(&key("r003")), None);
+        assert_eq!(names(index.apply(&waiting("r002", &[]))), ["r000", "r001", "r002"], "it opens");
+        assert_eq!(index.circle(&key("r000")), None);
+        assert_eq!(index.dependents(&key("r000")), Vec::new());
     }
 
     #[rstest]

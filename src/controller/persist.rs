@@ -129,7 +129,9 @@ pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
     let is_news = match call(api.get_opt(&key.1)).await? {
         Some(rollout) => {
             if let Ok(rollout) = &rollout.0 {
-                ctx.index.apply(rollout);
+                for concerned in ctx.index.apply(rollout) {
+                    ctx.queue.push(Key::Rollout(concerned), Priority::Decide);
+                }
             }
             ctx.rollouts.apply(rollout)
         }

@@ -181,16 +181,13 @@ fn is_ordinary(error: &watcher::Error) -> bool {
 }
 
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
-    if let Some(rollout) = ctx.rollouts.get(key)
-        && let Ok(rollout) = &rollout.0
-    {
-        ctx.index.apply(rollout);
-    }
+    let rollout = ctx.rollouts.get(key);
+    let rollout = rollout.as_ref().and_then(|rollout| rollout.0.as_ref().ok());
+    let concerned = rollout.map(|rollout| ctx.index.apply(rollout)).unwrap_or_default();
     // A status is mostly our own, heard of before our write was answered: others' decisions go first.
     let priority = if news == News::Status { Priority::Report } else { Priority::Decide };
     ctx.queue.push(Key::Rollout(key.clone()), priority);
-    // All the way back: an edit here may close or open a circle that any of them is part of.
-    for dependent in ctx.index.all_dependents(key) {
+    for dependent in ctx.index.dependents(key).into_iter().chain(concerned) {
         ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
 }

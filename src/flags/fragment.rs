@@ -127,6 +127,8 @@ pub fn digest(fragment: &Fragment) -> String {
 
 /// What the metadata of a flag says of its rollout; `None` for a flag that no rollout wrote, or whose metadata was damaged.
 pub fn live(body: &Value) -> Option<LiveFlag> {
+    /// Others are none that Sluice has written, nor could it count on from them.
+    const REVISIONS: std::ops::RangeInclusive<i64> = 0..=crate::api::crds::LARGEST;
     let metadata = body.get("metadata")?.as_object()?;
     let text = |key: &str| metadata.get(key).and_then(Value::as_str);
     if text(MANAGED_BY) != Some(MANAGER) {
@@ -137,7 +139,7 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
         namespace: namespace.to_owned(),
         rollout: rollout.to_owned(),
         uid: text("uid")?.to_owned(),
-        revision: metadata.get("revision")?.as_i64()?,
+        revision: metadata.get("revision")?.as_i64().filter(|revision| REVISIONS.contains(revision))?,
         attempt: i32::try_from(metadata.get("attempt")?.as_i64()?).ok()?,
         phase: text("phase")?.to_owned(),
         step: text("step")?.to_owned(),

@@ -4,6 +4,7 @@
 //! what does not fit stays out without harm to its neighbours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::budget;
 use super::canonical;
 use super::file::{File, SetMark};
 use super::fragment::{self, Fragment, LiveFlag};
-use super::statics;
+use super::statics::{self, Verdict};
 use crate::api::flagset::Orphan;
 
 /// The file as it is now.
@@ -36,6 +37,8 @@ pub struct SetInfo {
     pub statics: BTreeMap<String, Value>,
     /// `spec.metadata`.
     pub metadata: BTreeMap<String, Value>,
+    /// What is wrong with these two, where that is known already.
+    pub verdict: Option<Arc<Verdict>>,
     /// `spec.prune`.
     pub prune: BTreeSet<String>,
     /// Whether `spec.emergency` asks for control. Members see to it themselves, orphans have nobody else.

@@ -31,3 +31,4 @@ pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, LiveRollback, digest, fragment, live};
 pub use meaning::takes_in;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+pub use statics::Verdict;

@@ -1,4 +1,9 @@
 //! flagd's own JSON schema, compiled into the program and never fetched.
+//!
+//! Whether it accepts a flag takes time that grows with the flag. Why it does not is another matter: of each rule that fits
+//! none of a dozen forms the validator keeps the errors of all forms, those of the rules inside of it included, which took
+//! 347 MiB for a tree of a thousand leaves. So rules are looked at one by one, each without what is inside of the rules
+//! in it, and only of the first that is wrong by itself is it asked why.
 
 use std::sync::LazyLock;
 
@@ -6,13 +11,16 @@ use jsonschema::{Draft, Registry, Validator};
 use serde_json::{Value, json};
 
 use crate::api::schema::innermost;
+use crate::bounds::{self, Limits};
 
 const FLAGS: &str = include_str!("flagd-schema/flags.json");
 const TARGETING: &str = include_str!("flagd-schema/targeting.json");
 const FLAGS_ID: &str = "https://flagd.dev/schema/v0/flags.json";
 const TARGETING_ID: &str = "https://flagd.dev/schema/v0/targeting.json";
-/// Errors named in one message.
-const SHOWN: usize = 3;
+/// Values of a rule, without the rules in it, of which it is still asked what is wrong with them.
+const EXPLAINED: usize = 64;
+/// Values of a rule that stays as it is in the rule around it.
+const SMALL: usize = 8;
 
 /// What of a document the schema refuses, with the places, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +36,8 @@ struct Validators {
     number: Validator,
     string: Validator,
     object: Validator,
+    targeting: Validator,
+    rule: Validator,
 }
 
 impl Validators {
@@ -41,20 +51,23 @@ impl Validators {
             .and_then(|registry| registry.add(TARGETING_ID, targeting))
             .and_then(|registry| registry.prepare())
             .map_err(|error| error.to_string())?;
-        let build = |place: &str| {
+        let build_at = |place: &str| {
             jsonschema::options()
                 .with_draft(Draft::Draft7)
                 .offline()
                 .with_registry(&registry)
-                .build(&json!({"$ref": format!("{FLAGS_ID}{place}")}))
+                .build(&json!({"$ref": place}))
                 .map_err(|error| error.to_string())
         };
+        let build = |place: &str| build_at(&format!("{FLAGS_ID}{place}"));
         Ok(Validators {
             file: build("")?,
             boolean: build("#/definitions/booleanFlag")?,
             number: build("#/definitions/numberFlag")?,
             string: build("#/definitions/stringFlag")?,
             object: build("#/definitions/objectFlag")?,
+            targeting: build_at(TARGETING_ID)?,
+            rule: build_at(&format!("{TARGETING_ID}#/definitions/args"))?,
         })
     }
 
@@ -74,17 +87,26 @@ impl Validators {
 /// Whether flagd's schema accepts a whole file.
 ///
 /// # Errors
-/// What it refuses, and where.
+/// What it refuses first, and where.
 pub fn validate_file(file: &Value) -> Result<(), SchemaError> {
-    with(|validators| check(&validators.file, file))
+    with(|validators| check(&validators.file, "", file))
 }
 
 /// Whether flagd's schema accepts one flag.
 ///
 /// # Errors
-/// What it refuses, and where.
+/// What it refuses first, and where.
 pub fn validate_flag(body: &Value) -> Result<(), SchemaError> {
-    with(|validators| check(validators.for_flag(body), body))
+    with(|validators| {
+        let validator = validators.for_flag(body);
+        if validator.is_valid(body) {
+            return Ok(());
+        }
+        let mut rest = body.clone();
+        let targeting = rest.as_object_mut().and_then(|rest| rest.remove("targeting"));
+        check(validator, "", &rest)?;
+        Err(validators.wrong_rule(targeting.as_ref().unwrap_or(body)))
+    })
 }
 
 fn with(f: impl FnOnce(&Validators) -> Result<(), SchemaError>) -> Result<(), SchemaError> {
@@ -94,19 +116,90 @@ fn with(f: impl FnOnce(&Validators) -> Result<(), SchemaError>) -> Result<(), Sc
     }
 }
 
-fn check(validator: &Validator, value: &Value) -> Result<(), SchemaError> {
-    if validator.is_valid(value) {
-        return Ok(());
+fn check(validator: &Validator, place: &str, value: &Value) -> Result<(), SchemaError> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the values that come here have no rules inside of each other"
+    )]
+    validator.validate(value).map_err(|error| {
+        let (pointer, what) = innermost(&error);
+        SchemaError(format!("{place}{pointer}: {what}"))
+    })
+}
+
+impl Validators {
+    /// The first rule of a targeting that is wrong by itself.
+    fn wrong_rule(&self, targeting: &Value) -> SchemaError {
+        let mut left = vec![("/targeting".to_owned(), targeting)];
+        let mut validator = &self.targeting;
+        while let Some((place, rule)) = left.pop() {
+            let alone = self.alone(rule);
+            if !validator.is_valid(&alone) {
+                let explained = Limits { values: EXPLAINED, ..bounds::FLAG };
+                return match bounds::measure(&alone, explained) {
+                    Ok(_) => check(validator, &place, &alone)
+                        .err()
+                        .unwrap_or_else(|| SchemaError(format!("{place}: {NO_RULE}"))),
+                    Err(_) => SchemaError(format!("{place}: {NO_RULE}")),
+                };
+            }
+            validator = &self.rule;
+            let mut inside: Vec<_> = operands(rule).collect();
+            inside.reverse();
+            left.extend(inside.into_iter().map(|(end, rule)| (place.clone() + &end, rule)));
+        }
+        SchemaError(format!("/targeting: {NO_RULE}"))
     }
-    let errors: Vec<String> = validator
-        .iter_errors(value)
-        .take(SHOWN)
-        .map(|error| {
-            let (pointer, what) = innermost(&error);
-            format!("{pointer}: {what}")
-        })
-        .collect();
-    Err(SchemaError(errors.join("; ")))
+}
+
+impl Validators {
+    /// The rule with a stand-in for each rule in it that is large or wrong, and without what stands deeper.
+    fn alone(&self, rule: &Value) -> Value {
+        match rule {
+            Value::Object(rule) => rule
+                .iter()
+                .map(|(operator, operand)| (operator.clone(), self.without(operand, 2)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            other => other.clone(),
+        }
+    }
+
+    fn without(&self, value: &Value, levels: usize) -> Value {
+        let small = Limits { depth: 3, values: SMALL };
+        let stays = |value| bounds::measure(value, small).is_ok() && self.rule.is_valid(value);
+        match value {
+            Value::Object(_) if !stays(value) => json!({"var": "…"}),
+            Value::Array(_) if levels == 0 => json!([]),
+            Value::Array(items) => items.iter().map(|item| self.without(item, levels - 1)).collect(),
+            other => other.clone(),
+        }
+    }
+}
+
+const NO_RULE: &str = "is no rule that flagd knows, or has operands that flagd does not take";
+
+/// The rules in a rule, and where they stand in it. What stands in a list that is itself an operand is no rule, but for
+/// those of `fractional`.
+fn operands(rule: &Value) -> impl Iterator<Item = (String, &Value)> {
+    rule.as_object().into_iter().flatten().flat_map(|(operator, operand)| {
+        let place = format!("/{}", operator.replace('~', "~0").replace('/', "~1"));
+        let items = operand.as_array().map_or([].as_slice(), Vec::as_slice).iter().enumerate();
+        let is_split = operator == "fractional";
+        let inner = items.clone().filter(move |_| is_split).flat_map({
+            let place = place.clone();
+            move |(at, item)| {
+                let place = place.clone();
+                let items = item.as_array().map_or([].as_slice(), Vec::as_slice).iter().enumerate();
+                items.map(move |(inner, item)| (format!("{place}/{at}/{inner}"), item))
+            }
+        });
+        let outer = items.map({
+            let place = place.clone();
+            move |(at, item)| (format!("{place}/{at}"), item)
+        });
+        std::iter::once((place, operand)).chain(outer).chain(inner).filter(|(_, operand)| operand.is_object())
+    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,43 @@
 //! The FlagSet's own flags and metadata, as far as readers can bear them: one flag that flagd refuses would freeze the file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::file::{File, SetMark};
 use super::merge::SetInfo;
 use super::{evaluators, schema};
+use crate::bounds::{self, Limits};
+
+/// What readers could not bear of a FlagSet's own flags and metadata, by key, and why. It depends on nothing but these, so
+/// once for each generation is enough; it can take tens of milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    flags: BTreeMap<String, String>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Verdict {
+    /// Looks at `spec.flags` and `spec.metadata`.
+    pub fn of(flags: &BTreeMap<String, Value>, metadata: &BTreeMap<String, Value>) -> Verdict {
+        let mut verdict = Verdict::default();
+        let mut room = bounds::FLAGS.values;
+        for (key, body) in flags {
+            let why = match measured(body, &mut room) {
+                Ok(()) => objection(body),
+                Err(excess) => Some(excess),
+            };
+            verdict.flags.extend(why.map(|why| (key.clone(), bounds::cut(&why).into_owned())));
+        }
+        for (key, value) in metadata {
+            let why = objection_to_metadata(key, value);
+            verdict.metadata.extend(why.map(|why| (key.clone(), bounds::cut(&why).into_owned())));
+        }
+        verdict
+    }
+}
 
 /// A file that holds the FlagSet's part only. Whatever is left out goes into `refused` with its path in the spec and why.
 pub(super) fn admit(
@@ -14,30 +45,56 @@ pub(super) fn admit(
     members: &BTreeMap<String, Value>,
     refused: &mut Vec<(String, String)>,
 ) -> File {
+    let verdict = match &set.verdict {
+        Some(verdict) => Cow::Borrowed(Arc::as_ref(verdict)),
+        None => Cow::Owned(Verdict::of(&set.statics, &set.metadata)),
+    };
     let mut file =
         File { set: Some(SetMark { uid: set.uid.clone(), generation: set.generation }), ..File::default() };
     let mut flags = Vec::new();
     for (key, body) in &set.statics {
-        match objection(key, body, members) {
-            Some(why) => refused.push((format!("spec.flags[{key}]"), why)),
+        let managed = members.contains_key(key).then_some("a rollout manages this flag");
+        match managed.or(verdict.flags.get(key).map(String::as_str)) {
+            Some(why) => refused.push((format!("spec.flags[{key}]"), why.to_owned())),
             None => flags.push((key.clone(), body.clone())),
         }
     }
     file.set_statics(flags);
     let mut metadata = Vec::new();
     for (key, value) in &set.metadata {
-        let suits = schema::validate_file(&json!({"flags": {}, "metadata": {key: value}}));
-        match suits {
-            _ if key.starts_with("sluice.dev/") => refused.push((
-                format!("spec.metadata[{key}]"),
-                "keys that begin with sluice.dev/ are reserved".to_owned(),
-            )),
-            Err(error) => refused.push((format!("spec.metadata[{key}]"), inside_of(key, &error.to_string()))),
-            Ok(()) => metadata.push((key.clone(), value.clone())),
+        match verdict.metadata.get(key) {
+            Some(why) => refused.push((format!("spec.metadata[{key}]"), why.clone())),
+            None => metadata.push((key.clone(), value.clone())),
         }
     }
     file.set_metadata(metadata);
     file
+}
+
+/// Takes a flag's values from the room that is left for all of them.
+fn measured(body: &Value, room: &mut usize) -> Result<(), String> {
+    let left = Limits { values: bounds::FLAG.values.min(*room), ..bounds::FLAG };
+    match bounds::measure(body, left) {
+        Ok(values) => {
+            *room -= values.min(*room);
+            Ok(())
+        }
+        Err(bounds::Excess::Values(most)) if most < bounds::FLAG.values => {
+            Err(format!("with the flags before it there are more than {} values", bounds::FLAGS.values))
+        }
+        Err(excess) => Err(excess.to_string()),
+    }
+}
+
+fn objection_to_metadata(key: &str, value: &Value) -> Option<String> {
+    if key.starts_with("sluice.dev/") {
+        return Some("keys that begin with sluice.dev/ are reserved".to_owned());
+    }
+    if let Err(excess) = bounds::measure(value, bounds::VALUE) {
+        return Some(excess.to_string());
+    }
+    let suits = schema::validate_file(&json!({"flags": {}, "metadata": {key: value}}));
+    suits.err().map(|error| inside_of(key, &error.to_string()))
 }
 
 /// What is wrong with a value of the metadata, placed in the value and not in the file.
@@ -47,10 +104,7 @@ fn inside_of(key: &str, why: &str) -> String {
     inside.strip_prefix(": ").unwrap_or(inside).to_owned()
 }
 
-fn objection(key: &str, body: &Value, members: &BTreeMap<String, Value>) -> Option<String> {
-    if members.contains_key(key) {
-        return Some("a rollout manages this flag".to_owned());
-    }
+fn objection(body: &Value) -> Option<String> {
     if evaluators::has_reference(body) {
         return Some("the targeting refers to an evaluator: write the condition out".to_owned());
     }
@@ -62,3 +116,6 @@ fn objection(key: &str, body: &Value, members: &BTreeMap<String, Value>) -> Opti
     }
     schema::validate_flag(body).err().map(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bounds;
+
 /// One thing wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
@@ -23,7 +25,8 @@ impl FieldError {
 
     /// The same, with the value that was found.
     pub fn with_value(mut self, value: impl fmt::Display) -> FieldError {
-        self.value = Some(value.to_string());
+        // A tenant's value can be as large as an object.
+        self.value = Some(bounds::cut(&value.to_string()).into_owned());
         self
     }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Feature, FieldError, matching};
 use crate::api::FeatureRollout;
+use crate::bounds;
 
 /// The flag of a rollout, whatever else its spec says; `None` when the flag itself is invalid.
 pub fn feature_alone(rollout: &FeatureRollout) -> Option<Feature> {
@@ -71,6 +72,10 @@ fn check(feature: &Feature, errors: &mut Vec<FieldError>) {
                 FieldError::new(format!("{path}.name"), "has one of \" \\ < > & or a control character in it, which Go's evaluator does not find again")
                     .with_value(name),
             );
+        }
+        if let Err(excess) = bounds::measure(value, bounds::VALUE) {
+            errors.push(FieldError::new(format!("{path}.value"), excess.to_string()));
+            continue;
         }
         match json_type(value) {
             found @ ("null" | "array") => errors.push(FieldError::new(

@@ -1,14 +1,14 @@
 //! Numbers out of any JSON answer.
 
 use serde_json::Value;
-use serde_json_path::JsonPath;
 
 use super::failure::Failure;
+use super::json_path;
 use super::reduce::{Answer, Sample};
 
 /// What the path finds; with a label, objects that have it beside a `value`.
 pub(super) fn answer(body: &Value, path: &str, label: Option<&str>) -> Result<Answer, Failure> {
-    let path = JsonPath::parse(path).map_err(|_| Failure::Query)?;
+    let path = json_path::parse(path).map_err(|_| Failure::Query)?;
     Ok(path.query(body).all().into_iter().map(|node| sample(node, label)).collect())
 }
 

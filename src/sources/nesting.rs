@@ -3,9 +3,6 @@
 /// Most words, operators and parentheses of a query: its tree is walked by recursion.
 pub(super) const HEAVIEST: usize = 400;
 
-/// Most classes of characters, times their repetitions, in the quoted texts of a query: each takes time to read.
-pub(super) const LARGEST_EXPRESSIONS: usize = 300;
-
 /// Follows a text through its quotes and comments.
 #[derive(Default)]
 pub(super) struct Quotes {
@@ -34,7 +31,7 @@ impl Quotes {
         self.state = match (self.state, c) {
             (State::Outside, '"' | '\'' | '`') => State::Quoted(c),
             (State::Outside, '#') => State::Comment,
-            (State::Comment, '\n') => State::Outside,
+            (State::Comment, '\n' | '\r') => State::Outside,
             (State::Quoted(quote), '\\') if quote != '`' => State::Escaped(quote),
             (State::Quoted(quote), _) if c == quote => State::Outside,
             (State::Escaped(quote), _) => State::Quoted(quote),
@@ -97,42 +94,40 @@ pub(super) fn outside_quotes(text: &str) -> String {
         .collect()
 }
 
-/// How large the regular expressions in quotes may be: their classes, times all repetitions of the same text.
-pub(super) fn expressions(text: &str) -> usize {
+/// The texts in quotes that are regular expressions, quotes included: those after `=~` and `!~`.
+pub(super) fn expressions(text: &str) -> Vec<&str> {
     let mut quotes = Quotes::default();
-    let mut quoted = vec![String::new()];
-    for c in text.chars() {
+    let mut begin = None;
+    let mut before = ' ';
+    let mut found = Vec::new();
+    for (at, c) in text.char_indices() {
+        let was_inside = quotes.inside();
         quotes.step(c);
-        match quoted.last_mut() {
-            Some(last) if quotes.inside() => last.push(c),
-            Some(last) if !last.is_empty() => quoted.push(String::new()),
+        match (was_inside, quotes.inside()) {
+            (false, true) => begin = (before == '~').then_some(at),
+            (true, false) => found.extend(begin.and_then(|begin| text.get(begin..=at))),
+            (false, false) if !c.is_whitespace() && !quotes.in_comment() => before = c,
             _ => {}
         }
+        if was_inside {
+            before = c;
+        }
     }
-    quoted.iter().map(|text| expression(text)).fold(0, usize::saturating_add)
+    // One that is never closed is no query, and is not compiled.
+    found
 }
 
-/// A repeated group multiplies all there is, for it may hold it; anything else that is repeated adds up.
-fn expression(text: &str) -> usize {
-    let mut size = 0_usize;
-    let mut repeated = 1_usize;
-    let mut before = ' ';
-    for (at, c) in text.char_indices() {
-        let rest = text.get(at + c.len_utf8()..).unwrap_or_default();
-        match c {
-            '\\' if rest.starts_with(|c| "wWdDsSpP".contains(c)) => size += 1,
-            '{' => {
-                let numbers = rest.split('}').next().unwrap_or_default().split(',');
-                let most = numbers.filter_map(|number| number.trim().parse::<usize>().ok()).max();
-                let most = most.unwrap_or(1).max(1);
-                match before {
-                    ')' => repeated = repeated.saturating_mul(most),
-                    _ => size = size.saturating_add(most),
-                }
-            }
-            _ => {}
+/// The text with the same number of bytes, and nothing but letters in its quotes.
+pub(super) fn without_quoted(text: &str) -> String {
+    let mut quotes = Quotes::default();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let was_inside = quotes.inside();
+        quotes.step(c);
+        match was_inside && quotes.inside() {
+            true => out.extend(std::iter::repeat_n('x', c.len_utf8())),
+            false => out.push(c),
         }
-        before = c;
     }
-    if repeated > 1 { size.max(1).saturating_mul(repeated) } else { size }
+    out
 }

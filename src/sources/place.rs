@@ -3,7 +3,7 @@
 use super::nesting::Quotes;
 
 /// What the parser says of every error of grammar.
-const GRAMMAR: &str = "invalid promql query";
+pub(super) const GRAMMAR: &str = "invalid promql query";
 
 /// Bytes of a query that is looked through: it is parsed some hundred times.
 const LONGEST: usize = 2000;

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
-use serde_json_path::JsonPath;
-
 use crate::api::metricsource::{MetricSource, RESERVED_HEADERS};
 use crate::api::metrictemplate::{ArgType, MetricTemplateSpec};
+use jiff::SignedDuration;
 
 use super::args::{self, Value, Values};
-use super::nesting;
 use super::promql::{self, Forced};
 use super::request::{Ask, Context, Query};
+use super::{json_path, parameters};
 
 /// How old a sample may be where the template does not say: what Prometheus itself looks back.
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(5);
@@ -46,6 +44,7 @@ pub fn prepare(
     }
     let spec = &source.spec;
     let forced = spec.namespace_label.as_deref().map(|label| (label, context.namespace));
+    let is_forced = |name: &str| forced.is_some_and(|(label, _)| label == name);
     let (promql, http) = (spec.prometheus.is_some(), spec.http.as_ref());
     let ask = if promql == http.is_some() {
         problems.push(format!("sourceRef: the MetricSource {name:?} is neither prometheus nor http"));
@@ -59,10 +58,14 @@ pub fn prepare(
         problems.is_empty().then(|| ask(template, &values, forced, &mut problems)).flatten()
     };
     let fixed = http.and_then(|endpoint| super::address::url(&endpoint.url).ok());
-    if let (Some(url), Some(Ask::Json { parameters, .. })) = (fixed, &ask) {
+    if let (Some(url), Some(Ask::Json { parameters: given, .. })) = (fixed, &ask) {
         for (key, _) in url.query_pairs() {
-            if parameters.iter().any(|(name, _)| *name == key) {
+            if given.iter().any(|(name, _)| *name == key) {
                 problems.push(format!("parameters.{key}: the source's URL has it already"));
+            }
+            for (name, _) in given.iter().filter(|(name, _)| !is_forced(name)) {
+                let problem = parameters::check(name, &key).err();
+                problems.extend(problem.map(|problem| format!("parameters.{name}: {problem}")));
             }
         }
     }
@@ -127,44 +130,29 @@ fn ask(
         };
         return Some(Ask::Promql { query: query?, count });
     }
-    let path = keep("jsonPath", json_path(template.json_path.as_deref().unwrap_or_default()));
+    let path = keep("jsonPath", path_text(template.json_path.as_deref().unwrap_or_default()));
     let count = match &template.sample_count {
-        Some(text) => Some(keep("sampleCount", json_path(text))?),
+        Some(text) => Some(keep("sampleCount", path_text(text))?),
         None => None,
     };
-    let mut parameters = Vec::new();
+    let mut given = Vec::new();
     for (name, text) in &template.parameters {
         let field = format!("parameters.{name}");
         if forced.is_some_and(|(label, _)| label == name) {
             keep(&field, Err("the source gives it the rollout's namespace".to_owned()));
             continue;
         }
-        parameters.extend(keep(&field, args::fill(text, values)).map(|text| (name.clone(), text)));
-    }
-    parameters.extend(forced.map(|(label, namespace)| (label.to_owned(), namespace.to_owned())));
-    Some(Ask::Json { parameters, path: path?, count })
-}
-
-/// A JSONPath whose evaluation is linear in the answer: nothing in it multiplies.
-fn json_path(text: &str) -> Result<String, String> {
-    JsonPath::parse(text).map_err(|error| error.to_string().chars().take(300).collect::<String>())?;
-    let bare = nesting::outside_quotes(text);
-    let times = |what| bare.matches(what).count();
-    if times("..") > 1 || times("?") > 1 || times("$") > 1 || has_union(&bare) {
-        return Err("it may have one .., one filter and one $, and no union".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// Whether a comma stands anywhere but between the arguments of a function.
-fn has_union(bare: &str) -> bool {
-    let mut depth = 0_i32;
-    bare.chars().any(|c| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
+        if let Some((label, _)) = forced
+            && keep(&field, parameters::check(name, label).map(|()| String::new())).is_none()
+        {
+            continue;
         }
-        c == ',' && depth <= 0
-    })
+        given.extend(keep(&field, args::fill(text, values)).map(|text| (name.clone(), text)));
+    }
+    given.extend(forced.map(|(label, namespace)| (label.to_owned(), namespace.to_owned())));
+    Some(Ask::Json { parameters: given, path: path?, count })
+}
+
+fn path_text(text: &str) -> Result<String, String> {
+    json_path::parse(text).map(|_| text.to_owned())
 }

@@ -6,8 +6,10 @@ use promql_parser::label::{MatchOp, Matcher, Matchers};
 use promql_parser::parser::token::{T_EQL_REGEX, T_NEQ_REGEX};
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
+use promql_parser::util::unquote_string;
 
 use crate::api::metrictemplate::ArgType;
+use crate::bounds::{self, Expressions};
 
 use super::args::{Piece, Values, known, pieces};
 use super::{nesting, place, spelling};
@@ -25,8 +27,12 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
     let older_name = spelling::has_older_name(text)?;
     let marked = spelling::plain(&written);
     // Arguments are literal, so what expressions there are is in the text.
-    if nesting::expressions(&marked) > nesting::LARGEST_EXPRESSIONS {
-        return Err("the regular expressions have too large classes and repetitions".to_owned());
+    let mut room = Expressions::default();
+    for expression in nesting::expressions(&marked) {
+        // What cannot be taken out of its quotes is refused by the parser before it compiles it.
+        if let Ok(Ok(expression)) = catch_unwind(|| unquote_string(expression)) {
+            room.add(&expression)?;
+        }
     }
     let mut tree = parse(&marked).map_err(|error| placed(text, &written, &marked, &origins, error))?;
     Work { values, mark: &mark, forced }.visit(&mut tree)?;
@@ -48,7 +54,9 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
 ///
 /// `written` has the arguments filled in, and `marked` is the same as the parser reads it.
 fn placed(text: &str, written: &str, marked: &str, origins: &Origins, error: String) -> String {
-    let Some(at) = place::of(marked, &error, |text| parse(text).map(|_| ())) else { return error };
+    // The parser is asked often, so it is not to compile every expression each time where they do not matter.
+    let looked_at = if error == place::GRAMMAR { nesting::without_quoted(marked) } else { marked.to_owned() };
+    let Some(at) = place::of(&looked_at, &error, |text| parse(text).map(|_| ())) else { return error };
     if at >= marked.trim_end().len() {
         return format!(
             "{}: the query ends too early: {error}",
@@ -131,10 +139,11 @@ fn parse(text: &str) -> Result<Expr, String> {
         ));
     }
     // The parser slices some escapes and turns some durations without looking: its panics are its own errors.
+    #[allow(clippy::disallowed_methods, reason = "it is bounded by now")]
     let parsed = catch_unwind(|| parser::parse(text));
     parsed
-        .unwrap_or_else(|_| Err("invalid promql query".to_owned()))
-        .map_err(|error| error.chars().take(300).collect())
+        .unwrap_or_else(|_| Err(place::GRAMMAR.to_owned()))
+        .map_err(|error| bounds::cut(&error).into_owned())
 }
 
 struct Work<'a> {

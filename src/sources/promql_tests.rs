@@ -207,7 +207,7 @@ proptest! {
         prop_assert!(other.is_ok());
 
         // What each matcher matches is the text and nothing else.
-        let tree = parser::parse(&finished).unwrap();
+        let tree = parse(&finished).unwrap();
         let Expr::Binary(comparison) = &tree else { panic!("{tree}") };
         let Expr::Binary(division) = &*comparison.lhs else { panic!("{tree}") };
         let Expr::Aggregate(sum) = &*division.rhs else { panic!("{tree}") };
@@ -264,16 +264,25 @@ fn the_longest_text_is_256_characters_whatever_they_are() {
         Value { type_: ArgType::Duration, text: "1h30m".to_owned() }
     );
 }
+
 #[rstest]
 #[case(r#"up{x=~"\\w{1000}"}"#)]
 #[case(r#"up{x=~"(\\w{100}){100}"}"#)]
-#[case(r#"up{x=~`(a{2,100}){4}`}"#)]
-#[case(r#"up{x=~`a{1,}`, y=~`a{300,}`}"#)]
+#[case(r#"up{x!~`(a{2,100}){4}{4}{4}{100}`}"#)]
+#[case("up{x=~ # why\n `a{100}{100}{100}`}")]
+#[case("up{x=~ # why\r `a{100}{100}{100}`}")]
+#[case("up{x='~',y=~'\\x61{100}{100}{100}'}")]
+#[case(r#"up{x=~"a{bbb}\x61{100}{100}{100}"}"#)]
 fn a_regular_expression_that_takes_long_to_read_is_refused_unread(#[case] query: &str) {
     assert!(with(query, &[]).unwrap_err().contains("too large"));
+}
+
+#[test]
+fn regular_expressions_share_their_room_and_other_texts_are_none() {
     let many = format!("up{{{}}}", vec![r#"x=~"\\w{50}""#; 100].join(","));
     assert!(with(&many, &[]).unwrap_err().contains("too large"));
     assert!(with(r#"up{x=~"[a-z]{2,63}-\\d{3}|\\w+|/api/v{1}/.*"}"#, &[]).is_ok());
+    assert!(with(r#"up{x="a{100}{100}{100}", y!="((("}"#, &[]).is_ok(), "they are not compiled");
     let literal = [("s", ArgType::String, r"\w\w\w\w{1000}{1000}")];
     assert!(with("up{x=~'{{s}}'}", &literal).is_ok(), "an argument is no expression");
 }

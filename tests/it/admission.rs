@@ -194,6 +194,10 @@ async fn sets_are_refused_likewise() {
             "spec.outputs: Invalid value: each output needs a ConfigMap",
         ),
         ("FlagSet", "outputs: [{configMap: a, key: flags.yaml}]", "spec.outputs[0].key"),
+        ("FlagSet", "outputs: [{configMap: a, key: ...json}]", "spec.outputs[0].key"),
+        ("FlagSet", "outputs: [{configMap: a..b}]", "spec.outputs[0].configMap"),
+        ("FlagSet", "outputs: [{configMap: a.-b}]", "spec.outputs[0].configMap"),
+        ("FlagSet", "featureFlag: {name: a..b}", "spec.featureFlag.name"),
         ("FlagSet", "flags: {a: true}", "spec.flags.a"),
         (
             "FlagSet",

@@ -11,7 +11,9 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 31] = [
+const LAYERS: [&str; 33] = [
+    "bounds",
+    "visible",
     "api",
     "clock",
     "error",
@@ -63,15 +65,17 @@ const UPWARD: [(&str, &str, usize); 12] = [
 ];
 
 /// What is decided here can be tested by values, repeated, and run at any time of any clock.
-const PURE: [&str; 3] = ["src/plan", "src/engine", "src/flags"];
+const PURE: [&str; 4] = ["src/bounds", "src/plan", "src/engine", "src/flags"];
 
 /// The pure files of a folder that talks to the world.
-const PURE_FILES: [&str; 10] = [
+const PURE_FILES: [&str; 12] = [
     "src/sources/args.rs",
     "src/sources/breaker.rs",
     "src/sources/bucket.rs",
     "src/sources/http_json.rs",
+    "src/sources/json_path.rs",
     "src/sources/nesting.rs",
+    "src/sources/parameters.rs",
     "src/sources/prepare.rs",
     "src/sources/prometheus.rs",
     "src/sources/promql.rs",
@@ -81,7 +85,7 @@ const PURE_FILES: [&str; 10] = [
 
 /// What pure code may name of other crates: these paths and all below them. Nothing here can tell the time, read a file or
 /// the environment, wait, or ask anybody.
-const PURE_NAMES: [&str; 25] = [
+const PURE_NAMES: [&str; 26] = [
     "flagd_evaluation_engine",
     "jiff::SignedDuration",
     "jiff::Span",
@@ -94,6 +98,7 @@ const PURE_NAMES: [&str; 25] = [
     "jsonschema",
     "open_feature",
     "promql_parser",
+    "regex_automata",
     "serde",
     "serde_json",
     "serde_json_path",

@@ -116,6 +116,8 @@ fn no_log_line_asks_for_a_debug_form() {
                 }
                 let arguments = arguments.split(");").next().unwrap_or_default();
                 looked_at += 1;
+                // The words are the message, and JSON with two fields of one name is read in several ways.
+                assert!(!arguments.contains("message ="), "{}: {arguments}", path.display());
                 for debug in [":?}", "(?", ", ?", "= ?", " ?"] {
                     assert!(!arguments.contains(debug), "{}: {arguments}", path.display());
                 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::cluster::{self, ClusterArgs};
-use super::visible::line;
 use super::{Failure, Output};
 use crate::api::rolloutaction::{
     Action, Answer, Approve, Override, RetryFrom, RetryHow, RollbackHow, RolloutRef,
 };
 use crate::api::{Duration, Percent, RollbackMode, RolloutActionSpec};
+use crate::visible::line;
 
 mod wait;
 

@@ -7,13 +7,13 @@ use serde_json::json;
 use super::cluster::{self, Cluster, ClusterArgs};
 use super::summary::age;
 use super::table::table;
-use super::visible::line;
 use super::{Failure, Output, history, schedule_clock};
 use crate::api::status::{CohortStatus, Position};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MetricTemplate, MicroTime};
 use crate::engine::delivery::undelivered_message;
 use crate::engine::pause_words;
 use crate::plan::flag_key;
+use crate::visible::line;
 
 /// History entries shown; `sluice history` has all that status keeps.
 const RECENT: usize = 5;

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, VERSION};
 use crate::cli::Failure;
 use crate::cli::files::{self, Input, InputArgs, Kind, load};
-use crate::cli::visible::line;
 use crate::controller::NAMESPACE;
 use crate::engine::forecast::timeline::timeline;
 use crate::error::{Fault, call, chain};
 use crate::plan::{self, Refs};
+use crate::visible::line;
 
 /// The playbook example, so that an installed binary can show it anywhere.
 const EXAMPLE: [(&str, &str); 8] = [

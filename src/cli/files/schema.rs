@@ -10,6 +10,7 @@ use super::object::{Kind, Object};
 use super::problem::{Problem, Severity};
 use super::wording::{message, shown, unknown_field};
 use super::yaml::{item_path, key_path};
+use crate::api::flagset::OBJECT_NAME;
 
 /// The schemas of all kinds.
 pub struct Schemas(BTreeMap<&'static str, (Value, Validator)>);
@@ -61,7 +62,9 @@ impl Schemas {
     pub fn findings(&self, object: &Object) -> Vec<Finding> {
         let Some((schema, validator)) = self.0.get(object.kind.as_str()) else { return Vec::new() };
         let mut findings = Vec::new();
-        for error in validator.iter_errors(&object.value) {
+        #[allow(clippy::disallowed_methods, reason = "forms of Sluice's own schemas hold no forms")]
+        let errors = validator.iter_errors(&object.value);
+        for error in errors {
             explain(object, schema, &error, &mut findings);
         }
         repeated(schema, &object.value, "", "", &mut findings);
@@ -177,8 +180,6 @@ fn add_object_fields(schema: &mut Value) {
 
 /// Names of cohorts, phases, steps and namespaces.
 pub const NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-/// Names of objects.
-pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
 fn explain(
     object: &Object,

@@ -3,7 +3,8 @@
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Value, json};
 
-use super::schema::{NAME, OBJECT_NAME};
+use super::schema::NAME;
+use crate::api::flagset::{FILE_KEY, OBJECT_NAME};
 use crate::api::rolloutaction::NOT_BLANK;
 use crate::api::{Decimal, Duration, Percent};
 
@@ -89,7 +90,16 @@ pub fn message(
             NOT_BLANK => "is blank: say why".to_owned(),
             NAME => format!("{} may hold lower-case letters, digits and dashes only", shown(value)),
             OBJECT_NAME => {
-                format!("{} may hold lower-case letters, digits, dashes and dots only", shown(value))
+                format!(
+                    "{} may hold lower-case letters, digits, dashes and single dots only, no dash beside a dot",
+                    shown(value)
+                )
+            }
+            FILE_KEY => {
+                format!(
+                    "{} ends in .json, holds letters, digits and -_. only, and does not begin with two dots",
+                    shown(value)
+                )
             }
             _ if schema.get("maxLength") == Some(&json!(5)) => {
                 value.as_str().unwrap_or_default().parse::<crate::api::TimeOfDay>().err()?.to_string()

@@ -3,17 +3,22 @@
 //! kubectl's reader follows YAML 1.1: a bare `on`, `off`, `yes`, `no`, `y` or `n` is a boolean, `010` is eight. What
 //! is accepted here must be what the API server gets, so the scalars are resolved by those rules and not by YAML 1.2.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
-use serde_json::{Map, Number, Value};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::{Map, Value};
+
+mod scalar;
+
+use scalar::resolve;
 
 /// Values of one document above which its aliases count as an attack on memory.
 const MOST_VALUES: usize = 200_000;
-/// Nesting above which a document is refused.
-const MOST_DEPTH: usize = 200;
+/// Lists and maps of either style inside of each other above which the parser refuses a document.
+const MOST_NESTED: usize = 64;
+/// Nesting above which what aliases unfold to is refused.
+const MOST_DEPTH: usize = 2 * MOST_NESTED;
 
 /// One document of a file.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +139,10 @@ enum Kind {
 }
 
 fn parse(text: &str) -> Result<Option<Rc<Node>>, ScanError> {
-    let mut builder = Builder { events: Box::new(Parser::new_from_str(text)), anchors: BTreeMap::new() };
+    let mut options = Options::default();
+    (options.flow_nesting_limit, options.block_nesting_limit) = (MOST_NESTED, MOST_NESTED);
+    let events = Box::new(Parser::new_from_str_with_options(text, options));
+    let mut builder = Builder { events, anchors: BTreeMap::new() };
     while let Some((event, span)) = builder.next()? {
         match event {
             Event::StreamStart | Event::DocumentStart(..) => {}
@@ -168,46 +176,74 @@ impl<'a> Builder<'a> {
         Ok(None)
     }
 
-    /// The node that begins with `event`. The parser bounds the nesting, so the recursion is bounded too.
+    /// The node that begins with `event`. What is open is in a list of its own, so nothing is called once a level.
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Option<Rc<Node>>, ScanError> {
-        let line = span.start.line();
-        let (anchor, kind) = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain;
-                (anchor, Kind::Scalar { text: text.into_owned(), plain, tag: tag.as_deref().map(full_tag) })
-            }
-            Event::SequenceStart(_, anchor, _) => {
-                let mut items = Vec::new();
-                while let Some((event, span)) = self.next()? {
-                    if matches!(event, Event::SequenceEnd) {
-                        break;
-                    }
-                    items.extend(self.node(event, span)?);
+        let mut open: Vec<Open> = Vec::new();
+        let mut next = (event, span);
+        loop {
+            let line = next.1.start.line();
+            let done = match next.0 {
+                Event::Scalar(text, style, anchor, tag) => {
+                    let plain = style == ScalarStyle::Plain;
+                    let tag = tag.as_deref().map(full_tag);
+                    let kind = Kind::Scalar { text: text.into_owned(), plain, tag };
+                    Some(self.keep(line, anchor, kind))
                 }
-                (anchor, Kind::List(items))
-            }
-            Event::MappingStart(_, anchor, _) => {
-                let mut entries = Vec::new();
-                while let Some((event, span)) = self.next()? {
-                    if matches!(event, Event::MappingEnd) {
-                        break;
-                    }
-                    let Some(key) = self.node(event, span)? else { continue };
-                    let Some((event, span)) = self.next()? else { break };
-                    if let Some(value) = self.node(event, span)? {
-                        entries.push((key, value));
-                    }
+                Event::SequenceStart(_, anchor, _) => {
+                    open.push(Open { line, anchor, key: None, kind: Kind::List(Vec::new()) });
+                    None
                 }
-                (anchor, Kind::Map(entries))
+                Event::MappingStart(_, anchor, _) => {
+                    open.push(Open { line, anchor, key: None, kind: Kind::Map(Vec::new()) });
+                    None
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    open.pop().map(|open| self.keep(open.line, open.anchor, open.kind))
+                }
+                Event::Alias(id) => self.anchors.get(&id).cloned(),
+                _ => None,
+            };
+            if let Some(node) = done {
+                match open.last_mut() {
+                    Some(open) => open.add(node),
+                    None => return Ok(Some(node)),
+                }
             }
-            Event::Alias(id) => return Ok(self.anchors.get(&id).cloned()),
-            _ => return Ok(None),
-        };
+            next = match self.next()? {
+                Some(next) if !open.is_empty() => next,
+                _ => return Ok(None),
+            };
+        }
+    }
+
+    fn keep(&mut self, line: usize, anchor: usize, kind: Kind) -> Rc<Node> {
         let node = Rc::new(Node { line, kind });
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
-        Ok(Some(node))
+        node
+    }
+}
+
+/// A list or a map whose end has not come yet.
+struct Open {
+    line: usize,
+    anchor: usize,
+    /// In a map, the key whose value comes next.
+    key: Option<Rc<Node>>,
+    kind: Kind,
+}
+
+impl Open {
+    fn add(&mut self, node: Rc<Node>) {
+        match &mut self.kind {
+            Kind::List(items) => items.push(node),
+            Kind::Map(entries) => match self.key.take() {
+                Some(key) => entries.push((key, node)),
+                None => self.key = Some(node),
+            },
+            Kind::Scalar { .. } => {}
+        }
     }
 }
 
@@ -315,80 +351,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// The value of a scalar by kubectl's rules.
-fn resolve(text: &str, plain: bool, tag: Option<&str>) -> Result<Value, String> {
-    let string = || Ok(Value::String(text.to_owned()));
-    match tag {
-        Some("tag:yaml.org,2002:str") => return string(),
-        None if !plain => return string(),
-        // `!` alone says: no resolution.
-        Some("!") => return string(),
-        _ => {}
-    }
-    match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            return Ok(Value::Bool(true));
-        }
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            return Ok(Value::Bool(false));
-        }
-        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
-        _ => {}
-    }
-    let starts_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
-    if !starts_number {
-        return string();
-    }
-    if matches!(text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str(), ".inf" | ".nan") {
-        return Err(format!("{text} is no number that JSON can hold"));
-    }
-    let digits = text.replace('_', "");
-    if let Some(integer) = integer(&digits) {
-        return Ok(integer);
-    }
-    let float_like =
-        digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
-            && digits.bytes().any(|b| b.is_ascii_digit());
-    match digits.parse::<f64>() {
-        Ok(number) if float_like => Ok(float(number).unwrap_or(Value::Null)),
-        _ => string(),
-    }
-}
-
-/// An integer as Go's `ParseInt` with base 0 reads it: decimal, `0x`, `0o`, `0b`, and octal after a bare `0`.
-fn integer(digits: &str) -> Option<Value> {
-    let (negative, rest) = match digits.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, digits.strip_prefix('+').unwrap_or(digits)),
-    };
-    let lower: Cow<'_, str> = rest.to_ascii_lowercase().into();
-    let (base, body) = [("0x", 16), ("0o", 8), ("0b", 2)]
-        .iter()
-        .find_map(|(prefix, base)| lower.strip_prefix(prefix).map(|body| (*base, body)))
-        .unwrap_or_else(|| match lower.strip_prefix('0') {
-            Some(body) if !body.is_empty() => (8, body),
-            _ => (10, lower.as_ref()),
-        });
-    if body.starts_with(['+', '-']) {
-        return None;
-    }
-    let number = u64::from_str_radix(body, base).ok()?;
-    if negative {
-        return i64::try_from(-i128::from(number)).ok().map(Value::from);
-    }
-    Some(Value::from(number))
-}
-
-/// A whole float becomes an integer, as on the way through JSON.
-fn float(number: f64) -> Option<Value> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() < EXACT {
-        #[allow(clippy::cast_possible_truncation)]
-        return Some(Value::from(number as i64));
-    }
-    Number::from_f64(number).map(Value::Number)
 }
 
 #[cfg(test)]

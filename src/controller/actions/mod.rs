@@ -265,7 +265,7 @@ fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
         rollout = rollout.1,
         action = key_of(&**asked).1,
         answer = verdict.answer.as_str(),
-        message = verdict.message,
+        said = verdict.message,
         "an action was answered"
     );
 }

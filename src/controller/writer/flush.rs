@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::Resource;
 
 use super::found::Found;
-use super::next::{Next, next};
+use super::next::{Next, next, verdict};
 use super::target::{Over, Target, left_behind, targets};
 use super::{Ack, FileReport, Offer, OfferKind, Percentages, rebuild};
 use crate::api::{FlagSet, Reason};
@@ -197,10 +197,14 @@ async fn flush_output(
         Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
     };
     let damage = damage(ctx, set, &live, &memory_key);
+    let judged = match flag_set {
+        Some(flag_set) => Some((flag_set, verdict(ctx, set, flag_set).await)),
+        None => None,
+    };
     // A scope of its own: nothing but the text and the answers is kept while the write is under way.
     let Next { text, holds_nothing, mut answers, report, urgent } = {
         let wanted = newest(offers, rebuilt);
-        next(ctx, set, flag_set, target, &live, &wanted)
+        next(ctx, set, judged, target, &live, &wanted)
     };
     drop(live);
     let marked = over.as_ref().is_some_and(|over| over.is_marked(set));

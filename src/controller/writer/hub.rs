@@ -13,7 +13,7 @@ use crate::api::flagset::Orphan;
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::index::{Index, SetId};
-use crate::flags::{self, File};
+use crate::flags::{self, File, Verdict};
 
 /// Every writer, and what they have said.
 #[derive(Default)]
@@ -35,6 +35,8 @@ struct Kept {
     outputs: HashMap<ObjectKey, Option<Arc<str>>>,
     /// UID and generation of the FlagSet that its writer was last told of.
     generation: Option<(String, i64)>,
+    /// What is wrong with the FlagSet's own flags, and in which UID and generation of it.
+    verdict: Option<((String, i64), Arc<Verdict>)>,
     /// When the FlagSet's status was last written.
     status_written: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Hub {
             report: None,
             outputs: HashMap::new(),
             generation: None,
+            verdict: None,
             status_written: None,
         };
         inner.files.insert(set.clone(), kept);
@@ -93,6 +96,20 @@ impl Hub {
             inner.no_output(output, set);
         }
         Some(kept.outputs.into_keys().collect())
+    }
+
+    /// What is wrong with the flags of a FlagSet's own, where that was found of this UID and generation.
+    pub(super) fn verdict(&self, set: &SetId, of: &(String, i64)) -> Option<Arc<Verdict>> {
+        let inner = self.lock();
+        let known = inner.files.get(set)?.verdict.as_ref();
+        known.filter(|(known, _)| known == of).map(|(_, verdict)| verdict.clone())
+    }
+
+    /// Keeps what was found, as long as the set has a writer.
+    pub(super) fn keep_verdict(&self, set: &SetId, of: (String, i64), verdict: Arc<Verdict>) {
+        if let Some(kept) = self.lock().files.get_mut(set) {
+            kept.verdict = Some((of, verdict));
+        }
     }
 
     /// Whether a set has a writer.

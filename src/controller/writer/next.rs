@@ -1,8 +1,11 @@
 //! What a file holds next, by what it holds now and by what rollouts want of it, and what each of them is told then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use kube::ResourceExt;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::flush::Flushed;
 use super::target::Target;
@@ -13,8 +16,11 @@ use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::{Neighbour, SetId};
 use crate::flags;
-use crate::flags::File;
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+use crate::flags::{File, Verdict};
+
+/// Most things that are wrong with a FlagSet's own flags and that its status names: `sluice lint` names them all.
+const NAMED: usize = 4;
 
 /// The next file, and what is said of it once it is written.
 pub(super) struct Next {
@@ -31,7 +37,7 @@ pub(super) struct Next {
 pub(super) fn next(
     ctx: &Context,
     set: &SetId,
-    flag_set: Option<&FlagSet>,
+    flag_set: Option<(&FlagSet, Arc<Verdict>)>,
     target: &Target,
     live: &Live,
     wanted: &BTreeMap<ObjectKey, Offer>,
@@ -42,7 +48,7 @@ pub(super) fn next(
         Live::Trusted(_) => None,
         Live::Untrusted(_) | Live::Missing => ctx.hub.last_good(set, &target.memory_key(set)),
     };
-    let mut info = flag_set.map(set_info);
+    let mut info = flag_set.map(|(set, verdict)| set_info(set, verdict));
     let left_out = match (target, &mut info) {
         (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
         _ => Vec::new(),
@@ -183,7 +189,11 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
 }
 
 fn report(merged: &Merged) -> FileReport {
-    let refused: Vec<String> = merged.refused.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+    let mut refused: Vec<String> =
+        merged.refused.iter().take(NAMED).map(|(path, why)| format!("{path}: {why}")).collect();
+    if merged.refused.len() > NAMED {
+        refused.push(format!("and {} more", merged.refused.len() - NAMED));
+    }
     let failure = match &merged.set {
         SetOutcome::TooLarge { size } => Some((
             Reason::PayloadTooLarge,
@@ -201,12 +211,32 @@ fn report(merged: &Merged) -> FileReport {
     }
 }
 
-fn set_info(set: &FlagSet) -> SetInfo {
+/// What is wrong with the set's own flags and metadata, found once for each generation.
+pub(super) async fn verdict(ctx: &Context, set: &SetId, flag_set: &FlagSet) -> Arc<Verdict> {
+    let of = (flag_set.uid().unwrap_or_default(), flag_set.metadata.generation.unwrap_or(0));
+    if let Some(known) = ctx.hub.verdict(set, &of) {
+        return known;
+    }
+    let (flags, metadata) = (flag_set.spec.flags.clone(), flag_set.spec.metadata.clone());
+    // It may take tens of milliseconds, which whoever else is on this thread would wait for.
+    let found = spawn_blocking(move || Arc::new(Verdict::of(&flags, &metadata))).await;
+    let found = match found.map_err(JoinError::try_into_panic) {
+        Ok(found) => found,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime is going down, and nothing is to be written any more.
+        Err(Err(_)) => std::future::pending().await,
+    };
+    ctx.hub.keep_verdict(set, of, found.clone());
+    found
+}
+
+fn set_info(set: &FlagSet, verdict: Arc<Verdict>) -> SetInfo {
     SetInfo {
         uid: set.uid().unwrap_or_default(),
         generation: set.metadata.generation.unwrap_or(0),
         statics: set.spec.flags.clone(),
         metadata: set.spec.metadata.clone(),
+        verdict: Some(verdict),
         prune: set.spec.prune.iter().cloned().collect(),
         emergency: set.spec.emergency == Some(Emergency::Control),
     }
@@ -214,8 +244,6 @@ fn set_info(set: &FlagSet) -> SetInfo {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;

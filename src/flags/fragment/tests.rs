@@ -117,6 +117,17 @@ fn a_rollback_in_force_and_what_is_pending_read_back() {
 }
 
 #[test]
+fn a_revision_that_cannot_be_counted_on_from_is_none() {
+    let audience = everyone();
+    let mut body =
+        fragment(&feature("a"), &identity("a", "u"), &status(&audience, &[500], 7), &audience).body;
+    for (revision, is_one) in [(0, true), (crate::api::crds::LARGEST, true), (-1, false), (i64::MAX, false)] {
+        body["metadata"]["revision"] = json!(revision);
+        assert_eq!(live(&body).is_some(), is_one, "{revision}");
+    }
+}
+
+#[test]
 fn a_flag_that_no_rollout_wrote_has_no_live_state() {
     let audience = everyone();
     let status = status(&audience, &[0], 1);

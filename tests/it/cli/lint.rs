@@ -263,3 +263,41 @@ fn a_clean_file_says_so_and_a_key_may_not_stand_twice() {
     assert_eq!(code, 1);
     assert_eq!(lines, ["-:8: error: spec.suspend: stands twice: the last one would win unseen"]);
 }
+
+/// Each ended the program, or took all memory of its machine, and would have done so in the cluster.
+#[test]
+fn what_nests_without_end_is_refused_with_its_field() {
+    let nested = |open: &str, close: &str| format!("$[?{}@.a{}]", open.repeat(1000), close.repeat(1000));
+    let tree = (0..10).fold(json!({"nope": 1}), |below, _| json!({"and": [below, below]}));
+    let deep = (0..50).fold(json!(true), |below, _| json!({"!": [below]}));
+    let flag = |targeting| json!({"state": "ENABLED", "variants": {"a": true}, "defaultVariant": "a", "targeting": targeting});
+    let template = |name: &str, spec: serde_json::Value| json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "MetricTemplate", "metadata": {"name": name}, "spec": spec});
+    let source = json!({"name": "s"});
+    let objects = [
+        template("a", json!({"sourceRef": source, "jsonPath": "$", "sampleCount": nested("(", ")")})),
+        template("b", json!({"sourceRef": source, "jsonPath": nested("!(", ")").get(..1000)})),
+        template(
+            "c",
+            json!({"sourceRef": source, "promql": "-".repeat(1000) + "1", "sampleCount": "up{x=~'a{100}{100}{100}'}"}),
+        ),
+        json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "FlagSet", "metadata": {"name": "app"},
+            "spec": {"flags": {"tree": flag(tree), "deep": flag(deep), "fine": flag(json!({}))}}}),
+    ];
+    let text: String = objects.iter().map(|object| format!("{object}\n")).collect();
+    let ran = sluice_with(&["lint", "-f", "-"], &text);
+    let said: Vec<&str> = ran.out.lines().collect();
+    let expected = [
+        "-:1: error: spec.sampleCount: it has more than 1024 characters",
+        "-:2: error: spec.jsonPath: it has more than 32 brackets",
+        "-:3: error: spec.promql: line 1, column 401, at ",
+        "-:3: error: spec.sampleCount: the regular expressions have too large",
+        "-:4: error: spec.flags.deep: has lists and objects nested more than 40 deep",
+        "-:4: error: spec.flags.tree.targeting.and[0].and[0].and[0].and[0].and[0].and[0].and[0].and[0].and[0].and[0]: ",
+        "6 errors",
+    ];
+    assert_eq!(said.len(), expected.len(), "{}", ran.out);
+    for (said, expected) in said.iter().zip(&expected[..6]) {
+        assert!(said.starts_with(expected) && said.len() < 800, "{said}");
+    }
+    assert_eq!(ran.code, 1);
+}

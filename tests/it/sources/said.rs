@@ -110,10 +110,14 @@ fn a_template_is_checked_without_its_source() {
         "$[?match(@.a, 'x')]",
         "$.",
         "nonsense",
+        &format!("$[?{}@.a{}]", "(".repeat(400), ")".repeat(400)),
     ] {
         assert_eq!(check(&template(json!({"jsonPath": path}))).len(), 1, "{path}");
     }
     assert!(check(&template(json!({"jsonPath": "$.a['x, ?..y'][?count(@.b) > 1].value"}))).is_empty());
+    let deep = format!("$[?{}@.a{}]", "(".repeat(2000), ")".repeat(2000));
+    let problems = check(&template(json!({"jsonPath": "$.a", "sampleCount": deep})));
+    assert!(problems.len() == 1 && problems[0].starts_with("sampleCount: "), "{problems:?}");
 }
 
 #[rstest]
@@ -211,7 +215,15 @@ async fn a_json_endpoint_gets_encoded_parameters_and_nothing_else_of_a_template(
         "/stats?fixed=1&feature=dreams.advanced%2Fa%26ns%3Dother%23%252e..%2F&window=30s&ns=maya"
     );
 
-    for (name, says) in [("ns", "the source gives it"), ("fixed", "the source's URL has it already")] {
+    let alike = "is not just another way of writing that";
+    for (name, says) in [
+        ("ns", "the source gives it"),
+        ("fixed", "the source's URL has it already"),
+        ("NS", alike),
+        ("ns[]", alike),
+        ("ns%00", alike),
+        ("Fixed[]", alike),
+    ] {
         let mut taken = whole.clone();
         taken["parameters"][name] = json!("other");
         let problems = prepared(&spec, taken, json!({"f": "x"})).unwrap_err();

@@ -9,8 +9,8 @@ use super::typed::{Item, Typed, typed};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::cli::Failure;
-use crate::cli::visible::line;
 use crate::plan::{self, FieldError, Plan, Refs};
+use crate::visible::line;
 
 mod metrics;
 mod sets;
@@ -196,10 +196,10 @@ fn check_dependencies(
     item: &Item<'_, FeatureRollout>,
     problems: &mut Vec<Problem>,
 ) {
-    let edges = |name: &str| -> Vec<String> {
+    let edges = |name| {
         let other = typed.rollouts.get(&(namespace, name));
         let depends_on = other.into_iter().flat_map(|other| &other.typed.spec.depends_on);
-        depends_on.map(|dependency| dependency.name.clone()).collect()
+        depends_on.map(|dependency| dependency.name.as_str())
     };
     let name = item.object.name.as_str();
     let cycle = plan::dependency_cycle(name, edges).filter(|cycle| cycle.len() > 2);

@@ -1,0 +1,87 @@
+//! How deep and how large a JSON value is.
+
+use serde_json::Value;
+
+/// How deep and how large a value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most lists and objects inside of each other.
+    pub depth: usize,
+    /// Most values, those in lists and objects included.
+    pub values: usize,
+}
+
+/// A flag in flagd's form: the schema of its rules takes a dozen calls a level.
+pub const FLAG: Limits = Limits { depth: 40, values: 8000 };
+
+/// All static flags of a FlagSet together.
+pub const FLAGS: Limits = Limits { depth: FLAG.depth, values: 40_000 };
+
+/// A variant's value, or one of a file's metadata. In a file it is some levels deeper, and a file deeper than 128 levels
+/// could not be read back.
+pub const VALUE: Limits = Limits { depth: 32, values: 4000 };
+
+/// Why a value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// Too deep.
+    #[error("has lists and objects nested more than {0} deep")]
+    Depth(usize),
+    /// Too large.
+    #[error("has more than {0} values")]
+    Values(usize),
+}
+
+/// How many values there are, the value itself included. Reads no further than the limits, and without recursion.
+///
+/// # Errors
+/// Which limit it exceeds.
+pub fn measure(value: &Value, limits: Limits) -> Result<usize, Excess> {
+    let mut values = 1;
+    let mut left = vec![(value, 0)];
+    while let Some((value, depth)) = left.pop() {
+        let (below, inside): (usize, &mut dyn Iterator<Item = &Value>) = match value {
+            Value::Array(items) => (items.len(), &mut items.iter()),
+            Value::Object(object) => (object.len(), &mut object.values()),
+            _ => continue,
+        };
+        if depth == limits.depth {
+            return Err(Excess::Depth(limits.depth));
+        }
+        values += below;
+        if values > limits.values {
+            return Err(Excess::Values(limits.values));
+        }
+        left.extend(inside.map(|value| (value, depth + 1)));
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |inner, level| match level % 2 {
+            0 => Value::Array(vec![inner]),
+            _ => Value::Object([("a".to_owned(), inner)].into_iter().collect()),
+        })
+    }
+
+    #[rstest]
+    #[case(json!(1), Ok(1))]
+    #[case(json!([]), Ok(1))]
+    #[case(json!({"a": [1, 2], "b": {}}), Ok(5))]
+    #[case(nested(4), Ok(5))]
+    #[case(nested(5), Err(Excess::Depth(4)))]
+    #[case(nested(100_000), Err(Excess::Depth(4)))]
+    #[case(json!([1, 2, 3, 4, 5, 6, 7, 8, 9]), Ok(10))]
+    #[case(json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), Err(Excess::Values(10)))]
+    fn is_measured_without_recursion(#[case] value: Value, #[case] expected: Result<usize, Excess>) {
+        assert_eq!(measure(&value, Limits { depth: 4, values: 10 }), expected);
+        // Dropping a value is recursive, too.
+        std::mem::forget(value);
+    }
+}

@@ -1,0 +1,58 @@
+use rstest::rstest;
+
+use super::*;
+use crate::flags::{Live, Merge, merge};
+
+fn flag(targeting: Value) -> Value {
+    json!({"state": "ENABLED", "variants": {"a": true}, "defaultVariant": "a", "targeting": targeting})
+}
+
+fn tree(depth: usize, leaf: &Value) -> Value {
+    (0..depth).fold(leaf.clone(), |below, _| json!({"and": [below, below]}))
+}
+
+fn refused(flags: &[(&str, Value)]) -> BTreeMap<String, String> {
+    let flags = flags.iter().map(|(key, body)| ((*key).to_owned(), body.clone())).collect();
+    Verdict::of(&flags, &BTreeMap::new()).flags
+}
+
+/// A tree of depth 10 took 347 MiB, and had a message of 180 KB.
+#[rstest]
+#[case::wrong_leaves(tree(10, &json!({"nope": 1})), "/targeting/and/0/and/0/and/0/and/0/and/0/and/0/and/0/and/0/and/0/and/0: ")]
+#[case::too_large(tree(13, &json!({"nope": 1})), "has more than")]
+#[case::too_deep((0..60).fold(json!(1), |below, _| json!({"!": [below]})), "nested more than")]
+#[case::wide(json!({"and": vec![json!({"==": [1]}); 900]}), "/targeting/and/0/==: ")]
+#[case::wide_by_itself(json!({"missing": vec![json!(1); 3000]}), "/targeting: ")]
+#[case::long(json!({"if": ["x".repeat(100_000), {"nope": "y".repeat(100_000)}]}), "/targeting/if/1: ")]
+#[case::only_var_fits(json!({"sem_ver": [{"cat": tree(4, &json!(1))}, ">", "1.0.0"]}), "/targeting")]
+#[case::empty(json!({"and": [true, {}]}), "/targeting/and/1: ")]
+fn what_is_wrong_is_said_with_its_place_in_a_few_words(#[case] targeting: Value, #[case] begin: &str) {
+    let said = refused(&[("bomb", flag(targeting)), ("fine", flag(json!({"==": [{"var": "a"}, 1]})))]);
+    assert_eq!(said.keys().collect::<Vec<_>>(), ["bomb"]);
+    let why = &said["bomb"];
+    assert!(why.len() <= bounds::LONGEST_MESSAGE && why.contains(begin), "{why}");
+}
+
+#[test]
+fn all_flags_share_their_room() {
+    let large = || flag(json!({"in": [{"var": "a"}, vec![json!(1); 7900]]}));
+    let keys: Vec<String> = (0..256).map(|i| format!("flag-{i:03}")).collect();
+    let flags: Vec<(&str, Value)> = keys.iter().map(|key| (key.as_str(), large())).collect();
+    let said = refused(&flags);
+    assert_eq!(said.len(), 256 - bounds::FLAGS.values / 7909);
+    assert!(said["flag-255"].contains("with the flags before it"), "{}", said["flag-255"]);
+}
+
+/// It was found anew at each write of the file.
+#[test]
+fn a_verdict_that_is_known_is_not_found_again() {
+    let statics: BTreeMap<String, Value> =
+        [("a".to_owned(), flag(json!({}))), ("b".to_owned(), flag(json!({})))].into();
+    let verdict = Verdict { flags: [("b".to_owned(), "because".to_owned())].into(), ..Verdict::default() };
+    let set = SetInfo { statics, verdict: Some(Arc::new(verdict)), ..SetInfo::default() };
+    let input =
+        Merge { live: &Live::Missing, last_good: None, set: Some(&set), candidates: &[], living: None };
+    let merged = merge(&input);
+    assert_eq!(merged.refused, [("spec.flags[b]".to_owned(), "because".to_owned())]);
+    assert!(merged.file.statics.keys().eq(["a"]));
+}
