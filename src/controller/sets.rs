@@ -135,7 +135,7 @@ fn describe(
     };
     FlagSetStatus {
         observed_generation: generation,
-        revision: prior.revision + i64::from(changed),
+        revision: prior.revision.saturating_add(i64::from(changed)),
         sha256: Some(report.sha256.clone()).filter(|sha256| !sha256.is_empty()).or(prior.sha256.clone()),
         size: i64::try_from(report.size).unwrap_or(i64::MAX),
         flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
