@@ -1,8 +1,8 @@
 //! The probes and metrics of the controller.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What the probes say.
 #[derive(Clone, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct Health(Arc<AtomicBool>, Arc<Mutex<Option<String>>>);
 
 impl Health {
     /// Says whether every kind has been listed, so that work has begun.
@@ -24,8 +24,18 @@ impl Health {
         self.0.store(ready, Ordering::Relaxed);
     }
 
-    fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Says what keeps the work from beginning, where that is something else than a list that takes its time.
+    pub fn set_waiting(&self, why: Option<String>) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why work has not begun, if it has not.
+    fn waits_for(&self) -> Option<String> {
+        if self.0.load(Ordering::Relaxed) {
+            return None;
+        }
+        let why = self.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(why.unwrap_or_else(|| "still listing".to_owned()))
     }
 }
 
@@ -58,10 +68,9 @@ pub async fn serve(
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    if health.is_ready() {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "still listing")
+    match health.waits_for() {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 

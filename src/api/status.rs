@@ -15,6 +15,8 @@ use super::{Condition, MicroTime};
 
 /// Entries of the history that status keeps.
 pub const HISTORY: usize = 20;
+/// Highest revision of a fragment, 2^53 - 1: of a higher one readers of JSON may make another number.
+pub const HIGHEST_REVISION: i64 = super::crds::LARGEST;
 
 /// State and report of a FeatureRollout.
 ///
@@ -66,6 +68,7 @@ pub struct FeatureRolloutStatus {
     pub completed_at: Option<MicroTime>,
     /// Grows whenever the rollout's fragment of the file changes.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991i64))]
     pub revision: i64,
     /// Digest of the fragment of `revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,9 +76,10 @@ pub struct FeatureRolloutStatus {
     /// The next change of the file, decided on before its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
-    /// The revision that the file is known to hold. As long as it is lower than `revision`, what `decided` and the newest
-    /// history entries say has not reached apps.
+    /// The revision that the file is known to hold; one less than `revision` where somebody else has changed the file. As long
+    /// as it is lower than `revision`, what `decided` and the newest history entries say has not reached apps, or not any more.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991i64))]
     pub delivered_revision: i64,
     /// Why the file does not hold what is decided; absent while it does, or while it is just being written.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,8 +77,14 @@ fn with_targeting(targeting: Value) -> Value {
 fn flag(body: Value) {
     let statics = BTreeMap::from([("f".to_owned(), body)]);
     let set = SetInfo { statics, ..SetInfo::default() };
-    let input =
-        Merge { live: &Live::Missing, last_good: None, set: Some(&set), candidates: &[], living: None };
+    let input = Merge {
+        live: &Live::Missing,
+        last_good: None,
+        at_control: None,
+        set: Some(&set),
+        candidates: &[],
+        living: None,
+    };
     let merged = flags::merge(&input);
     let file = flags::parse(&merged.text).unwrap();
     assert_eq!(file.statics.len() + merged.refused.len(), 1);

@@ -25,9 +25,12 @@ pub struct Args {
     /// Objects worked on at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
-    /// The operator's own namespace, whose MetricSources are used
+    /// The operator's own namespace, whose MetricSources are used and which holds the keys that files are signed with
     #[arg(long, value_name = "NAME", default_value = controller::NAMESPACE, env = "POD_NAMESPACE")]
     namespace: String,
+    /// The Secret of that namespace with the keys that files are signed with; it is made where it is missing
+    #[arg(long, value_name = "NAME", default_value = controller::SIGNING_SECRET, env = "SLUICE_SIGNING_SECRET")]
+    signing_secret: String,
     /// Annotate the pods that mount a file when something is taken away at once, so that they read it within a second;
     /// needs `list` and `patch` on pods
     #[arg(long, env = "SLUICE_NUDGE_PODS")]
@@ -56,6 +59,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             clock: Clock::system(),
             instance: instance(),
             namespace: args.namespace,
+            signing_secret: args.signing_secret,
             api_server,
             nudge_pods: args.nudge_pods,
             policy_settling: Duration::from_secs(args.policy_settling.into()),

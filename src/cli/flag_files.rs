@@ -110,6 +110,7 @@ fn flag_file<'c>(
     let merged = flags::merge(&flags::Merge {
         live: &flags::Live::Missing,
         last_good: None,
+        at_control: None,
         set: parts.set.as_ref(),
         candidates: &candidates,
         living: None,

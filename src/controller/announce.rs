@@ -1,7 +1,7 @@
 //! Revisions of a rollout's fragment: the next one, and the one that is announced before its time.
 
 use super::writer::Ack;
-use crate::api::status::Announced;
+use crate::api::status::{Announced, HIGHEST_REVISION};
 use crate::api::{FeatureRolloutStatus, MicroTime};
 use crate::engine::{self, Facts};
 use crate::flags::{self, Identity};
@@ -29,10 +29,11 @@ fn renumber(status: &mut FeatureRolloutStatus, digest: String, beyond: bool) -> 
     if status.fragment.as_deref() == Some(digest.as_str()) && !beyond {
         return false;
     }
+    let next = |revision: i64| revision.saturating_add(1).min(HIGHEST_REVISION);
     status.revision = match status.announced.as_ref().filter(|next| next.revision > status.revision) {
         Some(announced) if announced.fragment == digest => announced.revision,
-        Some(announced) => announced.revision.saturating_add(1),
-        None => status.revision.saturating_add(1),
+        Some(announced) => next(announced.revision),
+        None => next(status.revision),
     };
     status.fragment = Some(digest);
     true

@@ -17,6 +17,7 @@ use super::index::{Index, SetId};
 use super::nudge::Nudger;
 use super::queue::Queue;
 use super::revisions::Revisions;
+use super::signing::Signing;
 use super::writer::{Hub, Places, Versions};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock::Clock;
@@ -78,6 +79,8 @@ pub struct Context {
     pub queue: Queue<Key, SetId>,
     /// What is to be published.
     pub events: Events,
+    /// The keys that the files are signed with.
+    pub signing: Signing,
     /// The writers of the files.
     pub hub: Hub,
     /// How many files are written at once.

@@ -334,7 +334,8 @@ async fn live(
             found.rollout, set.name
         )));
     }
-    Ok(Ok(Some(found)))
+    // A flag that nobody vouched for is at control and says nothing that could be gone on from.
+    Ok(Ok(Some(found).filter(|found| !found.served.is_empty())))
 }
 
 /// A beginning from the file serves that file's audience. Where its definition is gone nobody knows whom its cohorts took

@@ -18,6 +18,7 @@ use context::{Context, Key, Shared};
 use queue::{Cause, Places, Queue};
 
 pub use housekeeping::Housekeeping;
+pub use signing::SECRET as SIGNING_SECRET;
 
 mod actions;
 mod ahead;
@@ -37,6 +38,7 @@ mod queue;
 mod revisions;
 mod rollout;
 mod sets;
+mod signing;
 mod stalled;
 mod watch;
 mod writer;
@@ -59,8 +61,10 @@ pub struct Options {
     pub clock: Clock,
     /// Name of this process in events.
     pub instance: String,
-    /// The operator's own namespace: only its MetricSources count.
+    /// The operator's own namespace: only its MetricSources count, and the keys that sign files are in it.
     pub namespace: String,
+    /// Name of the Secret there that holds these keys. It is made where it is missing.
+    pub signing_secret: String,
     /// Where the API server listens, which no MetricSource may ask.
     pub api_server: Vec<SocketAddr>,
     /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
@@ -81,6 +85,7 @@ impl Default for Options {
             clock: Clock::system(),
             instance: "sluice".to_owned(),
             namespace: NAMESPACE.to_owned(),
+            signing_secret: signing::SECRET.to_owned(),
             api_server: Vec::new(),
             nudge_pods: false,
             policy_settling: actions::SETTLING,
@@ -172,6 +177,7 @@ pub async fn run(
         revisions: revisions::Revisions::default(),
         queue,
         events: events::Events::default(),
+        signing: signing::Signing::new(options.signing_secret),
         hub: writer::Hub::default(),
         places: writer::Places::default(),
         versions: Arc::new(writer::Versions::new(client)),
@@ -187,7 +193,10 @@ pub async fn run(
     // Before anything is listed: an emergency does not wait for a cache.
     let acting = tokio::spawn(actions::run(ctx.clone()));
     tokio::select! {
-        () = listed(&ctx) => ctx.listed.store(true, Ordering::Release),
+        // Nothing in a file is believed, and so nothing decided, without the keys.
+        _ = async { tokio::join!(listed(&ctx), signing::until_loaded(&ctx, &health)) } => {
+            ctx.listed.store(true, Ordering::Release);
+        }
         () = shutdown.cancelled() => {
             drain(acting, JoinSet::new()).await;
             return Ok(());
@@ -196,6 +205,7 @@ pub async fn run(
     tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
     health.set_ready(true);
     tokio::spawn(housekeeping::run(ctx.clone(), options.housekeeping));
+    tokio::spawn(signing::follow(ctx.clone()));
     tokio::spawn(measure(ctx.clone()));
     tokio::spawn(events::run(ctx.clone()));
 

@@ -120,7 +120,9 @@ pub(super) async fn advance(
 
     let Some(audience) = audience(ctx, key, &plan.audience, &status, facts.deleting).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
-        let message = format!("the pinned audience {name} is gone; the file keeps what it has");
+        let message = format!(
+            "the pinned audience {name} is gone, or is not what its name stands for; the file keeps what it has"
+        );
         let why = Stalled { owes_status, ..Stalled::new(Reason::ReferenceNotFound, message) };
         return Ok(Advanced::Stalled(Box::new(why)));
     };
@@ -219,7 +221,12 @@ fn is_version(stored: &Stored<FeatureRollout>, rollout: &FeatureRollout) -> bool
 
 /// The revision that the file is known to hold, by the status and by what its writer said last.
 pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64 {
-    status.delivered_revision.max(ack.map_or(0, Ack::delivered).min(status.revision))
+    let known = status.delivered_revision;
+    match ack {
+        // Somebody else has changed it since, and it cannot be put right.
+        Some(ack) if known > 0 && ack.denies(known) => known.min(status.revision).saturating_sub(1),
+        ack => known.max(ack.map_or(0, Ack::delivered).min(status.revision)),
+    }
 }
 
 /// The definition of the audience that the status pins, stored before the status is. That of a rollout which is being
@@ -260,7 +267,7 @@ pub(super) fn delivery(
         return Delivery::UnderWay;
     }
     let why = match ack {
-        Some(Ack::Retrying { message }) => message.clone(),
+        Some(Ack::Retrying { message } | Ack::Lost { message, .. }) => message.clone(),
         _ => "the file has not been written for 10 s".to_owned(),
     };
     Delivery::Late(why)

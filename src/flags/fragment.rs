@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::canonical;
 use super::condition::{condition, has_bucket};
+use super::{canonical, schema};
+use crate::api::status::HIGHEST_REVISION;
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent, RollbackMode};
 use crate::plan::{Audience, Feature};
 
@@ -127,8 +128,6 @@ pub fn digest(fragment: &Fragment) -> String {
 
 /// What the metadata of a flag says of its rollout; `None` for a flag that no rollout wrote, or whose metadata was damaged.
 pub fn live(body: &Value) -> Option<LiveFlag> {
-    /// Others are none that Sluice has written, nor could it count on from them.
-    const REVISIONS: std::ops::RangeInclusive<i64> = 0..=crate::api::crds::LARGEST;
     let metadata = body.get("metadata")?.as_object()?;
     let text = |key: &str| metadata.get(key).and_then(Value::as_str);
     if text(MANAGED_BY) != Some(MANAGER) {
@@ -139,7 +138,8 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
         namespace: namespace.to_owned(),
         rollout: rollout.to_owned(),
         uid: text("uid")?.to_owned(),
-        revision: metadata.get("revision")?.as_i64().filter(|revision| REVISIONS.contains(revision))?,
+        // Others are none that Sluice has written, nor could it count on from them.
+        revision: metadata.get("revision")?.as_i64().filter(|it| (0..=HIGHEST_REVISION).contains(it))?,
         attempt: i32::try_from(metadata.get("attempt")?.as_i64()?).ok()?,
         phase: text("phase")?.to_owned(),
         step: text("step")?.to_owned(),
@@ -189,6 +189,32 @@ pub fn at_control(body: &Value) -> Option<Value> {
         metadata.remove("pending");
     }
     Some(body)
+}
+
+/// What is left of a flag that nobody vouches for: control for everybody, as the flag itself says what that is, whose it
+/// is said to be, and nothing that a rollout could begin from. `None` for what flagd would refuse.
+pub fn unconfirmed(body: &Value) -> Option<Value> {
+    let said = live(body);
+    let mut metadata = Map::from_iter([(MANAGED_BY.to_owned(), Value::from(MANAGER))]);
+    if let Some(live) = said {
+        let rollout = format!("{}/{}", live.namespace, live.rollout);
+        let texts = [("rollout", rollout.as_str()), ("uid", &live.uid)];
+        let nothing = ["phase", "step", "served", "audience"].map(|key| (key, ""));
+        metadata
+            .extend(texts.into_iter().chain(nothing).map(|(key, text)| (key.to_owned(), Value::from(text))));
+        metadata.extend(["revision", "attempt"].map(|key| (key.to_owned(), Value::from(0))));
+    }
+    let control = body.get("defaultVariant")?;
+    let variants = body.get("variants")?;
+    variants.get(control.as_str()?)?;
+    let flag = json!({
+        "state": "ENABLED",
+        "variants": variants,
+        "defaultVariant": control,
+        "targeting": {},
+        "metadata": metadata,
+    });
+    schema::validate_flag(&flag).is_ok().then_some(flag)
 }
 
 /// What status serves a cohort: nothing when it does not know it.

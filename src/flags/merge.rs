@@ -20,9 +20,10 @@ use crate::api::flagset::Orphan;
 pub enum Live {
     /// There is none.
     Missing,
-    /// Its digest matches its bytes: what it says was written by Sluice.
+    /// Sluice is known to have written it.
     Trusted(File),
-    /// Edited by hand; the content where it can still be read. Then the candidates have to be complete and freshly read.
+    /// Nobody vouches for it: edited by hand, or not signed. The content where it can be read. Then the candidates have to
+    /// be complete and freshly read.
     Untrusted(Option<File>),
 }
 
@@ -79,6 +80,8 @@ pub struct Merge<'a> {
     pub live: &'a Live,
     /// The last file that was known to be good, where one is remembered; it keeps orphans when `live` has lost them.
     pub last_good: Option<&'a File>,
+    /// Flags of living rollouts that cannot be rendered, at control, by key: what they get where nothing is known to be good.
+    pub at_control: Option<&'a BTreeMap<String, Value>>,
     /// The FlagSet; without one, what the file holds of a FlagSet stays as it is.
     pub set: Option<&'a SetInfo>,
     /// What rollouts want, in the order in which they may claim keys and room: of two that want one key the first wins.
@@ -203,21 +206,42 @@ pub fn merge(input: &Merge<'_>) -> Merged {
     }
 }
 
-/// What stays unless something changes it. From a file that was edited by hand only such flags are taken as nobody
-/// remembers better, since a key that is read must not vanish.
+/// What stays unless something changes it.
+///
+/// Where nobody vouches for the file, only what is remembered stays. Where nothing is remembered either, a key that is
+/// read must not vanish all the same: it gets control.
 fn base(input: &Merge<'_>) -> File {
-    let remembered = || input.last_good.cloned().unwrap_or_default();
-    match input.live {
-        Live::Trusted(file) => file.clone(),
-        Live::Missing | Live::Untrusted(None) => remembered(),
-        Live::Untrusted(Some(edited)) => {
-            let mut file = remembered();
-            for (key, body) in &edited.members {
-                file.members.entry(key.clone()).or_insert_with(|| body.clone());
+    let edited = match input.live {
+        Live::Trusted(file) => return file.clone(),
+        Live::Missing => None,
+        Live::Untrusted(edited) => edited.as_ref(),
+    };
+    if let Some(remembered) = input.last_good {
+        return remembered.clone();
+    }
+    let mut file = File { members: input.at_control.cloned().unwrap_or_default(), ..File::default() };
+    let Some(edited) = edited else { return file };
+    if input.set.is_none() {
+        // Nobody is left who could say what they should be.
+        file.statics.clone_from(&edited.statics);
+        file.metadata.clone_from(&edited.metadata);
+        file.set.clone_from(&edited.set);
+    }
+    for (key, body) in &edited.members {
+        let is_claimed = input.candidates.iter().any(|candidate| match candidate {
+            Candidate::Put(fragment) => {
+                fragment.key == *key && edited.live(key).is_none_or(|live| live.uid != fragment.uid)
             }
-            file
+            Candidate::Remove { .. } => false,
+        });
+        if !is_claimed
+            && !file.members.contains_key(key)
+            && let Some(left) = fragment::unconfirmed(body)
+        {
+            file.members.insert(key.clone(), left);
         }
     }
+    file
 }
 
 fn is_trusted(input: &Merge<'_>) -> bool {

@@ -17,6 +17,7 @@ pub mod meaning;
 pub mod merge;
 mod model;
 pub mod schema;
+pub mod signature;
 #[cfg(test)]
 mod split_tests;
 mod statics;
@@ -31,4 +32,5 @@ pub use file::{File, FileError, SetMark, compose, parse};
 pub use fragment::{Fragment, Identity, LiveFlag, LiveRollback, digest, fragment, live};
 pub use meaning::takes_in;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+pub use signature::{Keys, Place, Signed};
 pub use statics::Verdict;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
@@ -12,16 +13,18 @@ use serde_json::Value;
 use super::SandboxError;
 use crate::api::{RolloutAction, RolloutActionSpec, policies};
 use crate::clock;
+use crate::controller::NAMESPACE;
 use crate::error::{Fault, call, chain};
 
 /// How long the API server may take to serve a new kind.
 const ESTABLISHED: Duration = Duration::from_secs(20);
 
-/// Puts every kind of Sluice into a cluster and waits until they are served.
+/// Puts every kind of Sluice into a cluster and waits until they are served; the operator's own namespace comes with them.
 ///
 /// # Errors
 /// When the API server refuses one, or does not serve it within 20 s.
 pub async fn install_crds(client: &Client) -> Result<(), SandboxError> {
+    ensure_namespace(client, NAMESPACE).await?;
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = PatchParams::apply("sluice").force();
     let crds = crate::api::all_crds();
@@ -44,6 +47,20 @@ pub async fn install_crds(client: &Client) -> Result<(), SandboxError> {
         }
     }
     Ok(())
+}
+
+/// Creates a namespace unless it is there.
+///
+/// # Errors
+/// When the API server refuses it.
+pub async fn ensure_namespace(client: &Client, name: &str) -> Result<(), SandboxError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    match call(api.create(&PostParams::default(), &namespace)).await {
+        Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
+        Err(fault) => Err(SandboxError::Client(format!("namespace {name}: {}", chain(&fault)))),
+    }
 }
 
 /// How long the API server may take to put a policy into force.

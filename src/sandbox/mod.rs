@@ -40,6 +40,6 @@ mod scripted_app;
 pub use binaries::Binaries;
 pub use control_plane::{ControlPlane, Options};
 pub use error::SandboxError;
-pub use install::{install_crds, install_policies};
+pub use install::{ensure_namespace, install_crds, install_policies};
 pub use prometheus::{Prometheus, PrometheusOptions, ScrapeTarget};
 pub use scripted_app::ScriptedApp;

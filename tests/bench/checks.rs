@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
@@ -39,8 +38,6 @@ pub async fn run(world: &World, figures: &mut Figures) {
     let hanging = Hostile::always(Reply::Hang).await;
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n".to_vec();
     let endless = Hostile::always(Reply::Endless(head, vec![b' '; 64 * 1024])).await;
-    let system: Namespace = serde_json::from_value(json!({"metadata": {"name": SYSTEM}})).unwrap();
-    Api::all(world.client.clone()).create(&PostParams::default(), &system).await.unwrap();
     for (name, server) in [("healthy", &healthy), ("hanging", &hanging), ("endless", &endless)] {
         create_source(world, name, server).await;
     }

@@ -85,8 +85,9 @@ const PURE_FILES: [&str; 12] = [
 
 /// What pure code may name of other crates: these paths and all below them. Nothing here can tell the time, read a file or
 /// the environment, wait, or ask anybody.
-const PURE_NAMES: [&str; 26] = [
+const PURE_NAMES: [&str; 28] = [
     "flagd_evaluation_engine",
+    "hmac",
     "jiff::SignedDuration",
     "jiff::Span",
     "jiff::Timestamp",
@@ -112,6 +113,7 @@ const PURE_NAMES: [&str; 26] = [
     "std::slice",
     "std::time",
     "thiserror",
+    "zeroize",
 ];
 
 /// More of the standard library that holds nothing but values.
@@ -126,13 +128,14 @@ const ASKS_THE_MACHINE: [&str; 8] =
 const CLIENTS: [&str; 5] = ["controller", "notify", "sandbox", "cli", "error"];
 
 /// The files of the library that write to a cluster, besides those of `cli/` and `sandbox/`, and what they write.
-const WRITERS: [(&str, &str); 8] = [
+const WRITERS: [(&str, &str); 9] = [
     ("src/controller/actions/house.rs", "deletes actions that were answered long ago"),
     ("src/controller/events/mod.rs", "Events"),
     ("src/controller/finalizer.rs", "finalizers"),
     ("src/controller/nudge/touch.rs", "annotations of Pods, if it is allowed to"),
     ("src/controller/persist.rs", "statuses"),
     ("src/controller/revisions/mod.rs", "ControllerRevisions"),
+    ("src/controller/signing.rs", "the Secret with the keys that files are signed with"),
     ("src/controller/writer/config_map.rs", "ConfigMaps"),
     ("src/controller/writer/feature_flag.rs", "FeatureFlags of the open-feature operator"),
 ];

@@ -7,10 +7,11 @@ use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use sluice::api::{FeatureRollout, FeatureRolloutStatus};
+use sluice::controller::Options;
 
 use crate::support::bare::{Recorded, Running, assert_never_fell, bare, bare_space, events};
 use crate::support::proxy::Proxy;
-use crate::support::{Space, eventually, is_ready, pause, ready_reason};
+use crate::support::{Space, eventually, is_ready, options, pause, ready_reason};
 
 fn ramp(name: &str, every: &str) -> String {
     format!(
@@ -32,17 +33,22 @@ fn ready_message(status: &FeatureRolloutStatus) -> String {
     ready.map(|condition| condition.message.clone()).unwrap_or_default()
 }
 
-/// A client of a user who may do what the controller needs in a namespace, but for what is left out.
-async fn limited(space: &Space) -> Client {
+/// A controller of a user who may do what it needs in a namespace, but for what is left out.
+async fn limited(space: &Space) -> Running {
     let kubeconfig = bare().user_kubeconfig(&space.name, &[]).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Client::try_from(config).unwrap()
+    let proxy = Proxy::start(Client::try_from(config).unwrap(), &space.name).await;
+    Running::as_told(proxy.config(), Options { namespace: space.name.clone(), ..options() })
 }
 
 async fn grant(space: &Space, map_verbs: &[&str], event_verbs: &[&str]) {
     let all = json!(["get", "list", "watch", "create", "update", "patch", "delete"]);
     let rule = |group: &str, resource: &str, verbs: Value| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
-    let mut rules = vec![rule("sluice.dev", "*", all.clone()), rule("apps", "controllerrevisions", all)];
+    let mut rules = vec![
+        rule("sluice.dev", "*", all.clone()),
+        rule("apps", "controllerrevisions", all),
+        rule("", "secrets", json!(["get", "create"])),
+    ];
     if !map_verbs.is_empty() {
         rules.push(rule("", "configmaps", json!(map_verbs)));
     }
@@ -73,7 +79,7 @@ const READ_WRITE: [&str; 5] = ["get", "list", "watch", "create", "update"];
 async fn a_forbidden_file_stalls_its_rollout_until_it_is_allowed_again() {
     let space = bare_space("dead-forbidden").await;
     grant(&space, &READ_WRITE, &["create"]).await;
-    let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);
+    let controller = limited(&space).await;
     let recorded = Recorded::start(&space, "gone-on");
     space.apply::<FeatureRollout>(&ramp("gone-on", "2s")).await.unwrap();
     space.until("gone-on", "ready", is_ready).await;
@@ -103,7 +109,7 @@ async fn an_unreadable_file_stalls_its_rollout_until_it_can_be_read() {
     let space = bare_space("dead-unreadable").await;
     // Listing is what the controller needs to begin at all.
     grant(&space, &["list", "watch"], &["create"]).await;
-    let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);
+    let controller = limited(&space).await;
     space.apply::<FeatureRollout>(&ramp("hidden", "1s")).await.unwrap();
     let said = space.until("hidden", "stalled", stalled).await;
     assert_eq!(ready_reason(&said), "Forbidden");
@@ -116,7 +122,7 @@ async fn an_unreadable_file_stalls_its_rollout_until_it_can_be_read() {
 async fn case_37_forbidden_events_do_not_hold_the_steps() {
     let space = bare_space("dead-events").await;
     grant(&space, &READ_WRITE, &[]).await;
-    let controller = Running::over(&Proxy::start(limited(&space).await, &space.name).await);
+    let controller = limited(&space).await;
     space.apply::<FeatureRollout>(&ramp("mute", "1s")).await.unwrap();
     let done = space.until("mute", "completed", completed).await;
     assert_eq!(done.history.len(), 5);

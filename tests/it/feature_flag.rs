@@ -129,6 +129,15 @@ async fn it_holds_what_the_config_map_holds_and_is_put_right() {
         flag_spec(&space).await["flags"]["one"] == before["flags"]["one"]
     })
     .await;
+    // The digest of what somebody wrote there is no signature of it.
+    let mut forged = before.clone();
+    forged["flags"]["one"]["targeting"] = json!({"if": [true, "enabled", "disabled"]});
+    let digest = sluice::flags::sha256_hex(sluice::flags::feature_flag::read(&forged).unwrap().as_bytes());
+    let forged = json!({
+        "metadata": {"annotations": {"sluice.dev/sha256": digest}}, "spec": {"flagSpec": forged},
+    });
+    api(&space).patch("app", &PatchParams::default(), &Patch::Merge(&forged)).await.unwrap();
+    eventually("a forged one is put right", async || flag_spec(&space).await == before).await;
     api(&space).delete("app", &DeleteParams::default()).await.unwrap();
     eventually("a deleted one comes back", async || served(&flag_spec(&space).await, "two") == "all=0%")
         .await;

@@ -15,6 +15,7 @@ mod apps;
 mod architecture;
 mod audiences;
 mod beginnings;
+mod belief;
 mod bounds;
 mod chart;
 mod checks;

@@ -7,12 +7,13 @@ use kube::api::{DeleteParams, PostParams};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config, ResourceExt};
 use serde_json::{Value, json};
+use sluice::controller::Options;
 
 use crate::flag_sets::{create, map, member, served, set_condition, set_status};
 use crate::support::bare::{Running, audited_writes, bare, bare_space, events};
 use crate::support::proxy::Proxy;
 use crate::support::raw::object;
-use crate::support::{Space, eventually, is_ready, pause};
+use crate::support::{Space, eventually, is_ready, options, pause};
 
 const ANNOTATION: &str = "sluice.dev/flags-revision";
 
@@ -179,6 +180,8 @@ rules:
 - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, update]}
 - {apiGroups: [apps], resources: [controllerrevisions], verbs: [get, list, create, delete]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
+- {apiGroups: [""], resources: [secrets], resourceNames: [sluice-file-signing], verbs: [get]}
+- {apiGroups: [""], resources: [secrets], verbs: [create]}
 "#;
 const NUDGE_ROLE: &str = r#"
 metadata: {name: sluice-nudge}
@@ -204,7 +207,8 @@ async fn without_permission_everything_else_goes_on_and_with_it_the_next_emergen
     let kubeconfig = bare().user_kubeconfig(&space.name, &[]).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let proxy = Proxy::start(Client::try_from(config).unwrap(), &space.name).await;
-    let _running = Running::nudging(proxy.config());
+    let namespace = space.name.clone();
+    let _running = Running::as_told(proxy.config(), Options { nudge_pods: true, namespace, ..options() });
     create(&space, &[object("FlagSet", "app", "{}"), member("one", "")]).await;
     space.until("one", "ready", is_ready).await;
     emergency(&space, true).await;

@@ -11,7 +11,8 @@ use crate::clock::Clock;
 use crate::controller;
 use crate::error::chain;
 use crate::sandbox::{
-    Binaries, ControlPlane, Options, Prometheus, SandboxError, install_crds, install_policies,
+    Binaries, ControlPlane, Options, Prometheus, SandboxError, ensure_namespace, install_crds,
+    install_policies,
 };
 use crate::telemetry::{LogFormat, start_logging};
 
@@ -96,9 +97,6 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     }
     let speed = args.speed.unwrap_or(if demo { DEMO_SPEED } else { 1 });
     let clock = clock(speed, demo, &objects);
-    if !clock.is_real() {
-        objects::ensure_namespace(&client, controller::NAMESPACE).await?;
-    }
     schedule_clock::tell(&client, &clock, speed).await?;
 
     let options = controller::Options {
@@ -162,7 +160,7 @@ async fn apply(client: &Client, objects: &[objects::Object]) -> Result<Vec<Strin
     namespaces.sort();
     namespaces.dedup();
     for namespace in &namespaces {
-        objects::ensure_namespace(client, namespace).await?;
+        ensure_namespace(client, namespace).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     }
     for object in objects {
         object.apply(client).await?;

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
@@ -14,7 +13,7 @@ use crate::cli::Failure;
 use crate::cli::files::{self, Input, InputArgs, Kind, load};
 use crate::controller::NAMESPACE;
 use crate::engine::forecast::timeline::timeline;
-use crate::error::{Fault, call, chain};
+use crate::error::{call, chain};
 use crate::plan::{self, Refs};
 use crate::visible::line;
 
@@ -174,17 +173,6 @@ pub fn first_change(objects: &[Object], now: MicroTime) -> Option<MicroTime> {
         timeline(&plan, now).entries.first().map(|entry| entry.at)
     };
     objects.iter().filter_map(first).min()
-}
-
-/// Creates a namespace unless it is there.
-pub async fn ensure_namespace(client: &Client, name: &str) -> Result<(), Failure> {
-    let api: Api<Namespace> = Api::all(client.clone());
-    let namespace: Namespace =
-        serde_json::from_value(json!({"metadata": {"name": name}})).unwrap_or_default();
-    match call(api.create(&PostParams::default(), &namespace)).await {
-        Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
-        Err(fault) => Err(Failure::Cluster(format!("namespace {name}: {}", chain(&fault)))),
-    }
 }
 
 #[cfg(test)]

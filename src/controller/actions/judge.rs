@@ -162,7 +162,10 @@ pub fn delivery(ctx: &Shared, key: &ObjectKey, revision: i64) -> String {
     if delivered(&status, ack.as_ref()) >= revision {
         return "; the file holds it".to_owned();
     }
-    let Some(Ack::Failed { message: why, .. } | Ack::Retrying { message: why }) = ack else {
+    let Some(
+        Ack::Failed { message: why, .. } | Ack::Retrying { message: why } | Ack::Lost { message: why, .. },
+    ) = ack
+    else {
         return "; the file is being written".to_owned();
     };
     match engine::delivery::gap(&status) {

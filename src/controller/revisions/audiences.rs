@@ -13,13 +13,15 @@ use crate::error::{Fault, call};
 use crate::plan::Audience;
 use crate::plan::audience::AudienceCohort;
 
-/// The audience in a revision, if it holds one.
+/// The audience in a revision, if it holds the one that its name stands for. Anybody may have stored another one there.
 pub(super) fn read(revision: &ControllerRevision) -> Option<Audience> {
     let data = revision.data.as_ref()?;
-    serde_json::from_value(data.0.clone()).ok()
+    let audience: Audience = serde_json::from_value(data.0.clone()).ok()?;
+    (revision.metadata.name.as_ref() == Some(&audience.name) && audience.is_named_by_content())
+        .then_some(audience)
 }
 
-/// The stored audience of this name; `None` when there is none or it cannot be read.
+/// The stored audience of this name; `None` when there is none, or another one than the name stands for.
 ///
 /// # Errors
 /// When the API server does not answer.
@@ -29,9 +31,14 @@ pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<A
         return Ok(Some(audience));
     }
     let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = call(api.get_opt(name)).await?.as_ref().and_then(read).map(Arc::new);
-    if let Some(audience) = &found {
-        ctx.revisions.audiences.put(key, audience.clone());
+    let stored = call(api.get_opt(name)).await?;
+    let found = stored.as_ref().and_then(read).map(Arc::new);
+    match &found {
+        Some(audience) => ctx.revisions.audiences.put(key, audience.clone()),
+        None if stored.is_some() => {
+            tracing::warn!(namespace, name, "a stored audience is not the one that its name stands for");
+        }
+        None => {}
     }
     Ok(found)
 }
@@ -65,7 +72,8 @@ pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Resu
     if let Some(known) = ctx.revisions.audiences.get(&key) {
         return Ok(known);
     }
-    store(ctx, namespace, &audience.name, serde_json::to_value(audience).unwrap_or_default()).await?;
+    let content = serde_json::to_value(audience).unwrap_or_default();
+    store(ctx, namespace, &audience.name, content, |stored| read(stored).is_some()).await?;
     let audience = Arc::new(audience.clone());
     ctx.revisions.audiences.put(key, audience.clone());
     Ok(audience)

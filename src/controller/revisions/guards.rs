@@ -10,12 +10,15 @@ use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::error::{Fault, call, chain};
-use crate::plan::audience::short_digest;
+use crate::plan::audience::{name_digest, names_content};
 use crate::plan::{self, Guard, GuardSpec};
 
-/// The guard in a revision, if it holds one.
+/// The guard in a revision, if it holds the one that its name stands for. Anybody may have stored another one there.
 pub(super) fn read(revision: &ControllerRevision) -> Option<GuardSpec> {
-    serde_json::from_value(revision.data.as_ref()?.0.clone()).ok()
+    let content = &revision.data.as_ref()?.0;
+    let is_its =
+        names_content(revision.metadata.name.as_ref()?, &name_digest(content.to_string().as_bytes()));
+    is_its.then(|| serde_json::from_value(content.clone()).ok()).flatten()
 }
 
 /// Stores what watches over a valid rollout, before its status names it; the name, or none where nothing watches.
@@ -35,7 +38,7 @@ pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> R
     if ctx.revisions.guards.get(&revision).is_some() {
         return Ok(Some(name));
     }
-    match store(ctx, &key.0, &name, content).await {
+    match store(ctx, &key.0, &name, content, |stored| read(stored).is_some()).await {
         Ok(()) => {
             ctx.revisions.guards.put(revision, Arc::new(guard));
             Ok(Some(name))
@@ -69,7 +72,11 @@ pub async fn find(
         None => {
             let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
             let Some(found) = call(api.get_opt(name)).await?.as_ref().and_then(read) else {
-                tracing::warn!(namespace = key.0, name = key.1, "its last valid triggers are gone");
+                tracing::warn!(
+                    namespace = key.0,
+                    name = key.1,
+                    "its last valid triggers are gone, or others are stored under their name"
+                );
                 return Ok(None);
             };
             let found = Arc::new(found);
@@ -83,11 +90,37 @@ pub async fn find(
 }
 
 fn name(rollout: &str, content: &[u8]) -> String {
-    format!("{}{}", prefix(rollout), short_digest(content))
+    format!("{}{}", prefix(rollout), name_digest(content))
 }
 
 /// What the names of a rollout's guards begin with. ControllerRevision names are DNS subdomains of 253 characters at most.
 pub(super) fn prefix(rollout: &str) -> String {
-    let owner: String = rollout.chars().take(220).collect();
+    let owner: String = rollout.chars().take(200).collect();
     format!("{owner}-guard-")
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_guard_is_believed_only_under_the_name_of_its_content() {
+        let guard: GuardSpec =
+            serde_json::from_value(json!({"rollback": {"partial": {"keep": ["staff"]}}})).unwrap();
+        assert_ne!(guard, GuardSpec::default());
+        let content = serde_json::to_value(&guard).unwrap();
+        let stored = |name: &str, content: &serde_json::Value| {
+            let mut revision =
+                ControllerRevision { data: Some(RawExtension(content.clone())), ..Default::default() };
+            revision.metadata.name = Some(name.to_owned());
+            read(&revision)
+        };
+        let name = name("half", content.to_string().as_bytes());
+        assert_eq!(stored(&name, &content), Some(guard));
+        assert_eq!(stored(&name, &json!({})), None, "another content");
+        assert_eq!(stored("half-guard-0123456789", &content), None, "another name");
+    }
 }

@@ -105,11 +105,18 @@ pub fn ours() -> String {
     format!("{MANAGED_BY}={MANAGER}")
 }
 
-/// Stores something under a name that tells its content.
+/// Stores something under a name that tells its content. What is stored there and is not `it` is put right: the content
+/// of a revision cannot be changed, so it is deleted first.
 ///
 /// # Errors
 /// When it could not be stored.
-pub async fn store(ctx: &Context, namespace: &str, name: &str, data: serde_json::Value) -> Result<(), Fault> {
+pub async fn store(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+    data: serde_json::Value,
+    it: impl Fn(&ControllerRevision) -> bool,
+) -> Result<(), Fault> {
     let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
     let revision = ControllerRevision {
         metadata: ObjectMeta {
@@ -121,9 +128,15 @@ pub async fn store(ctx: &Context, namespace: &str, name: &str, data: serde_json:
         revision: 1,
     };
     match call(api.create(&PostParams::default(), &revision)).await {
-        Ok(_) | Err(Fault::AlreadyExists(_)) => Ok(()),
-        Err(fault) => Err(fault),
+        Err(Fault::AlreadyExists(_)) => {}
+        created => return created.map(drop),
     }
+    let Some(stored) = call(api.get_opt(name)).await?.filter(|stored| !it(stored)) else { return Ok(()) };
+    tracing::warn!(namespace, name, "a stored revision is not what its name stands for; it is put right");
+    let preconditions = Preconditions { uid: stored.uid(), resource_version: stored.resource_version() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    call(api.delete(name, &params)).await?;
+    call(api.create(&PostParams::default(), &revision)).await.map(drop)
 }
 
 /// Deletes the revisions that nobody has pinned for as long as `kept`, and has not used since the collection before.

@@ -86,7 +86,10 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 hurries = offers.values().any(|offer| offer.urgent);
                 let message = format!("the file could not be written: {}", chain(&fault));
                 tracing::warn!("{}: {message}; it is tried again in {} ms", set.owner(), wait.as_millis());
-                for (key, offer) in &offers {
+                for (key, (uid, revision)) in &flushed.lost {
+                    say(&ctx, key, uid, Ack::Lost { revision: *revision, message: message.clone() }, None);
+                }
+                for (key, offer) in offers.iter().filter(|(key, _)| !flushed.lost.contains_key(*key)) {
                     say(&ctx, key, &offer.uid, Ack::Retrying { message: message.clone() }, None);
                 }
             }

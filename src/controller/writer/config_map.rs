@@ -7,21 +7,25 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 
-use super::found::{self, Found, SHA256};
+use super::found::{self, Found, SHA256, Witness};
 use crate::api::FlagSet;
 use crate::api::flagset::Output;
 use crate::controller::cache::{ObjectKey, Stored};
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::error::{Fault, call};
-use crate::flags::{LiveFlag, sha256_hex};
+use crate::flags::{Keys, Place, sha256_hex};
+
+/// Kind of the object in signatures.
+const KIND: &str = "ConfigMap";
 
 /// The outputs of a set.
 pub fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
     flag_set.and_then(|set| set.spec.outputs.clone()).unwrap_or_else(|| vec![Output::default_for(&set.name)])
 }
 
-/// The outputs that ConfigMaps marked as this set's hold: the keys whose text is the one that the mark tells of.
+/// The outputs that ConfigMaps marked as this set's hold: the keys whose text is the one that the mark tells of. What they
+/// say is believed only where it is vouched for.
 pub(super) fn left_behind(ctx: &Context, set: &SetId) -> Vec<Output> {
     let ours = ctx.config_maps.keys().into_iter().filter(|(namespace, _)| *namespace == set.namespace);
     ours.filter_map(|key| ctx.config_maps.readable(&key))
@@ -50,17 +54,24 @@ pub(super) async fn read(
     set: &SetId,
     flag_set: Option<&FlagSet>,
     output: &Output,
+    keys: &Keys,
 ) -> Result<Found<Stored<ConfigMap>>, Fault> {
     let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
+    let judge = |stored| judge(ctx, set, flag_set, output, keys, stored);
     if let Some(stored) = ctx.config_maps.get(&key) {
-        let found = judge(set, flag_set, output, stored);
+        let found = judge(stored);
         // The watch sees our own only: what becomes of a stranger's is to be asked.
         if !matches!(found, Found::Strangers(_)) {
             return Ok(found);
         }
     }
     refresh(ctx, &key).await?;
-    Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, |stored| judge(set, flag_set, output, stored)))
+    Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, judge))
+}
+
+/// Where an output is, as it is signed.
+pub(super) fn place<'a>(set: &'a SetId, owner: &'a str, output: &'a Output) -> Place<'a> {
+    Place { owner, kind: KIND, namespace: &set.namespace, name: &output.config_map, key: &output.key }
 }
 
 /// Whether a ConfigMap carries the marks of this set.
@@ -76,14 +87,23 @@ pub(super) fn unwritable(stored: &Stored<ConfigMap>) -> Option<String> {
 }
 
 fn judge(
+    ctx: &Context,
     set: &SetId,
     flag_set: Option<&FlagSet>,
     output: &Output,
+    keys: &Keys,
     stored: Stored<ConfigMap>,
 ) -> Found<Stored<ConfigMap>> {
     let text = stored.0.as_ref().ok().and_then(|map| map.data.as_ref()?.get(&output.key).cloned());
     let annotations = stored.annotations().clone();
-    found::judge(set, flag_set, &annotations, text, stored)
+    let owner = set.owner();
+    let witness = Witness {
+        keys,
+        place: place(set, &owner, output),
+        remembered: ctx.hub.remembered(set, &(set.namespace.clone(), output.config_map.clone())),
+        recorded: found::recorded(flag_set),
+    };
+    found::judge(set, &witness, &annotations, text, stored)
 }
 
 /// Reads a ConfigMap past the cache.
@@ -104,6 +124,7 @@ pub(super) async fn write(
     output: &Output,
     over: Option<&Stored<ConfigMap>>,
     text: &str,
+    signature: &str,
 ) -> Result<(), Fault> {
     let mut map = over.and_then(|stored| stored.0.as_ref().ok().cloned()).unwrap_or_else(|| ConfigMap {
         metadata: ObjectMeta {
@@ -114,7 +135,7 @@ pub(super) async fn write(
         ..ConfigMap::default()
     });
     let mut labels = map.metadata.labels.take().unwrap_or_default();
-    found::mark(set, text, &mut labels, map.annotations_mut());
+    found::mark(set, text, signature, &mut labels, map.annotations_mut());
     map.metadata.labels = Some(labels);
     map.data.get_or_insert_with(BTreeMap::new).insert(output.key.clone(), text.to_owned());
     // The API server takes no key in both. Whoever moved the file there has edited it by hand.
@@ -130,30 +151,4 @@ pub(super) async fn write(
     };
     ctx.config_maps.apply(DeserializeGuard(Ok(written)));
     Ok(())
-}
-
-/// What the file of a set says of a flag key: of any rollout, living or not.
-///
-/// # Errors
-/// When the file could not be read.
-pub async fn live_flag(
-    ctx: &Context,
-    set: &SetId,
-    flag_set: Option<&FlagSet>,
-    flag: &str,
-) -> Result<Option<LiveFlag>, Fault> {
-    for output in outputs(set, flag_set) {
-        let key: ObjectKey = (set.namespace.clone(), output.config_map.clone());
-        let file = match read(ctx, set, flag_set, &output).await? {
-            Found::Trusted(_, file, _) => Some(file),
-            // Edited by hand: better what this process remembers, if it does.
-            Found::Edited(_, file) => ctx.hub.last_good(set, &key).or(file),
-            Found::Nothing => ctx.hub.last_good(set, &key),
-            Found::Strangers(_) => None,
-        };
-        if let Some(live) = file.and_then(|file| file.live(flag)) {
-            return Ok(Some(live));
-        }
-    }
-    Ok(None)
 }

@@ -12,7 +12,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use super::found::{self, Found};
+use super::found::{self, Found, Witness};
 use crate::api::FlagSet;
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -20,7 +20,7 @@ use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::error::{Fault, call};
-use crate::flags::feature_flag;
+use crate::flags::{Keys, Place, feature_flag};
 
 const GROUP: &str = "core.openfeature.dev";
 const VERSION: &str = "v1beta1";
@@ -78,6 +78,7 @@ pub(super) async fn read(
     set: &SetId,
     flag_set: Option<&FlagSet>,
     name: &str,
+    keys: &Keys,
 ) -> Result<Option<Found<DynamicObject>>, Fault> {
     let object = match call(api(&ctx.client, &set.namespace).get(name)).await {
         Ok(object) => object,
@@ -88,7 +89,19 @@ pub(super) async fn read(
     ctx.hub.note_feature_flag(set, &object);
     let text = object.data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     let annotations = object.annotations().clone();
-    Ok(Some(found::judge(set, flag_set, &annotations, text, object)))
+    let owner = set.owner();
+    let witness = Witness {
+        keys,
+        place: place(set, &owner, name),
+        remembered: ctx.hub.remembered(set, &memory_key(set, name)),
+        recorded: found::recorded(flag_set),
+    };
+    Ok(Some(found::judge(set, &witness, &annotations, text, object)))
+}
+
+/// Where the file is, as it is signed.
+pub(super) fn place<'a>(set: &'a SetId, owner: &'a str, name: &'a str) -> Place<'a> {
+    Place { owner, kind: KIND, namespace: &set.namespace, name, key: "spec.flagSpec" }
 }
 
 /// Names of the FeatureFlags that are marked as this set's; none where the cluster knows no such kind.
@@ -117,12 +130,13 @@ pub(super) async fn write(
     name: &str,
     over: Option<&DynamicObject>,
     text: &str,
+    signature: &str,
 ) -> Result<(), Fault> {
     let mut object = over.cloned().unwrap_or_else(|| DynamicObject::new(name, &resource()));
     object.metadata.namespace = Some(set.namespace.clone());
     object.managed_fields_mut().clear();
     let mut labels = object.metadata.labels.take().unwrap_or_default();
-    found::mark(set, text, &mut labels, object.annotations_mut());
+    found::mark(set, text, signature, &mut labels, object.annotations_mut());
     object.metadata.labels = Some(labels);
     object.data = json!({"spec": {"flagSpec": feature_flag::write(text)}});
 

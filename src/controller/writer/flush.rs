@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use kube::Resource;
 
-use super::found::Found;
-use super::next::{Next, next, verdict};
+use super::found::{Found, Remembered};
+use super::next::{Next, absent, conflict, next, refused, refused_by, verdict, wants, with_delivered};
+use super::rebuild::{self, Members};
 use super::target::{Over, Target, left_behind, targets};
-use super::{Ack, FileReport, Offer, OfferKind, Percentages, rebuild};
+use super::{Ack, FileReport, Offer, OfferKind, Percentages};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
-use crate::controller::context::Shared;
+use crate::controller::context::{Context, Shared};
 use crate::controller::events;
 use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
-use crate::error::{Fault, chain};
+use crate::error::Fault;
+use crate::flags::File;
 use crate::flags::merge::Live;
 
 /// How often a turn begins anew because somebody else wrote the object meanwhile.
@@ -41,6 +43,8 @@ pub(super) struct Flushed {
     pub refused: bool,
     /// Why an output could not be read or written, which may well work in a moment. Nothing is acknowledged then.
     pub fault: Option<Fault>,
+    /// Those whose flags somebody else has changed, where that could not be put right yet: UID and revision.
+    pub lost: BTreeMap<ObjectKey, (String, i64)>,
 }
 
 /// Brings every output of a set up to date. One that fails keeps none of the others waiting.
@@ -78,7 +82,7 @@ async fn flush_left_behind(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKe
     }
     if left.is_empty() {
         let message = format!("FlagSet {} is gone, and so is every file of it", set.name);
-        return refused(Reason::ReferenceNotFound, &message, offers);
+        return refused(Reason::ReferenceNotFound, &message, &wants(offers));
     }
     flush_all(ctx, set, None, &left, offers).await
 }
@@ -97,7 +101,8 @@ async fn flush_all(
     ctx.hub.set_outputs(set, &outputs);
     for target in targets {
         match flush_repeatedly(ctx, set, flag_set, target, offers).await {
-            Ok(flushed) => {
+            Ok(mut flushed) => {
+                fault = fault.or(flushed.fault.take());
                 all = Some(match all {
                     Some(before) => before.and(flushed),
                     None => flushed,
@@ -122,9 +127,7 @@ async fn flush_repeatedly(
     let mut tries = 0;
     loop {
         match flush_output(ctx, set, flag_set, target, offers).await {
-            Err(fault @ (Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_)))
-                if tries < MOST_CONFLICTS =>
-            {
+            Err(fault) if is_race(&fault) && tries < MOST_CONFLICTS => {
                 target.refresh(ctx, set).await?;
                 if looked_at {
                     return Err(fault);
@@ -132,11 +135,16 @@ async fn flush_repeatedly(
                 tries += 1;
             }
             Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_) | Fault::NamespaceTerminating(_))) => {
-                return Ok(refused_by(&fault, target, offers));
+                return Ok(refused_by(&fault, target, &wants(offers)));
             }
             other => return other,
         }
     }
+}
+
+/// Whether somebody else was quicker.
+fn is_race(fault: &Fault) -> bool {
+    matches!(fault, Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
 }
 
 impl Flushed {
@@ -146,6 +154,7 @@ impl Flushed {
         self.wrote |= other.wrote;
         self.refused |= other.refused;
         self.outdated.extend(other.outdated);
+        self.lost.extend(other.lost);
         for (key, percentages) in other.seen {
             self.seen.entry(key).or_insert(percentages);
         }
@@ -184,48 +193,68 @@ async fn flush_output(
 ) -> Result<Flushed, Fault> {
     let memory_key = target.memory_key(set);
     let Some(found) = target.read(ctx, set, flag_set).await? else { return Ok(absent(target)) };
-    let (live, over, before) = match found {
-        Found::Strangers(owner) => return Ok(conflict(target, owner.as_deref(), offers)),
-        Found::Trusted(stored, file, text) => (Live::Trusted(file), Some(stored), Some(text)),
-        Found::Edited(stored, file) => (Live::Untrusted(file), Some(stored), None),
-        Found::Nothing => (Live::Missing, None, None),
+    let remembered = ctx.hub.remembered(set, &memory_key);
+    let known = remembered.as_ref().map_or(0, |remembered| remembered.serial);
+    let (live, over, before, serial, is_sealed) = match found {
+        Found::Strangers(owner) => {
+            return Ok(conflict(target, owner.as_deref(), &with_delivered(ctx, set, wants(offers))));
+        }
+        Found::Trusted { stored, file, text, serial, .. }
+            if goes_back(ctx, set, &file, &remembered, &text) =>
+        {
+            (Live::Untrusted(Some(file)), Some(stored), Some(text), serial, false)
+        }
+        Found::Trusted { stored, file, text, serial, is_sealed } => {
+            (Live::Trusted(file), Some(stored), Some(text), serial, is_sealed)
+        }
+        Found::Edited { stored, file, text } => (Live::Untrusted(file), Some(stored), text, known, false),
+        Found::Nothing => (Live::Missing, None, None, known, false),
     };
+    let is_trusted = matches!(live, Live::Trusted(_));
     let seen = seen(&live, offers);
-    let rebuilt = match live {
-        Live::Trusted(_) => BTreeMap::new(),
-        Live::Missing if is_first(set, offers) => BTreeMap::new(),
-        Live::Untrusted(_) | Live::Missing => rebuild::members(ctx, set).await?,
+    let is_all = is_trusted || (matches!(live, Live::Missing) && is_first(set, offers));
+    let members = match is_all {
+        true => Members { offers: offers.clone(), ..Members::default() },
+        false => {
+            let rebuilt = rebuild::members(ctx, set).await?;
+            Members { offers: newest(offers, rebuilt.offers), ..rebuilt }
+        }
     };
-    let damage = damage(ctx, set, &live, &memory_key);
+    let wanted = wants(&members.offers);
+    let damage = damage(&live, remembered.is_some());
     let judged = match flag_set {
         Some(flag_set) => Some((flag_set, verdict(ctx, set, flag_set).await)),
         None => None,
     };
-    // A scope of its own: nothing but the text and the answers is kept while the write is under way.
-    let Next { text, holds_nothing, mut answers, report, urgent } = {
-        let wanted = newest(offers, rebuilt);
-        next(ctx, set, judged, target, &live, &wanted)
-    };
-    drop(live);
-    let marked = over.as_ref().is_some_and(|over| over.is_marked(set));
+    // Nothing but the text and the answers is kept while the write is under way.
+    let Next { text, holds_nothing, mut answers, mut report, urgent } =
+        next(ctx, set, judged, target, &live, &members);
+    drop((live, members, remembered));
+    let is_marked = is_sealed && over.as_ref().is_some_and(|over| over.is_marked(set));
     // No file is made in order to say that it holds nothing: where its rollout takes the flag away there is none to read.
     let is_needless = over.is_none() && !set.shared && holds_nothing;
-    if !is_needless && (before.as_deref() != Some(text.as_str()) || !marked) {
+    let is_changed = before.as_deref() != Some(text.as_str());
+    let mut serial = serial;
+    if !is_needless && (is_changed || !is_marked) {
         drop(before);
-        if let Some(message) = over.as_ref().and_then(Over::unwritable) {
-            return Ok(Flushed { seen, ..refused(Reason::Conflict, &message, offers) });
+        if let Some(message) = over.as_ref().and_then(Over::unwritable).filter(|_| is_changed) {
+            return Ok(Flushed { seen, ..refused(Reason::Conflict, &message, &wanted) });
         }
+        serial = next_serial(serial);
         let started = clock::monotonic();
-        let result = target.write(ctx, set, over.as_ref(), &text).await;
+        let result = target.write(ctx, set, over.as_ref(), &text, serial).await;
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
         match result {
             Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
-                return Ok(Flushed { seen, ..refused_by(&fault, target, offers) });
+                return Ok(Flushed { seen, ..refused_by(&fault, target, &wanted) });
+            }
+            Err(fault) if !is_trusted && is_changed && fault.is_transient() && !is_race(&fault) => {
+                return Ok(Flushed { seen, fault: Some(fault), lost: wanted, ..Flushed::default() });
             }
             other => other?,
         }
         answers.wrote = true;
-        if let Some(damage) = damage {
+        if let Some(damage) = damage.filter(|_| is_changed) {
             tell_of_damage(ctx, set, flag_set, &format!("{} was {damage} and is put right", target.title()));
         }
         tracing::debug!(set = set.owner(), to = target.title(), bytes = text.len(), "file written");
@@ -240,10 +269,14 @@ async fn flush_output(
         };
         nudge::tell(ctx, set, held);
     }
+    if let Some(message) = over.as_ref().and_then(Over::unwritable) {
+        // Nothing is to be written now. Whoever relies on a rollback has to know all the same.
+        report.failure = report.failure.or(Some((Reason::Conflict, message)));
+    }
     answers.report = ctx.is_listed().then_some(report);
     answers.seen = seen;
     if !is_needless {
-        ctx.hub.keep_last_good(set, &memory_key, &text);
+        ctx.hub.keep_last_good(set, &memory_key, &text, serial);
     }
     Ok(answers)
 }
@@ -255,20 +288,40 @@ fn is_first(set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> bool {
         && offers.values().all(|offer| offer.kind == OfferKind::Serve && offer.revision == 1)
 }
 
-/// What the file gives to those who want something of it, before anything is written.
+/// What the file gives to those who want something of it, before anything is written. What nobody vouches for may say
+/// anything.
 fn seen(live: &Live, offers: &BTreeMap<ObjectKey, Offer>) -> BTreeMap<ObjectKey, Percentages> {
-    let (Live::Trusted(file) | Live::Untrusted(Some(file))) = live else { return BTreeMap::new() };
+    let Live::Trusted(file) = live else { return BTreeMap::new() };
     let of = |offer: &Offer| file.live(&offer.fragment.key).filter(|live| live.uid == offer.uid);
     offers.iter().filter_map(|(key, offer)| Some((key.clone(), of(offer)?.served))).collect()
 }
 
 /// What somebody else has done to the file, if anything: edited it, or deleted what this process has written.
-fn damage(ctx: &Shared, set: &SetId, live: &Live, memory_key: &ObjectKey) -> Option<&'static str> {
+fn damage(live: &Live, is_remembered: bool) -> Option<&'static str> {
     match live {
         Live::Trusted(_) => None,
         Live::Untrusted(_) => Some("edited by hand"),
-        Live::Missing => ctx.hub.has_written(set, memory_key).then_some("deleted"),
+        Live::Missing => is_remembered.then_some("deleted"),
     }
+}
+
+/// Whether a file that another process has signed has less than this one knows to be delivered: an older one was put back.
+fn goes_back(ctx: &Context, set: &SetId, file: &File, remembered: &Option<Remembered>, text: &str) -> bool {
+    if remembered.as_ref().is_none_or(|remembered| *remembered.text == *text) {
+        return false;
+    }
+    ctx.index.members(set).iter().any(|member| {
+        let Some(Ack::Delivered { revision }) = ctx.hub.ack(&member.key, &member.uid) else { return false };
+        let live = file.live(&member.flag);
+        live.is_some_and(|live| live.uid == member.uid && live.revision < revision)
+    })
+}
+
+/// The serial of the next write. It goes by the time, so that a process that remembers no file gives a higher one, too,
+/// than files had that are gone.
+fn next_serial(last: u64) -> u64 {
+    let now = u64::try_from(clock::real_now().as_millisecond()).unwrap_or(0);
+    last.saturating_add(1).max(now)
 }
 
 /// Says by an event of whoever the file belongs to that it was put right. The file does not wait for that.
@@ -299,43 +352,6 @@ fn newest(
         }
     }
     rebuilt
-}
-
-/// What belongs to a stranger is never taken.
-fn conflict(target: &Target, owner: Option<&str>, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
-    let whose = owner.map_or("nobody that Sluice knows".to_owned(), str::to_owned);
-    let message = format!(
-        "{} belongs to {whose}: delete it, or choose another name in the FlagSet's {}",
-        target.title(),
-        target.field()
-    );
-    refused(Reason::Conflict, &message, offers)
-}
-
-/// A kind that is not installed keeps nothing else from going on; it may come.
-fn absent(target: &Target) -> Flushed {
-    let message = format!("{}: the cluster does not know the kind; install its operator", target.title());
-    Flushed { absent: true, ..refused(Reason::ReferenceNotFound, &message, &BTreeMap::new()) }
-}
-
-/// Tells what the API server will not take until somebody acts.
-fn refused_by(fault: &Fault, target: &Target, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
-    refused(fault.reason(), &format!("{}: {}", target.title(), chain(fault)), offers)
-}
-
-fn refused(reason: Reason, message: &str, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
-    Flushed {
-        acks: offers
-            .iter()
-            .map(|(key, offer)| {
-                let ack = Ack::Failed { revision: offer.revision, reason, message: message.to_owned() };
-                (key.clone(), (offer.uid.clone(), ack))
-            })
-            .collect(),
-        report: Some(FileReport { failure: Some((reason, message.to_owned())), ..FileReport::default() }),
-        refused: true,
-        ..Flushed::default()
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! What is found where a file is to be written: ours or a stranger's, as we wrote it or edited by hand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::FlagSet;
 use crate::controller::index::SetId;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
-use crate::flags::{self, File};
+use crate::flags::{self, File, Keys, Place};
 
-/// Digest of the bytes that Sluice wrote: another one tells a hand edit.
+/// Digest of the bytes, for people and tools to compare.
 pub(super) const SHA256: &str = "sluice.dev/sha256";
+/// That Sluice wrote the bytes.
+pub(super) const SIGNATURE: &str = "sluice.dev/signature";
 /// Who the object belongs to: kind/namespace/name.
 pub(super) const OWNER: &str = "sluice.dev/owner";
 
@@ -18,10 +21,28 @@ pub(super) enum Found<S> {
     Nothing,
     /// One that belongs to somebody else; their name, if they give one.
     Strangers(Option<String>),
-    /// Ours, as we wrote it.
-    Trusted(S, File, String),
-    /// Ours, but edited by hand or emptied; what it says where that can be read.
-    Edited(S, Option<File>),
+    /// Ours, as Sluice wrote it.
+    Trusted {
+        /// The object.
+        stored: S,
+        /// What it says.
+        file: File,
+        /// The same in its own bytes.
+        text: String,
+        /// Which version of the file it is, as far as that is known.
+        serial: u64,
+        /// Whether the marks are those that it would be written with now.
+        is_sealed: bool,
+    },
+    /// Ours, but nobody vouches for what it says: edited by hand, emptied, or not signed.
+    Edited {
+        /// The object.
+        stored: S,
+        /// What it says, where that can be read.
+        file: Option<File>,
+        /// The same in its own bytes.
+        text: Option<String>,
+    },
 }
 
 impl<S> Found<S> {
@@ -30,22 +51,86 @@ impl<S> Found<S> {
         match self {
             Found::Nothing => Found::Nothing,
             Found::Strangers(owner) => Found::Strangers(owner),
-            Found::Trusted(stored, file, text) => Found::Trusted(other(stored), file, text),
-            Found::Edited(stored, file) => Found::Edited(other(stored), file),
+            Found::Trusted { stored, file, text, serial, is_sealed } => {
+                Found::Trusted { stored: other(stored), file, text, serial, is_sealed }
+            }
+            Found::Edited { stored, file, text } => Found::Edited { stored: other(stored), file, text },
         }
     }
+
+    /// Whether nobody vouches for it.
+    pub(super) fn is_edited(&self) -> bool {
+        matches!(self, Found::Edited { .. })
+    }
+}
+
+/// What this process last saw or wrote somewhere, and knew to be Sluice's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    /// The bytes.
+    pub(super) text: Arc<str>,
+    /// Which version of the file they are.
+    pub(super) serial: u64,
+}
+
+/// Who vouches for what a file says.
+pub(super) struct Witness<'a> {
+    /// The keys that files are signed with.
+    pub(super) keys: &'a Keys,
+    /// Where the file is.
+    pub(super) place: Place<'a>,
+    /// What this process remembers of that place.
+    pub(super) remembered: Option<Remembered>,
+    /// Digest of the file that the FlagSet's status tells of.
+    pub(super) recorded: Option<&'a str>,
+}
+
+impl Witness<'_> {
+    /// The serial of a text that Sluice wrote there last, and whether its marks are those of now; `None` where nobody
+    /// vouches for it.
+    ///
+    /// A signature alone is not enough: whoever kept a signed file can put it back. One older than what this process
+    /// remembers is an edit. Where it remembers nothing and the signature is of a key that is gone, or of no key, what the
+    /// FlagSet's status tells of is as good.
+    fn vouch(&self, annotations: &BTreeMap<String, String>, text: &str) -> Option<(u64, bool)> {
+        let signature = annotations.get(SIGNATURE);
+        let signed = signature.and_then(|signature| self.keys.verify(&self.place, text, signature));
+        let serial = signed.map_or(0, |signed| signed.serial);
+        let digest = flags::sha256_hex(text.as_bytes());
+        let is_sealed =
+            signed.is_some_and(|signed| signed.is_current) && annotations.get(SHA256) == Some(&digest);
+        match &self.remembered {
+            Some(known) if *known.text == *text => Some((serial.max(known.serial), is_sealed)),
+            Some(known) => signed.filter(|signed| signed.serial > known.serial).map(|_| (serial, is_sealed)),
+            None if signed.is_some() => Some((serial, is_sealed)),
+            None => (self.recorded == Some(digest.as_str())).then_some((0, false)),
+        }
+    }
+
+    /// Whether the annotations hold a signature of Sluice's for this text, however old.
+    fn is_signed(&self, annotations: &BTreeMap<String, String>, text: &str) -> bool {
+        let signature = annotations.get(SIGNATURE);
+        signature.is_some_and(|signature| self.keys.verify(&self.place, text, signature).is_some())
+    }
+}
+
+/// Digest of a set's file by its status, which nobody but the controller writes.
+pub(super) fn recorded(flag_set: Option<&FlagSet>) -> Option<&str> {
+    flag_set?.status.as_ref()?.sha256.as_deref()
 }
 
 /// The marks that an object of a set carries.
 pub(super) fn mark(
     set: &SetId,
     text: &str,
+    signature: &str,
     labels: &mut BTreeMap<String, String>,
     annotations: &mut BTreeMap<String, String>,
 ) {
     labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
     annotations.insert(OWNER.to_owned(), set.owner());
     annotations.insert(SHA256.to_owned(), flags::sha256_hex(text.as_bytes()));
+    annotations.insert(SIGNATURE.to_owned(), signature.to_owned());
 }
 
 /// Whether an object carries the marks by which the watch and other writers know it as this set's.
@@ -61,41 +146,23 @@ pub(super) fn is_marked(
 /// Tells what is there by its annotations and the text in it.
 pub(super) fn judge<S>(
     set: &SetId,
-    flag_set: Option<&FlagSet>,
+    witness: &Witness<'_>,
     annotations: &BTreeMap<String, String>,
     text: Option<String>,
     stored: S,
 ) -> Found<S> {
     let owner = annotations.get(OWNER).cloned();
-    let file = text.as_ref().and_then(|text| flags::parse(text).ok());
-    let unedited = text
-        .as_ref()
-        .is_some_and(|text| annotations.get(SHA256) == Some(&flags::sha256_hex(text.as_bytes())));
-    // Taking the owner's annotation away gives nothing to anybody: a file that says itself whose it is stays theirs.
+    // Taking the owner's annotation away gives nothing to anybody: the signature says whose the file is, too.
     let lost_mark =
-        owner.is_none() && unedited && file.as_ref().is_some_and(|file| says(file, set, flag_set));
-    if owner.as_ref() != Some(&set.owner()) && !lost_mark {
+        || owner.is_none() && text.as_ref().is_some_and(|text| witness.is_signed(annotations, text));
+    if owner.as_ref() != Some(&set.owner()) && !lost_mark() {
         return Found::Strangers(owner);
     }
-    let Some(text) = text else { return Found::Edited(stored, None) };
-    match file {
-        Some(file) if unedited => Found::Trusted(stored, file, text),
-        file => Found::Edited(stored, file),
-    }
-}
-
-/// Whether a file says of itself that it is this set's.
-fn says(file: &File, set: &SetId, flag_set: Option<&FlagSet>) -> bool {
-    match (&file.set, flag_set) {
-        (Some(mark), Some(flag_set)) => Some(&mark.uid) == flag_set.metadata.uid.as_ref(),
-        (None, None) => {
-            let mut members = file.members.keys().map(|key| file.live(key)).peekable();
-            members.peek().is_some()
-                && members.all(|live| {
-                    live.is_some_and(|live| live.namespace == set.namespace && live.rollout == set.name)
-                })
-        }
-        _ => false,
+    let Some(text) = text else { return Found::Edited { stored, file: None, text: None } };
+    let file = flags::parse(&text).ok();
+    match (file, witness.vouch(annotations, &text)) {
+        (Some(file), Some((serial, is_sealed))) => Found::Trusted { stored, file, text, serial, is_sealed },
+        (file, _) => Found::Edited { stored, file, text: Some(text) },
     }
 }
 
@@ -109,6 +176,35 @@ mod tests {
         SetId { namespace: "maya".to_owned(), name: "app".to_owned(), shared }
     }
 
+    fn keys(byte: u8) -> Keys {
+        Keys::new(&[byte; 32], None).unwrap()
+    }
+
+    fn place(owner: &str) -> Place<'_> {
+        Place { owner, kind: "ConfigMap", namespace: "maya", name: "app", key: "flags.json" }
+    }
+
+    fn witness<'a>(keys: &'a Keys, owner: &'a str) -> Witness<'a> {
+        Witness { keys, place: place(owner), remembered: None, recorded: None }
+    }
+
+    fn remembered(text: &str, serial: u64) -> Option<Remembered> {
+        Some(Remembered { text: text.into(), serial })
+    }
+
+    /// The annotations of a text that was signed.
+    fn annotations(set: &SetId, keys: &Keys, serial: u64, text: &str) -> BTreeMap<String, String> {
+        let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+        let signature = keys.sign(&place(&set.owner()), serial, text);
+        mark(set, text, &signature, &mut labels, &mut annotations);
+        assert!(is_marked(set, &labels, &annotations));
+        annotations
+    }
+
+    fn empty(metadata: &str) -> String {
+        format!("{{\"flags\":{{}},\"metadata\":{{\"a\":\"{metadata}\"}}}}")
+    }
+
     #[rstest]
     #[case::nobodys(None)]
     #[case::of_another_set_with_the_same_output(Some("FlagSet/maya/other"))]
@@ -117,27 +213,97 @@ mod tests {
     #[case::of_no_kind_of_ours(Some("Deployment/maya/app"))]
     fn what_is_marked_as_anybody_elses_is_never_taken(#[case] owner: Option<&str>) {
         let text = "{\"flags\":{}}";
+        let (keys, set) = (keys(1), set(true));
         let mut annotations = BTreeMap::from([(SHA256.to_owned(), flags::sha256_hex(text.as_bytes()))]);
         annotations.extend(owner.map(|owner| (OWNER.to_owned(), owner.to_owned())));
         for text in [Some(text.to_owned()), Some("theirs".to_owned()), None] {
-            let found = judge(&set(true), None, &annotations, text.clone(), ());
+            let found = judge(&set, &witness(&keys, &set.owner()), &annotations, text.clone(), ());
             assert!(matches!(&found, Found::Strangers(whose) if whose.as_deref() == owner), "{text:?}");
         }
+        // Signed for a set of another name: its signature is nothing to this one.
+        let signature = keys.sign(&place("FlagSet/maya/other"), 1, text);
+        annotations.insert(SIGNATURE.to_owned(), signature);
+        let found = judge(&set, &witness(&keys, &set.owner()), &annotations, Some(text.to_owned()), ());
+        assert!(matches!(found, Found::Strangers(_)));
     }
 
     #[rstest]
     #[case::a_sets(true)]
     #[case::a_rollouts(false)]
     fn what_is_marked_as_ours_is_ours_edited_or_not(#[case] shared: bool) {
-        let set = set(shared);
+        let (set, keys) = (set(shared), keys(1));
         let text = flags::compose(&File::default());
-        let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
-        mark(&set, &text, &mut labels, &mut annotations);
-        assert!(is_marked(&set, &labels, &annotations));
-        let found = |text: Option<&str>| judge(&set, None, &annotations, text.map(str::to_owned), ());
-        assert!(matches!(found(Some(&text)), Found::Trusted((), _, _)));
-        assert!(matches!(found(Some(&format!("{text} "))), Found::Edited((), Some(_))));
-        assert!(matches!(found(Some("no json")), Found::Edited((), None)));
-        assert!(matches!(found(None), Found::Edited((), None)));
+        let mut annotations = annotations(&set, &keys, 4, &text);
+        let owner = set.owner();
+        let found = |annotations: &BTreeMap<String, String>, text: Option<&str>| {
+            judge(&set, &witness(&keys, &owner), annotations, text.map(str::to_owned), ())
+        };
+        let trusted = |found: &Found<()>| match found {
+            Found::Trusted { serial, is_sealed, .. } => Some((*serial, *is_sealed)),
+            _ => None,
+        };
+        assert_eq!(trusted(&found(&annotations, Some(&text))), Some((4, true)));
+        for edited in [Some(format!("{text} ")), Some("no json".to_owned()), None] {
+            assert!(found(&annotations, edited.as_deref()).is_edited(), "{edited:?}");
+        }
+        // The digest of an edited text is no signature of it.
+        let edited = format!("{text} ");
+        annotations.insert(SHA256.to_owned(), flags::sha256_hex(edited.as_bytes()));
+        assert!(found(&annotations, Some(&edited)).is_edited());
+        assert_eq!(trusted(&found(&annotations, Some(&text))), Some((4, false)), "to be marked anew");
+        annotations.remove(OWNER);
+        assert_eq!(trusted(&found(&annotations, Some(&text))), Some((4, false)), "the signature says whose");
+        annotations.remove(SIGNATURE);
+        assert!(matches!(found(&annotations, Some(&text)), Found::Strangers(None)));
+    }
+
+    #[rstest]
+    #[case::written_here(remembered(&empty("now"), 7), None, Some((7, true)))]
+    #[case::written_by_another_process_since(remembered(&empty("old"), 6), None, Some((7, true)))]
+    #[case::put_back_by_somebody(remembered(&empty("newer"), 8), None, None)]
+    #[case::put_back_under_the_same_serial(remembered(&empty("newer"), 7), None, None)]
+    #[case::first_seen(None, None, Some((7, true)))]
+    #[case::first_seen_and_another_recorded(None, Some("other"), Some((7, true)))]
+    fn a_signed_file_is_believed_unless_a_later_one_is_known(
+        #[case] remembered: Option<Remembered>,
+        #[case] recorded: Option<&str>,
+        #[case] expected: Option<(u64, bool)>,
+    ) {
+        let (set, keys, text) = (set(true), keys(1), empty("now"));
+        let (owner, annotations) = (set.owner(), annotations(&set, &keys, 7, &text));
+        let witness = Witness { remembered, recorded, ..witness(&keys, &owner) };
+        assert_eq!(witness.vouch(&annotations, &text), expected);
+    }
+
+    #[rstest]
+    #[case::nobody(None, None, false)]
+    #[case::this_process(remembered(&empty("now"), 7), None, true)]
+    #[case::this_process_of_another_text(remembered(&empty("old"), 7), None, false)]
+    #[case::the_status(None, Some(flags::sha256_hex(empty("now").as_bytes())), true)]
+    #[case::the_status_of_another_text(None, Some(flags::sha256_hex(b"old")), false)]
+    #[case::the_status_and_not_this_process(
+        remembered(&empty("old"), 7),
+        Some(flags::sha256_hex(empty("now").as_bytes())),
+        false
+    )]
+    fn without_a_valid_signature_somebody_else_has_to_vouch_and_it_is_signed_anew(
+        #[case] remembered: Option<Remembered>,
+        #[case] recorded: Option<String>,
+        #[case] expected: bool,
+    ) {
+        let (set, mine, text) = (set(true), keys(1), empty("now"));
+        let owner = set.owner();
+        let signed_by_a_lost_key = annotations(&set, &keys(2), 7, &text);
+        let mut unsigned = signed_by_a_lost_key.clone();
+        unsigned.remove(SIGNATURE);
+        for annotations in [signed_by_a_lost_key, unsigned] {
+            let witness = Witness {
+                remembered: remembered.clone(),
+                recorded: recorded.as_deref(),
+                ..witness(&mine, &owner)
+            };
+            let vouched = witness.vouch(&annotations, &text);
+            assert_eq!(vouched.map(|(_, is_sealed)| is_sealed), expected.then_some(false));
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::DynamicObject;
 
+use super::found::Remembered;
 use super::mailbox::Mailbox;
 use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::Orphan;
@@ -32,7 +33,7 @@ struct Kept {
     mailbox: Arc<Mailbox>,
     report: Option<FileReport>,
     /// What each output was last seen or written with, by this process.
-    outputs: HashMap<ObjectKey, Option<Arc<str>>>,
+    outputs: HashMap<ObjectKey, Option<Remembered>>,
     /// UID and generation of the FlagSet that its writer was last told of.
     generation: Option<(String, i64)>,
     /// What is wrong with the FlagSet's own flags, and in which UID and generation of it.
@@ -231,21 +232,27 @@ impl Hub {
     }
 
     /// What an output of a set was last seen or written with, by this process.
-    pub(super) fn last_good(&self, set: &SetId, output: &ObjectKey) -> Option<File> {
-        let text = self.lock().files.get(set)?.outputs.get(output)?.clone()?;
-        flags::parse(&text).ok()
+    pub(super) fn remembered(&self, set: &SetId, output: &ObjectKey) -> Option<Remembered> {
+        self.lock().files.get(set)?.outputs.get(output)?.clone()
     }
 
-    /// Whether this process has seen or written an output of a set.
-    pub(super) fn has_written(&self, set: &SetId, output: &ObjectKey) -> bool {
-        self.lock().files.get(set).and_then(|kept| kept.outputs.get(output)).is_some_and(Option::is_some)
+    /// The file of [`Hub::remembered`].
+    pub(super) fn last_good(&self, set: &SetId, output: &ObjectKey) -> Option<File> {
+        flags::parse(&self.remembered(set, output)?.text).ok()
     }
 
     /// As text: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
-    pub(super) fn keep_last_good(&self, set: &SetId, output: &ObjectKey, text: &str) {
+    pub(super) fn keep_last_good(&self, set: &SetId, output: &ObjectKey, text: &str, serial: u64) {
         let mut inner = self.lock();
         if let Some(kept) = inner.files.get_mut(set).and_then(|kept| kept.outputs.get_mut(output)) {
-            *kept = Some(text.into());
+            *kept = Some(Remembered { text: text.into(), serial });
+        }
+    }
+
+    /// Has every file looked at.
+    pub fn poke_all(&self) {
+        for kept in self.lock().files.values() {
+            kept.mailbox.poke();
         }
     }
 
@@ -283,7 +290,7 @@ impl Hub {
         let texts: Vec<(String, Arc<str>)> = {
             let inner = self.lock();
             let texts = inner.files.iter().flat_map(|(set, kept)| {
-                kept.outputs.values().flatten().map(|text| (set.namespace.clone(), text.clone()))
+                kept.outputs.values().flatten().map(|kept| (set.namespace.clone(), kept.text.clone()))
             });
             texts.collect()
         };
@@ -381,7 +388,7 @@ mod tests {
         let hub = Hub::default();
         let mailbox = hub.mailbox(&set, drop);
         hub.set_outputs(&set, &[map.clone(), other.clone()]);
-        hub.keep_last_good(&set, &map, "{\"flags\": {}}");
+        hub.keep_last_good(&set, &map, "{\"flags\": {}}", 1);
         assert!(hub.last_good(&set, &map).is_some());
         assert_eq!(hub.sets_of_config_map(&other), std::slice::from_ref(&set));
         hub.set_outputs(&set, std::slice::from_ref(&map));
@@ -391,7 +398,7 @@ mod tests {
         assert!(!mailbox.lock().ended);
         assert_eq!(hub.end(&set, || false), Some(vec![map.clone()]));
         assert!(mailbox.lock().ended);
-        hub.keep_last_good(&set, &map, "{}");
+        hub.keep_last_good(&set, &map, "{}", 2);
         assert!(!hub.set_report(&set, FileReport::default(), &[]));
         assert_eq!(hub.census().map(|(_, entries)| entries), [0; 5]);
     }

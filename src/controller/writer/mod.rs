@@ -30,10 +30,11 @@ mod rebuild;
 mod target;
 mod versions;
 
-pub use config_map::{live_flag, outputs};
+pub use config_map::outputs;
 pub use hub::Hub;
 use mailbox::Mailbox;
 pub use places::Places;
+pub use target::live_flag;
 pub use versions::Versions;
 
 /// What a rollout wants the file to hold: something that its status already says, or has announced.
@@ -128,6 +129,14 @@ pub enum Ack {
         /// Why.
         message: String,
     },
+    /// Somebody else has changed the file or taken it away, so that it does not hold this revision, and it could not be put
+    /// right; it is tried again.
+    Lost {
+        /// The revision.
+        revision: i64,
+        /// Why.
+        message: String,
+    },
 }
 
 impl Ack {
@@ -146,7 +155,12 @@ impl Ack {
 
     /// Whether it says that the file could not be written, for now or until somebody acts.
     pub fn is_failure(&self) -> bool {
-        matches!(self, Ack::Failed { .. } | Ack::Retrying { .. })
+        matches!(self, Ack::Failed { .. } | Ack::Retrying { .. } | Ack::Lost { .. })
+    }
+
+    /// Whether it says that the file does not hold a revision, which it may have held before.
+    pub fn denies(&self, revision: i64) -> bool {
+        matches!(self, Ack::Failed { revision: missing, .. } | Ack::Lost { revision: missing, .. } if *missing <= revision)
     }
 }
 

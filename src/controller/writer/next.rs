@@ -1,4 +1,5 @@
-//! What a file holds next, by what it holds now and by what rollouts want of it, and what each of them is told then.
+//! What a file holds next, by what it holds now and by what rollouts want of it, and what each of them is told then, or
+//! where it cannot be written until somebody acts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -8,6 +9,7 @@ use kube::ResourceExt;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::flush::Flushed;
+use super::rebuild::Members;
 use super::target::Target;
 use super::{Ack, FileReport, Offer, OfferKind};
 use crate::api::flagset::Emergency;
@@ -15,6 +17,7 @@ use crate::api::{FlagSet, Reason};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::{Neighbour, SetId};
+use crate::error::{Fault, chain};
 use crate::flags;
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
 use crate::flags::{File, Verdict};
@@ -40,8 +43,9 @@ pub(super) fn next(
     flag_set: Option<(&FlagSet, Arc<Verdict>)>,
     target: &Target,
     live: &Live,
-    wanted: &BTreeMap<ObjectKey, Offer>,
+    members: &Members,
 ) -> Next {
+    let wanted = &members.offers;
     let mut answers = Flushed::default();
     let (asking, candidates) = check(wanted, &mut answers);
     let last_good = match live {
@@ -53,11 +57,12 @@ pub(super) fn next(
         (Target::FeatureFlag(_), Some(info)) => flags::feature_flag::leave_out(info),
         _ => Vec::new(),
     };
-    let members = ctx.index.members(set);
-    let living = living(ctx, set, &members);
+    let neighbours = ctx.index.members(set);
+    let living = living(ctx, set, &neighbours);
     let mut merged = merge(&Merge {
         live,
         last_good: last_good.as_ref(),
+        at_control: Some(&members.at_control),
         set: info.as_ref(),
         candidates: &candidates,
         // Who is not known yet may live all the same.
@@ -67,7 +72,7 @@ pub(super) fn next(
     merged.refused.extend(left_out);
     answer(&asking, &merged, &mut answers);
     if let Live::Trusted(file) = live {
-        answers.outdated.extend(outdated(ctx, &members, file, wanted));
+        answers.outdated.extend(outdated(ctx, &neighbours, file, wanted));
     }
     let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
     let report = report(&merged);
@@ -239,6 +244,60 @@ fn set_info(set: &FlagSet, verdict: Arc<Verdict>) -> SetInfo {
         verdict: Some(verdict),
         prune: set.spec.prune.iter().cloned().collect(),
         emergency: set.spec.emergency == Some(Emergency::Control),
+    }
+}
+
+/// Those who want something of a file: UID and revision.
+pub(super) type Wants = BTreeMap<ObjectKey, (String, i64)>;
+
+pub(super) fn wants(offers: &BTreeMap<ObjectKey, Offer>) -> Wants {
+    offers.iter().map(|(key, offer)| (key.clone(), (offer.uid.clone(), offer.revision))).collect()
+}
+
+/// Those, and everybody whose flag the file was known to hold.
+pub(super) fn with_delivered(ctx: &Context, set: &SetId, mut wants: Wants) -> Wants {
+    for member in ctx.index.members(set) {
+        if let Some(Ack::Delivered { revision }) = ctx.hub.ack(&member.key, &member.uid) {
+            wants.entry(member.key).or_insert((member.uid, revision));
+        }
+    }
+    wants
+}
+
+/// What belongs to a stranger is never taken.
+pub(super) fn conflict(target: &Target, owner: Option<&str>, wants: &Wants) -> Flushed {
+    let whose = owner.map_or("nobody that Sluice knows".to_owned(), str::to_owned);
+    let message = format!(
+        "{} belongs to {whose}: delete it, or choose another name in the FlagSet's {}",
+        target.title(),
+        target.field()
+    );
+    refused(Reason::Conflict, &message, wants)
+}
+
+/// A kind that is not installed keeps nothing else from going on; it may come.
+pub(super) fn absent(target: &Target) -> Flushed {
+    let message = format!("{}: the cluster does not know the kind; install its operator", target.title());
+    Flushed { absent: true, ..refused(Reason::ReferenceNotFound, &message, &Wants::new()) }
+}
+
+/// Tells what the API server will not take until somebody acts.
+pub(super) fn refused_by(fault: &Fault, target: &Target, wants: &Wants) -> Flushed {
+    refused(fault.reason(), &format!("{}: {}", target.title(), chain(fault)), wants)
+}
+
+pub(super) fn refused(reason: Reason, message: &str, wants: &Wants) -> Flushed {
+    Flushed {
+        acks: wants
+            .iter()
+            .map(|(key, (uid, revision))| {
+                let ack = Ack::Failed { revision: *revision, reason, message: message.to_owned() };
+                (key.clone(), (uid.clone(), ack))
+            })
+            .collect(),
+        report: Some(FileReport { failure: Some((reason, message.to_owned())), ..FileReport::default() }),
+        refused: true,
+        ..Flushed::default()
     }
 }
 

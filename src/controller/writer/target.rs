@@ -11,7 +11,7 @@ use crate::controller::cache::{ObjectKey, Stored};
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::error::Fault;
-use crate::flags;
+use crate::flags::{self, Keys, LiveFlag};
 
 /// One place.
 pub(super) enum Target {
@@ -72,12 +72,30 @@ impl Target {
     /// What is there; `None` where the cluster knows no such kind.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, and when there is no key that would tell what is Sluice's.
     pub(super) async fn read(
         &self,
         ctx: &Context,
         set: &SetId,
         flag_set: Option<&FlagSet>,
+    ) -> Result<Option<Found<Over>>, Fault> {
+        let keys = ctx.signing.keys(ctx).await?;
+        let found = self.read_by(ctx, set, flag_set, &keys).await?;
+        if found.as_ref().is_some_and(Found::is_edited)
+            // It may be signed with a key that this process has not heard of yet.
+            && let Some(newer) = ctx.signing.newer(ctx, &keys).await
+        {
+            return self.read_by(ctx, set, flag_set, &newer).await;
+        }
+        Ok(found)
+    }
+
+    async fn read_by(
+        &self,
+        ctx: &Context,
+        set: &SetId,
+        flag_set: Option<&FlagSet>,
+        keys: &Keys,
     ) -> Result<Option<Found<Over>>, Fault> {
         match self {
             // A new rollout's file is made without a look for one.
@@ -85,11 +103,11 @@ impl Target {
                 Ok(Some(Found::Nothing))
             }
             Target::ConfigMap(output) => {
-                let found = config_map::read(ctx, set, flag_set, output).await?;
+                let found = config_map::read(ctx, set, flag_set, output, keys).await?;
                 Ok(Some(found.map(Over::ConfigMap)))
             }
             Target::FeatureFlag(name) => {
-                let found = feature_flag::read(ctx, set, flag_set, name).await?;
+                let found = feature_flag::read(ctx, set, flag_set, name, keys).await?;
                 Ok(found.map(|found| found.map(|object| Over::FeatureFlag(Box::new(object)))))
             }
         }
@@ -114,7 +132,7 @@ impl Target {
         }
     }
 
-    /// Writes the file over what was found, or into a new object.
+    /// Writes the file over what was found, or into a new object, signed as the version of this serial.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -124,24 +142,56 @@ impl Target {
         set: &SetId,
         over: Option<&Over>,
         text: &str,
+        serial: u64,
     ) -> Result<(), Fault> {
+        let owner = set.owner();
+        let place = match self {
+            Target::ConfigMap(output) => config_map::place(set, &owner, output),
+            Target::FeatureFlag(name) => feature_flag::place(set, &owner, name),
+        };
+        let signature = ctx.signing.keys(ctx).await?.sign(&place, serial, text);
         match (self, over) {
             (Target::ConfigMap(output), over) => {
                 let over = over.and_then(|over| match over {
                     Over::ConfigMap(stored) => Some(stored),
                     Over::FeatureFlag(_) => None,
                 });
-                config_map::write(ctx, set, output, over, text).await
+                config_map::write(ctx, set, output, over, text, &signature).await
             }
             (Target::FeatureFlag(name), over) => {
                 let over = over.and_then(|over| match over {
                     Over::FeatureFlag(object) => Some(&**object),
                     Over::ConfigMap(_) => None,
                 });
-                feature_flag::write(ctx, set, name, over, text).await
+                feature_flag::write(ctx, set, name, over, text, &signature).await
             }
         }
     }
+}
+
+/// What the file of a set says of a flag key: of any rollout, living or not, as far as somebody vouches for it.
+///
+/// # Errors
+/// When the file could not be read.
+pub async fn live_flag(
+    ctx: &Context,
+    set: &SetId,
+    flag_set: Option<&FlagSet>,
+    flag: &str,
+) -> Result<Option<LiveFlag>, Fault> {
+    for output in config_map::outputs(set, flag_set) {
+        let target = Target::ConfigMap(output);
+        let file = match target.read(ctx, set, flag_set).await? {
+            Some(Found::Trusted { file, .. }) => Some(file),
+            // Better what this process remembers, if it does.
+            Some(Found::Edited { .. } | Found::Nothing) => ctx.hub.last_good(set, &target.memory_key(set)),
+            Some(Found::Strangers(_)) | None => None,
+        };
+        if let Some(live) = file.and_then(|file| file.live(flag)) {
+            return Ok(Some(live));
+        }
+    }
+    Ok(None)
 }
 
 impl Over {

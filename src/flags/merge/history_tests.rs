@@ -87,6 +87,7 @@ proptest! {
             let input = Merge {
                 live: &live,
                 last_good: Some(&file),
+                at_control: None,
                 set: info.as_ref(),
                 candidates: &write.candidates,
                 living: write.knows_the_living.then_some(&alive),

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::status::HIGHEST_REVISION;
 use crate::flags::file::compose;
 use crate::flags::fixtures::member;
 use crate::flags::fragment::fragment;
@@ -40,7 +41,7 @@ fn other(key: &str, rollout: &str, uid: &str, revision: i64) -> Fragment {
 }
 
 pub(super) fn run<'a>(live: &'a Live, candidates: &'a [Candidate]) -> Merge<'a> {
-    Merge { live, last_good: None, set: None, candidates, living: None }
+    Merge { live, last_good: None, at_control: None, set: None, candidates, living: None }
 }
 
 #[test]
@@ -78,10 +79,67 @@ fn revisions_of_an_edited_file_do_not_count() {
     assert_eq!(merged.outcomes, [Outcome::Written]);
     assert_eq!(merged.file.live("a").unwrap().revision, 5);
     assert_eq!(merged.file.members["gone"], good.members["gone"], "the remembered one, not the edited one");
-    let merged = merge(&run(&live, &candidates));
-    assert!(merged.file.members.contains_key("gone"), "better edited than gone");
+    let mut more = good.clone();
+    more.members.remove("gone");
+    let merged = merge(&Merge { last_good: Some(&more), ..run(&live, &candidates) });
+    assert!(!merged.file.members.contains_key("gone"), "nobody remembers it");
     let merged = merge(&run(&Live::Untrusted(None), &candidates));
     assert_eq!(merged.file.members.len(), 1);
+}
+
+#[test]
+fn what_nobody_vouches_for_is_at_control_and_nothing_can_be_gone_on_from_it() {
+    let mut edited = file([
+        member("a", "u", i64::MAX - 1, 100_000),
+        member("gone", "g", HIGHEST_REVISION, 100_000),
+        member("lost", "l", 3, 100_000),
+        other("taken", "invented", "i", 9),
+    ]);
+    edited
+        .members
+        .insert("broken".to_owned(), json!({"metadata": {"managedBy": "sluice.dev"}, "variants": 5}));
+    // As whoever turns control and treatment round would have it.
+    let lost = edited.members.get_mut("lost").unwrap();
+    lost["defaultVariant"] = json!("enabled");
+    edited.statics.insert("static".to_owned(), flag(1));
+    let live = Live::Untrusted(Some(edited));
+    let candidates = [put(member("a", "u", 5, 500)), put(member("taken", "t", 2, 500))];
+    let living = living(&[("a", "u"), ("lost", "l"), ("taken", "t")]);
+    let at_control = BTreeMap::from([("lost".to_owned(), member("lost", "l", 3, 0).body)]);
+    let info = set(1);
+    let input = Merge {
+        at_control: Some(&at_control),
+        set: Some(&info),
+        living: Some(&living),
+        ..run(&live, &candidates)
+    };
+    let merged = merge(&input);
+    assert_eq!(merged.outcomes, [Outcome::Written, Outcome::Written], "no invented flag is in the way");
+    assert_eq!(merged.file.live("a").unwrap().revision, 5);
+    assert_eq!(merged.file.members["lost"], at_control["lost"], "its rollout says what control is");
+    let gone = &merged.file.members["gone"];
+    let said = merged.file.live("gone").unwrap();
+    assert_eq!(gone["targeting"], json!({}), "everybody gets control");
+    assert_eq!((said.uid.as_str(), said.revision, said.attempt), ("g", 0, 0));
+    assert!(said.served.is_empty() && said.audience.is_empty() && said.pending.is_empty());
+    assert_eq!(merged.orphans.as_ref().unwrap().len(), 1, "it can be pruned");
+    assert!(!merged.file.members.contains_key("broken"), "flagd would refuse the file");
+    assert!(merged.file.statics.is_empty(), "the set says which there are");
+    let again = merge(&Merge { live: &Live::Trusted(merged.file.clone()), ..input });
+    assert_eq!(again.text, merged.text);
+
+    let without_set = merge(&Merge { set: None, ..input });
+    assert!(without_set.file.statics.contains_key("static"), "nobody is left who could say");
+}
+
+#[test]
+fn a_revision_that_no_reader_of_json_can_tell_from_another_is_not_read() {
+    for (revision, is_read) in
+        [(-1, false), (0, true), (HIGHEST_REVISION, true), (HIGHEST_REVISION + 1, false), (i64::MAX, false)]
+    {
+        let file = file([member("a", "u", revision, 500)]);
+        assert_eq!(file.live("a").is_some(), is_read, "{revision}");
+    }
 }
 
 #[test]

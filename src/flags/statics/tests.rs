@@ -50,8 +50,14 @@ fn a_verdict_that_is_known_is_not_found_again() {
         [("a".to_owned(), flag(json!({}))), ("b".to_owned(), flag(json!({})))].into();
     let verdict = Verdict { flags: [("b".to_owned(), "because".to_owned())].into(), ..Verdict::default() };
     let set = SetInfo { statics, verdict: Some(Arc::new(verdict)), ..SetInfo::default() };
-    let input =
-        Merge { live: &Live::Missing, last_good: None, set: Some(&set), candidates: &[], living: None };
+    let input = Merge {
+        live: &Live::Missing,
+        last_good: None,
+        at_control: None,
+        set: Some(&set),
+        candidates: &[],
+        living: None,
+    };
     let merged = merge(&input);
     assert_eq!(merged.refused, [("spec.flags[b]".to_owned(), "because".to_owned())]);
     assert!(merged.file.statics.keys().eq(["a"]));

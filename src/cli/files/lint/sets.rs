@@ -91,6 +91,7 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     let merge = flags::Merge {
         live: &flags::Live::Missing,
         last_good: None,
+        at_control: None,
         set: Some(&info),
         candidates: &[],
         living: None,
