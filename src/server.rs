@@ -1,8 +1,8 @@
 //! The probes and metrics of the controller.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -16,16 +16,46 @@ use tokio_util::sync::CancellationToken;
 
 /// What the probes say.
 #[derive(Clone, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct Health(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    works: bool,
+    /// Whether each kind that has to be known is.
+    kinds: BTreeMap<String, bool>,
+}
 
 impl Health {
-    /// Says whether every kind has been listed, so that work has begun.
+    /// Says whether work has begun.
     pub fn set_ready(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        self.state().works = ready;
     }
 
-    fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Says that a kind has to be known before all is well. It is not yet.
+    pub fn expect(&self, kind: &str) {
+        self.state().kinds.insert(kind.to_owned(), false);
+    }
+
+    /// Says whether the objects of a kind are known as they are now. One that nobody expects is of no account.
+    pub fn set_known(&self, kind: &str, known: bool) {
+        if let Some(state) = self.state().kinds.get_mut(kind) {
+            *state = known;
+        }
+    }
+
+    /// Why not all is well, where it is not.
+    fn trouble(&self) -> Option<String> {
+        let state = self.state();
+        let unknown: Vec<&str> =
+            state.kinds.iter().filter(|(_, known)| !**known).map(|(kind, _)| kind.as_str()).collect();
+        match unknown.is_empty() {
+            true => (!state.works).then(|| "still listing".to_owned()),
+            false => Some(format!("still listing {}", unknown.join(", "))),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,10 +88,9 @@ pub async fn serve(
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    if health.is_ready() {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "still listing")
+    match health.trouble() {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble),
     }
 }
 
@@ -75,5 +104,27 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
         Err(error) => {
             (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_well_while_work_is_done_and_every_kind_is_known() {
+        let health = Health::default();
+        assert_eq!(health.trouble().as_deref(), Some("still listing"));
+        health.expect("FlagSet");
+        health.expect("ConfigMap");
+        health.set_known("Pod", false);
+        assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap, FlagSet"));
+        health.set_known("ConfigMap", true);
+        health.set_ready(true);
+        assert_eq!(health.trouble().as_deref(), Some("still listing FlagSet"));
+        health.set_known("FlagSet", true);
+        assert_eq!(health.trouble(), None);
+        health.set_known("ConfigMap", false);
+        assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap"));
     }
 }

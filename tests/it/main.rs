@@ -34,6 +34,7 @@ mod node;
 mod nudge;
 mod orphans;
 mod outage;
+mod poison;
 mod policies;
 mod probes;
 mod prometheus;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::Api;
 
 use super::store;
 use crate::api::FeatureRolloutStatus;
 use crate::api::status::CohortStatus;
 use crate::controller::context::Context;
-use crate::error::{Fault, call};
+use crate::error::Fault;
 use crate::plan::Audience;
 use crate::plan::audience::AudienceCohort;
 
@@ -28,8 +27,8 @@ pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<A
     if let Some(audience) = ctx.revisions.audiences.get(&key) {
         return Ok(Some(audience));
     }
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
-    let found = call(api.get_opt(name)).await?.as_ref().and_then(read).map(Arc::new);
+    let found = ctx.cluster.get::<ControllerRevision>(&key).await?.and_then(|found| found.0.ok());
+    let found = found.as_ref().and_then(read).map(Arc::new);
     if let Some(audience) = &found {
         ctx.revisions.audiences.put(key, audience.clone());
     }
