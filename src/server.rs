@@ -1,8 +1,8 @@
 //! The probes and metrics of the controller.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -16,26 +16,54 @@ use tokio_util::sync::CancellationToken;
 
 /// What the probes say.
 #[derive(Clone, Default)]
-pub struct Health(Arc<AtomicBool>, Arc<Mutex<Option<String>>>);
+pub struct Health(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    works: bool,
+    /// What keeps the work from beginning, where that is something else than a list that takes its time.
+    waits_for: Option<String>,
+    /// Whether each kind that has to be known is.
+    kinds: BTreeMap<String, bool>,
+}
 
 impl Health {
-    /// Says whether every kind has been listed, so that work has begun.
+    /// Says whether work has begun.
     pub fn set_ready(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        self.state().works = ready;
     }
 
     /// Says what keeps the work from beginning, where that is something else than a list that takes its time.
     pub fn set_waiting(&self, why: Option<String>) {
-        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.state().waits_for = why;
     }
 
-    /// Why work has not begun, if it has not.
-    fn waits_for(&self) -> Option<String> {
-        if self.0.load(Ordering::Relaxed) {
-            return None;
+    /// Says that a kind has to be known before all is well. It is not yet.
+    pub fn expect(&self, kind: &str) {
+        self.state().kinds.insert(kind.to_owned(), false);
+    }
+
+    /// Says whether the objects of a kind are known as they are now. One that nobody expects is of no account.
+    pub fn set_known(&self, kind: &str, known: bool) {
+        if let Some(state) = self.state().kinds.get_mut(kind) {
+            *state = known;
         }
-        let why = self.1.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(why.unwrap_or_else(|| "still listing".to_owned()))
+    }
+
+    /// Why not all is well, where it is not.
+    fn trouble(&self) -> Option<String> {
+        let state = self.state();
+        let unknown: Vec<&str> =
+            state.kinds.iter().filter(|(_, known)| !**known).map(|(kind, _)| kind.as_str()).collect();
+        match unknown.is_empty() {
+            true if state.works => None,
+            true => Some(state.waits_for.clone().unwrap_or_else(|| "still listing".to_owned())),
+            false => Some(format!("still listing {}", unknown.join(", "))),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,9 +96,9 @@ pub async fn serve(
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    match health.waits_for() {
+    match health.trouble() {
         None => (StatusCode::OK, "ok".to_owned()),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble),
     }
 }
 
@@ -84,5 +112,27 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
         Err(error) => {
             (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_well_while_work_is_done_and_every_kind_is_known() {
+        let health = Health::default();
+        assert_eq!(health.trouble().as_deref(), Some("still listing"));
+        health.expect("FlagSet");
+        health.expect("ConfigMap");
+        health.set_known("Pod", false);
+        assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap, FlagSet"));
+        health.set_known("ConfigMap", true);
+        health.set_ready(true);
+        assert_eq!(health.trouble().as_deref(), Some("still listing FlagSet"));
+        health.set_known("FlagSet", true);
+        assert_eq!(health.trouble(), None);
+        health.set_known("ConfigMap", false);
+        assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap"));
     }
 }

@@ -78,6 +78,12 @@ pub struct ByKind {
     kind: &'static str,
 }
 
+/// Kind of object, whichever there are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByAnyKind {
+    kind: String,
+}
+
 /// What entries are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByPlace {
@@ -103,6 +109,7 @@ pub struct Metrics {
     actions: Family<ByAnswer, Counter>,
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
+    unreadable_objects: Family<ByAnyKind, Gauge<i64, AtomicI64>>,
     queue_depth: Gauge,
     events_waiting: Gauge,
     entries: Family<ByPlace, Gauge<i64, AtomicI64>>,
@@ -123,6 +130,7 @@ impl Default for Metrics {
             actions: counters(Answer::ALL.map(|answer| ByAnswer { answer: answer.as_str() })),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
+            unreadable_objects: Family::default(),
             queue_depth: Gauge::default(),
             events_waiting: Gauge::default(),
             entries: Family::default(),
@@ -162,6 +170,11 @@ impl Metrics {
             self.step_lateness_seconds.clone(),
         );
         registry.register("objects", "Objects known by kind", self.objects.clone());
+        registry.register(
+            "unreadable_objects",
+            "Objects that cannot be read, by kind; the log names them",
+            self.unreadable_objects.clone(),
+        );
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
         registry.register(
             "events_waiting",
@@ -217,6 +230,12 @@ impl Metrics {
     /// Sets the number of known objects of a kind.
     pub fn set_objects(&self, kind: &'static str, count: usize) {
         self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of objects of a kind that cannot be read.
+    pub fn set_unreadable(&self, kind: &str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unreadable_objects.get_or_create(&ByAnyKind { kind: kind.to_owned() }).set(count);
     }
 
     /// Sets the number of events that are still to be published.

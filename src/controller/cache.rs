@@ -146,6 +146,17 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         news
     }
 
+    /// Takes note of an object that exists and is not to be kept.
+    pub fn pass_over(&self, object: &DeserializeGuard<K>) {
+        let key = key_of(object);
+        if let Some(seen) = self.listing.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            seen.insert(key.clone());
+        }
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        objects.remove(&key);
+        self.aside().insert(key);
+    }
+
     /// Forgets an object that was deleted, unless a newer one of its name is known.
     pub fn delete(&self, object: &DeserializeGuard<K>) {
         let key = key_of(object);
@@ -263,6 +274,17 @@ mod tests {
             cache.delete(&map(&(100 + i).to_string()));
         }
         assert_eq!(cache.deleted.lock().unwrap().len(), DELETED);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_known_to_exist_and_nothing_of_it_is_kept() {
+        let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+        cache.apply(map("3"));
+        cache.event(Event::Init);
+        cache.pass_over(&map("4"));
+        cache.event(Event::InitDone);
+        assert!(cache.is_aside(&key) && cache.get(&key).is_none() && cache.len() == 0);
+        assert!(cache.apply_found(map("4")) && !cache.is_aside(&key), "whoever needs it reads it");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::actions::Actions;
 use super::ahead::Ahead;
 use super::analysis::Analysis;
 use super::cache::{Cache, ObjectKey};
+use super::cluster::Cluster;
 use super::events::Events;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
@@ -53,8 +54,10 @@ impl fmt::Display for Key {
 
 /// The shared parts.
 pub struct Context {
-    /// The API server.
+    /// The API server, to write to.
     pub client: Client,
+    /// The API server as it is read.
+    pub cluster: Arc<Cluster>,
     /// The time.
     pub clock: Clock,
     /// FeatureRollouts as known.

@@ -3,15 +3,16 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::cache::{ObjectKey, key_of};
+use super::cluster::Scope;
 use super::context::Context;
 use super::events;
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, Reason};
-use crate::error::{Fault, call};
+use crate::error::Fault;
 
 /// Keeps a deleted rollout until its flag is at control or gone.
 pub const FINALIZER: &str = "sluice.dev/flag";
@@ -90,8 +91,8 @@ async fn write(
         "uid": metadata.uid,
         "finalizers": finalizers,
     }});
-    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &key.0);
-    match call(api.patch(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await {
+    let request = Scope::of::<FeatureRollout>(Some(&key.0)).request();
+    match ctx.cluster.send(request.patch(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await {
         Ok(written) => Ok(written),
         Err(fault @ Fault::Conflict(_)) => {
             super::persist::refresh(ctx, key).await?;

@@ -1,7 +1,6 @@
 //! The first step of the pipeline: everything that a decision depends on, read once.
 
-use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Shared};
@@ -14,7 +13,7 @@ use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Reason};
 use crate::engine::Facts;
-use crate::error::{Fault, call};
+use crate::error::Fault;
 use crate::flags::LiveFlag;
 use crate::plan::{self, Feature, FieldError, Need, Plan, Refs};
 
@@ -199,8 +198,7 @@ where
         + std::fmt::Debug
         + serde::de::DeserializeOwned,
 {
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &key.0);
-    match call(api.get_opt(&key.1)).await? {
+    match ctx.cluster.get(key).await? {
         Some(found) => Ok(cache.apply(found)),
         // Its deletion comes by the watch.
         None => Ok(false),
@@ -259,8 +257,7 @@ where
         return Ok(stored.0.as_ref().ok().cloned());
     }
     // A set that came together with its rollouts may not have reached the cache yet.
-    let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
-    call(api.get_opt(name)).await
+    Ok(ctx.cluster.get::<K>(&key).await?.and_then(|found| found.0.ok()))
 }
 
 /// Another living rollout that has the flag key, or a static flag.

@@ -105,7 +105,7 @@ fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
 /// Keeps no ConfigMap in memory that nobody writes, nor anything of namespaces where nothing is.
 fn tidy(ctx: &Context) {
     for key in ctx.config_maps.keys() {
-        if !writer::is_in_use(ctx, &key) {
+        if ctx.config_maps.get(&key).is_some_and(|map| !writer::is_wanted(ctx, &map)) {
             ctx.config_maps.put_aside(&key);
         }
     }

@@ -25,6 +25,7 @@ mod ahead;
 mod analysis;
 mod announce;
 mod cache;
+mod cluster;
 mod context;
 mod events;
 mod finalizer;
@@ -32,7 +33,6 @@ mod gather;
 mod housekeeping;
 mod index;
 mod nudge;
-mod pages;
 mod persist;
 mod queue;
 mod revisions;
@@ -163,8 +163,13 @@ pub async fn run(
             Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
         })
     };
+    for kind in watch::EXPECTED {
+        health.expect(kind);
+    }
+    let cluster = Arc::new(cluster::Cluster::new(client.clone(), metrics.clone(), health.clone()));
     let ctx: Shared = Arc::new(Context {
-        client: client.clone(),
+        cluster: cluster.clone(),
+        client,
         analysis: analysis::Analysis::new(options.clock.clone(), options.api_server),
         clock: options.clock,
         rollouts: Cache::default(),
@@ -180,7 +185,7 @@ pub async fn run(
         signing: signing::Signing::new(options.signing_secret),
         hub: writer::Hub::default(),
         places: writer::Places::default(),
-        versions: Arc::new(writer::Versions::new(client)),
+        versions: Arc::new(writer::Versions::new(cluster)),
         ahead: ahead::Ahead::default(),
         nudger: nudge::Nudger::new(options.nudge_pods),
         actions: actions::Actions::new(options.policy_settling),
@@ -240,20 +245,23 @@ async fn drain(acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
 /// Waits until every kind and every pinned audience has been listed.
 async fn listed(ctx: &Shared) {
     let lists = watch::start(ctx);
-    let mut wait = Duration::from_millis(200);
+    let mut failures = 0;
     while let Err(fault) = revisions::load(ctx).await {
+        failures += 1;
+        let wait = Cause::Failure.wait(failures).mul_f64(0.75 + fastrand::f64() / 2.0);
         tracing::warn!(
             "the pinned audiences could not be listed: {}; they are listed again in {} ms",
             chain(&fault),
             wait.as_millis()
         );
         clock::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(3));
     }
     for list in lists {
         // A watch ends only with the process.
         let _ended = list.await;
     }
+    // These tell whose ConfigMaps are worth keeping.
+    let _ended = watch::start_files(ctx).await;
 }
 
 /// Makes the checks once sources and templates are known; decisions do not wait for that.

@@ -1,21 +1,22 @@
 //! Status writes, each with the precondition that nobody has written since.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::Resource;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cache::{Cache, ObjectKey, key_of};
+use super::cluster::Scope;
 use super::context::{Context, Key};
 use super::events;
 use super::queue::Priority;
-use crate::api::conditions::{is_true, types};
+use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
-use crate::engine::report;
-use crate::error::{Fault, call};
+use crate::engine::{self, report};
+use crate::error::Fault;
 
 /// Writes a rollout's status over the version that was read, and takes the answer into the cache.
 ///
@@ -96,12 +97,9 @@ where
         },
         "status": status,
     });
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &namespace);
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    let request = kube::core::Request::new(api.resource_url())
-        .replace_subresource("status", &name, &PostParams::default(), body)
-        .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
-    call(ctx.client.request::<DeserializeGuard<K>>(request)).await
+    let request = Scope::of::<K>(Some(&namespace)).request();
+    ctx.cluster.send(request.replace_subresource("status", &name, &PostParams::default(), body)).await
 }
 
 /// What rollouts that depend on this one look at.
@@ -124,9 +122,8 @@ fn wake_dependents(ctx: &Context, key: &ObjectKey) {
 /// # Errors
 /// When it could not be read.
 pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
-    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &key.0);
     let before = ctx.rollouts.version_of(key);
-    let is_news = match call(api.get_opt(&key.1)).await? {
+    let is_news = match ctx.cluster.get::<FeatureRollout>(key).await? {
         Some(rollout) => {
             if let Ok(rollout) = &rollout.0 {
                 for concerned in ctx.index.apply(rollout) {
@@ -158,7 +155,7 @@ fn readable(status: Value) -> FeatureRolloutStatus {
     serde_json::from_value(status).unwrap_or(report)
 }
 
-/// Says on an object that cannot be read as a whole that it is stalled, once.
+/// Says on a rollout that cannot be read as a whole that it is stalled, once.
 ///
 /// # Errors
 /// When the status could not be read or written.
@@ -168,36 +165,86 @@ pub async fn persist_raw(
     metadata: &ObjectMeta,
     message: &str,
 ) -> Result<(), Fault> {
-    let resource = kube::core::ApiResource::erase::<FeatureRollout>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &key.0, &resource);
-    let Some(object) = call(api.get_opt(&key.1)).await? else { return Ok(()) };
-    let prior = object.data.get("status").cloned().unwrap_or_default();
-    let mut status = readable(prior);
+    let scope = Scope::of::<FeatureRollout>(Some(&key.0));
+    let Some(stored) = ctx.cluster.parts(&scope, &key.1).await? else { return Ok(()) };
+    let mut status = readable(stored.fields.get("status").cloned().unwrap_or_default());
     let before = status.clone();
-    let problems = crate::api::schema::problems(&object.data);
+    let problems = crate::api::schema::problems(&stored.fields);
     let message =
         if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
+    let message = engine::short(&message);
     let generation = metadata.generation.unwrap_or(0);
     report::fail(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
     if status == before {
         return Ok(());
     }
     // Only the report changes; what else the status holds may be more than this version can read.
-    let patch = json!({
-        "metadata": {"resourceVersion": object.metadata.resource_version},
-        "status": {
-            "observedGeneration": status.observed_generation,
-            "state": status.state,
-            "reason": status.reason,
-            "conditions": status.conditions,
-        },
+    let status = json!({
+        "observedGeneration": status.observed_generation,
+        "state": status.state,
+        "reason": status.reason,
+        "conditions": status.conditions,
     });
-    match call(api.patch_status(&key.1, &PatchParams::default(), &Patch::Merge(&patch))).await {
-        Ok(_) => Ok(()),
+    match patch(ctx, &scope, &key.1, &stored.metadata, status).await {
         Err(Fault::Invalid(_)) => {
             events::complain(ctx, metadata, Reason::InvalidSpec, &message);
             Ok(())
         }
-        Err(fault) => Err(fault),
+        other => other,
     }
+}
+
+/// Says on an object that is known and cannot be read that it is stalled, once. Nothing where it can, or is not known.
+///
+/// # Errors
+/// When the status could not be read or written.
+pub(super) async fn stall_unreadable<K>(ctx: &Context, cache: &Cache<K>, key: &ObjectKey) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let Some(known) = cache.get(key) else { return Ok(()) };
+    let Err(invalid) = &known.0 else { return Ok(()) };
+    let scope = Scope::of::<K>(Some(&key.0));
+    let Some(stored) = ctx.cluster.parts(&scope, &key.1).await? else { return Ok(()) };
+    if stored.metadata.resource_version != invalid.metadata.resource_version {
+        // The watch tells of it.
+        return Ok(());
+    }
+    let conditions = stored.fields.pointer("/status/conditions").cloned().unwrap_or_default();
+    let prior: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
+    let (generation, now) = (invalid.metadata.generation.unwrap_or(0), ctx.clock.now());
+    let (reason, message) =
+        (Reason::InvalidSpec, engine::short(&format!("the stored object cannot be read: {}", invalid.error)));
+    let ready =
+        Want { type_: types::READY, status: false, reason: reason.as_str(), message: message.clone() };
+    let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
+    let mut conditions = merge(&prior, &[ready, stalled], generation, now);
+    let of_work = [types::READY, types::STALLED, types::RECONCILING];
+    conditions.extend(prior.iter().filter(|known| !of_work.contains(&known.type_.as_str())).cloned());
+    if conditions == prior {
+        return Ok(());
+    }
+    let status = json!({"observedGeneration": generation, "conditions": conditions});
+    match patch(ctx, &scope, &key.1, &stored.metadata, status).await {
+        Err(Fault::Invalid(_)) => {
+            events::warn(ctx, scope.kind(), &invalid.metadata, reason, &message);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Changes these fields of a status, over the version that was read.
+async fn patch(
+    ctx: &Context,
+    scope: &Scope,
+    name: &str,
+    read: &ObjectMeta,
+    status: Value,
+) -> Result<(), Fault> {
+    let patch = json!({"metadata": {"resourceVersion": read.resource_version}, "status": status});
+    let request = scope.request();
+    ctx.cluster
+        .tell(request.patch_subresource("status", name, &PatchParams::default(), &Patch::Merge(&patch)))
+        .await
 }

@@ -1,7 +1,5 @@
 //! FlagSets and CohortSets: their own validity, and what their files hold.
 
-use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,12 +8,12 @@ use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
 use super::events;
 use super::index::SetId;
-use super::persist::put_status;
+use super::persist::{put_status, stall_unreadable};
 use super::writer::{self, FileReport};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::flagset::Orphan;
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
-use crate::error::{Fault, call};
+use crate::error::Fault;
 use crate::plan::{self, Audience, FieldError};
 
 /// Least time between two status writes of a FlagSet: the file is written up to five times a second.
@@ -32,7 +30,9 @@ const NAMED: usize = 8;
 /// # Errors
 /// When its status could not be written.
 pub async fn cohort_set(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
-    let Some(set) = ctx.cohort_sets.readable(key) else { return Ok(()) };
+    let Some(set) = ctx.cohort_sets.readable(key) else {
+        return stall_unreadable(ctx, &ctx.cohort_sets, key).await;
+    };
     let mut errors = Vec::new();
     plan::check_cohort_set(&set.spec, &mut errors);
     let generation = set.metadata.generation.unwrap_or(0);
@@ -60,7 +60,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         if ctx.flag_sets.get(key).is_none() {
             writer::left(ctx, &id);
         }
-        return Ok(());
+        return stall_unreadable(ctx, &ctx.flag_sets, key).await;
     };
     if set.metadata.deletion_timestamp.is_some() {
         return Ok(());
@@ -222,9 +222,8 @@ where
     let written = put_status(ctx, cache, object, status).await;
     if let Err(Fault::Conflict(_) | Fault::NotFound(_)) = &written {
         let key = key_of(object);
-        let api: Api<DeserializeGuard<K>> = Api::namespaced(ctx.client.clone(), &key.0);
         let before = cache.version_of(&key);
-        match call(api.get_opt(&key.1)).await? {
+        match ctx.cluster.get(&key).await? {
             Some(found) => cache.apply(found),
             None => cache.forget(&key, before),
         };

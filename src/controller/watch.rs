@@ -1,116 +1,81 @@
 //! The watches: what changes brings the objects that it concerns into the queue.
 
-use std::fmt::Debug;
-use std::time::Duration;
-
-use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Resource;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher;
-use kube::{Api, Resource};
+use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::analysis;
-use super::cache::{Cache, News, ObjectKey};
+use super::cache::{Cache, News, ObjectKey, key_of};
+use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::queue::Priority;
-use super::revisions::{MANAGED_BY, MANAGER};
+use super::revisions::ours;
 use super::writer;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
-use crate::clock;
 
-/// The wait before a broken watch is tried again the first time; it doubles with each.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// Longest wait before a broken watch is tried again: an API server that is back must be noticed soon.
-const LONGEST_RETRY: Duration = Duration::from_secs(3);
-/// Objects in one answer to a list, which is as much as an action may have to wait for.
-const PAGE: u32 = 100;
+/// The kinds without which this program does not do all that it is there for.
+pub const EXPECTED: [&str; 8] = [
+    "CohortSet",
+    "ConfigMap",
+    "ControllerRevision",
+    "FeatureRollout",
+    "FlagSet",
+    "MetricSource",
+    "MetricTemplate",
+    "RolloutAction",
+];
 
-/// Starts every watch; each of the returned receivers hears when its first list is complete.
+/// Starts the watches of what decisions are made from; each of the returned receivers hears when its first list is complete.
 pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
-    let all = watcher::Config::default().page_size(PAGE);
-    let ours = all.clone().labels(&format!("{MANAGED_BY}={MANAGER}"));
     vec![
-        spawn(
-            ctx,
-            Api::<DeserializeGuard<CohortSet>>::all(ctx.client.clone()),
-            all.clone(),
-            |c| &c.cohort_sets,
-            cohort_set_event,
-        ),
-        spawn(
-            ctx,
-            Api::<DeserializeGuard<FlagSet>>::all(ctx.client.clone()),
-            all.clone(),
-            |c| &c.flag_sets,
-            flag_set_event,
-        ),
-        spawn(
-            ctx,
-            Api::<DeserializeGuard<ConfigMap>>::all(ctx.client.clone()),
-            ours,
-            |c| &c.config_maps,
-            config_map,
-        ),
-        spawn(
-            ctx,
-            Api::<DeserializeGuard<FeatureRollout>>::all(ctx.client.clone()),
-            all,
-            |c| &c.rollouts,
-            rollout,
-        ),
+        spawn(ctx, Scope::of::<CohortSet>(None), |c| &c.cohort_sets, is_kept, cohort_set_event),
+        spawn(ctx, Scope::of::<FlagSet>(None), |c| &c.flag_sets, is_kept, flag_set_event),
+        spawn(ctx, Scope::of::<FeatureRollout>(None), |c| &c.rollouts, is_kept, rollout),
     ]
+}
+
+/// Starts the watch of the files. Anybody may put our label on any number of ConfigMaps of any size: kept are those that
+/// somebody's file may be in, so it begins once it is known who may have one; the returned receiver hears when its first list is
+/// complete.
+pub fn start_files(ctx: &Shared) -> oneshot::Receiver<()> {
+    let files = Scope::of::<ConfigMap>(None).labels(&ours());
+    spawn(ctx, files, |c| &c.config_maps, writer::is_wanted, config_map)
 }
 
 /// Starts the watches that only checks need; each of the returned receivers hears when its first list is complete.
 pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
-    let all = watcher::Config::default();
+    let sources = Scope::of::<MetricSource>(Some(&ctx.namespace));
+    let templates = Scope::of::<MetricTemplate>(None);
     vec![
-        spawn(
-            ctx,
-            Api::<DeserializeGuard<MetricSource>>::namespaced(ctx.client.clone(), &ctx.namespace),
-            all.clone(),
-            |c| &c.metric_sources,
-            analysis::metric_source_event,
-        ),
-        spawn(
-            ctx,
-            Api::<DeserializeGuard<MetricTemplate>>::all(ctx.client.clone()),
-            all,
-            |c| &c.metric_templates,
-            analysis::metric_template_event,
-        ),
+        spawn(ctx, sources, |c| &c.metric_sources, is_kept, analysis::metric_source_event),
+        spawn(ctx, templates, |c| &c.metric_templates, is_kept, analysis::metric_template_event),
     ]
 }
 
 fn spawn<K>(
     ctx: &Shared,
-    api: Api<DeserializeGuard<K>>,
-    config: watcher::Config,
+    scope: Scope,
     cache: fn(&Context) -> &Cache<K>,
+    keeps: fn(&Context, &DeserializeGuard<K>) -> bool,
     changed: fn(&Shared, &ObjectKey, News),
 ) -> oneshot::Receiver<()>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
 {
     let (listed, heard) = oneshot::channel();
     let mut listed = Some(listed);
-    let events = watcher::watcher(api, config).then({
-        let ctx = ctx.clone();
-        move |event| {
-            let ctx = ctx.clone();
-            async move {
-                // The next page is asked for when these have been taken.
-                if matches!(event, Ok(watcher::Event::Init | watcher::Event::InitApply(_))) {
-                    ctx.queue.until_free().await;
-                }
-                event
+    tokio::spawn(follow(ctx.clone(), scope, move |ctx, event| {
+        let event = match event {
+            Event::Apply(object) | Event::InitApply(object) if !keeps(ctx, &object) => {
+                cache(ctx).pass_over(&object);
+                return changed(ctx, &key_of(&object), News::Nothing);
             }
-        }
-    });
-    tokio::spawn(follow(ctx.clone(), events, move |ctx, event| {
+            event => event,
+        };
         let (keys, done) = cache(ctx).event(event);
         for (key, news) in keys {
             changed(ctx, &key, news);
@@ -123,61 +88,24 @@ where
     heard
 }
 
-/// Passes on every event of a watch, which is tried again when it breaks, until the shutdown.
+/// Passes on everything that a watch tells, until the shutdown.
 pub async fn follow<K>(
     ctx: Shared,
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
-    mut take: impl FnMut(&Shared, watcher::Event<K>),
+    scope: Scope,
+    mut take: impl FnMut(&Shared, Event<DeserializeGuard<K>>) + Send,
 ) where
-    K: Resource<DynamicType = ()>,
+    K: Resource + DeserializeOwned + Send,
 {
-    let mut wait = FIRST_RETRY;
-    let mut events = std::pin::pin!(events);
-    loop {
-        let event = tokio::select! {
-            event = events.next() => event,
-            () = ctx.shutdown.cancelled() => return,
-        };
-        match event {
-            Some(Ok(event)) => {
-                wait = FIRST_RETRY;
-                take(&ctx, event);
-            }
-            Some(Err(error)) => {
-                note_break(&K::kind(&()), &error, wait);
-                clock::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_RETRY);
-            }
-            None => return,
-        }
+    let page = || ctx.queue.until_free();
+    tokio::select! {
+        () = ctx.cluster.follow(&scope, page, |event| take(&ctx, event)) => {}
+        () = ctx.shutdown.cancelled() => {}
     }
 }
 
-/// Logs a watch that broke. A connection that ended once, a watch that has only grown old, and an API server that is starting
-/// are everyday matters.
-pub fn note_break(kind: &str, error: &watcher::Error, wait: Duration) {
-    let why = crate::error::chain(error);
-    let wait_ms = wait.as_millis();
-    if wait == FIRST_RETRY || (is_ordinary(error) && wait < LONGEST_RETRY) {
-        tracing::debug!("the watch of kind {kind} broke: {why}; it is begun again in {wait_ms} ms");
-    } else {
-        tracing::warn!(
-            "the watch of kind {kind} broke: {why}; it is begun again in {wait_ms} ms, and what is known stays in force"
-        );
-    }
-}
-
-/// Whether a watch breaks so now and then where all is well: a server that is starting or has much to do asks to be asked
-/// again (429), and a watch that is older than what the server remembers begins anew (410).
-fn is_ordinary(error: &watcher::Error) -> bool {
-    let code = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.code,
-        _ => 0,
-    };
-    [410, 429].contains(&code)
+/// Of most kinds every object is kept.
+fn is_kept<K>(_: &Context, _: &DeserializeGuard<K>) -> bool {
+    true
 }
 
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
@@ -229,8 +157,5 @@ pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
 fn config_map(ctx: &Shared, key: &ObjectKey, _: News) {
     for set in ctx.hub.sets_of_config_map(key) {
         writer::poke(ctx, &set);
-    }
-    if ctx.is_listed() && !writer::is_in_use(ctx, key) {
-        ctx.config_maps.put_aside(key);
     }
 }

@@ -35,6 +35,7 @@ mod node;
 mod nudge;
 mod orphans;
 mod outage;
+mod poison;
 mod policies;
 mod probes;
 mod prometheus;

@@ -1,7 +1,6 @@
 //! The answer of an action, in its status.
 
-use kube::core::DeserializeGuard;
-use kube::{Api, Resource};
+use kube::Resource;
 
 use super::book::Asked;
 use crate::api::MicroTime;
@@ -11,7 +10,7 @@ use crate::clock;
 use crate::controller::cache::key_of;
 use crate::controller::context::Context;
 use crate::controller::persist::put;
-use crate::error::{Fault, call};
+use crate::error::Fault;
 
 /// What an action is answered.
 pub struct Verdict {
@@ -43,9 +42,7 @@ pub async fn give(ctx: &Context, asked: &Asked, verdict: &Verdict) -> Result<(),
         Err(fault) => return Err(fault),
     };
     // Its labels were edited, or somebody else has answered.
-    let (namespace, name) = key_of(&**asked);
-    let api: Api<DeserializeGuard<RolloutAction>> = Api::namespaced(ctx.client.clone(), &namespace);
-    let Some(now) = call(api.get_opt(&name)).await? else { return Ok(()) };
+    let Some(now) = ctx.cluster.get::<RolloutAction>(&key_of(&**asked)).await? else { return Ok(()) };
     let is_answered =
         now.0.as_ref().is_ok_and(|action| action.status.as_ref().is_some_and(|s| s.answer.is_some()));
     if is_answered || now.meta().uid != asked.meta().uid {

@@ -1,37 +1,38 @@
 //! Old actions: answered ones are kept for a week, as a record beside the audit log, and then deleted.
 
 use jiff::SignedDuration;
-use kube::api::{DeleteParams, ListParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::api::{DeleteParams, Preconditions};
 
 use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
+use crate::controller::cache::{ObjectKey, key_of};
+use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 
 /// How long an answered action is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Actions read at once.
-const PAGE: u32 = 500;
 
 /// Deletes the actions that were answered more than a week ago.
 ///
 /// # Errors
 /// When they cannot be listed; one that cannot be deleted is tried again the next time.
 pub async fn sweep(ctx: &Context) -> Result<(), Fault> {
-    let all: Api<RolloutAction> = Api::all(ctx.client.clone());
-    let mut params = ListParams::default().fields("status.answer!=").limit(PAGE);
-    loop {
-        let page = call(all.list(&params)).await?;
-        for action in &page.items {
-            delete_if_old(ctx, action).await;
-        }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(()),
-        }
+    let answered = Scope::of::<RolloutAction>(None).fields("status.answer!=");
+    let now = clock::real_now();
+    let mut old = Vec::new();
+    ctx.cluster
+        .each(&answered, |action: RolloutAction| {
+            if is_old(&action, now) {
+                old.push((key_of(&action), action.metadata.uid));
+            }
+        })
+        .await?;
+    for (key, uid) in old {
+        delete(ctx, &key, uid).await;
     }
+    Ok(())
 }
 
 /// Whether an action was answered so long ago that it goes. One without an answer stays, whatever its age.
@@ -40,15 +41,12 @@ fn is_old(action: &RolloutAction, now: MicroTime) -> bool {
     answered.is_some_and(|at| now.duration_since(at) >= KEPT)
 }
 
-async fn delete_if_old(ctx: &Context, action: &RolloutAction) {
-    if !is_old(action, clock::real_now()) {
-        return;
-    }
-    let (namespace, name) = (action.namespace().unwrap_or_default(), action.name_any());
-    let api: Api<RolloutAction> = Api::namespaced(ctx.client.clone(), &namespace);
-    let preconditions = Some(Preconditions { uid: action.uid(), resource_version: None });
-    match call(api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() })).await {
-        Ok(_) | Err(Fault::NotFound(_) | Fault::Conflict(_)) => {}
+async fn delete(ctx: &Context, (namespace, name): &ObjectKey, uid: Option<String>) {
+    let request = Scope::of::<RolloutAction>(Some(namespace)).request();
+    let preconditions = Some(Preconditions { uid, resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    match ctx.cluster.tell(request.delete(name, &params)).await {
+        Ok(()) | Err(Fault::NotFound(_) | Fault::Conflict(_)) => {}
         Err(fault) => tracing::warn!(
             "the old RolloutAction {namespace}/{name} could not be deleted: {}; that is tried again in an hour",
             chain(&fault)

@@ -8,13 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::core::DeserializeGuard;
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
+use super::cluster::Scope;
 use super::context::{Key, Shared};
 use super::queue::{Cause, Priority};
 use super::watch;
@@ -124,9 +123,8 @@ impl Actions {
 
 /// Works until the shutdown, then lets what is under way end.
 pub async fn run(ctx: Shared) {
-    let api = Api::<DeserializeGuard<RolloutAction>>::all(ctx.client.clone());
-    let config = watcher::Config::default().fields(UNANSWERED);
-    tokio::spawn(watch::follow(ctx.clone(), watcher::watcher(api, config), |ctx, event| {
+    let unanswered = Scope::of::<RolloutAction>(None).fields(UNANSWERED);
+    tokio::spawn(watch::follow(ctx.clone(), unanswered, |ctx, event| {
         ctx.actions.book().event(event);
         ctx.actions.changed.notify_one();
     }));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -14,7 +14,7 @@ use crate::api::{MetricSource, Reason};
 use crate::clock;
 use crate::controller::context::{Context, Key};
 use crate::controller::queue::Priority;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 use crate::sources::{self, Resolved, Wanted};
 
 /// How long what was read is taken to be so.
@@ -134,9 +134,8 @@ where
         + DeserializeOwned,
 {
     if !read.contains_key(name) {
-        let api: Api<K> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-        let object = call(api.get_opt(name)).await?;
-        read.insert(name.to_owned(), object);
+        let object = ctx.cluster.get::<K>(&(ctx.namespace.clone(), name.to_owned())).await?;
+        read.insert(name.to_owned(), object.and_then(|object| object.0.ok()));
     }
     Ok(read.get(name).and_then(Option::as_ref))
 }

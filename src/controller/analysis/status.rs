@@ -11,6 +11,7 @@ use crate::api::metrictemplate::ArgType;
 use crate::api::{MetricSource, MetricSourceStatus, MetricTemplate, MetricTemplateStatus, Reason};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Key, Shared};
+use crate::controller::persist::stall_unreadable;
 use crate::controller::sets::write_status;
 use crate::error::Fault;
 use crate::sources::{self, Context as For};
@@ -24,7 +25,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// When its status could not be written.
 pub async fn metric_source(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let Some(source) = ctx.metric_sources.readable(key).filter(|_| ctx.analysis.is_listed()) else {
-        return Ok(());
+        return stall_unreadable(ctx, &ctx.metric_sources, key).await;
     };
     let resolved = ctx.analysis.resolver.resolve(ctx, &source).await;
     let circuit = shown(ctx.analysis.sources.circuit(&source.uid().unwrap_or_default()));
@@ -69,7 +70,7 @@ pub fn shown(circuit: Circuit) -> Circuit {
 /// When its status could not be written.
 pub async fn metric_template(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let Some(template) = ctx.metric_templates.readable(key).filter(|_| ctx.analysis.is_listed()) else {
-        return Ok(());
+        return stall_unreadable(ctx, &ctx.metric_templates, key).await;
     };
     let name = &template.spec.source_ref.name;
     let source = ctx.metric_sources.readable(&(ctx.namespace.clone(), name.clone()));

@@ -5,22 +5,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
 use super::mounts::{self, How, Mount};
 use super::{Held, lock, touch};
 use crate::clock;
+use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 
 /// Lists under way at once.
 const AT_ONCE: usize = 4;
 /// Least time between two lists of a namespace where nothing is urgent.
 const REST: Duration = Duration::from_secs(5);
-/// Pods a page.
-const PAGE: u32 = 500;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
@@ -122,17 +120,9 @@ pub(super) async fn readers(
 async fn list(ctx: &Context, namespace: &str) -> Result<Vec<Reader>, Fault> {
     // Nobody closes it.
     let _permit = ctx.nudger.lists.permits.acquire().await;
-    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     let mut readers = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page = call(api.list(&params)).await?;
-        readers.extend(page.items.iter().filter_map(reader));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(readers),
-        }
-    }
+    ctx.cluster.each(&Scope::of::<Pod>(Some(namespace)), |pod: Pod| readers.extend(reader(&pod))).await?;
+    Ok(readers)
 }
 
 fn reader(pod: &Pod) -> Option<Reader> {

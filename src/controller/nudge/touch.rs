@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::pods::Reader;
 use super::{Held, lock};
 use crate::clock;
+use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 
 /// What is written on pods: digest of the file that they should have, and which time it is said.
 pub(super) const FLAGS_REVISION: &str = "sluice.dev/flags-revision";
@@ -45,13 +45,13 @@ impl Time {
 
 /// Annotates the pods that mount the folder and have not been annotated for this file before.
 pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &[Reader], time: Time) {
-    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &set.namespace);
+    let pods = Scope::of::<Pod>(Some(&set.namespace)).request();
     let value = time.annotation(&held.sha256);
     let patch = Patch::Merge(json!({"metadata": {"annotations": {FLAGS_REVISION: value}}}));
     let due =
         |reader: &&Reader| reader.how(held).folder && time.is_due(&held.sha256, reader.annotation.as_deref());
     let forbids = AtomicBool::new(false);
-    let (api, patch, forbids) = (&api, &patch, &forbids);
+    let (pods, patch, forbids) = (&pods, &patch, &forbids);
     futures::stream::iter(readers.iter().filter(due))
         .for_each_concurrent(AT_ONCE, |reader| async move {
             if forbids.load(Ordering::Relaxed) {
@@ -59,8 +59,8 @@ pub(super) async fn annotate(ctx: &Context, set: &SetId, held: &Held, readers: &
             }
             let wait = lock(&ctx.nudger.pace).take(clock::monotonic());
             clock::sleep(wait).await;
-            match call(api.patch(&reader.name, &PatchParams::default(), patch)).await {
-                Ok(_) => ctx.metrics.nudged(true),
+            match ctx.cluster.tell(pods.patch(&reader.name, &PatchParams::default(), patch)).await {
+                Ok(()) => ctx.metrics.nudged(true),
                 // It has ended: another one starts with the file as it is.
                 Err(Fault::NotFound(_)) => {}
                 Err(fault) => {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::Api;
 
 use super::store;
 use crate::api::FeatureRolloutStatus;
 use crate::api::status::CohortStatus;
 use crate::controller::context::Context;
-use crate::error::{Fault, call};
+use crate::error::Fault;
 use crate::plan::Audience;
 use crate::plan::audience::AudienceCohort;
 
@@ -30,9 +29,8 @@ pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<A
     if let Some(audience) = ctx.revisions.audiences.get(&key) {
         return Ok(Some(audience));
     }
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
-    let stored = call(api.get_opt(name)).await?;
-    let found = stored.as_ref().and_then(read).map(Arc::new);
+    let stored = ctx.cluster.get::<ControllerRevision>(&key).await?;
+    let found = stored.as_ref().and_then(|stored| stored.0.as_ref().ok()).and_then(read).map(Arc::new);
     match &found {
         Some(audience) => ctx.revisions.audiences.put(key, audience.clone()),
         None if stored.is_some() => {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::Api;
 
 use super::store;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 use crate::plan::audience::{name_digest, names_content};
 use crate::plan::{self, Guard, GuardSpec};
 
@@ -70,8 +69,9 @@ pub async fn find(
     let spec = match ctx.revisions.guards.get(&revision) {
         Some(known) => known,
         None => {
-            let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
-            let Some(found) = call(api.get_opt(name)).await?.as_ref().and_then(read) else {
+            let found =
+                ctx.cluster.get::<ControllerRevision>(&revision).await?.and_then(|found| found.0.ok());
+            let Some(found) = found.as_ref().and_then(read) else {
                 tracing::warn!(
                     namespace = key.0,
                     name = key.1,

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
-use kube::{Api, ResourceExt};
 
 use super::cache::{ObjectKey, key_of};
+use super::cluster::Scope;
 use super::context::Context;
-use super::pages;
 use crate::clock;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 use crate::flags;
 use crate::plan::{Audience, GuardSpec};
 use known::Known;
@@ -90,14 +90,14 @@ impl Revisions {
 /// # Errors
 /// When the list cannot be read.
 pub async fn load(ctx: &Context) -> Result<(), Fault> {
-    pages::each(stored(ctx), &ours(), |revision: ControllerRevision| {
-        ctx.revisions.know(key_of(&revision), &revision);
-    })
-    .await
+    let know = |revision: ControllerRevision| ctx.revisions.know(key_of(&revision), &revision);
+    ctx.cluster.each(&stored(), know).await?;
+    ctx.cluster.set_known(&stored());
+    Ok(())
 }
 
-fn stored(ctx: &Context) -> Api<ControllerRevision> {
-    Api::all(ctx.client.clone())
+fn stored() -> Scope {
+    Scope::of::<ControllerRevision>(None).labels(&ours()).noted()
 }
 
 /// Selects what Sluice has written.
@@ -117,7 +117,6 @@ pub async fn store(
     data: serde_json::Value,
     it: impl Fn(&ControllerRevision) -> bool,
 ) -> Result<(), Fault> {
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
     let revision = ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -127,16 +126,22 @@ pub async fn store(
         data: Some(RawExtension(data)),
         revision: 1,
     };
-    match call(api.create(&PostParams::default(), &revision)).await {
+    let body = serde_json::to_vec(&revision).unwrap_or_default();
+    let scope = Scope::of::<ControllerRevision>(Some(namespace));
+    let create = || ctx.cluster.tell(scope.request().create(&PostParams::default(), body.clone()));
+    match create().await {
         Err(Fault::AlreadyExists(_)) => {}
-        created => return created.map(drop),
+        created => return created,
     }
-    let Some(stored) = call(api.get_opt(name)).await?.filter(|stored| !it(stored)) else { return Ok(()) };
+    let key = (namespace.to_owned(), name.to_owned());
+    let stored = ctx.cluster.get::<ControllerRevision>(&key).await?;
+    let stored = stored.filter(|stored| !stored.0.as_ref().is_ok_and(&it));
+    let Some(stored) = stored else { return Ok(()) };
     tracing::warn!(namespace, name, "a stored revision is not what its name stands for; it is put right");
     let preconditions = Preconditions { uid: stored.uid(), resource_version: stored.resource_version() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    call(api.delete(name, &params)).await?;
-    call(api.create(&PostParams::default(), &revision)).await.map(drop)
+    ctx.cluster.tell(scope.request().delete(name, &params)).await?;
+    create().await
 }
 
 /// Deletes the revisions that nobody has pinned for as long as `kept`, and has not used since the collection before.
@@ -150,10 +155,10 @@ pub async fn collect(ctx: &Context, kept: Duration, pinned: fn(&Context) -> Pinn
     let known: HashSet<ObjectKey> =
         ctx.revisions.audiences.keys().into_iter().chain(ctx.revisions.guards.keys()).collect();
     let mut all = HashMap::new();
-    pages::each(stored(ctx), &ours(), |revision: ControllerRevision| {
+    let note = |revision: ControllerRevision| {
         all.insert(key_of(&revision), (revision.uid(), revision.resource_version()));
-    })
-    .await?;
+    };
+    ctx.cluster.each(&stored(), note).await?;
     let keys: HashSet<ObjectKey> = all.keys().cloned().collect();
     ctx.revisions.audiences.keep_stored(&known, &keys);
     ctx.revisions.guards.keep_stored(&known, &keys);
@@ -189,22 +194,21 @@ pub async fn collect(ctx: &Context, kept: Duration, pinned: fn(&Context) -> Pinn
 /// The audiences that the files in the ConfigMaps of a namespace are rendered from, whether or not anybody writes them
 /// any more.
 async fn in_files(ctx: &Context, namespace: &str) -> Result<HashSet<String>, Fault> {
-    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
     let mut names = HashSet::new();
-    pages::each(api, &ours(), |map: ConfigMap| {
+    let note = |map: ConfigMap| {
         for text in map.data.iter().flatten().map(|(_, text)| text) {
             names.extend(flags::parse(text).iter().flat_map(flags::File::audiences));
         }
-    })
-    .await?;
+    };
+    ctx.cluster.each(&Scope::of::<ConfigMap>(Some(namespace)).labels(&ours()), note).await?;
     Ok(names)
 }
 
 async fn delete(ctx: &Context, key: &ObjectKey, preconditions: Preconditions) {
-    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), &key.0);
+    let request = Scope::of::<ControllerRevision>(Some(&key.0)).request();
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match call(api.delete(&key.1, &params)).await {
-        Ok(_) | Err(Fault::NotFound(_)) => drop(ctx.revisions.unpinned().remove(key)),
+    match ctx.cluster.tell(request.delete(&key.1, &params)).await {
+        Ok(()) | Err(Fault::NotFound(_)) => drop(ctx.revisions.unpinned().remove(key)),
         Err(fault) => {
             let fault = chain(&fault);
             tracing::warn!(

@@ -68,7 +68,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         if flushed.wrote {
             last_write = Some(clock::monotonic());
         }
-        feature_flag::watch(&ctx);
+        feature_flag::watch_others(&ctx);
         match flushed.fault.take() {
             None => {
                 // A stranger's object that goes and a permission or a kind that comes are in no watch.

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
 
-use super::found::{self, Found, SHA256, Witness};
+use super::found::{self, Found, OWNER, SHA256, Witness};
 use crate::api::FlagSet;
 use crate::api::flagset::Output;
 use crate::controller::cache::{ObjectKey, Stored};
+use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
-use crate::error::{Fault, call};
+use crate::controller::revisions::ours;
+use crate::error::Fault;
 use crate::flags::{Keys, Place, sha256_hex};
 
 /// Kind of the object in signatures.
@@ -26,20 +28,40 @@ pub fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
 
 /// The outputs that ConfigMaps marked as this set's hold: the keys whose text is the one that the mark tells of. What they
 /// say is believed only where it is vouched for.
-pub(super) fn left_behind(ctx: &Context, set: &SetId) -> Vec<Output> {
-    let ours = ctx.config_maps.keys().into_iter().filter(|(namespace, _)| *namespace == set.namespace);
-    ours.filter_map(|key| ctx.config_maps.readable(&key))
-        .filter(|map| found::is_marked(set, map.labels(), map.annotations()))
-        .flat_map(|map| {
-            let config_map = map.name_any();
-            let digest = map.annotations().get(SHA256).cloned();
-            let ours = move |text: &str| digest.as_deref() == Some(&sha256_hex(text.as_bytes()));
-            let keys = map.data.unwrap_or_default().into_iter().filter(move |(_, text)| ours(text));
-            let outputs: Vec<Output> =
-                keys.map(|(key, _)| Output { key, ..Output::default_for(&config_map) }).collect();
-            outputs
-        })
-        .collect()
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<Output>, Fault> {
+    let mut outputs = Vec::new();
+    let note = |map: ConfigMap| {
+        if !found::is_marked(set, map.labels(), map.annotations()) {
+            return;
+        }
+        let config_map = map.name_any();
+        let digest = map.annotations().get(SHA256).cloned();
+        let ours = |text: &str| digest.as_deref() == Some(&sha256_hex(text.as_bytes()));
+        let keys = map.data.unwrap_or_default().into_iter().filter(|(_, text)| ours(text));
+        outputs.extend(keys.map(|(key, _)| Output { key, ..Output::default_for(&config_map) }));
+    };
+    ctx.cluster.each(&Scope::of::<ConfigMap>(Some(&set.namespace)).labels(&ours()), note).await?;
+    Ok(outputs)
+}
+
+/// Whether a ConfigMap may hold the file of somebody who is there, by the writer that knows of it or by its mark.
+pub fn is_wanted(ctx: &Context, map: &DeserializeGuard<ConfigMap>) -> bool {
+    let key: ObjectKey = (map.namespace().unwrap_or_default(), map.name_any());
+    if !ctx.hub.sets_of_config_map(&key).is_empty() {
+        return true;
+    }
+    let owner = map.annotations().get(OWNER).and_then(|owner| SetId::parse(owner));
+    let Some(set) = owner.filter(|set| set.namespace == key.0) else { return false };
+    if !set.shared {
+        return ctx.index.has_members(&set) && set.name == key.1;
+    }
+    // The files of a set that is gone or unreadable are looked for when they are needed.
+    let known = ctx.flag_sets.get(&(set.namespace.clone(), set.name.clone()));
+    let flag_set = known.as_ref().and_then(|known| known.0.as_ref().ok());
+    flag_set.is_some_and(|of| outputs(&set, Some(of)).iter().any(|output| output.config_map == key.1))
 }
 
 /// Whether no ConfigMap of this name is known, although all of ours are. Should somebody else's be there, creating ours
@@ -108,9 +130,8 @@ fn judge(
 
 /// Reads a ConfigMap past the cache.
 pub(super) async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
-    let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(ctx.client.clone(), &key.0);
     let before = ctx.config_maps.version_of(key);
-    match call(api.get_opt(&key.1)).await? {
+    match ctx.cluster.get(key).await? {
         Some(found) => ctx.config_maps.apply_found(found),
         None => ctx.config_maps.forget(key, before),
     };
@@ -143,12 +164,12 @@ pub(super) async fn write(
         binary.remove(&output.key);
     }
 
-    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &set.namespace);
-    let params = PostParams::default();
+    let request = Scope::of::<ConfigMap>(Some(&set.namespace)).request();
+    let (params, body) = (PostParams::default(), serde_json::to_vec(&map).unwrap_or_default());
     let written = match over {
-        Some(_) => call(api.replace(&output.config_map, &params, &map)).await?,
-        None => call(api.create(&params, &map)).await?,
+        Some(_) => ctx.cluster.send(request.replace(&output.config_map, &params, body)).await?,
+        None => ctx.cluster.send(request.create(&params, body)).await?,
     };
-    ctx.config_maps.apply(DeserializeGuard(Ok(written)));
+    ctx.config_maps.apply(written);
     Ok(())
 }

@@ -3,30 +3,30 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures::StreamExt;
-use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
-use kube::core::GroupVersionKind;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::ResourceExt;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta, PostParams};
+use kube::core::{DeserializeGuard, GroupVersionKind};
+use kube::runtime::watcher::Event;
 use serde_json::json;
 
 use super::found::{self, Found, Witness};
 use crate::api::FlagSet;
-use crate::clock;
 use crate::controller::cache::ObjectKey;
+use crate::controller::cluster::Scope;
 use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
-use crate::controller::revisions::{MANAGED_BY, MANAGER};
-use crate::error::{Fault, call};
+use crate::controller::revisions::ours;
+use crate::controller::watch;
+use crate::error::Fault;
 use crate::flags::{Keys, Place, feature_flag};
 
 const GROUP: &str = "core.openfeature.dev";
 const VERSION: &str = "v1beta1";
 const KIND: &str = "FeatureFlag";
-/// How long a broken watch rests: edits by hand wait for it, nothing else does.
-const WATCH_RETRY: Duration = Duration::from_secs(10);
+
+/// As much of a FeatureFlag as it takes to know it.
+type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// What this process knows of FeatureFlags.
 #[derive(Default)]
@@ -44,9 +44,9 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note(&self, set: &SetId, object: &DynamicObject) {
-        let key = (set.namespace.clone(), object.name_any());
-        self.lock().objects.insert(key, (set.clone(), object.resource_version().unwrap_or_default()));
+    pub(super) fn note(&self, set: &SetId, object: &ObjectMeta) {
+        let key = (set.namespace.clone(), object.name.clone().unwrap_or_default());
+        self.lock().objects.insert(key, (set.clone(), object.resource_version.clone().unwrap_or_default()));
     }
 
     /// Forgets what a set wrote.
@@ -80,13 +80,16 @@ pub(super) async fn read(
     name: &str,
     keys: &Keys,
 ) -> Result<Option<Found<DynamicObject>>, Fault> {
-    let object = match call(api(&ctx.client, &set.namespace).get(name)).await {
-        Ok(object) => object,
+    let object = match ctx.cluster.send(scope(Some(&set.namespace)).named(name)).await {
+        Ok(object) => object.0.unwrap_or_else(|unreadable| DynamicObject {
+            metadata: unreadable.metadata,
+            ..DynamicObject::new(name, &resource())
+        }),
         Err(fault) if is_unknown_kind(&fault) => return Ok(None),
         Err(Fault::NotFound(_)) => return Ok(Some(Found::Nothing)),
         Err(fault) => return Err(fault),
     };
-    ctx.hub.note_feature_flag(set, &object);
+    ctx.hub.note_feature_flag(set, &object.metadata);
     let text = object.data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     let annotations = object.annotations().clone();
     let owner = set.owner();
@@ -106,20 +109,19 @@ pub(super) fn place<'a>(set: &'a SetId, owner: &'a str, name: &'a str) -> Place<
 
 /// Names of the FeatureFlags that are marked as this set's; none where the cluster knows no such kind.
 pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<String>, Fault> {
-    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
-    let listed = match call(api(&ctx.client, &set.namespace).list(&ours)).await {
-        Ok(listed) => listed,
-        Err(fault) if is_unknown_kind(&fault) => return Ok(Vec::new()),
+    let mut names = Vec::new();
+    let note = |object: Metadata| names.extend(is_marked(set, &object).then(|| object.name_any()));
+    match ctx.cluster.each(&scope(Some(&set.namespace)).labels(&ours()).metadata(), note).await {
+        Ok(()) => Ok(names),
+        Err(fault) if is_unknown_kind(&fault) => Ok(Vec::new()),
         // Where nobody may look, none of ours can be.
-        Err(Fault::Forbidden(_)) => return Ok(Vec::new()),
-        Err(fault) => return Err(fault),
-    };
-    let ours = listed.items.into_iter().filter(|object| is_marked(set, object));
-    Ok(ours.map(|object| object.name_any()).collect())
+        Err(Fault::Forbidden(_)) => Ok(Vec::new()),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Whether an object carries the marks of this set.
-pub(super) fn is_marked(set: &SetId, object: &DynamicObject) -> bool {
+pub(super) fn is_marked(set: &SetId, object: &impl ResourceExt) -> bool {
     found::is_marked(set, object.labels(), object.annotations())
 }
 
@@ -140,18 +142,22 @@ pub(super) async fn write(
     object.metadata.labels = Some(labels);
     object.data = json!({"spec": {"flagSpec": feature_flag::write(text)}});
 
-    let api = api(&ctx.client, &set.namespace);
-    let params = PostParams::default();
+    let request = scope(Some(&set.namespace)).request();
+    let (params, body) = (PostParams::default(), serde_json::to_vec(&object).unwrap_or_default());
     let written = match over {
-        Some(_) => call(api.replace(name, &params, &object)).await?,
-        None => call(api.create(&params, &object)).await?,
+        Some(_) => request.replace(name, &params, body),
+        None => request.create(&params, body),
     };
-    ctx.hub.note_feature_flag(set, &written);
+    let written = ctx.cluster.send::<DynamicObject>(written).await?;
+    ctx.hub.note_feature_flag(
+        set,
+        written.0.as_ref().map_or_else(|bad| &bad.metadata, |object| &object.metadata),
+    );
     Ok(())
 }
 
 /// Watches for FeatureFlags that somebody else changes, from the first one that is there: the kind is, then.
-pub(super) fn watch(ctx: &Shared) {
+pub(super) fn watch_others(ctx: &Shared) {
     {
         let mut known = ctx.hub.feature_flags().lock();
         if known.watched || known.objects.is_empty() {
@@ -159,43 +165,28 @@ pub(super) fn watch(ctx: &Shared) {
         }
         known.watched = true;
     }
-    tokio::spawn(follow(ctx.clone()));
-}
-
-async fn follow(ctx: Shared) {
-    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &resource());
-    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
-    let mut events = std::pin::pin!(watcher::watcher(api, ours));
-    loop {
-        let event = tokio::select! {
-            event = events.next() => event,
-            () = ctx.shutdown.cancelled() => return,
-        };
+    // Nobody needs more of them than that they have changed.
+    let ours = scope(None).labels(&ours()).metadata();
+    tokio::spawn(watch::follow(ctx.clone(), ours, |ctx, event: Event<DeserializeGuard<Metadata>>| {
         let (object, gone) = match event {
-            Some(Ok(Event::Apply(object) | Event::InitApply(object))) => (object, false),
-            Some(Ok(Event::Delete(object))) => (object, true),
-            Some(Ok(Event::Init | Event::InitDone)) => continue,
-            Some(Err(error)) => {
-                crate::controller::watch::note_break(KIND, &error, WATCH_RETRY);
-                clock::sleep(WATCH_RETRY).await;
-                continue;
-            }
-            None => return,
+            Event::Apply(object) | Event::InitApply(object) => (object, false),
+            Event::Delete(object) => (object, true),
+            Event::Init | Event::InitDone => return,
         };
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let version = object.resource_version().filter(|_| !gone);
         if let Some(set) = ctx.hub.feature_flags().news(&key, version.as_deref()) {
-            super::poke(&ctx, &set);
+            super::poke(ctx, &set);
         }
-    }
+    }));
 }
 
 fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, KIND), "featureflags")
 }
 
-fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), namespace, &resource())
+fn scope(namespace: Option<&str>) -> Scope {
+    Scope::of_resource(&resource(), namespace)
 }
 
 /// The API server says of an object that it is not there; of a kind, it does not even say so in its own form.
@@ -218,7 +209,7 @@ mod tests {
         let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
         let mut object = DynamicObject::new("ff", &resource());
         object.metadata.resource_version = Some("7".to_owned());
-        known.note(&set, &object);
+        known.note(&set, &object.metadata);
         let key = ("ns".to_owned(), "ff".to_owned());
         assert_eq!(known.news(&key, Some("7")), None);
         assert_eq!(known.news(&key, Some("8")), Some(set.clone()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::api::DynamicObject;
+use kube::api::ObjectMeta;
 
 use super::found::Remembered;
 use super::mailbox::Mailbox;
@@ -119,7 +119,7 @@ impl Hub {
     }
 
     /// Notes a FeatureFlag that a set's writer has seen.
-    pub(super) fn note_feature_flag(&self, set: &SetId, object: &DynamicObject) {
+    pub(super) fn note_feature_flag(&self, set: &SetId, object: &ObjectMeta) {
         let inner = self.lock();
         if inner.files.contains_key(set) {
             self.1.note(set, object);

@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
-
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
 use super::events;
@@ -30,7 +28,7 @@ mod rebuild;
 mod target;
 mod versions;
 
-pub use config_map::outputs;
+pub use config_map::{is_wanted, outputs};
 pub use hub::Hub;
 use mailbox::Mailbox;
 pub use places::Places;
@@ -225,15 +223,6 @@ fn exists(ctx: &Context, set: &SetId) -> bool {
     let flag_set = (set.namespace.clone(), set.name.clone());
     let may_exist = set.shared && (!ctx.is_listed() || ctx.flag_sets.get(&flag_set).is_some());
     may_exist || ctx.index.has_members(set)
-}
-
-/// Whether a ConfigMap may be read or written soon, by the set that writes it or by the one that it says is its owner.
-pub fn is_in_use(ctx: &Context, config_map: &ObjectKey) -> bool {
-    let owner = || {
-        let stored = ctx.config_maps.get(config_map)?;
-        stored.annotations().get(found::OWNER).and_then(|owner| SetId::parse(owner))
-    };
-    !ctx.hub.sets_of_config_map(config_map).is_empty() || owner().is_none_or(|set| exists(ctx, &set))
 }
 
 /// The mailbox of a set's writer, which is started if it is not running.

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube::api::ListParams;
-use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde_json::Value;
 
 use super::Offer;
 use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
+use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::controller::revisions::audiences;
 use crate::controller::rollout::has_begun;
-use crate::error::{Fault, call};
+use crate::error::Fault;
 use crate::flags::{self, Fragment, Identity};
 use crate::plan::{self, Audience};
 
@@ -59,12 +58,15 @@ enum Rendered {
 }
 
 async fn list(ctx: &Context, set: &SetId) -> Result<Vec<FeatureRollout>, Fault> {
-    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(ctx.client.clone(), &set.namespace);
     if set.shared {
-        let listed = call(api.list(&ListParams::default())).await?;
-        return Ok(listed.items.into_iter().filter_map(|guard| guard.0.ok()).collect());
+        let mut found = Vec::new();
+        ctx.cluster
+            .each(&Scope::of::<FeatureRollout>(Some(&set.namespace)), |rollout| found.push(rollout))
+            .await?;
+        return Ok(found);
     }
-    Ok(call(api.get_opt(&set.name)).await?.and_then(|guard| guard.0.ok()).into_iter().collect())
+    let found = ctx.cluster.get(&(set.namespace.clone(), set.name.clone())).await?;
+    Ok(found.and_then(|guard| guard.0.ok()).into_iter().collect())
 }
 
 async fn render(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Rendered>, Fault> {

@@ -39,7 +39,7 @@ pub(super) fn targets(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Target> {
 /// # Errors
 /// When they cannot be listed.
 pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<Target>, Fault> {
-    let maps = config_map::left_behind(ctx, set).into_iter().map(Target::ConfigMap);
+    let maps = config_map::left_behind(ctx, set).await?.into_iter().map(Target::ConfigMap);
     let flags = feature_flag::left_behind(ctx, set).await?.into_iter().map(Target::FeatureFlag);
     Ok(maps.chain(flags).collect())
 }
@@ -207,7 +207,7 @@ impl Over {
     pub(super) fn is_marked(&self, set: &SetId) -> bool {
         match self {
             Over::ConfigMap(stored) => config_map::is_marked(set, stored),
-            Over::FeatureFlag(object) => feature_flag::is_marked(set, object),
+            Over::FeatureFlag(object) => feature_flag::is_marked(set, &**object),
         }
     }
 }

@@ -8,16 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::ListParams;
-use kube::core::Request;
-use kube::{Api, Client};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
+use crate::controller::cluster::{Cluster, Scope};
 use crate::controller::index::SetId;
-use crate::error::{Fault, call, chain};
+use crate::error::{Fault, chain};
 
 /// From how many on one list costs the API server less than reading each by itself.
 const LIST_FROM: usize = 3;
@@ -35,7 +33,7 @@ pub(super) type Known = HashMap<String, String>;
 
 /// What files' writers read past every cache.
 pub struct Versions {
-    client: Client,
+    cluster: Arc<Cluster>,
     /// A namespace is here while somebody reads for it.
     namespaces: Mutex<HashMap<String, Waiting>>,
 }
@@ -53,8 +51,8 @@ type Asked = (String, oneshot::Sender<Option<String>>);
 
 impl Versions {
     /// Nobody asks for anything yet.
-    pub fn new(client: Client) -> Versions {
-        Versions { client, namespaces: Mutex::default() }
+    pub fn new(cluster: Arc<Cluster>) -> Versions {
+        Versions { cluster, namespaces: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
@@ -91,7 +89,7 @@ impl Versions {
         rollouts: usize,
     ) -> Option<Known> {
         if set.shared && keys.len() >= LIST_FROM {
-            return soon(&set.owner(), list_members(&self.client, set)).await;
+            return soon(&set.owner(), list_members(&self.cluster, set)).await;
         }
         let asked: Vec<_> = keys.iter().map(|(_, name)| (name, self.begin(set, name, rollouts))).collect();
         let mut known = Known::new();
@@ -122,7 +120,7 @@ impl Versions {
 async fn answer(versions: Arc<Versions>, namespace: String) {
     while let Some(Waiting { asked, rollouts }) = versions.take(&namespace) {
         let names = asked.iter().map(|(name, _)| name.clone()).collect();
-        let reading = read(&versions.client, &namespace, names, rollouts);
+        let reading = read(&versions.cluster, &namespace, names, rollouts);
         let Some(mut known) = soon(&namespace, reading).await else { continue };
         for (name, tell) in asked {
             // Who asked may have stopped waiting, as something urgent came.
@@ -148,20 +146,25 @@ async fn soon(whose: &str, reading: impl Future<Output = Result<Known, Fault>>) 
     }
 }
 
-async fn read(client: &Client, namespace: &str, names: Vec<String>, rollouts: usize) -> Result<Known, Fault> {
+async fn read(
+    cluster: &Cluster,
+    namespace: &str,
+    names: Vec<String>,
+    rollouts: usize,
+) -> Result<Known, Fault> {
+    let scope = versions_in(namespace);
     if is_listed(names.len(), rollouts) {
-        return list(client, namespace, &ListParams::default()).await;
+        return list(cluster, &scope).await;
     }
-    let api = api(client, namespace);
-    let reads = names.into_iter().map(|name| get(api.clone(), name));
+    let reads = names.into_iter().map(|name| get(cluster, &scope, name));
     let versions = futures::stream::iter(reads).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     versions.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// A rollout's name and version, where it exists.
-async fn get(api: Api<FeatureRollout>, name: String) -> Result<Option<(String, String)>, Fault> {
-    let found = call(api.get_metadata_opt(&name)).await?;
-    Ok(found.and_then(|found| Some((name, found.metadata.resource_version?))))
+async fn get(cluster: &Cluster, scope: &Scope, name: String) -> Result<Option<(String, String)>, Fault> {
+    let found = cluster.get_in::<Seen>(scope, &name).await?;
+    Ok(found.and_then(|found| Some((name, found.0.ok()?.metadata.resource_version))))
 }
 
 /// Whether so many versions are read by one list of the namespace.
@@ -169,28 +172,17 @@ fn is_listed(asked: usize, rollouts: usize) -> bool {
     asked >= LIST_FROM && rollouts <= asked.saturating_mul(LISTED_FOR_ONE)
 }
 
-async fn list_members(client: &Client, set: &SetId) -> Result<Known, Fault> {
-    let members = ListParams::default().fields(&format!("spec.flagSetRef.name={}", set.name));
-    match list(client, &set.namespace, &members).await {
+async fn list_members(cluster: &Cluster, set: &SetId) -> Result<Known, Fault> {
+    let all = versions_in(&set.namespace);
+    let members = all.clone().fields(&format!("spec.flagSetRef.name={}", set.name));
+    match list(cluster, &members).await {
         // A kind that was installed by an older release cannot be asked for the members.
-        Err(Fault::Invalid(_)) => list(client, &set.namespace, &ListParams::default()).await,
+        Err(Fault::Invalid(_)) => list(cluster, &all).await,
         listed => listed,
     }
 }
 
-/// As much of a list of rollouts as is needed. By hand, as kube's would take in all of the metadata of every one.
-#[derive(Deserialize)]
-struct Page {
-    metadata: PageMetadata,
-    items: Vec<Seen>,
-}
-
-#[derive(Deserialize)]
-struct PageMetadata {
-    #[serde(default, rename = "continue")]
-    next: Option<String>,
-}
-
+/// As much of a rollout as is needed.
 #[derive(Deserialize)]
 struct Seen {
     metadata: Version,
@@ -203,26 +195,17 @@ struct Version {
     resource_version: String,
 }
 
-/// Every page of a list, all as they were when the first was read.
-async fn list(client: &Client, namespace: &str, params: &ListParams) -> Result<Known, Fault> {
-    let url = api(client, namespace).resource_url().to_owned();
-    let mut params = params.clone().limit(PAGE);
+/// All of a list, as they were when its first page was read.
+async fn list(cluster: &Cluster, scope: &Scope) -> Result<Known, Fault> {
     let mut known = Known::new();
-    loop {
-        let request = Request::new(url.clone())
-            .list_metadata(&params)
-            .map_err(|error| Fault::from(kube::Error::BuildRequest(error)))?;
-        let page: Page = call(client.request(request)).await?;
-        known.extend(page.items.into_iter().map(|seen| (seen.metadata.name, seen.metadata.resource_version)));
-        match page.metadata.next.filter(|next| !next.is_empty()) {
-            Some(next) => params.continue_token = Some(next),
-            None => return Ok(known),
-        }
-    }
+    let note = |seen: Seen| drop(known.insert(seen.metadata.name, seen.metadata.resource_version));
+    cluster.each(scope, note).await?;
+    Ok(known)
 }
 
-fn api(client: &Client, namespace: &str) -> Api<FeatureRollout> {
-    Api::namespaced(client.clone(), namespace)
+/// The rollouts of a namespace as far as their versions go.
+fn versions_in(namespace: &str) -> Scope {
+    Scope::of::<FeatureRollout>(Some(namespace)).metadata().pages_of(PAGE)
 }
 
 #[cfg(test)]
@@ -230,6 +213,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::server::Health;
+    use crate::telemetry::Metrics;
 
     #[rstest]
     #[case::one(1, 1, false)]
@@ -249,7 +234,10 @@ mod tests {
     #[tokio::test]
     async fn who_asks_while_a_read_is_under_way_is_answered_by_the_next_one() {
         let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let versions = Versions::new(Client::try_from(nowhere).unwrap());
+        let versions = {
+            let client = kube::Client::try_from(nowhere).unwrap();
+            Versions::new(Arc::new(Cluster::new(client, Metrics::default(), Health::default())))
+        };
         let ask = |namespace: &str, name: &str| {
             let (tell, _) = oneshot::channel();
             versions.ask(namespace, 3, (name.to_owned(), tell))

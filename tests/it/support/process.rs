@@ -91,6 +91,17 @@ impl ControllerProcess {
         self.child.lock().unwrap().try_wait().unwrap().is_none()
     }
 
+    /// KiB that it holds in memory now, and the most that it ever held.
+    pub fn memory(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let of = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        (of("VmRSS:"), of("VmHWM:"))
+    }
+
     /// Where it serves its probes, once it does.
     pub async fn address(&self) -> SocketAddr {
         let mut found = None;
