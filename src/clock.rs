@@ -5,6 +5,7 @@
 //! write or a wait takes. Nothing that a machine takes time for is measured on a schedule's clock.
 #![allow(clippy::disallowed_methods)]
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,34 @@ pub async fn sleep(duration: Duration) {
 /// A point in real time that only moves forward, for measuring.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Tells a time that only moves forward.
+#[derive(Clone)]
+pub struct Monotonic(Arc<dyn Fn() -> Instant + Send + Sync>);
+
+impl Monotonic {
+    /// The time that a function tells.
+    pub fn of(now: impl Fn() -> Instant + Send + Sync + 'static) -> Monotonic {
+        Monotonic(Arc::new(now))
+    }
+
+    /// What it tells now.
+    pub fn now(&self) -> Instant {
+        (self.0)()
+    }
+}
+
+impl Default for Monotonic {
+    fn default() -> Monotonic {
+        Monotonic::of(monotonic)
+    }
+}
+
+impl fmt::Debug for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Monotonic")
+    }
 }
 
 /// The real time, for stamps that other programs compare with their own clocks.

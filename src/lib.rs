@@ -7,6 +7,7 @@ pub mod clock;
 pub mod controller;
 pub mod engine;
 pub mod error;
+pub mod fair;
 pub mod flags;
 pub mod plan;
 pub mod sandbox;

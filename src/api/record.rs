@@ -43,6 +43,16 @@ impl HistoryEntry {
     }
 }
 
+/// Which action has stopped or lowered last, by the order of creation.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastStop {
+    /// When it was created.
+    pub created: MicroTime,
+    /// The resource version that it was created with: creation times have whole seconds.
+    pub version: i64,
+}
+
 /// An approval given by an action.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -84,7 +84,7 @@ mod tests {
         ("FeatureRollout.cohorts", 16, 16, "those of the pinned audience, of which a spec has so many"),
         ("FeatureRollout.conditions", 16, 7, "one of each type"),
         ("FeatureRollout.criteria", 16, 16, "those of the spec"),
-        ("FeatureRollout.history", 20, 20, "engine/mod.rs drops the oldest"),
+        ("FeatureRollout.history", 20, 20, "engine/history.rs drops what tells least"),
         ("FeatureRollout.pauses", 16, 9, "one of each cause"),
         ("FeatureRollout.retry.override", 3, 3, "those of the action"),
         ("FeatureRollout.rollback.cohorts", 16, 16, "those of the pinned audience"),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::cohort_status::{AskedBy, CohortStatus, Pending, RaiseCause, Served, Undelivered};
 pub use super::record::{
-    ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, RetryStatus, UsedApproval,
+    ActionRecord, Announced, ApprovalStatus, Considered, HistoryEntry, LastStop, RetryStatus, UsedApproval,
 };
 use super::rollback::RollbackStatus;
 use super::verdict::{CriterionStatus, TriggerStatus};
@@ -126,10 +126,17 @@ pub struct FeatureRolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
     pub actions: Vec<ActionRecord>,
+    /// The newest action that has stopped or lowered: what raises and was created before it would undo it, and is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_stop: Option<LastStop>,
+    /// When somebody said last that they have seen what a trigger or a recovery did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_at: Option<MicroTime>,
     /// What the next raise waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
-    /// What happened last, oldest first.
+    /// What happened last, oldest first. When it is full, what says little of what users got gives way first, and the last
+    /// rollbacks at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<HistoryEntry>,
@@ -199,6 +206,8 @@ impl Default for FeatureRolloutStatus {
             triggers: Vec::new(),
             criteria: Vec::new(),
             actions: Vec::new(),
+            last_stop: None,
+            acknowledged_at: None,
             waiting_for: None,
             history: Vec::new(),
             state: None,

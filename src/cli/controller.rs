@@ -19,9 +19,12 @@ pub struct Args {
     /// Kubeconfig file; default: those of KUBECONFIG, else ~/.kube/config, else the Pod's service account
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Address of /livez, /readyz and /metrics
+    /// Address of /metrics, with /livez and /readyz beside it
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", env = "SLUICE_ADDRESS")]
     address: SocketAddr,
+    /// Address of /livez and /readyz alone, which whoever fills that of the metrics does not reach
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", env = "SLUICE_PROBES_ADDRESS")]
+    probes_address: SocketAddr,
     /// Objects worked on at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
@@ -56,6 +59,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let options = Options {
             concurrency: usize::from(args.concurrency),
             address: Some(args.address),
+            probes_address: Some(args.probes_address),
             clock: Clock::system(),
             instance: instance(),
             namespace: args.namespace,

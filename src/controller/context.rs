@@ -16,7 +16,7 @@ use super::cluster::Cluster;
 use super::events::Events;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
-use super::queue::Queue;
+use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
 use super::signing::Signing;
 use super::writer::{Hub, Places, Versions};
@@ -37,6 +37,23 @@ pub enum Key {
     MetricSource(ObjectKey),
     /// A MetricTemplate.
     MetricTemplate(ObjectKey),
+}
+
+impl Tenant for Key {
+    fn tenant(&self) -> &str {
+        let (Key::Rollout(key)
+        | Key::FlagSet(key)
+        | Key::CohortSet(key)
+        | Key::MetricSource(key)
+        | Key::MetricTemplate(key)) = self;
+        &key.0
+    }
+}
+
+impl Tenant for ObjectKey {
+    fn tenant(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Key {

@@ -55,8 +55,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Objects worked on at once.
     pub concurrency: usize,
-    /// Where probes and metrics are served; nowhere when absent.
+    /// Where metrics are served, and probes beside them; nowhere when absent.
     pub address: Option<SocketAddr>,
+    /// Where probes alone are served; nowhere when absent.
+    pub probes_address: Option<SocketAddr>,
     /// The time.
     pub clock: Clock,
     /// Name of this process in events.
@@ -82,6 +84,7 @@ impl Default for Options {
         Options {
             concurrency: 16,
             address: None,
+            probes_address: None,
             clock: Clock::system(),
             instance: "sluice".to_owned(),
             namespace: NAMESPACE.to_owned(),
@@ -100,7 +103,7 @@ pub enum ControllerError {
     /// No client could be made of the configuration.
     #[error("the client configuration cannot be used")]
     Client(#[source] Box<kube::Error>),
-    /// The probes' address cannot be listened on.
+    /// An address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Listen {
         /// The address.
@@ -152,6 +155,12 @@ pub async fn run(
             .await
             .map_err(|source| ControllerError::Listen { address, source })?;
         tracing::info!(address = %bound, "serving probes and metrics");
+    }
+    if let Some(address) = options.probes_address {
+        let bound = server::serve_probes(address, health.clone(), shutdown.clone())
+            .await
+            .map_err(|source| ControllerError::Listen { address, source })?;
+        tracing::info!(probes = %bound, "serving probes by themselves");
     }
     let index = Arc::new(index::Index::default());
     let queue = {

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::missing::note_exposure;
 use super::outlook::{guarded_outlook, outlook};
+use super::precedence::{Precedence, note_stop, overtaken, precedence};
 use super::retry::keep_the_clock;
 use super::rollback::Cause;
 use super::text::{second, short};
@@ -46,8 +47,10 @@ pub struct Request<'a> {
     pub uid: &'a str,
     /// What is asked.
     pub spec: &'a RolloutActionSpec,
-    /// When it was created.
+    /// When it was created, in whole seconds.
     pub created: MicroTime,
+    /// The resource version that it was created with, which tells the order of those of one second.
+    pub version: i64,
     /// Who asks.
     pub actor: Actor,
     /// A label or annotation of a GitOps tool on it: such a tool would create it again.
@@ -127,6 +130,9 @@ pub fn act(
     match judge(ground, status, request, raising, now) {
         Err(message) => answer(Answer::Rejected, short(&message)),
         Ok((mut after, message)) => {
+            if precedence(spec, status) != Precedence::Ordinary {
+                note_stop(&mut after, request);
+            }
             keep_the_clock(&mut after, now);
             note_exposure(status, &mut after, now);
             let next = match ground {
@@ -192,6 +198,9 @@ fn judge(
     now: MicroTime,
 ) -> Judgement {
     if let Some(why) = unlike(status, request) {
+        return Err(why);
+    }
+    if let Some(why) = overtaken(status, request).filter(|_| raising) {
         return Err(why);
     }
     if raising && request.actor == Actor::Unverified {

@@ -104,6 +104,8 @@ impl<'a> Run<'a> {
         }
         self.status.observed_generation = crate::api::unobserved();
         self.status.published_seq = self.status.last_seq();
+        // The versions may be of another cluster.
+        self.status.last_stop = None;
         self.status.uid = Some(self.facts.uid.clone());
         self.hold_for_recovery(
             PauseCause::Restored,

@@ -26,6 +26,9 @@ pub struct Measurement {
     pub cohort: Option<String>,
     /// The time it speaks of.
     pub at: MicroTime,
+    /// When it was due: the same, or earlier where Sluice was late by its own limits. That nobody looked in between is not
+    /// missing data.
+    pub due: MicroTime,
     /// What the metric said.
     pub reading: Reading,
 }

@@ -2,10 +2,11 @@
 
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::rolloutaction::Override;
-use crate::api::status::{HISTORY, HistoryEntry, PauseCause};
+use crate::api::status::PauseCause;
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
 use crate::flags::LiveFlag;
 use crate::plan::{Guard, Plan};
+use history::{record, record_entry};
 
 mod actions;
 mod advance;
@@ -15,11 +16,13 @@ mod criteria;
 pub mod delivery;
 mod edits;
 pub mod forecast;
+mod history;
 mod measure;
 mod missing;
 mod outlook;
 mod pauses;
 mod position;
+mod precedence;
 pub mod report;
 mod retry;
 mod rollback;
@@ -35,6 +38,7 @@ pub use begin::set_back;
 pub use delivery::{Delivery, deliver};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use pauses::{pause_words, take_to_control};
+pub use precedence::{Precedence, precedence};
 pub use report::{Report, report};
 pub use retry::wants_retry;
 pub use text::short;
@@ -204,28 +208,6 @@ pub fn leave_at_control(status: &mut FeatureRolloutStatus, now: MicroTime) {
         cohort.restore = None;
     }
     record(status, now, Reason::Deleting, "git", "deleted: every cohort goes to control".to_owned());
-}
-
-fn record(status: &mut FeatureRolloutStatus, now: MicroTime, reason: Reason, who: &str, message: String) {
-    let entry = HistoryEntry {
-        seq: 0,
-        at: now,
-        reason,
-        message,
-        who: who.to_owned(),
-        trigger: None,
-        severity: None,
-        revision: None,
-    };
-    record_entry(status, entry);
-}
-
-/// Adds an entry to the history, under the next number.
-fn record_entry(status: &mut FeatureRolloutStatus, entry: HistoryEntry) {
-    let seq = status.last_seq().saturating_add(1);
-    status.history.push(HistoryEntry { seq, ..entry });
-    let excess = status.history.len().saturating_sub(HISTORY);
-    status.history.drain(..excess);
 }
 
 #[cfg(test)]

@@ -35,15 +35,26 @@ impl Waits {
     }
 }
 
+/// When a value was measured.
+#[derive(Clone, Copy)]
+pub(super) struct When {
+    /// The time it speaks of.
+    pub at: MicroTime,
+    /// When it was due, which is earlier where Sluice itself was late.
+    pub due: MicroTime,
+    /// How often there is one.
+    pub interval: SignedDuration,
+}
+
 /// One value against every level of its trigger.
 pub(super) fn fold_levels(
     states: &mut Vec<LevelStatus>,
     trigger: &Trigger,
     value: Finite,
-    at: MicroTime,
-    interval: SignedDuration,
+    when: When,
     waits: Waits,
 ) {
+    let When { at, due, interval } = when;
     for level in &trigger.levels {
         let known = states.iter().position(|state| state.rule == level.rule);
         let mut state = known.and_then(|i| states.get(i).cloned()).unwrap_or_else(|| LevelStatus {
@@ -60,14 +71,16 @@ pub(super) fn fold_levels(
             state.quiet = None;
             // Once its time has come, more makes no difference, and would be a write at each check.
             if !is_over(state.breach, level.for_) {
-                state.breach = Some(longer(state.breach, at, interval));
+                // Nobody looked in between, by no fault of the data: a breach on both sides was one all the time.
+                state.breach = Some(longer(state.breach, at, due, interval));
             }
             true
         } else {
             state.breach = None;
             let (keep, wanted) = waits.on(level);
             if wanted.is_some_and(|time| !is_over(state.quiet, time)) {
-                state.quiet = Some(longer(state.quiet, at, interval));
+                // Unmeasured is never success, whoever was late.
+                state.quiet = Some(longer(state.quiet, at, at, interval));
             }
             keep && state.acted_at.is_some()
         };
@@ -84,11 +97,13 @@ pub(super) fn fold_levels(
     }
 }
 
-/// A streak with one more sample: the time since the last one counts where they are near enough.
-fn longer(streak: Option<Streak>, at: MicroTime, interval: SignedDuration) -> Streak {
+/// A streak with one more sample: the time since the last one counts where there was no gap between them but one that
+/// began when the sample was due.
+fn longer(streak: Option<Streak>, at: MicroTime, due: MicroTime, interval: SignedDuration) -> Streak {
     let Some(streak) = streak else { return Streak { milliseconds: 0, last: at, samples: 1 } };
+    let gap = due.min(at).duration_since(streak.last);
+    let counts = gap <= interval.saturating_mul(MOST_INTERVALS_APART);
     let apart = at.duration_since(streak.last);
-    let counts = apart <= interval.saturating_mul(MOST_INTERVALS_APART);
     let more = if counts { i64::try_from(apart.as_millis()).unwrap_or(0) } else { 0 };
     Streak { milliseconds: streak.milliseconds.saturating_add(more), last: at, samples: 2 }
 }

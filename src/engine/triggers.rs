@@ -6,7 +6,7 @@ use super::measure::{Measurement, Metrics, Subject, interval_of};
 use super::missing::exposed;
 use super::pauses::add_pause;
 use super::rollback::Cause;
-use super::streak::{Waits, fold_levels, is_over};
+use super::streak::{Waits, When, fold_levels, is_over};
 use super::text::short;
 use crate::api::status::{FeatureRolloutStatus, PauseCause};
 use crate::api::trigger::LevelAction;
@@ -73,6 +73,7 @@ impl Watch<'_> {
         self.status.retry.iter_mut().for_each(|retry| clamp(&mut retry.at));
         self.status.metrics_from.iter_mut().for_each(clamp);
         self.status.exposed_at.iter_mut().for_each(clamp);
+        self.status.acknowledged_at.iter_mut().for_each(clamp);
         // What lowers must not come late: the next rung is never further away than one is from the next.
         let every = self.status.rollback.as_ref().and_then(|rollback| rollback.every);
         let every = every.map_or(self.guard.every, |every| every.signed());
@@ -134,7 +135,8 @@ impl Watch<'_> {
                 // Where the policy paused, people resume, not the return of the data.
                 status.missing_acted &= waits.paused;
                 status.missing_since = None;
-                fold_levels(&mut status.levels, trigger, *value, at, interval, waits);
+                let when = When { at, due: measurement.due, interval };
+                fold_levels(&mut status.levels, trigger, *value, when, waits);
                 let breach = trigger.levels.iter().any(|level| level.bound.holds(*value));
                 (if breach { Verdict::Breach } else { Verdict::Pass }, Some(value.to_string()), None)
             }

@@ -4,6 +4,7 @@ use crate::api::FeatureRolloutStatus;
 use crate::api::trigger::LevelAction;
 use crate::api::verdict::{LevelStatus, TriggerStatus};
 
+use super::history::give_way;
 use super::text::cut;
 
 /// Most bytes of a status as JSON.
@@ -105,7 +106,7 @@ fn last_history(status: &mut FeatureRolloutStatus) -> bool {
 fn drop_history(status: &mut FeatureRolloutStatus, least: usize) -> bool {
     let any = status.history.len() > least;
     if any {
-        status.history.remove(0);
+        give_way(&mut status.history);
     }
     any
 }

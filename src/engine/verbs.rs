@@ -58,8 +58,9 @@ pub(super) fn lower(
 /// Notes that somebody has seen what Sluice did by itself: a rollback, a pause, or what a trigger told.
 fn acknowledge(status: &mut FeatureRolloutStatus, cause: &Cause, now: MicroTime) -> Result<String, String> {
     let by_itself = |cause: PauseCause| cause == PauseCause::Trigger || cause.is_recovery();
-    let fired = status.triggers.iter().any(|known| known.levels.iter().any(|level| level.acted_at.is_some()));
-    let others = fired || status.pauses.iter().any(|pause| by_itself(pause.cause));
+    let fired = status.triggers.iter().flat_map(|known| &known.levels).filter_map(|level| level.acted_at);
+    let paused = status.pauses.iter().filter(|pause| by_itself(pause.cause)).map(|pause| pause.since);
+    let newest = fired.chain(paused).max();
     match &mut status.rollback {
         Some(rollback) => {
             if let Some(at) = rollback.acknowledged_at {
@@ -67,7 +68,13 @@ fn acknowledge(status: &mut FeatureRolloutStatus, cause: &Cause, now: MicroTime)
             }
             rollback.acknowledged_at = Some(now);
         }
-        None if others => {}
+        None if newest.is_some() => {
+            // Once is enough: whoever has seen it again tells nobody anything.
+            if let Some(at) = status.acknowledged_at.filter(|at| newest <= Some(*at)) {
+                return Err(format!("it was acknowledged at {}, and nothing has happened since", second(at)));
+            }
+            status.acknowledged_at = Some(now);
+        }
         None => {
             return Err(
                 "there is nothing to acknowledge: no rollback is in force, and neither a trigger nor \

@@ -13,7 +13,7 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// After this long a probe that says nothing counts as lost.
 const PROBE: Duration = Duration::from_secs(15);
 
-/// The circuit of one source.
+/// The circuit of a source, or of a part of what is asked of it.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     state: State,
@@ -61,6 +61,20 @@ impl Breaker {
 
     /// Takes note of how it went.
     pub fn answered(&mut self, ticket: Ticket, well: bool, now: Instant) {
+        self.answered_within(ticket, well, now, LONGEST_WAIT);
+    }
+
+    /// Takes note of an answer that says nothing of what the circuit is for: a probe is to be made again.
+    pub fn unsure(&mut self, ticket: Ticket, now: Instant) {
+        if let State::Probing { wait, .. } = self.state
+            && ticket.0 == self.epoch
+        {
+            self.open(now, wait);
+        }
+    }
+
+    /// Takes note of how it went; it stays open for `longest` at most.
+    pub fn answered_within(&mut self, ticket: Ticket, well: bool, now: Instant, longest: Duration) {
         if ticket.0 != self.epoch {
             return;
         }
@@ -74,7 +88,7 @@ impl Breaker {
             }
             State::Probing { .. } if well => self.become_(State::default()),
             State::Probing { wait, .. } => {
-                let wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+                let wait = wait.saturating_mul(2).min(longest);
                 self.open(now, wait);
             }
             State::Open { .. } => {}

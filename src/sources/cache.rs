@@ -1,4 +1,4 @@
-//! Equal questions of one slot of time are asked once, and all who ask share the answer.
+//! Equal questions of one namespace and one slot of time are asked once, and all who ask share the answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT,
@@ -44,14 +45,26 @@ pub(super) async fn send(
         Call::Post(url, form) => (url, Some(form)),
     };
     let request = request(source, &url, body, tenant)?;
-    let stream = connect(source, api_server, &url).await?;
+    let connecting = within(source, connect(source, api_server, &url));
+    let stream = connecting.await?;
     let Some(config) = &source.tls else {
         return exchange(stream, request).await;
     };
     let name = server_name(&url)?;
-    let stream =
-        TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|_| Failure::Tls)?;
-    exchange(stream, request).await
+    let securing = async {
+        TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|_| Failure::Tls)
+    };
+    exchange(within(source, securing).await?, request).await
+}
+
+/// Bounds what comes before a query is sent: that no connection comes about is no query's fault, so it must be noticed
+/// before the time for the whole is over.
+async fn within<T>(
+    source: &Parts,
+    connecting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let most: Duration = source.timeout * 4 / 5;
+    tokio::time::timeout(most, connecting).await.unwrap_or(Err(Failure::Unreachable))
 }
 
 /// Resolves once, checks every address, and connects to one of those.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::circuits::Blame;
+
 /// Most bytes of an answer's body.
 pub(super) const LARGEST_BODY: usize = 1024 * 1024;
 
@@ -10,6 +12,8 @@ pub(super) const LARGEST_BODY: usize = 1024 * 1024;
 pub(super) enum Failure {
     #[error("the source's circuit is open after repeated errors")]
     Open,
+    #[error("the query timed out several times in a row, and is left alone for a while")]
+    LeftAlone,
     #[error("the source's limits leave no room for the query")]
     Limited,
     #[error("the source's name cannot be resolved")]
@@ -47,19 +51,33 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether the source was sent nothing.
     pub fn was_not_asked(self) -> bool {
-        matches!(self, Failure::Open | Failure::Limited | Failure::Query)
+        matches!(self, Failure::Open | Failure::LeftAlone | Failure::Limited | Failure::Query)
     }
 
-    /// Whether it tells that the source is ill. What one query alone can bring about does not: others may do well.
-    pub fn is_the_sources(self) -> bool {
+    /// What it counts against: the least that can have brought it about. Nothing where the source did well.
+    pub fn blame(self) -> Option<Blame> {
         match self {
-            Failure::Open | Failure::Limited | Failure::Query | Failure::TooLarge | Failure::Reported => {
-                false
+            Failure::Open
+            | Failure::LeftAlone
+            | Failure::Limited
+            | Failure::Query
+            | Failure::TooLarge
+            | Failure::Reported => None,
+            Failure::TimedOut(_) | Failure::Status(408) => Some(Blame::Query),
+            Failure::Status(code) if (400..500).contains(&code) => {
+                matches!(code, 401 | 403 | 404 | 429).then_some(Blame::Namespace)
             }
-            Failure::Status(code) => {
-                !(400..500).contains(&code) || matches!(code, 401 | 403 | 404 | 408 | 429)
-            }
-            _ => true,
+            Failure::Unresolved
+            | Failure::Denied
+            | Failure::Refused
+            | Failure::Unreachable
+            | Failure::Tls => Some(Blame::Source),
+            Failure::Http
+            | Failure::Redirect
+            | Failure::Status(_)
+            | Failure::Compressed
+            | Failure::Json
+            | Failure::Form => Some(Blame::Namespace),
         }
     }
 }

@@ -4,10 +4,8 @@
 //! together, and [`Sources`] asks. Nothing that a provider sends gets into a message.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::SignedDuration;
 use url::Url;
@@ -15,13 +13,12 @@ use url::form_urlencoded::Serializer;
 
 use crate::api::metricsource::Circuit;
 use crate::api::{MicroTime, Reading};
-use crate::clock;
 
 mod address;
 mod args;
 mod breaker;
-mod bucket;
 mod cache;
+mod circuits;
 mod client;
 mod failure;
 mod gate;
@@ -39,6 +36,7 @@ mod resolved;
 mod secret;
 mod spelling;
 
+pub use crate::clock::Monotonic;
 pub use prepare::{check, prepare};
 pub use request::{Context, Query, Readings, Request};
 pub use resolved::{Dialect, Resolved, Wanted, resolve, wanted};
@@ -59,33 +57,6 @@ pub struct Options {
     pub api_server: Vec<SocketAddr>,
     /// Time that only moves forward, for limits and circuits.
     pub monotonic: Monotonic,
-}
-
-/// Tells time that only moves forward.
-#[derive(Clone)]
-pub struct Monotonic(Arc<dyn Fn() -> Instant + Send + Sync>);
-
-impl Monotonic {
-    /// The time that a function tells.
-    pub fn of(now: impl Fn() -> Instant + Send + Sync + 'static) -> Monotonic {
-        Monotonic(Arc::new(now))
-    }
-
-    fn now(&self) -> Instant {
-        (self.0)()
-    }
-}
-
-impl Default for Monotonic {
-    fn default() -> Monotonic {
-        Monotonic::of(clock::monotonic)
-    }
-}
-
-impl fmt::Debug for Monotonic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Monotonic")
-    }
 }
 
 /// Asks sources: within their limits, each question of a slot once, and never one on behalf of another.
@@ -116,7 +87,10 @@ impl Sources {
                 Err(failure) => {
                     asked = !failure.was_not_asked();
                     let reading = Reading::Error(failure.to_string());
-                    Readings::everybody(reading, request.per_cohort.as_deref())
+                    match failure {
+                        Failure::Limited => Readings::Unasked(reading),
+                        _ => Readings::everybody(reading, request.per_cohort.as_deref()),
+                    }
                 }
             })
             .await
@@ -163,7 +137,7 @@ impl Sources {
         let (answers, counts) = self
             .0
             .gates
-            .pass(&source.0, &self.0.options.monotonic, work)
+            .pass(&source.0, &request.query, &self.0.options.monotonic, work)
             .await
             .map_err(|failure| failure.to_string())?;
         let readings = |at: MicroTime| {
@@ -174,9 +148,9 @@ impl Sources {
         Ok(instants.into_iter().map(readings).collect())
     }
 
-    /// Whether a source is sent queries, by its UID.
+    /// Whether a source is sent queries, by its UID: as it is for all who ask.
     pub fn circuit(&self, uid: &str) -> Circuit {
-        self.0.gates.circuit(uid)
+        self.0.gates.circuit(uid, &self.0.options.monotonic)
     }
 
     /// Forgets the sources that are not among these UIDs.
@@ -223,7 +197,7 @@ impl Inner {
                 _ => Err(Failure::Query),
             }
         };
-        let (answer, count) = self.gates.pass(source, &self.options.monotonic, work).await?;
+        let (answer, count) = self.gates.pass(source, &request.query, &self.options.monotonic, work).await?;
         Ok(reduce::readings(&answer, count.as_deref(), &request.query, label, request.at))
     }
 

@@ -77,6 +77,7 @@ pub fn prepare(
     });
     match ask {
         Some(ask) if problems.is_empty() => Ok(Query {
+            namespace: context.namespace.to_owned(),
             ask,
             tenant,
             reducer: template.reducer,

@@ -25,6 +25,8 @@ pub struct Context<'a> {
 /// A finished query: arguments filled in, the namespace forced where the source asks for that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Query {
+    /// Whose query it is: equal ones of two namespaces are two, so that none waits in another's turn.
+    pub(super) namespace: String,
     pub(super) ask: Ask,
     /// Name and value of the header that names the tenant.
     pub(super) tenant: Option<(String, String)>,
@@ -40,6 +42,18 @@ pub(super) enum Ask {
 }
 
 impl Query {
+    /// A query of a namespace with this text.
+    #[cfg(test)]
+    pub(super) fn for_tests(namespace: &str, text: &str) -> Query {
+        Query {
+            namespace: namespace.to_owned(),
+            ask: Ask::Promql { query: text.to_owned(), count: None },
+            tenant: None,
+            reducer: Reducer::One,
+            max_age: SignedDuration::ZERO,
+        }
+    }
+
     /// The query in the source's language, for people.
     pub fn text(&self) -> &str {
         match &self.ask {
@@ -71,13 +85,17 @@ pub enum Readings {
     ByLabel(BTreeMap<String, Reading>),
     /// Nothing that could be told apart by the label: an error, or no data. It counts for every cohort.
     Failed(Reading),
+    /// The error that the source was not asked, as its limits left no room in time: the next measurement makes up for it.
+    Unasked(Reading),
 }
 
 impl Readings {
     /// The reading of one cohort.
     pub fn of_cohort(&self, cohort: &str) -> Reading {
         match self {
-            Readings::Whole(reading) | Readings::Failed(reading) => reading.clone(),
+            Readings::Whole(reading) | Readings::Failed(reading) | Readings::Unasked(reading) => {
+                reading.clone()
+            }
             Readings::ByLabel(map) => map
                 .get(cohort)
                 .cloned()

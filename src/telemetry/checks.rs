@@ -1,6 +1,6 @@
 //! Metrics of checks, sources and rollbacks. Where a label names an object, the number of series is capped.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,8 @@ use crate::api::{RollbackMode, Verdict};
 
 /// Most sources that have a series of their own.
 const SOURCES: usize = 64;
-/// Most pairs of trigger and cohort whose value is shown.
+/// Most pairs of trigger and cohort whose value is shown. When there are more, each namespace has as many as any other that
+/// has more to show.
 const VALUES: usize = 2_000;
 
 /// Labels by verdict.
@@ -161,7 +162,16 @@ impl CheckMetrics {
             Some(value) if admit(&mut shown.values, &labels, VALUES) => {
                 self.values.get_or_create(&labels).set(value);
             }
-            Some(_) => drop(self.values_left_out.inc()),
+            Some(value) => {
+                self.values_left_out.inc();
+                // What gives way to it is left out in its place.
+                if let Some(instead) = gives_way(&shown.values, &labels.namespace) {
+                    shown.values.remove(&instead);
+                    self.values.remove(&instead);
+                    shown.values.insert(labels.clone());
+                    self.values.get_or_create(&labels).set(value);
+                }
+            }
             None if shown.values.remove(&labels) => drop(self.values.remove(&labels)),
             None => {}
         }
@@ -184,6 +194,18 @@ impl CheckMetrics {
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A series of the namespace that has the most, where another one has at least two fewer.
+fn gives_way(shown: &HashSet<ByTrigger>, namespace: &str) -> Option<ByTrigger> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for labels in shown {
+        *counts.entry(&labels.namespace).or_default() += 1;
+    }
+    let (most, count) = counts.iter().max_by_key(|(_, count)| **count)?;
+    let own = counts.get(namespace).copied().unwrap_or_default();
+    let has_fewer = *count > own + 1;
+    shown.iter().find(|labels| has_fewer && labels.namespace == *most).cloned()
 }
 
 /// Whether a series is among those that are shown, or may still join them.
@@ -212,6 +234,24 @@ mod tests {
 
     fn count(text: &str, metric: &str) -> usize {
         text.lines().filter(|line| line.starts_with(metric)).count()
+    }
+
+    #[test]
+    fn one_namespace_leaves_room_for_the_series_of_others() {
+        let metrics = CheckMetrics::default();
+        let show = |namespace: &str, i: usize| {
+            metrics.value(&(namespace.to_owned(), format!("r{i}")), "t", None, Some(1.0));
+        };
+        let of =
+            |namespace: &str| count(&text(&metrics), &format!(r#"trigger_value{{namespace="{namespace}""#));
+        (0..2 * VALUES).for_each(|i| show("greedy", i));
+        assert_eq!(of("greedy"), VALUES);
+        (0..10).for_each(|i| show("maya", i));
+        assert_eq!((of("greedy"), of("maya")), (VALUES - 10, 10));
+        (0..2 * VALUES).for_each(|i| show("greedy", i));
+        assert_eq!(of("maya"), 10, "they stay");
+        (0..2 * VALUES).for_each(|i| show("maya", i));
+        assert_eq!((of("greedy"), of("maya")), (VALUES / 2, VALUES / 2));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Controller {
         drop(free);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.arg("controller").arg("--kubeconfig").arg(kubeconfig);
-        command.arg("--address").arg(address.to_string());
+        command.arg("--address").arg(address.to_string()).arg("--probes-address").arg("127.0.0.1:0");
         if let Some(concurrency) = concurrency {
             command.arg("--concurrency").arg(concurrency.to_string());
         }

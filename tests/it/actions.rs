@@ -12,6 +12,7 @@ use crate::support::bare::{Running, bare_space, events, served};
 use crate::support::{Space, condition, eventually};
 
 mod disturbed;
+mod overtaking;
 
 /// The user of the tests' clients.
 const ADMIN: &str = "sluice-sandbox-admin";

@@ -11,12 +11,13 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 33] = [
+const LAYERS: [&str; 34] = [
     "bounds",
     "visible",
     "api",
     "clock",
     "error",
+    "fair",
     "plan",
     "flags",
     "engine",
@@ -68,10 +69,12 @@ const UPWARD: [(&str, &str, usize); 12] = [
 const PURE: [&str; 4] = ["src/bounds", "src/plan", "src/engine", "src/flags"];
 
 /// The pure files of a folder that talks to the world.
-const PURE_FILES: [&str; 12] = [
+const PURE_FILES: [&str; 14] = [
+    "src/fair/bucket.rs",
+    "src/fair/line.rs",
     "src/sources/args.rs",
     "src/sources/breaker.rs",
-    "src/sources/bucket.rs",
+    "src/sources/circuits.rs",
     "src/sources/http_json.rs",
     "src/sources/json_path.rs",
     "src/sources/nesting.rs",
@@ -144,12 +147,11 @@ const WRITERS: [(&str, &str); 9] = [
 const WRITES: [&str; 5] = ["DeleteParams", "Patch", "PatchParams", "PostParams", "*"];
 
 /// Files that are longer than they should be, and their lines. The list may only get shorter, and so may they.
-const LONG: [(&str, usize); 5] = [
+const LONG: [(&str, usize); 4] = [
     ("src/engine/advance.rs", 460),
     ("src/engine/tests/actions.rs", 437),
     ("src/engine/tests/checks.rs", 410),
     ("src/engine/tests/record.rs", 449),
-    ("src/engine/tests/world.rs", 434),
 ];
 
 /// More lines than these want splitting.

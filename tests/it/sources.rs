@@ -19,6 +19,7 @@ mod admission;
 mod isolation;
 mod reach;
 mod said;
+mod shared;
 
 /// The instant of all queries.
 const AT: i64 = 1_700_000_000;

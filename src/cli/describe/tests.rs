@@ -140,6 +140,7 @@ fn says_where_a_rollback_stands_and_how_to_go_on() {
         subject: Subject::Trigger("p95".to_owned()),
         cohort: None,
         at: minute(at),
+        due: minute(at),
         reading: Reading::of(if at < 30 { 300.0 } else { 6000.0 }, None),
     };
     let now = minute(45);

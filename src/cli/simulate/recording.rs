@@ -139,6 +139,7 @@ fn sample(line: &mut Line<'_>, fields: Map<String, Value>, plans: &Plans<'_>, fo
             subject: subject.clone(),
             cohort: cohort.map(str::to_owned),
             at,
+            due: at,
             reading: reading.clone(),
         };
         found.entry((plan.namespace.clone(), plan.name.clone())).or_default().0.push(measurement);

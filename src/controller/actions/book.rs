@@ -1,4 +1,5 @@
-//! The actions without an answer, in the order in which they are carried out.
+//! The actions without an answer, in the order in which they are carried out: what stops and lowers before the rest, and
+//! else as they were created.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,6 +10,7 @@ use kube::{Resource, ResourceExt};
 use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutAction;
 use crate::controller::cache::{ObjectKey, Stored, key_of, version};
+use crate::engine::Precedence;
 
 /// An action as stored: readable, or why it is not.
 pub type Asked = Stored<RolloutAction>;
@@ -31,6 +33,28 @@ pub struct Book {
     answered: HashMap<String, ObjectKey>,
     /// Rollouts whose actions are being worked on.
     at_work: HashSet<ObjectKey>,
+    /// UIDs, by rollout, of actions that have nothing to stop or lower yet: they overtake nothing.
+    in_turn: HashMap<ObjectKey, HashSet<String>>,
+}
+
+/// What an action is to the other ones of its rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// How soon it is to be worked on.
+    pub precedence: Precedence,
+    /// Whether it raises.
+    pub raises: bool,
+}
+
+/// The action that is next.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// The action.
+    pub asked: Asked,
+    /// How soon it is to be worked on.
+    pub precedence: Precedence,
+    /// Whether it goes before one that was created earlier and raises.
+    pub overtakes: bool,
 }
 
 /// The rollout that an action is for; one that cannot be read stands alone.
@@ -98,13 +122,15 @@ impl Book {
             waiting.remove(&order);
             if waiting.is_empty() {
                 self.waiting.remove(&rollout);
+                self.in_turn.remove(&rollout);
             }
         }
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.places.len() + self.waiting.len() + self.answered.len() + self.at_work.len()
+        let kept = self.places.len() + self.waiting.len() + self.answered.len();
+        kept + self.at_work.len() + self.in_turn.len()
     }
 
     /// The rollouts to begin to work on now. Say [`Book::next`] for each until there is none.
@@ -118,13 +144,43 @@ impl Book {
         idle
     }
 
-    /// The eldest action of a rollout; without one the work on the rollout has ended.
-    pub fn next(&mut self, rollout: &ObjectKey) -> Option<Asked> {
-        let eldest = self.waiting.get(rollout).and_then(|waiting| waiting.values().next()).cloned();
-        if eldest.is_none() {
+    /// The next action of a rollout: of the highest precedence the eldest. Without one the work on the rollout has ended.
+    pub fn next(&mut self, rollout: &ObjectKey, rank: impl Fn(&RolloutAction) -> Rank) -> Option<Next> {
+        let next = self.first(rollout, rank);
+        if next.is_none() {
             self.at_work.remove(rollout);
         }
-        eldest
+        next
+    }
+
+    /// The same, as it is now.
+    pub fn first(&self, rollout: &ObjectKey, rank: impl Fn(&RolloutAction) -> Rank) -> Option<Next> {
+        let in_turn = self.in_turn.get(rollout);
+        let precedence = |asked: &Asked| match &asked.0 {
+            Ok(action) if in_turn.is_none_or(|uids| !uids.contains(&asked.uid().unwrap_or_default())) => {
+                rank(action).precedence
+            }
+            _ => Precedence::Ordinary,
+        };
+        let waiting = self.waiting.get(rollout)?;
+        // Of equal ones the first.
+        let (order, asked) = waiting.iter().min_by_key(|(_, asked)| precedence(asked))?;
+        let mut elder = waiting.range(..order).filter_map(|(_, elder)| elder.0.as_ref().ok());
+        Some(Next {
+            asked: asked.clone(),
+            precedence: precedence(asked),
+            overtakes: elder.any(|elder| rank(elder).raises),
+        })
+    }
+
+    /// Notes that an action has nothing to stop or lower as things stand: it goes in its turn.
+    pub fn goes_in_turn(&mut self, rollout: &ObjectKey, action: &Asked) {
+        self.in_turn.entry(rollout.clone()).or_default().insert(action.uid().unwrap_or_default());
+    }
+
+    /// Notes that something was carried out for a rollout: there may be something to stop or lower now.
+    pub fn carried_out(&mut self, rollout: &ObjectKey) {
+        self.in_turn.remove(rollout);
     }
 
     /// Whether an action still waits for its answer.
@@ -156,6 +212,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::FeatureRolloutStatus;
+    use crate::engine::{is_raising, precedence};
 
     fn action(name: &str, rollout: &str, created: &str, version: u64) -> DeserializeGuard<RolloutAction> {
         let object = json!({
@@ -181,12 +239,18 @@ mod tests {
         ("ns".to_owned(), name.to_owned())
     }
 
+    /// What stops and lowers whatever is served.
+    fn rank(action: &RolloutAction) -> Rank {
+        let status = FeatureRolloutStatus::default();
+        Rank { precedence: precedence(&action.spec, &status), raises: is_raising(&action.spec, &status) }
+    }
+
     /// Carries out everything that waits for a rollout.
     fn drain(book: &mut Book, name: &str) -> Vec<String> {
         let mut order = Vec::new();
-        while let Some(next) = book.next(&rollout(name)) {
-            order.push(next.name_any());
-            book.answered(&next);
+        while let Some(next) = book.next(&rollout(name), rank) {
+            order.push(next.asked.name_any());
+            book.answered(&next.asked);
         }
         order
     }
@@ -215,6 +279,60 @@ mod tests {
         assert_eq!(book.start(), Vec::<ObjectKey>::new(), "both are at work");
         assert_eq!(drain(&mut book, "r"), ["c", "b", "a"]);
         assert_eq!(drain(&mut book, "other"), ["d"]);
+    }
+
+    /// One action a verb, in the order of creation.
+    fn of_verbs(verbs: &[(&str, serde_json::Value)]) -> Book {
+        let with = |(i, (name, spec)): (usize, &(&str, serde_json::Value))| {
+            let mut action = action(name, "r", EARLY, i as u64 + 1);
+            let mut json = json!({"rolloutRef": {"name": "r"}, "reason": "test"});
+            json.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            action.0.as_mut().unwrap().spec = serde_json::from_value(json).unwrap();
+            action
+        };
+        listed(verbs.iter().enumerate().map(with).collect())
+    }
+
+    #[test]
+    fn what_stops_and_lowers_overtakes_the_rest_the_stronger_first() {
+        let mut book = of_verbs(&[
+            ("ack", json!({"action": "Acknowledge"})),
+            ("retry", json!({"action": "Retry"})),
+            ("pause", json!({"action": "Pause"})),
+            ("ack-again", json!({"action": "Acknowledge"})),
+            ("up", json!({"action": "SetPercent", "setPercent": {"a": 60}})),
+            ("down", json!({"action": "SetPercent", "setPercent": {"a": 0}})),
+            ("gradual", json!({"action": "Rollback", "rollback": {"mode": "Gradual"}})),
+            ("of-a", json!({"action": "Rollback", "rollback": {"cohorts": ["a"]}})),
+            ("all", json!({"action": "Rollback"})),
+            ("pause-again", json!({"action": "Pause"})),
+        ]);
+        let order = drain(&mut book, "r");
+        let lowering = ["all", "gradual", "of-a", "down", "pause", "pause-again"];
+        assert_eq!(order[..6], lowering);
+        assert_eq!(order[6..], ["ack", "retry", "ack-again", "up"], "the rest in the order of creation");
+    }
+
+    #[test]
+    fn what_has_nothing_to_lower_yet_goes_in_its_turn_until_something_was_carried_out() {
+        let mut book = of_verbs(&[
+            ("retry", json!({"action": "Retry"})),
+            ("ack", json!({"action": "Acknowledge"})),
+            ("rollback", json!({"action": "Rollback"})),
+        ]);
+        let r = rollout("r");
+        let next = |book: &mut Book| {
+            book.next(&r, rank).map(|next| (next.asked.name_any(), next.overtakes, next.asked)).unwrap()
+        };
+        let (name, overtakes, asked) = next(&mut book);
+        assert_eq!((name.as_str(), overtakes), ("rollback", true));
+        book.goes_in_turn(&r, &asked);
+        let (name, overtakes, asked) = next(&mut book);
+        assert_eq!((name.as_str(), overtakes), ("retry", false));
+        book.answered(&asked);
+        book.carried_out(&r);
+        assert_eq!(drain(&mut book, "r"), ["rollback", "ack"]);
+        assert!(book.in_turn.is_empty());
     }
 
     #[test]
@@ -251,7 +369,7 @@ mod tests {
     fn an_edited_label_changes_no_order_and_an_answer_from_elsewhere_ends_it() {
         let mut book = listed(vec![action("a", "r", EARLY, 1), action("b", "r", EARLY, 2)]);
         book.event(Event::Apply(action("a", "r", EARLY, 3)));
-        assert_eq!(book.next(&rollout("r")).map(|asked| version(&*asked)), Some(3));
+        assert_eq!(book.next(&rollout("r"), rank).map(|next| version(&*next.asked)), Some(3));
         book.event(Event::Apply(answered("a", "r", 4)));
         assert_eq!(drain(&mut book, "r"), ["b"]);
         // One that a fresh list does not have was deleted meanwhile.

@@ -4,10 +4,10 @@ use kube::ResourceExt;
 
 use super::answer::Verdict;
 use super::book::Asked;
-use super::policies;
+use super::{keeps_waiting, policies};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
-use crate::controller::cache::ObjectKey;
+use crate::controller::cache::{ObjectKey, version};
 use crate::controller::context::{Key, Shared};
 use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
@@ -189,15 +189,6 @@ fn is_carried_out(status: &FeatureRolloutStatus, uid: &str) -> bool {
     status.actions.iter().any(|known| known.uid == uid)
 }
 
-/// Whether an action raises, and one that stops or lowers waits behind it.
-pub fn keeps_waiting(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
-    let Ok(action) = &asked.0 else { return false };
-    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
-    let raises = |action: &RolloutAction| engine::is_raising(&action.spec, &status);
-    let lowers = |other: &RolloutAction| other.spec.action != Action::Acknowledge && !raises(other);
-    raises(action) && ctx.actions.book().any(key, lowers)
-}
-
 /// The answer of an action that cannot be judged while one that stops or lowers waits behind it: carried out after that
 /// one it might undo it.
 pub async fn give_up(ctx: &Shared, key: &ObjectKey, asked: &Asked, fault: &Fault) -> Option<Verdict> {
@@ -251,6 +242,7 @@ fn request<'a>(
         uid: action.metadata.uid.as_deref().unwrap_or_default(),
         spec: &action.spec,
         created: ctx.clock.of_real(created),
+        version: i64::try_from(version(action)).unwrap_or(i64::MAX),
         actor,
         tracked_by: tracked_by(action),
         rollout_uid: rollout.metadata.uid.as_deref().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The actions: their own watch and their own work, which wait neither for the caches nor for ordinary steps.
 //!
-//! The actions of one rollout are carried out one after the other, in the order of their creation. Each is judged once;
+//! The actions of one rollout are carried out one after the other: what stops and lowers first, the rest in the order of
+//! their creation. Rollouts take turns, so that no namespace waits for the actions of another. Each action is judged once;
 //! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered, the file
 //! first where that takes no time.
 
@@ -9,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
@@ -19,11 +20,12 @@ use super::queue::{Cause, Priority};
 use super::watch;
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
-use crate::clock;
-use crate::engine;
+use crate::clock::{self, Monotonic};
+use crate::engine::{self, Precedence};
 use crate::error::{Fault, chain};
+use crate::fair::Turns;
 use answer::Verdict;
-use book::{Asked, Book};
+use book::{Asked, Book, Next, Rank};
 use judge::{Judged, Over};
 
 mod answer;
@@ -67,7 +69,7 @@ const UNANSWERED: &str = "status.answer=";
 pub struct Actions {
     book: Mutex<Book>,
     changed: Notify,
-    places: Semaphore,
+    places: Turns,
     policies: policies::Policies,
     /// UIDs, by rollout, of carried out actions whose answer is given: its words may go from the status.
     given: Mutex<HashMap<ObjectKey, Vec<String>>>,
@@ -80,7 +82,7 @@ impl Actions {
         Actions {
             book: Mutex::default(),
             changed: Notify::new(),
-            places: Semaphore::new(AT_ONCE),
+            places: Turns::new(AT_ONCE, None, Monotonic::default()),
             policies: policies::Policies::new(settling),
             given: Mutex::default(),
         }
@@ -145,13 +147,26 @@ pub async fn run(ctx: Shared) {
 /// Works on the actions of a rollout until there is none.
 async fn work(ctx: Shared, rollout: ObjectKey) {
     while !ctx.shutdown.is_cancelled() {
-        let Some(asked) = ctx.actions.book().next(&rollout) else { break };
-        let Some(verdict) = judge(&ctx, &rollout, &asked).await else {
+        let rank = rank(&ctx, &rollout);
+        let Some(next) = ctx.actions.book().next(&rollout, rank) else { break };
+        let Some(verdict) = judge(&ctx, &rollout, &next).await else {
             ctx.queue.push(Key::Rollout(rollout.clone()), Priority::Decide);
             continue;
         };
-        // What was judged stays judged.
-        ctx.actions.book().answered(&asked);
+        let Next { asked, overtakes, .. } = next;
+        {
+            let mut book = ctx.actions.book();
+            // What has nothing to take away may have something once what was asked for before it is done.
+            if overtakes && verdict.answer == Answer::Rejected {
+                book.goes_in_turn(&rollout, &asked);
+                continue;
+            }
+            if verdict.answer == Answer::Applied {
+                book.carried_out(&rollout);
+            }
+            // What was judged stays judged.
+            book.answered(&asked);
+        }
         let _held = ctx.queue.hold();
         let giving = tokio::spawn(give(ctx.clone(), rollout.clone(), asked, verdict));
         // An answer that takes its time holds up nobody: the next action may be an emergency.
@@ -162,14 +177,14 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
 }
 
 /// Judges an action and carries it out, once. `None` where it is gone, or the process ends.
-async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdict> {
+async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict> {
+    let Next { asked, precedence, .. } = next;
     let mut conflicts = 0;
     let mut errors = 0;
     let mut over = Over::default();
     loop {
         let judged = {
-            // The semaphore is never closed.
-            let _place = ctx.actions.places.acquire().await;
+            let _place = ctx.actions.places.take(&rollout.0, *precedence as u8).await;
             let _held = ctx.queue.hold();
             judge::judge(ctx, rollout, asked, over).await
         };
@@ -196,10 +211,14 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
                 if is_persistent && let Some(verdict) = judge::give_up(ctx, rollout, asked, &fault).await {
                     return Some(verdict);
                 }
-                // Whoever begins to wait behind it is no longer kept than one more try.
-                let is_alone = !judge::keeps_waiting(ctx, rollout, asked);
+                // Whoever begins to wait behind it is no longer kept than one more try, or than now where nothing of it
+                // could be undone.
+                let is_alone = !keeps_waiting(ctx, rollout, asked);
+                let raises = raises(ctx, rollout, asked);
                 let passed = async {
-                    while !(is_alone && judge::keeps_waiting(ctx, rollout, asked)) {
+                    while !(is_alone && keeps_waiting(ctx, rollout, asked)
+                        || !raises && is_overtaken(ctx, rollout, asked))
+                    {
                         clock::sleep(PASSING_POLL).await;
                     }
                 };
@@ -207,7 +226,8 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, asked: &Asked) -> Option<Verdi
                     goes_on = wait_after(ctx, asked, &fault, errors) => goes_on,
                     () = passed => true,
                 };
-                if !goes_on || !ctx.actions.book().waits(asked) {
+                let gives_way = !raises && is_overtaken(ctx, rollout, asked);
+                if !goes_on || gives_way || !ctx.actions.book().waits(asked) {
                     return None;
                 }
                 over.known = true;
@@ -318,6 +338,35 @@ async fn until_begun(ctx: &Shared, rollout: &ObjectKey) {
         }
         clock::sleep(DELIVERY_POLL).await;
     }
+}
+
+/// Ranks the actions of a rollout.
+fn rank(ctx: &Shared, key: &ObjectKey) -> impl Fn(&RolloutAction) -> Rank + use<> {
+    let stored = ctx.rollouts.get(key);
+    let rollout = stored.as_ref().and_then(|stored| stored.0.as_ref().ok());
+    let status: FeatureRolloutStatus = rollout.and_then(|rollout| rollout.status.clone()).unwrap_or_default();
+    move |action| Rank {
+        precedence: engine::precedence(&action.spec, &status),
+        raises: engine::is_raising(&action.spec, &status),
+    }
+}
+
+/// Whether an action raises.
+fn raises(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
+    asked.0.as_ref().is_ok_and(|action| rank(ctx, key)(action).raises)
+}
+
+/// Whether another action of the rollout goes before this one by now.
+fn is_overtaken(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
+    let first = ctx.actions.book().first(key, rank(ctx, key));
+    first.is_some_and(|first| first.asked.uid() != asked.uid())
+}
+
+/// Whether an action raises, and one that stops or lowers waits behind it.
+fn keeps_waiting(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
+    let rank = rank(ctx, key);
+    let goes_first = |other: &RolloutAction| rank(other).precedence != Precedence::Ordinary;
+    raises(ctx, key, asked) && ctx.actions.book().any(key, goes_first)
 }
 
 /// Whether an action is one that never waits.

@@ -1,11 +1,12 @@
-//! How many measurements may be under way at once: few enough of one source that it cannot take the places of all others.
+//! How many measurements may be under way at once: few enough of one source that it cannot take the places of all others,
+//! and few enough of one namespace that it cannot take those of another.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Mutex, PoisonError};
 
 use crate::api::MetricSource;
+use crate::clock::Monotonic;
+use crate::fair::{self, Turns};
 
 /// Measurements under way at once.
 const ALL: usize = 256;
@@ -17,34 +18,34 @@ const FOR_EACH_A_SECOND: usize = 4;
 
 /// The places of all sources.
 pub struct Limits {
-    all: Arc<Semaphore>,
+    all: Turns,
     sources: Mutex<HashMap<String, Share>>,
 }
 
 struct Share {
     places: usize,
-    free: Arc<Semaphore>,
+    turns: Turns,
 }
 
 /// A place, free again when dropped.
 pub struct Place {
-    _of_source: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    _of_source: fair::Place,
+    _of_all: fair::Place,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { all: Arc::new(Semaphore::new(ALL)), sources: Mutex::default() }
+        Limits { all: turns(ALL), sources: Mutex::default() }
     }
 }
 
 impl Limits {
-    /// Waits for a place. None when there will never be one, which does not happen.
-    pub async fn take(&self, uid: &str, source: &MetricSource) -> Option<Place> {
+    /// Waits for a place, of a source and of all.
+    pub async fn take(&self, uid: &str, source: &MetricSource, namespace: &str) -> Place {
         // First its own: who waits for a crowded source holds nothing that others need.
-        let of_source = self.share(uid, source).acquire_owned().await.ok()?;
-        let of_all = self.all.clone().acquire_owned().await.ok()?;
-        Some(Place { _of_source: of_source, _of_all: of_all })
+        let of_source = self.share(uid, source).take(namespace, 0).await;
+        let of_all = self.all.take(namespace, 0).await;
+        Place { _of_source: of_source, _of_all: of_all }
     }
 
     /// Forgets the sources that are not among these.
@@ -52,18 +53,22 @@ impl Limits {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
     }
 
-    fn share(&self, uid: &str, source: &MetricSource) -> Arc<Semaphore> {
+    fn share(&self, uid: &str, source: &MetricSource) -> Turns {
         let places = places(source);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         match sources.get(uid) {
-            Some(share) if share.places == places => share.free.clone(),
+            Some(share) if share.places == places => share.turns.clone(),
             _ => {
-                let free = Arc::new(Semaphore::new(places));
-                sources.insert(uid.to_owned(), Share { places, free: free.clone() });
-                free
+                let turns = turns(places);
+                sources.insert(uid.to_owned(), Share { places, turns: turns.clone() });
+                turns
             }
         }
     }
+}
+
+fn turns(places: usize) -> Turns {
+    Turns::new(places, None, Monotonic::default())
 }
 
 fn places(source: &MetricSource) -> usize {

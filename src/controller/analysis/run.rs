@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::samples::{Begun, Sample, Watched, asks};
+use super::samples::{Begun, Ended, Sample, Watched, asks};
 use crate::api::trigger::Metric;
 use crate::api::verdict::Streak;
 use crate::api::{FeatureRolloutStatus, MetricSource, MicroTime, Reading, Verdict};
@@ -78,7 +78,7 @@ fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) 
 pub async fn run(ctx: Shared, check: Measurement) {
     let started = clock::monotonic();
     let _open = Open { ctx: &ctx, check: &check };
-    let (samples, unprepared) = tokio::select! {
+    let (samples, ended) = tokio::select! {
         biased;
         () = ctx.shutdown.cancelled() => return,
         outcome = measure(&ctx, &check) => outcome,
@@ -93,7 +93,7 @@ pub async fn run(ctx: Shared, check: Measurement) {
         .filter(|(_, sample)| Some(sample.at) == newest)
         .map(|(cohort, sample)| (cohort.clone(), sample.reading.clone()))
         .collect();
-    if !known.end(&check.due.subject, check.begun.ticket, unprepared, samples) {
+    if !known.end(&check.due.subject, check.begun.ticket, ended, samples) {
         return;
     }
     // Before anybody can forget the rollout: what is shown goes with what is watched.
@@ -159,18 +159,17 @@ fn judge(guard: &Guard, subject: &Subject, reading: &Reading) -> Verdict {
     if breach { Verdict::Breach } else { Verdict::Pass }
 }
 
-/// What is to be kept, oldest first, and whether nothing could be asked.
-async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sample)>, bool) {
+/// What is to be kept, oldest first, and how it ended.
+async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sample)>, Ended) {
     let (source, query, resolved) = match prepare(ctx, check).await {
         Ok(prepared) => prepared,
         Err(problem) => {
             let readings = everybody(check, problem);
-            return (samples(check, ctx.clock.now(), &readings), true);
+            let ended = Ended { unprepared: true, ..Ended::default() };
+            return (samples(check, ctx.clock.now(), check.begun.due, &readings), ended);
         }
     };
-    let Some(_place) = ctx.analysis.limits.take(resolved.uid(), &source).await else {
-        return (Vec::new(), true);
-    };
+    let _place = ctx.analysis.limits.take(resolved.uid(), &source, &check.key.0).await;
     let now = ctx.clock.now();
     if check.begun.again {
         ctx.metrics.checks.asked(now.duration_since(check.due.at).as_secs_f64());
@@ -186,8 +185,9 @@ async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sam
     };
     let readings = ctx.analysis.sources.measure(&resolved, &request).await;
     note_circuit(ctx, &source, resolved.uid());
-    kept.extend(samples(check, at, &readings));
-    (kept, false)
+    kept.extend(samples(check, at, check.begun.due, &readings));
+    let crowded = matches!(readings, Readings::Unasked(_));
+    (kept, Ended { crowded, ..Ended::default() })
 }
 
 /// The instant that a measurement speaks of: its slot, so that times in breach are whole intervals; the present where
@@ -231,8 +231,13 @@ fn everybody(check: &Measurement, problem: String) -> Readings {
 }
 
 /// Readings as what is kept, of every cohort where each is judged by itself.
-fn samples(check: &Measurement, at: MicroTime, readings: &Readings) -> Vec<(Option<String>, Sample)> {
-    let sample = |cohort: &str| Sample { at, reading: readings.of_cohort(cohort) };
+fn samples(
+    check: &Measurement,
+    at: MicroTime,
+    due: MicroTime,
+    readings: &Readings,
+) -> Vec<(Option<String>, Sample)> {
+    let sample = |cohort: &str| Sample { at, due: due.min(at), reading: readings.of_cohort(cohort) };
     match &check.per_cohort {
         Some((_, cohorts)) => cohorts.iter().map(|cohort| (Some(cohort.clone()), sample(cohort))).collect(),
         None => vec![(None, sample(""))],
@@ -269,7 +274,7 @@ async fn backfill(
         Ok(answers) => instants
             .into_iter()
             .zip(answers)
-            .flat_map(|(at, (_, readings))| samples(check, at, &readings))
+            .flat_map(|(at, (_, readings))| samples(check, at, at, &readings))
             .filter(|(_, sample)| matches!(sample.reading, Reading::Value { .. }))
             .collect(),
         Err(why) => {

@@ -36,6 +36,17 @@ struct Run {
     under_way: bool,
     /// Whether nothing could be asked, because a template, a source or an argument was wrong.
     unprepared: bool,
+    /// From when on nothing could be asked because the limits of the source left no room.
+    owed: Option<MicroTime>,
+}
+
+/// How a measurement ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Nothing could be asked, because a template, a source or an argument was wrong.
+    pub unprepared: bool,
+    /// Nothing was asked, because the limits of the source left no room.
+    pub crowded: bool,
 }
 
 /// One measurement, of whatever subject and cohort.
@@ -43,6 +54,8 @@ struct Run {
 pub struct Sample {
     /// The time it speaks of.
     pub at: MicroTime,
+    /// When it was due.
+    pub due: MicroTime,
     /// What the metric said.
     pub reading: Reading,
 }
@@ -52,6 +65,8 @@ pub struct Sample {
 pub struct Begun {
     /// To be shown with the outcome.
     pub ticket: u64,
+    /// When it was due; before its slot where those before it were due and the source's limits left no room for them.
+    pub due: MicroTime,
     /// Whether the slot before this one was not asked for by this process.
     pub missed: bool,
     /// Whether this process has asked before.
@@ -94,9 +109,11 @@ impl Watched {
         let missed = before.is_none_or(|run| due.at.duration_since(run.slot) > due.interval);
         let again = before.is_some();
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
-        let run = Run { slot: due.at, ticket, under_way: true, unprepared: false };
+        // What was asked for by a clock that has been set back is owed no more.
+        let owed = before.and_then(|run| run.owed).filter(|owed| *owed <= due.at);
+        let run = Run { slot: due.at, ticket, under_way: true, unprepared: false, owed };
         self.runs.insert(due.subject.clone(), run);
-        Some(Begun { ticket, missed, again })
+        Some(Begun { ticket, due: owed.unwrap_or(due.at), missed, again })
     }
 
     /// Says that a check has ended without an outcome: the next slot is asked for all the same.
@@ -111,12 +128,13 @@ impl Watched {
         &mut self,
         subject: &Subject,
         ticket: u64,
-        unprepared: bool,
+        ended: Ended,
         samples: Vec<(Option<String>, Sample)>,
     ) -> bool {
         let Some(run) = self.runs.get_mut(subject).filter(|run| run.ticket == ticket) else { return false };
         run.under_way = false;
-        run.unprepared = unprepared;
+        run.unprepared = ended.unprepared;
+        run.owed = ended.crowded.then_some(run.owed.unwrap_or(run.slot));
         let mut grown = BTreeSet::new();
         for (cohort, sample) in samples {
             let key = (subject.clone(), cohort);
@@ -158,6 +176,7 @@ impl Watched {
                     subject: subject.clone(),
                     cohort: cohort.clone(),
                     at: sample.at,
+                    due: sample.due,
                     reading: sample.reading.clone(),
                 })
             })
@@ -214,7 +233,7 @@ mod tests {
 
     fn sample(seconds: i64) -> (Option<String>, Sample) {
         let reading = Reading::Value { value: Finite::new(1.0).unwrap(), samples: None };
-        (None, Sample { at: at(seconds), reading })
+        (None, Sample { at: at(seconds), due: at(seconds), reading })
     }
 
     fn watched() -> Watched {
@@ -229,11 +248,11 @@ mod tests {
         assert_eq!(watched.begin(&due(110), at(111)), None, "under way");
         watched.give_up(&errors(), first.ticket + 1);
         assert_eq!(watched.begin(&due(110), at(111)), None, "another check is given up");
-        assert!(watched.end(&errors(), first.ticket, false, vec![sample(100)]));
+        assert!(watched.end(&errors(), first.ticket, Ended::default(), vec![sample(100)]));
         assert_eq!(watched.begin(&due(100), at(109)), None);
         let second = watched.begin(&due(110), at(111)).unwrap();
         assert!(!second.missed && second.again);
-        assert!(watched.end(&errors(), second.ticket, false, Vec::new()));
+        assert!(watched.end(&errors(), second.ticket, Ended::default(), Vec::new()));
         let third = watched.begin(&due(130), at(130)).unwrap();
         assert!(third.missed);
         watched.give_up(&errors(), third.ticket);
@@ -246,10 +265,31 @@ mod tests {
         assert!(!watched.is_beginning(), "nothing is due");
         let first = watched.begin(&due(100), at(100)).unwrap();
         assert!(watched.is_beginning());
-        assert!(watched.end(&errors(), first.ticket, false, vec![sample(100)]));
+        assert!(watched.end(&errors(), first.ticket, Ended::default(), vec![sample(100)]));
         assert!(!watched.is_beginning());
         let _second = watched.begin(&due(110), at(110)).unwrap();
         assert!(!watched.is_beginning(), "the one before is known");
+    }
+
+    #[test]
+    fn a_measurement_is_due_since_the_first_that_the_limits_left_no_room_for() {
+        let mut watched = watched();
+        let crowded = Ended { crowded: true, ..Ended::default() };
+        for (seconds, ended, due_at) in [
+            (100, Ended::default(), 100),
+            (110, crowded, 110),
+            (120, crowded, 110),
+            (150, Ended::default(), 110),
+            (160, Ended::default(), 160),
+        ] {
+            let begun = watched.begin(&due(seconds), at(seconds)).unwrap();
+            assert_eq!(begun.due, at(due_at), "at {seconds}");
+            assert!(watched.end(&errors(), begun.ticket, ended, vec![sample(seconds)]));
+        }
+        let begun = watched.begin(&due(170), at(170)).unwrap();
+        watched.end(&errors(), begun.ticket, crowded, Vec::new());
+        let set_back = watched.begin(&due(90), at(91)).unwrap();
+        assert_eq!(set_back.due, at(90), "nothing is owed of a time to come");
     }
 
     #[test]
@@ -257,16 +297,16 @@ mod tests {
         let (mut before, mut after) = (watched(), watched());
         let old = before.begin(&due(100), at(100)).unwrap();
         let new = after.begin(&due(100), at(100)).unwrap();
-        assert!(!after.end(&errors(), old.ticket, false, vec![sample(100)]));
+        assert!(!after.end(&errors(), old.ticket, Ended::default(), vec![sample(100)]));
         assert_eq!(after.measurements(), []);
-        assert!(after.end(&errors(), new.ticket, false, vec![sample(100)]));
+        assert!(after.end(&errors(), new.ticket, Ended::default(), vec![sample(100)]));
     }
 
     #[test]
     fn a_clock_that_was_set_back_stops_no_check() {
         let mut watched = watched();
         let begun = watched.begin(&due(1000), at(1000)).unwrap();
-        watched.end(&errors(), begun.ticket, false, Vec::new());
+        watched.end(&errors(), begun.ticket, Ended::default(), Vec::new());
         assert!(watched.begin(&due(100), at(101)).is_some());
     }
 
@@ -274,13 +314,16 @@ mod tests {
     fn another_query_begins_anew_and_another_interval_does_not() {
         let mut watched = watched();
         let begun = watched.begin(&due(100), at(100)).unwrap();
-        watched.end(&errors(), begun.ticket, false, vec![sample(100)]);
+        watched.end(&errors(), begun.ticket, Ended::default(), vec![sample(100)]);
         watched.follow(&guarded("a", "20s"));
         assert_eq!(watched.measurements().len(), 1);
         let begun = watched.begin(&due(110), at(110)).unwrap();
         watched.follow(&guarded("b", "20s"));
         assert_eq!(watched.measurements(), []);
-        assert!(!watched.end(&errors(), begun.ticket, false, vec![sample(110)]), "it answers the old query");
+        assert!(
+            !watched.end(&errors(), begun.ticket, Ended::default(), vec![sample(110)]),
+            "it answers the old query"
+        );
         assert_eq!(watched.measurements(), []);
         assert!(watched.begin(&due(110), at(110)).is_some());
     }
@@ -289,11 +332,11 @@ mod tests {
     fn a_backfill_is_kept_until_it_was_seen_and_then_shrinks() {
         let mut watched = watched();
         let begun = watched.begin(&due(2000), at(2000)).unwrap();
-        watched.end(&errors(), begun.ticket, false, (0..200).map(|i| sample(i * 10)).collect());
+        watched.end(&errors(), begun.ticket, Ended::default(), (0..200).map(|i| sample(i * 10)).collect());
         assert!(watched.measurements().len() > 190);
         for i in 201..500 {
             let begun = watched.begin(&due(i * 10), at(i * 10)).unwrap();
-            watched.end(&errors(), begun.ticket, false, vec![sample(i * 10)]);
+            watched.end(&errors(), begun.ticket, Ended::default(), vec![sample(i * 10)]);
         }
         let kept = watched.measurements();
         assert_eq!(kept.len(), KEPT);
@@ -306,7 +349,7 @@ mod tests {
         for i in 1..10 {
             let begun = watched.begin(&due(i * 2000), at(i * 2000)).unwrap();
             let batch = (0..200).map(|k| sample(i * 2000 - 2000 + k * 10)).collect();
-            watched.end(&errors(), begun.ticket, false, batch);
+            watched.end(&errors(), begun.ticket, Ended::default(), batch);
         }
         let kept = watched.measurements();
         assert_eq!(kept.len(), MOST);
@@ -317,7 +360,8 @@ mod tests {
     fn what_could_not_be_asked_is_asked_again_when_told() {
         let mut watched = watched();
         let begun = watched.begin(&due(100), at(100)).unwrap();
-        watched.end(&errors(), begun.ticket, true, vec![sample(100)]);
+        let ended = Ended { unprepared: true, ..Ended::default() };
+        watched.end(&errors(), begun.ticket, ended, vec![sample(100)]);
         assert_eq!(watched.begin(&due(100), at(101)), None);
         assert!(watched.retry_unprepared());
         assert!(watched.begin(&due(100), at(101)).is_some());

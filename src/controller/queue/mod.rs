@@ -12,10 +12,10 @@
 //! asks for it ([`retry`]).
 //!
 //! Keys belong to groups, the rollouts of one file. Those that are due together are worked on group by group, so that
-//! the first files are complete early instead of all of them late.
+//! the first files are complete early instead of all of them late. Namespaces take turns ([`lanes`]).
 
 use crate::api::MicroTime;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,10 +25,13 @@ use tokio::sync::Notify;
 use crate::clock::{self, Clock};
 pub use hold::Held;
 use hold::Hold;
+use lanes::Lanes;
+pub use lanes::Tenant;
 pub use retry::Cause;
 use retry::Retries;
 
 mod hold;
+mod lanes;
 mod retry;
 
 /// How soon a key should be worked on.
@@ -80,9 +83,9 @@ pub struct Queue<K, G> {
 }
 
 struct Inner<K, G> {
-    urgent: VecDeque<K>,
-    decide: VecDeque<K>,
-    report: VecDeque<K>,
+    urgent: Lanes<K>,
+    decide: Lanes<K>,
+    report: Lanes<K>,
     entries: HashMap<K, Entry<G>>,
     timers: BTreeSet<(MicroTime, K)>,
     due: HashMap<K, MicroTime>,
@@ -102,7 +105,7 @@ struct Entry<G> {
     group: Option<G>,
 }
 
-impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
+impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
     /// An empty queue whose due times are of `clock`, and of which no more keys are worked on at once than there are
     /// `places`. `group_of` must not ask the queue anything.
     pub fn new(
@@ -113,9 +116,9 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
         let places = Places { deciding: places.deciding.max(1), reporting: places.reporting.max(1) };
         Queue {
             inner: Mutex::new(Inner {
-                urgent: VecDeque::new(),
-                decide: VecDeque::new(),
-                report: VecDeque::new(),
+                urgent: Lanes::default(),
+                decide: Lanes::default(),
+                report: Lanes::default(),
                 entries: HashMap::new(),
                 timers: BTreeSet::new(),
                 due: HashMap::new(),
@@ -287,7 +290,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
+impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
     fn push(&mut self, key: K, priority: Priority) {
         let new = Entry { queued: None, running: false, group: None };
         let entry = self.entries.entry(key.clone()).or_insert(new);
@@ -321,7 +324,7 @@ impl<K: Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
         self.waiting(priority).push_back(key);
     }
 
-    fn waiting(&mut self, priority: Priority) -> &mut VecDeque<K> {
+    fn waiting(&mut self, priority: Priority) -> &mut Lanes<K> {
         match priority {
             Priority::Urgent => &mut self.urgent,
             Priority::Decide => &mut self.decide,

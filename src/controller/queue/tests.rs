@@ -1,6 +1,12 @@
 use super::*;
 use std::time::Duration;
 
+impl Tenant for &'static str {
+    fn tenant(&self) -> &str {
+        ""
+    }
+}
+
 fn queue(clock: Clock) -> Queue<&'static str, char> {
     with_places(clock, 8)
 }

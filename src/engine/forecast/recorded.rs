@@ -22,7 +22,7 @@ impl Recorded {
     /// What was recorded, in any order. Of two samples of one instant the later one in the list counts.
     pub fn new(samples: Vec<Measurement>, actions: Vec<(MicroTime, RolloutActionSpec)>) -> Recorded {
         let mut recorded = Recorded::default();
-        for Measurement { subject, cohort, at, reading } in samples {
+        for Measurement { subject, cohort, at, reading, .. } in samples {
             let of_subject = recorded.samples.entry(subject).or_default();
             of_subject.entry(cohort).or_default().push((at, reading));
         }

@@ -202,6 +202,7 @@ impl<'a> Walk<'a> {
                 uid: &uid,
                 spec,
                 created: *created,
+                version: i64::try_from(self.acted).unwrap_or_default(),
                 actor: Actor::Verified(ACTOR.to_owned()),
                 tracked_by: None,
                 rollout_uid: &self.facts.uid,
@@ -259,7 +260,7 @@ impl<'a> Walk<'a> {
                 unsampled &= reading.is_none();
                 let none = || Reading::NoData("there is no sample of its interval".to_owned());
                 let reading = reading.cloned().unwrap_or_else(none);
-                self.take(Measurement { subject: subject.clone(), cohort, at, reading });
+                self.take(Measurement { subject: subject.clone(), cohort, at, due: at, reading });
             }
             self.checked.insert(subject, Checked { at, unsampled });
         }

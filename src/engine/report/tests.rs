@@ -36,6 +36,7 @@ fn rolled_back() -> FeatureRolloutStatus {
         uid: "a-1",
         spec: &spec,
         created: now,
+        version: 1,
         actor: crate::engine::Actor::Verified("ada".to_owned()),
         tracked_by: None,
         rollout_uid: "uid-1",

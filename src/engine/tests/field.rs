@@ -17,6 +17,7 @@ fn each_minute(trigger: &str, from: &str, readings: Vec<Reading>) -> Vec<Measure
             subject: Subject::Trigger(trigger.to_owned()),
             cohort: None,
             at: at(minute),
+            due: at(minute),
             reading,
         })
         .collect()

@@ -37,8 +37,9 @@ enum Event {
     /// The status is emptied, or put on another object of the same name.
     Lose,
     Restore,
-    /// A trigger is measured so many times, an interval apart, for everybody or for each cohort.
-    Measure(Index, [Reading; 3], usize),
+    /// A trigger is measured so many times, an interval apart, for everybody or for each cohort; Sluice itself is late with
+    /// each by so many intervals more.
+    Measure(Index, [Reading; 3], usize, i32),
     /// The criterion is.
     Criterion(Reading),
     /// Somebody asks for something; verified or not, read so many minutes later, and perhaps for another generation.
@@ -62,8 +63,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (-1i32..=2).prop_map(Event::Attempt),
         5 => edit().prop_map(Event::Edit),
         1 => prop_oneof![Just(Event::Lose), Just(Event::Restore)],
-        9 => (any::<Index>(), [reading(), reading(), reading()], 1usize..=6)
-            .prop_map(|(trigger, readings, times)| Event::Measure(trigger, readings, times)),
+        9 => (any::<Index>(), [reading(), reading(), reading()], 1usize..=6, select(vec![0i32, 0, 0, 1, 3, 20]))
+            .prop_map(|(trigger, readings, times, late)| Event::Measure(trigger, readings, times, late)),
         2 => reading().prop_map(Event::Criterion),
         6 => (ask(), prop::bool::weighted(0.9), select(vec![0i64, 0, 0, 0, 5, 11, 61]), select(vec![None, None, None, Some(1), Some(2)]))
             .prop_map(|(ask, verified, late, expected_generation)| {
@@ -104,17 +105,19 @@ fn live_through(random: Random, events: &[Event]) -> Result<World, TestCaseError
                 world.shadow.lose(&world.status, world.now);
                 world.status = FeatureRolloutStatus::default();
                 world.applied.clear();
+                world.stopped = None;
                 world.invalid = false;
                 edited = true;
             }
             Event::Restore => {
                 world.facts.live = Some(file(&world.status));
                 world.facts.uid.push('x');
+                world.stopped = None;
                 world.shadow.forget_answers();
                 world.invalid = false;
                 edited = true;
             }
-            Event::Measure(which, readings, times) => {
+            Event::Measure(which, readings, times, late) => {
                 let triggers = &world.plan.guard.triggers;
                 if triggers.is_empty() {
                     continue;
@@ -123,17 +126,18 @@ fn live_through(random: Random, events: &[Event]) -> Result<World, TestCaseError
                 for time in 0..*times {
                     if time > 0 {
                         world.decide(false)?;
-                        world.pass(world.now + trigger.interval);
+                        world.pass(world.now + trigger.interval * (1 + *late));
                     }
+                    let when = (world.now - trigger.interval * *late, world.now);
                     let subject = || Subject::Trigger(trigger.name.clone());
                     match trigger.per_cohort {
-                        None => world.shadow.measure(subject(), None, world.now, &readings[0]),
+                        None => world.shadow.measure_late(subject(), None, when, &readings[0]),
                         Some(_) => {
                             let known = |(cohort, _): &(&str, _)| world.status.cohort(cohort).is_some();
                             let of_cohorts: Vec<_> =
                                 ["a", "b", "c"].into_iter().zip(readings).filter(known).collect();
                             for (cohort, reading) in of_cohorts {
-                                world.shadow.measure(subject(), Some(cohort), world.now, reading);
+                                world.shadow.measure_late(subject(), Some(cohort), when, reading);
                             }
                         }
                     }
@@ -246,6 +250,7 @@ fn is_total(world: &World, status: &FeatureRolloutStatus, now: MicroTime) {
                     uid: "u",
                     spec: &super::support::action(spec.clone()),
                     created: now,
+                    version: 1,
                     actor: Actor::Verified("ada".to_owned()),
                     tracked_by: None,
                     rollout_uid: &facts.uid,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::random_guard::{EVERY_HOURS, RUNGS};
+use super::shadow_rules::{cohorts_of, exposed, gradually, is_fresh, is_in_breach, missing_for, policy};
 use crate::api::trigger::{LevelAction, MissingPolicy};
 use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
 use crate::engine::{Measurement, Metrics, Subject};
-use crate::plan::guard::{Comparison, Guard, Level, Trigger};
+use crate::plan::guard::{Guard, Level, Trigger};
 
 /// A subject by the names of its trigger and, where it has one, its cohort.
 type Key = (String, Option<String>);
@@ -18,6 +18,8 @@ type Key = (String, Option<String>);
 pub struct Shadow {
     /// Every sample of a key since the status was last lost, oldest first, and whether it counts.
     samples: BTreeMap<Key, Vec<(MicroTime, Reading, bool)>>,
+    /// When the samples were due that Sluice was late with.
+    due: BTreeMap<(Key, MicroTime), MicroTime>,
     /// From when on samples count for a level: it was edited, or a resume set it back.
     from: BTreeMap<(Key, String), MicroTime>,
     /// Samples up to then were before a retry or a resume.
@@ -37,6 +39,17 @@ pub struct Shadow {
 impl Shadow {
     /// Takes a sample of now, if there is none of now yet.
     pub fn measure(&mut self, subject: Subject, cohort: Option<&str>, at: MicroTime, reading: &Reading) {
+        self.measure_late(subject, cohort, (at, at), reading);
+    }
+
+    /// The same with one that was due earlier.
+    pub fn measure_late(
+        &mut self,
+        subject: Subject,
+        cohort: Option<&str>,
+        (due, at): (MicroTime, MicroTime),
+        reading: &Reading,
+    ) {
         let cohort = cohort.map(str::to_owned);
         let same = |fed: &Measurement| fed.subject == subject && fed.cohort == cohort;
         let known = match &subject {
@@ -55,10 +68,12 @@ impl Shadow {
             subject: subject.clone(),
             cohort: cohort.clone(),
             at,
+            due,
             reading: reading.clone(),
         });
         if let Subject::Trigger(name) = subject {
             let counts = self.metrics_from.is_none_or(|from| at > from);
+            self.due.insert(((name.clone(), cohort.clone()), at), due);
             self.samples.entry((name, cohort)).or_default().push((at, reading.clone(), counts));
         }
     }
@@ -235,7 +250,12 @@ impl Shadow {
             let Reading::Value { value, .. } = reading else { continue };
             if is_in_breach(level, value.get()) {
                 let apart = last.map_or(SignedDuration::ZERO, |last| at.duration_since(last));
-                if apart <= trigger.interval * 3 {
+                // What Sluice itself was late is no gap in the data.
+                let late = self
+                    .due
+                    .get(&(key.clone(), at))
+                    .map_or(SignedDuration::ZERO, |due| at.duration_since(*due));
+                if apart - late <= trigger.interval * 3 {
                     time += apart;
                 }
                 (last, samples) = (Some(at), samples + 1);
@@ -350,51 +370,4 @@ impl Shadow {
                 .then(|| format!("{} has no data", trigger.name))
         })
     }
-}
-
-/// When a gradual rollback that begins now is at its end.
-pub fn gradually(now: MicroTime) -> MicroTime {
-    now + SignedDuration::from_hours(EVERY_HOURS * (RUNGS - 1))
-}
-
-fn cohorts_of(trigger: &Trigger) -> Vec<Option<String>> {
-    match trigger.per_cohort {
-        Some(_) => ["a", "b", "c"].map(|name| Some(name.to_owned())).to_vec(),
-        None => vec![None],
-    }
-}
-
-/// What follows from a reading that is none, unless it is ignored.
-fn policy(trigger: &Trigger, reading: Option<&Reading>) -> Option<MissingPolicy> {
-    let policy = match reading? {
-        Reading::Value { .. } => return None,
-        Reading::Error(_) => trigger.on_provider_error,
-        Reading::NoData(_) => trigger.on_no_data,
-    };
-    (policy != MissingPolicy::Ignore).then_some(policy)
-}
-
-fn is_in_breach(level: &Level, value: f64) -> bool {
-    let bound: f64 = level.bound.value.to_string().parse().unwrap();
-    match level.bound.comparison {
-        Comparison::Above => value > bound,
-        Comparison::AtLeast => value >= bound,
-        Comparison::Below => value < bound,
-        Comparison::AtMost => value <= bound,
-    }
-}
-
-/// As declared; else three intervals, and none where raises are held.
-fn missing_for(trigger: &Trigger, policy: MissingPolicy) -> SignedDuration {
-    let default = if policy == MissingPolicy::Hold { SignedDuration::ZERO } else { trigger.interval * 3 };
-    trigger.missing_for.unwrap_or(default)
-}
-
-fn is_fresh(trigger: &Trigger, at: MicroTime, now: MicroTime) -> bool {
-    now.duration_since(at) <= trigger.interval * 2
-}
-
-fn exposed(status: &FeatureRolloutStatus, cohort: Option<&str>) -> bool {
-    let served = |name: &str| status.cohort(name).is_some_and(|cohort| !cohort.decided().is_zero());
-    cohort.map_or_else(|| ["a", "b", "c"].into_iter().any(served), served)
 }

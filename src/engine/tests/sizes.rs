@@ -64,11 +64,17 @@ fn measured(cohorts: &[String], triggers: &[String], bad: usize, at: MicroTime) 
             _ => Reading::of(0.123_456, None),
         };
         let subject = Subject::Trigger(trigger.clone());
-        all.push(Measurement { subject, cohort: Some(cohort.clone()), at, reading });
+        all.push(Measurement { subject, cohort: Some(cohort.clone()), at, due: at, reading });
     }
     for i in 0..16 {
         let subject = Subject::Criterion(long(&format!("q{i}"), 40));
-        all.push(Measurement { subject, cohort: None, at, reading: Reading::Error("e".repeat(600)) });
+        all.push(Measurement {
+            subject,
+            cohort: None,
+            at,
+            due: at,
+            reading: Reading::Error("e".repeat(600)),
+        });
     }
     Metrics::Measured(all)
 }
@@ -189,6 +195,7 @@ fn no_list_of_a_status_grows_beyond_what_the_schema_takes() {
         subject: Subject::Trigger(format!("t{i}")),
         cohort: Some(format!("c{j}")),
         at,
+        due: at,
         reading: Reading::of(0.5, None),
     };
     let all = (0..8).flat_map(|i| (0..8).map(move |j| reading(i, j))).collect();

@@ -96,7 +96,7 @@ pub fn action(fields: serde_json::Value) -> RolloutActionSpec {
 /// A request that nothing speaks against, created at `created`.
 pub fn request<'a>(uid: &'a str, spec: &'a RolloutActionSpec, created: MicroTime) -> Request<'a> {
     let actor = Actor::Verified("ada".to_owned());
-    Request { uid, spec, created, actor, tracked_by: None, rollout_uid: UID, generation: 1 }
+    Request { uid, spec, created, version: 1, actor, tracked_by: None, rollout_uid: UID, generation: 1 }
 }
 
 impl Life {
@@ -238,7 +238,7 @@ impl Life {
         let cohort = cohort.map(str::to_owned);
         let mut known = self.facts.metrics.measurements().to_vec();
         known.retain(|known| known.subject != subject || known.cohort != cohort);
-        known.push(Measurement { subject, cohort, at: self.now, reading });
+        known.push(Measurement { subject, cohort, at: self.now, due: self.now, reading });
         self.facts.metrics = Metrics::Measured(known);
         self.settle();
         self

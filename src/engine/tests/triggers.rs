@@ -4,8 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::support::{Life, START, plan, t};
-use crate::api::Reading;
-use crate::engine::{Measurement, Metrics, Subject};
+use crate::engine::Metrics;
 
 const NAN: f64 = f64::NAN;
 
@@ -29,7 +28,7 @@ pub const ERRORS: &str = "
 - {name: errors, metric: {templateRef: {name: m}}, interval: 30s, levels: [
     {severity: Critical, above: '10', for: 300s, action: ImmediateRollback}]}";
 
-fn levels(levels: &str) -> Life {
+pub fn levels(levels: &str) -> Life {
     watched(&format!(
         "[{{name: errors, metric: {{templateRef: {{name: m}}}}, interval: 30s, levels: [{levels}]}}]"
     ))
@@ -256,29 +255,6 @@ fn breach_state_survives_a_restart_neither_forgotten_nor_hurried() {
     assert_eq!((life.seconds(), life.served().as_str()), (270, "a=100% b=40%"));
     life.wait(30).says("errors", 11.0);
     assert_eq!(life.served(), "a=0% b=0%");
-}
-
-#[test]
-fn measurements_given_again_count_once() {
-    let spec = "{severity: Warning, above: '5', for: 60s, action: Pause},
-                {severity: Critical, above: '10', for: 90s, action: ImmediateRollback}";
-    let values = [11.0, 11.0, 6.0, NAN, 11.0, 4.0, 11.0, 11.0, 11.0, 11.0];
-    let mut once = levels(spec);
-    once.series("errors", 30, &values);
-    let mut again = levels(spec);
-    let mut all = Vec::new();
-    for (i, value) in values.iter().enumerate() {
-        if i > 0 {
-            again.wait(30);
-        }
-        let subject = Subject::Trigger("errors".to_owned());
-        all.push(Measurement { subject, cohort: None, at: again.now, reading: Reading::of(*value, None) });
-        again.facts.metrics = Metrics::Measured(all.clone());
-        again.settle();
-    }
-    assert_eq!(again.told(), once.told());
-    assert_eq!(again.status, once.status);
-    assert_eq!(again.told().last().unwrap(), "270 RolledBack trigger/errors");
 }
 
 #[test]

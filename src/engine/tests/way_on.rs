@@ -3,24 +3,13 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
+use super::shadow_rules::harmless;
 use super::world::World;
+use crate::api::Reading;
 use crate::api::rolloutaction::{Action, Approve, Override, RetryFrom, RetryHow, RolloutActionSpec};
 use crate::api::status::Check;
 use crate::api::trigger::MissingPolicy;
-use crate::api::{Finite, Reading};
 use crate::engine::Subject;
-use crate::plan::Approval;
-use crate::plan::guard::Trigger;
-
-/// A value at which no level of a trigger is in breach.
-fn harmless(trigger: &Trigger) -> Option<Reading> {
-    let values = [1.0, 11.0, 15.0, 25.0, -1e6, 1e6]
-        .map(|value| (Finite::new(value).unwrap(), Reading::of(value, None)));
-    values
-        .into_iter()
-        .find(|(value, _)| !trigger.levels.iter().any(|level| level.bound.holds(*value)))
-        .map(|(_, reading)| reading)
-}
 
 /// Whatever stood in the way is gone: git stops nothing, everything is delivered, what is measured is well, or, with `gone`,
 /// is measured no more and ignored. Then an ordinary verb is all it takes wherever the rollout waits for people.
@@ -64,16 +53,11 @@ pub fn goes_on(world: &mut World, gone: bool) -> Result<(), TestCaseError> {
         }
         let waits = world.status.waiting_for.as_ref().map(|waiting| waiting.check);
         let approves = |world: &World| -> Vec<RolloutActionSpec> {
-            let missing = world.plan.steps.iter().filter(|step| step.approval == Approval::Missing);
-            let named = missing.filter_map(|step| Some((step.phase.clone(), step.name.clone()?)));
-            let given = |phase: &str, step: &str| {
-                world.status.approvals.iter().any(|given| given.phase == phase && given.step == step)
-            };
             let approve = |(phase, step)| RolloutActionSpec {
                 approve: Some(Approve { phase, step }),
                 ..of(Action::Approve)
             };
-            named.filter(|(phase, step)| !given(phase, step)).map(approve).collect()
+            world.unapproved().into_iter().map(approve).collect()
         };
         let verbs = if world.status.rollback.is_some() {
             let retry = Some(RetryHow { from: RetryFrom::Start });

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::shadow::{Shadow, gradually};
+use super::shadow::Shadow;
 use super::support::UID;
 use crate::api::featurerollout::FeatureRolloutSpec;
 use crate::api::rolloutaction::{Action, Answer, Approve, RolloutActionSpec};
-use crate::api::status::PauseCause;
-use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, RollbackMode};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
 use crate::engine::position::Mark;
-use crate::engine::{
-    Actor, Decision, Facts, Ground, Metrics, Outcome, Request, act, decide, deliver, guard_only,
-};
+use crate::engine::{Decision, Facts, Metrics, decide, deliver, guard_only};
 use crate::plan::{Approval, Plan};
+
+/// When an action was created, and its version.
+pub type Made = (MicroTime, i64);
 
 /// A rollout, and a second account of its clock.
 pub struct World {
@@ -35,12 +35,16 @@ pub struct World {
     /// What the clock says beyond whole microseconds, which is as fine as a status is.
     pub nanos: SignedDuration,
     /// Actions that were applied, with when they were created.
-    pub applied: Vec<(String, RolloutActionSpec, MicroTime)>,
+    pub applied: Vec<(String, RolloutActionSpec, Made)>,
+    /// Everything that was told, by its number.
+    told: BTreeMap<i64, Reason>,
+    /// The newest one that stopped or lowered.
+    pub stopped: Option<Made>,
     asked: u32,
     /// Time lived unpaused.
-    clock: SignedDuration,
-    entered: SignedDuration,
-    exposed: SignedDuration,
+    pub clock: SignedDuration,
+    pub entered: SignedDuration,
+    pub exposed: SignedDuration,
     /// What the steps up to the position asked of each cohort, as of the last decision or action.
     declared: BTreeMap<String, Percent>,
 }
@@ -59,6 +63,8 @@ impl World {
             unjudged: false,
             nanos: SignedDuration::ZERO,
             applied: Vec::new(),
+            told: BTreeMap::new(),
+            stopped: None,
             asked: 0,
             clock: SignedDuration::ZERO,
             entered: SignedDuration::ZERO,
@@ -82,7 +88,7 @@ impl World {
     }
 
     /// What the engine is told the time is.
-    fn instant(&self) -> MicroTime {
+    pub fn instant(&self) -> MicroTime {
         self.now + self.nanos
     }
 
@@ -192,6 +198,8 @@ impl World {
         if after.first_exposure.is_some() && (attempt || before.first_exposure.is_none()) {
             // An edit may make a step raise that was entered without: only entries ask for dependencies.
             let met = self.facts.unmet.is_empty() || before.dependencies_met;
+            // An edited audience waits for the delivery, and is moved to later.
+            let edited = edited || after.audience != before.audience;
             prop_assert!(met || edited, "dependencies are not met");
             self.exposed = self.clock;
         }
@@ -248,8 +256,26 @@ impl World {
                 prop_assert!(edited || !paused, "lowered by the schedule while paused");
             }
         }
-        let seqs: Vec<i64> = after.history.iter().map(|entry| entry.seq).collect();
-        prop_assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]) && seqs.len() <= 20);
+        self.judge_history(before)
+    }
+
+    /// What happened last is on record, and so are the last times that the feature was taken away.
+    fn judge_history(&mut self, before: &FeatureRolloutStatus) -> Result<(), TestCaseError> {
+        // Numbers begin anew after a status was lost.
+        self.told.retain(|seq, _| *seq <= before.last_seq());
+        let all = before.history.iter().chain(&self.status.history);
+        self.told.extend(all.map(|entry| (entry.seq, entry.reason)));
+        let seqs: Vec<i64> = self.status.history.iter().map(|entry| entry.seq).collect();
+        prop_assert!(seqs.is_sorted_by(|one, next| one < next) && seqs.len() <= 20, "{:?}", seqs);
+        let taken_away = |reason: &Reason| {
+            use Reason::{Deleting, EmergencyControl, RollbackEscalated, RolledBack};
+            matches!(reason, Deleting | EmergencyControl | RollbackEscalated | RolledBack)
+        };
+        let last = self.told.keys().rev().take(6);
+        let rollbacks = self.told.iter().rev().filter(|(_, reason)| taken_away(reason)).take(4);
+        for seq in last.chain(rollbacks.map(|(seq, _)| seq)) {
+            prop_assert!(seqs.contains(seq), "{} of {:?} is not in {:?}", seq, self.told, seqs);
+        }
         Ok(())
     }
 
@@ -286,8 +312,10 @@ impl World {
                 .and_then(|step| Some(Approve { phase: step.phase.clone(), step: step.name.clone()? }));
         }
         let uid = format!("u-{}", self.asked);
-        let created = self.now - late;
-        let outcome = self.act(&uid, &spec, created, verified);
+        // One that comes late was made before every other.
+        let version = if late.is_zero() { i64::from(self.asked) } else { 0 };
+        let made = (self.now - late, version);
+        let outcome = self.act(&uid, &spec, made, verified);
         let before = std::mem::replace(&mut self.status, outcome.status);
         if outcome.answer != Answer::Applied {
             prop_assert_eq!(&self.status, &before, "rejected, and done");
@@ -300,7 +328,8 @@ impl World {
         let limit = SignedDuration::from_mins(if raising { 10 } else { 60 });
         prop_assert!(late < limit, "done though it had expired");
         prop_assert!(spec.expected_generation.is_none_or(|expected| expected == 1), "done for another spec");
-        let again = self.act(&uid, &spec, created, verified);
+        self.judge_order(&before, &spec, made)?;
+        let again = self.act(&uid, &spec, made, verified);
         prop_assert_eq!(&again.status, &self.status, "done twice");
         prop_assert_eq!((again.answer, &again.message), (Answer::Applied, &outcome.message));
         let actor = if verified { "ada" } else { "unverified" };
@@ -312,111 +341,16 @@ impl World {
         if !self.invalid {
             self.declared = self.declared();
         }
-        self.applied.push((uid, spec, created));
+        self.applied.push((uid, spec, made));
         self.judge_rollback()?;
         Ok(true)
     }
 
     /// An action is read again: its answer was lost, or something has created it again.
     pub fn ask_again(&mut self, which: usize) -> Result<(), TestCaseError> {
-        let Some((uid, spec, created)) = self.applied.get(which) else { return Ok(()) };
-        let outcome = self.act(uid, spec, *created, true);
+        let Some((uid, spec, made)) = self.applied.get(which) else { return Ok(()) };
+        let outcome = self.act(uid, spec, *made, true);
         prop_assert_eq!(&outcome.status, &self.status, "done twice");
-        Ok(())
-    }
-
-    fn act(&self, uid: &str, spec: &RolloutActionSpec, created: MicroTime, verified: bool) -> Outcome {
-        let actor = if verified { Actor::Verified("ada".to_owned()) } else { Actor::Unverified };
-        let request = Request {
-            uid,
-            spec,
-            created,
-            actor,
-            tracked_by: None,
-            rollout_uid: &self.facts.uid,
-            generation: 1,
-        };
-        let ground = match self.invalid {
-            true => Ground::Guard(&self.plan.guard, "invalid"),
-            false => Ground::Plan(&self.plan, &self.facts),
-        };
-        act(ground, &self.status, &request, self.instant())
-    }
-
-    fn judge_action(
-        &mut self,
-        before: &FeatureRolloutStatus,
-        spec: &RolloutActionSpec,
-        verified: bool,
-    ) -> Result<(), TestCaseError> {
-        let (after, now, action) = (&self.status, self.now, spec.action);
-        let overridden = spec.overrides.is_some();
-        for (cohort, old) in after.cohorts.iter().zip(&before.cohorts) {
-            if cohort.decided() > old.decided() {
-                prop_assert!(matches!(action, Action::Promote | Action::SetPercent), "{:?} raised", action);
-                prop_assert!(verified && !self.invalid && self.facts.delivered, "{:?} raised", action);
-                prop_assert!(!self.plan.suspend && !self.facts.emergency, "raised against git");
-                prop_assert!(before.rollback.is_none(), "raised after a rollback");
-                prop_assert!(
-                    overridden || self.plan.calendar.closed(now).is_none(),
-                    "raised outside of windows or in a freeze"
-                );
-                let shut = self.shadow.shut(&self.plan.guard, &cohort.name, (before, after), now);
-                prop_assert!(
-                    shut.is_none() || self.unjudged,
-                    "raised though its triggers are not quiet: {shut:?}"
-                );
-                let declared = self.plan.cohort(&cohort.name).unwrap();
-                prop_assert!(self.plan.admits(declared), "raised against its tiers");
-            }
-            if cohort.decided() < old.decided() {
-                let lowers = matches!(action, Action::Promote | Action::SetPercent | Action::Rollback);
-                prop_assert!(lowers, "{:?} lowered", action);
-            }
-        }
-        match action {
-            Action::Resume => {
-                let stay = [PauseCause::Suspended, PauseCause::Emergency, PauseCause::PositionLost];
-                prop_assert!(after.pauses.iter().all(|pause| stay.contains(&pause.cause)));
-                self.shadow.resumed(&self.plan.guard, now);
-            }
-            Action::Retry => {
-                let recovery = before.pauses.iter().any(|pause| pause.cause.is_recovery());
-                prop_assert!(before.rollback.is_some() || recovery, "nothing to retry");
-                self.shadow.retried(now);
-            }
-            Action::Rollback => {
-                let how = spec.rollback.clone().unwrap();
-                let all = ["a", "b", "c"].into_iter().filter(|name| match &how.cohorts {
-                    Some(cohorts) => cohorts.iter().any(|cohort| cohort == name),
-                    None => how.mode != RollbackMode::Partial || *name != "c",
-                });
-                let by = if how.mode == RollbackMode::Gradual { gradually(now) } else { now };
-                self.shadow.roll_back(&all.collect::<Vec<_>>(), by, how.mode == RollbackMode::Immediate);
-            }
-            Action::SetPercent => {
-                let emergency = after.pause(PauseCause::Emergency).is_some();
-                for (name, percent) in spec.set_percent.iter().flatten() {
-                    let cohort = after.cohort(name).unwrap();
-                    let restore = cohort.restore.unwrap_or_default();
-                    let has = if emergency { restore } else { cohort.decided() };
-                    prop_assert_eq!(has, *percent);
-                    prop_assert!(cohort.pending.is_none());
-                }
-                // One that is in force may have begun while percentages were set by hand already.
-                let paused = before.pause(PauseCause::SetPercent).is_some() || after.rollback.is_none();
-                prop_assert_eq!(after.pause(PauseCause::SetPercent).is_some(), paused);
-            }
-            Action::Promote => {
-                prop_assert!(after.pauses.is_empty(), "promoted while paused");
-                self.entered = self.clock;
-                if after.first_exposure.is_some() && before.first_exposure.is_none() {
-                    self.exposed = self.clock;
-                }
-            }
-            Action::Pause => prop_assert!(after.pause(PauseCause::Person).is_some()),
-            Action::Approve | Action::Acknowledge => {}
-        }
         Ok(())
     }
 }

@@ -51,7 +51,14 @@ impl ControllerProcess {
     fn spawn(kubeconfig: &Path, log: &Path, args: &[&str], level: &str) -> ControllerProcess {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(sluice_binary())
-            .args(["controller", "--address", "127.0.0.1:0", "--kubeconfig"])
+            .args([
+                "controller",
+                "--address",
+                "127.0.0.1:0",
+                "--probes-address",
+                "127.0.0.1:0",
+                "--kubeconfig",
+            ])
             .arg(kubeconfig)
             .args(args)
             .env("RUST_LOG", level)

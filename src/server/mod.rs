@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+mod bounded;
+
 /// What the probes say.
 #[derive(Clone, Default)]
 pub struct Health(Arc<Mutex<Known>>);
@@ -67,9 +69,7 @@ impl Health {
     }
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` until `shutdown`. Returns the address it listens on.
-///
-/// `/livez` says that the runtime turns, not that the API server can be reached: a restart mends only the former.
+/// Serves `/metrics`, and `/livez` and `/readyz` beside it, until `shutdown`. Returns the address it listens on.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -79,19 +79,37 @@ pub async fn serve(
     registry: Registry,
     shutdown: CancellationToken,
 ) -> std::io::Result<SocketAddr> {
+    let app = probes(health).route("/metrics", get(metrics).with_state(Arc::new(registry)));
+    listen(address, app, shutdown).await
+}
+
+/// Serves `/livez` and `/readyz` until `shutdown`: whoever fills the port of the metrics takes no probe along. Returns the
+/// address it listens on.
+///
+/// `/livez` says that the runtime turns, not that the API server can be reached: a restart mends only the former.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve_probes(
+    address: SocketAddr,
+    health: Health,
+    shutdown: CancellationToken,
+) -> std::io::Result<SocketAddr> {
+    listen(address, probes(health), shutdown).await
+}
+
+fn probes(health: Health) -> Router {
+    Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(health)
+}
+
+async fn listen(
+    address: SocketAddr,
+    app: Router,
+    shutdown: CancellationToken,
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
-    let app = Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route("/readyz", get(ready))
-        .with_state(health)
-        .route("/metrics", get(metrics).with_state(Arc::new(registry)));
-    tokio::spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!("probes and metrics at {bound} are no longer served: {error}");
-        }
-    });
+    tokio::spawn(bounded::serve(listener, app, shutdown));
     Ok(bound)
 }
 
@@ -116,23 +134,4 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_is_well_while_work_is_done_and_every_kind_is_known() {
-        let health = Health::default();
-        assert_eq!(health.trouble().as_deref(), Some("still listing"));
-        health.expect("FlagSet");
-        health.expect("ConfigMap");
-        health.set_known("Pod", false);
-        assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap, FlagSet"));
-        health.set_known("ConfigMap", true);
-        health.set_ready(true);
-        assert_eq!(health.trouble().as_deref(), Some("still listing FlagSet"));
-        health.set_known("FlagSet", true);
-        assert_eq!(health.trouble(), None);
-        health.set_known("ConfigMap", false);
-        assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap"));
-    }
-}
+mod tests;
