@@ -172,14 +172,16 @@ impl<'a> Run<'a> {
             return;
         }
         let guard = &self.plan.guard;
-        let gradual = rollback.mode == RollbackMode::Gradual;
+        let is_concerned = |cohort: &CohortStatus| rollback.cohorts.contains(&cohort.name);
+        // Beside those whom a stronger rollback took to control, others may be on their way down a ladder.
+        let is_on_its_way = |cohort: &CohortStatus| is_concerned(cohort) && !cohort.decided().is_zero();
+        let gradual = rollback.mode == RollbackMode::Gradual || self.status.cohorts.iter().any(is_on_its_way);
         let ladder = if gradual { guard.ladder.clone() } else { Vec::new() };
         let next = self.now.saturating_add(guard.every);
-        let concerned = |cohort: &&mut CohortStatus| rollback.cohorts.contains(&cohort.name);
         let mut under_way = false;
-        for cohort in self.status.cohorts.iter_mut().filter(concerned) {
+        for cohort in self.status.cohorts.iter_mut().filter(|cohort| is_concerned(cohort)) {
             cohort.pending = None;
-            if gradual && !cohort.decided().is_zero() {
+            if is_on_its_way(cohort) {
                 cohort.descent = Some(Descent { rung: 0, next });
                 skip_rungs(cohort, &ladder);
                 under_way = true;

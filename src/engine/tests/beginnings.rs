@@ -4,9 +4,9 @@ use rstest::rstest;
 
 use super::support::{Life, UID, after, plan, t};
 use crate::api::status::PauseCause;
-use crate::api::{FeatureRolloutStatus, Percent};
+use crate::api::{FeatureRolloutStatus, Percent, RollbackMode};
 use crate::engine::Facts;
-use crate::flags::LiveFlag;
+use crate::flags::{LiveFlag, LiveRollback};
 
 const START: &str = "2025-09-08T09:00:00Z";
 const RAMP: &str = "
@@ -273,4 +273,24 @@ fn percentages_of_an_audience_that_nobody_knows_are_not_served_to_others() {
         let cause = if uid == UID { PauseCause::StatusLost } else { PauseCause::Adopted };
         assert!(status.pauses.iter().any(|pause| pause.cause == cause));
     }
+}
+
+#[rstest]
+#[case(RollbackMode::Gradual)]
+#[case(RollbackMode::Immediate)]
+#[case(RollbackMode::Partial)]
+fn a_ladder_goes_on_after_a_loss_beside_a_stronger_rollback_of_another_cohort(#[case] mode: RollbackMode) {
+    let mut live = live(UID);
+    live.served = vec![("a".to_owned(), percent(0)), ("b".to_owned(), percent(15))];
+    live.rollback = Some(LiveRollback {
+        mode,
+        at: t(START),
+        by: "ada".to_owned(),
+        cohorts: vec!["a".to_owned(), "b".to_owned()],
+    });
+    let mut life = Life::of(plan(RAMP), facts(UID, Some(live)), FeatureRolloutStatus::default(), START);
+    assert_eq!(life.served(), "a=0% b=15%");
+    life.pass(24);
+    assert_eq!(life.served(), "a=0% b=0%");
+    assert!(life.status.rollback.as_ref().unwrap().ended_at.is_some());
 }
