@@ -55,11 +55,13 @@ impl Health {
     /// Why not all is well, where it is not.
     fn trouble(&self) -> Option<String> {
         let state = self.state();
+        if let Some(why) = state.waits_for.as_ref().filter(|_| !state.works) {
+            return Some(why.clone());
+        }
         let unknown: Vec<&str> =
             state.kinds.iter().filter(|(_, known)| !**known).map(|(kind, _)| kind.as_str()).collect();
         match unknown.is_empty() {
-            true if state.works => None,
-            true => Some(state.waits_for.clone().unwrap_or_else(|| "still listing".to_owned())),
+            true => (!state.works).then(|| "still listing".to_owned()),
             false => Some(format!("still listing {}", unknown.join(", "))),
         }
     }

@@ -159,8 +159,8 @@ fn every_right_is_needed_by_a_file_that_says_so() {
         let text = std::fs::read_to_string(file).unwrap();
         let calls: &[&str] = match verb {
             "get" => &["get_opt(", "get_metadata_opt(", ".get(", "once(ctx"],
-            "list" => &["watcher::watcher(", ".list(", "pages::each("],
-            "watch" => &["watcher::watcher("],
+            "list" => &["watch::follow(", ".follow(", ".list(", ".each("],
+            "watch" => &["watch::follow(", ".follow("],
             "create" => &[".create("],
             "update" => &[".replace(", "replace_subresource("],
             "patch" => &[".patch(", ".patch_status("],
