@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use super::cluster;
 use crate::clock::Clock;
-use crate::controller::{self, Housekeeping, Options};
+use crate::controller::{self, Housekeeping, Options, OutputNames};
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
 
@@ -34,6 +34,9 @@ pub struct Args {
     /// The Secret of that namespace with the keys that files are signed with; it is made where it is missing
     #[arg(long, value_name = "NAME", default_value = controller::SIGNING_SECRET, env = "SLUICE_SIGNING_SECRET")]
     signing_secret: String,
+    /// Names of ConfigMaps that files may be made under, with `*` for any text and `!` before what is refused
+    #[arg(long, value_name = "PATTERNS", default_value_t = OutputNames::default(), env = "SLUICE_OUTPUT_NAMES")]
+    output_names: OutputNames,
     /// Annotate the pods that mount a file when something is taken away at once, so that they read it within a second;
     /// needs `list` and `patch` on pods
     #[arg(long, env = "SLUICE_NUDGE_PODS")]
@@ -64,6 +67,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             instance: instance(),
             namespace: args.namespace,
             signing_secret: args.signing_secret,
+            output_names: args.output_names,
             api_server,
             nudge_pods: args.nudge_pods,
             policy_settling: Duration::from_secs(args.policy_settling.into()),

@@ -19,7 +19,7 @@ use super::nudge::Nudger;
 use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
 use super::signing::Signing;
-use super::writer::{Hub, Places, Versions};
+use super::writer::{Hub, OutputNames, Places, Versions};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
@@ -103,6 +103,8 @@ pub struct Context {
     pub signing: Signing,
     /// The writers of the files.
     pub hub: Hub,
+    /// Names that files may be made under.
+    pub output_names: OutputNames,
     /// How many files are written at once.
     pub places: Places,
     /// What the files' writers read past every cache.

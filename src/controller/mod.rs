@@ -19,6 +19,7 @@ use queue::{Cause, Places, Queue};
 
 pub use housekeeping::Housekeeping;
 pub use signing::SECRET as SIGNING_SECRET;
+pub use writer::OutputNames;
 
 mod actions;
 mod ahead;
@@ -67,6 +68,8 @@ pub struct Options {
     pub namespace: String,
     /// Name of the Secret there that holds these keys. It is made where it is missing.
     pub signing_secret: String,
+    /// Names of ConfigMaps that files may be made under.
+    pub output_names: OutputNames,
     /// Where the API server listens, which no MetricSource may ask.
     pub api_server: Vec<SocketAddr>,
     /// Whether pods may be annotated so that they get their file at once in an emergency: it takes permissions on
@@ -89,6 +92,7 @@ impl Default for Options {
             instance: "sluice".to_owned(),
             namespace: NAMESPACE.to_owned(),
             signing_secret: signing::SECRET.to_owned(),
+            output_names: OutputNames::default(),
             api_server: Vec::new(),
             nudge_pods: false,
             policy_settling: actions::SETTLING,
@@ -193,6 +197,7 @@ pub async fn run(
         events: events::Events::default(),
         signing: signing::Signing::new(options.signing_secret),
         hub: writer::Hub::default(),
+        output_names: options.output_names,
         places: writer::Places::default(),
         versions: Arc::new(writer::Versions::new(cluster)),
         ahead: ahead::Ahead::default(),

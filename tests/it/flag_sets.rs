@@ -290,3 +290,25 @@ async fn what_does_not_fit_stays_out_and_lowering_still_works() {
     assert_eq!(space.merge("FlagSet", "app", &patch).await.code, 200);
     space.until("much", "in", |s| is_ready(s) && s.served.as_deref() == Some("all=50%")).await;
 }
+
+#[tokio::test]
+async fn no_file_is_made_under_a_name_that_others_of_the_namespace_trust() {
+    let space = Space::shared("sets-names").await;
+    let outputs = "{outputs: [{configMap: istio-ca-root-cert, key: root-cert.json}]}";
+    let alone = object(
+        "FeatureRollout",
+        "kube-flags",
+        "cohorts: [{name: all}]\nphases: [{name: ga, ramp: {percents: [50, 100], every: 1h}}]",
+    );
+    create(&space, &[object("FlagSet", "app", outputs), member("one", ""), alone]).await;
+    for (rollout, map) in [("one", "istio-ca-root-cert"), ("kube-flags", "kube-flags")] {
+        let says = format!("ConfigMap {map} may not be made");
+        space.until(rollout, "stalled", |status| is_stalled(status, "Forbidden", &says)).await;
+        assert!(space.api::<ConfigMap>().get_opt(map).await.unwrap().is_none(), "{map}");
+    }
+    // Another name is all it takes.
+    let renamed = json!({"spec": {"outputs": [{"configMap": "app-flags", "key": "flags.json"}]}});
+    assert_eq!(space.merge("FlagSet", "app", &renamed).await.code, 200);
+    space.until("one", "ready", is_ready).await;
+    assert_eq!(served(&space.file("app-flags").await.unwrap(), "one"), "all=50%");
+}

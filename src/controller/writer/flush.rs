@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use kube::Resource;
 
 use super::found::{Found, Remembered};
-use super::next::{Next, absent, conflict, next, refused, refused_by, verdict, wants, with_delivered};
+use super::next::{
+    Next, absent, conflict, is_first, next, not_allowed, refused, refused_by, verdict, wants, with_delivered,
+};
 use super::rebuild::{self, Members};
 use super::target::{Over, Target, left_behind, targets};
 use super::{Ack, FileReport, Offer, OfferKind, Percentages};
@@ -208,7 +210,10 @@ async fn flush_output(
             (Live::Trusted(file), Some(stored), Some(text), serial, is_sealed)
         }
         Found::Edited { stored, file, text } => (Live::Untrusted(file), Some(stored), text, known, false),
-        Found::Nothing => (Live::Missing, None, None, known, false),
+        Found::Nothing => match not_allowed(ctx, target, offers) {
+            Some(refused) => return Ok(refused),
+            None => (Live::Missing, None, None, known, false),
+        },
     };
     let is_trusted = matches!(live, Live::Trusted(_));
     let seen = seen(&live, offers);
@@ -279,13 +284,6 @@ async fn flush_output(
         ctx.hub.keep_last_good(set, &memory_key, &text, serial);
     }
     Ok(answers)
-}
-
-/// Whether what was handed over is all that can ever have been decided of a file: the first fragment of its only rollout.
-fn is_first(set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> bool {
-    !set.shared
-        && offers.len() == 1
-        && offers.values().all(|offer| offer.kind == OfferKind::Serve && offer.revision == 1)
 }
 
 /// What the file gives to those who want something of it, before anything is written. What nobody vouches for may say

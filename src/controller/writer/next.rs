@@ -286,6 +286,23 @@ pub(super) fn refused_by(fault: &Fault, target: &Target, wants: &Wants) -> Flush
     refused(fault.reason(), &format!("{}: {}", target.title(), chain(fault)), wants)
 }
 
+/// Whether what was handed over is all that can ever have been decided of a file: the first fragment of its only rollout.
+pub(super) fn is_first(set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> bool {
+    !set.shared
+        && offers.len() == 1
+        && offers.values().all(|offer| offer.kind == OfferKind::Serve && offer.revision == 1)
+}
+
+/// What is said where no object of this name may be made.
+pub(super) fn not_allowed(
+    ctx: &Context,
+    target: &Target,
+    offers: &BTreeMap<ObjectKey, Offer>,
+) -> Option<Flushed> {
+    let message = target.is_not_allowed(ctx)?;
+    Some(refused(Reason::Forbidden, &message, &wants(offers)))
+}
+
 pub(super) fn refused(reason: Reason, message: &str, wants: &Wants) -> Flushed {
     Flushed {
         acks: wants

@@ -53,6 +53,18 @@ impl Target {
         }
     }
 
+    /// Why no object of this name may be made, where the operator's administrators do not allow it. What is there goes on.
+    pub(super) fn is_not_allowed(&self, ctx: &Context) -> Option<String> {
+        let Target::ConfigMap(output) = self else { return None };
+        let names = &ctx.output_names;
+        (!names.allow(&output.config_map)).then(|| {
+            format!(
+                "{} may not be made: the operator allows files under the names {names} only",
+                self.title()
+            )
+        })
+    }
+
     /// Where the spec names it, for people.
     pub(super) fn field(&self) -> &'static str {
         match self {
