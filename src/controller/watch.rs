@@ -1,6 +1,7 @@
 //! The watches: what changes brings the objects that it concerns into the queue.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -10,11 +11,13 @@ use kube::runtime::watcher;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::analysis;
 use super::cache::{Cache, News, ObjectKey};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
+use super::process::Process;
 use super::queue::Priority;
 use super::revisions::{MANAGED_BY, MANAGER};
 use super::writer;
@@ -29,34 +32,35 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3);
 const PAGE: u32 = 100;
 
 /// Starts every watch; each of the returned receivers hears when its first list is complete.
-pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
+pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
+    let client = process.present().client.clone();
     let all = watcher::Config::default().page_size(PAGE);
     let ours = all.clone().labels(&format!("{MANAGED_BY}={MANAGER}"));
     vec![
         spawn(
-            ctx,
-            Api::<DeserializeGuard<CohortSet>>::all(ctx.client.clone()),
+            process,
+            Api::<DeserializeGuard<CohortSet>>::all(client.clone()),
             all.clone(),
             |c| &c.cohort_sets,
             cohort_set_event,
         ),
         spawn(
-            ctx,
-            Api::<DeserializeGuard<FlagSet>>::all(ctx.client.clone()),
+            process,
+            Api::<DeserializeGuard<FlagSet>>::all(client.clone()),
             all.clone(),
             |c| &c.flag_sets,
             flag_set_event,
         ),
         spawn(
-            ctx,
-            Api::<DeserializeGuard<ConfigMap>>::all(ctx.client.clone()),
+            process,
+            Api::<DeserializeGuard<ConfigMap>>::all(client.clone()),
             ours,
             |c| &c.config_maps,
             config_map,
         ),
         spawn(
-            ctx,
-            Api::<DeserializeGuard<FeatureRollout>>::all(ctx.client.clone()),
+            process,
+            Api::<DeserializeGuard<FeatureRollout>>::all(client.clone()),
             all,
             |c| &c.rollouts,
             rollout,
@@ -65,19 +69,20 @@ pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
 }
 
 /// Starts the watches that only checks need; each of the returned receivers hears when its first list is complete.
-pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
+pub fn start_metrics(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
+    let (client, namespace) = (process.present().client.clone(), &process.options.namespace);
     let all = watcher::Config::default();
     vec![
         spawn(
-            ctx,
-            Api::<DeserializeGuard<MetricSource>>::namespaced(ctx.client.clone(), &ctx.namespace),
+            process,
+            Api::<DeserializeGuard<MetricSource>>::namespaced(client.clone(), namespace),
             all.clone(),
             |c| &c.metric_sources,
             analysis::metric_source_event,
         ),
         spawn(
-            ctx,
-            Api::<DeserializeGuard<MetricTemplate>>::all(ctx.client.clone()),
+            process,
+            Api::<DeserializeGuard<MetricTemplate>>::all(client.clone()),
             all,
             |c| &c.metric_templates,
             analysis::metric_template_event,
@@ -86,7 +91,7 @@ pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
 }
 
 fn spawn<K>(
-    ctx: &Shared,
+    process: &Arc<Process>,
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     cache: fn(&Context) -> &Cache<K>,
@@ -97,37 +102,43 @@ where
 {
     let (listed, heard) = oneshot::channel();
     let mut listed = Some(listed);
-    let events = watcher::watcher(api, config).then({
-        let ctx = ctx.clone();
-        move |event| {
-            let ctx = ctx.clone();
-            async move {
+    let process = process.clone();
+    tokio::spawn(async move {
+        let mut take = |event| {
+            let (keys, done) = cache(&process.present()).event(event);
+            // In this order: a term that begins meanwhile finds in the cache what it is not told of.
+            let ctx = process.present();
+            for (key, news) in keys {
+                changed(&ctx, &key, news);
+            }
+            if done && let Some(listed) = listed.take() {
+                // The receiver is gone only when the controller is.
+                let _gone = listed.send(());
+            }
+        };
+        loop {
+            let events = watcher::watcher(api.clone(), config.clone()).then(async |event| {
                 // The next page is asked for when these have been taken.
                 if matches!(event, Ok(watcher::Event::Init | watcher::Event::InitApply(_))) {
-                    ctx.queue.until_free().await;
+                    process.present().queue.until_free().await;
                 }
                 event
+            });
+            let present = process.present();
+            tokio::select! {
+                () = follow(process.shutdown(), events, &mut take) => return,
+                () = cache(&present).lists.asked() => {}
             }
         }
     });
-    tokio::spawn(follow(ctx.clone(), events, move |ctx, event| {
-        let (keys, done) = cache(ctx).event(event);
-        for (key, news) in keys {
-            changed(ctx, &key, news);
-        }
-        if done && let Some(listed) = listed.take() {
-            // The receiver is gone only when the controller is.
-            let _gone = listed.send(());
-        }
-    }));
     heard
 }
 
-/// Passes on every event of a watch, which is tried again when it breaks, until the shutdown.
+/// Passes on every event of a watch, which is tried again when it breaks, until `ended`.
 pub async fn follow<K>(
-    ctx: Shared,
+    ended: &CancellationToken,
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
-    mut take: impl FnMut(&Shared, watcher::Event<K>),
+    mut take: impl FnMut(watcher::Event<K>),
 ) where
     K: Resource<DynamicType = ()>,
 {
@@ -136,12 +147,12 @@ pub async fn follow<K>(
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            () = ctx.shutdown.cancelled() => return,
+            () = ended.cancelled() => return,
         };
         match event {
             Some(Ok(event)) => {
                 wait = FIRST_RETRY;
-                take(&ctx, event);
+                take(event);
             }
             Some(Err(error)) => {
                 note_break(&K::kind(&()), &error, wait);

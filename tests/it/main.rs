@@ -28,6 +28,7 @@ mod evaluators;
 mod events;
 mod feature_flag;
 mod flag_sets;
+mod leader;
 mod lives;
 mod logs;
 mod node;

@@ -126,10 +126,14 @@ impl Actions {
 pub async fn run(ctx: Shared) {
     let api = Api::<DeserializeGuard<RolloutAction>>::all(ctx.client.clone());
     let config = watcher::Config::default().fields(UNANSWERED);
-    tokio::spawn(watch::follow(ctx.clone(), watcher::watcher(api, config), |ctx, event| {
-        ctx.actions.book().event(event);
-        ctx.actions.changed.notify_one();
-    }));
+    let watching = ctx.clone();
+    tokio::spawn(async move {
+        let take = |event| {
+            watching.actions.book().event(event);
+            watching.actions.changed.notify_one();
+        };
+        watch::follow(&watching.shutdown, watcher::watcher(api, config), take).await;
+    });
     let mut at_work = JoinSet::new();
     loop {
         for rollout in ctx.actions.book().start() {
