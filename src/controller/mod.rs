@@ -49,6 +49,8 @@ mod writer;
 
 /// The operator's own namespace where nothing else is said.
 pub const NAMESPACE: &str = "sluice-system";
+/// How long the watches of a process that is just started let its election go first.
+const SOON: Duration = Duration::from_millis(500);
 /// For one in so many of the objects that may be decided on at once another one may be reported on.
 const REPORTING_PART: usize = 4;
 
@@ -188,6 +190,8 @@ async fn stand(process: &Arc<Process>, election: Election, health: &Health) -> R
     let (elector, mut terms) = Elector::new(election, process.metrics.clone(), shutdown.clone());
     let ended = CancellationToken::new();
     let electing = tokio::spawn(elector.run(ended.clone()));
+    // What is listed after a gain need not be compared with what is stored then.
+    let _late = tokio::time::timeout(SOON, terms.changed()).await;
     process.watch();
     tokio::spawn(ready_to_lead(process.clone(), health.clone(), terms.clone()));
     let result = loop {

@@ -71,11 +71,8 @@ impl Process {
         self.replace(ctx.clone());
         // In this order: what the watches have told before is in the caches, and what they tell now is told to the term.
         for key in ctx.rollouts.keys() {
-            if let Some(stored) = ctx.rollouts.get(&key)
-                && let Ok(rollout) = &stored.0
-            {
-                ctx.index.apply(rollout);
-            }
+            // Whoever that concerns is looked at, too.
+            let _concerned = watches::enter(&ctx, &key);
             ctx.queue.push(Key::Rollout(key), Priority::Decide);
         }
         for key in ctx.flag_sets.keys() {

@@ -27,7 +27,6 @@ pub(super) const STOP: Duration = Duration::from_secs(2);
 /// # Errors
 /// When something does not stop writing.
 pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Result<(), ControllerError> {
-    let begun = clock::monotonic();
     let ctx = process.begin(gate);
     // Before anything is listed: an emergency does not wait for a cache.
     let acting = tokio::spawn(actions::run(ctx.clone()));
@@ -36,7 +35,7 @@ pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Resul
     tokio::select! {
         biased;
         () = ctx.shutdown.cancelled() => {}
-        () = prepare(process, &ctx, begun) => {
+        () = prepare(process, &ctx, gate.opened()) => {
             tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
             health.set_ready(true);
             work_on(process, &ctx, &mut at_work).await;
@@ -56,10 +55,10 @@ pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Resul
 }
 
 /// Waits until everything is known that decisions are made from.
-async fn prepare(process: &Process, ctx: &Shared, begun: Instant) {
+async fn prepare(process: &Process, ctx: &Shared, since: Instant) {
     let known = async {
         process.listed().await;
-        catch_up::until(ctx, begun).await;
+        catch_up::until(ctx, since).await;
     };
     tokio::join!(known, load_revisions(ctx));
     ctx.listed.store(true, Ordering::Release);

@@ -1,5 +1,6 @@
 //! The watches: what changes brings the objects that it concerns into the queue.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::analysis;
-use super::cache::{Cache, News, ObjectKey};
+use super::cache::{Cache, News, ObjectKey, version};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::process::Process;
@@ -94,7 +95,7 @@ fn spawn<K>(
     process: &Arc<Process>,
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
-    cache: fn(&Context) -> &Cache<K>,
+    cache: fn(&Context) -> &Arc<Cache<K>>,
     changed: fn(&Shared, &ObjectKey, News),
 ) -> oneshot::Receiver<()>
 where
@@ -102,10 +103,10 @@ where
 {
     let (listed, heard) = oneshot::channel();
     let mut listed = Some(listed);
-    let process = process.clone();
+    let (process, cache) = (process.clone(), cache(&process.present()).clone());
     tokio::spawn(async move {
         let mut take = |event| {
-            let (keys, done) = cache(&process.present()).event(event);
+            let (keys, done) = cache.event(event);
             // In this order: a term that begins meanwhile finds in the cache what it is not told of.
             let ctx = process.present();
             for (key, news) in keys {
@@ -124,10 +125,9 @@ where
                 }
                 event
             });
-            let present = process.present();
             tokio::select! {
                 () = follow(process.shutdown(), events, &mut take) => return,
-                () = cache(&present).lists.asked() => {}
+                () = cache.lists.asked() => {}
             }
         }
     });
@@ -191,10 +191,21 @@ fn is_ordinary(error: &watcher::Error) -> bool {
     [410, 429].contains(&code)
 }
 
+/// Tells a rollout's neighbours of it as it is known, also where a newer version comes meanwhile; returns whom that concerns.
+pub fn enter(ctx: &Context, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+    let (mut entered, mut concerned) = (0, BTreeSet::new());
+    while let Some(stored) = ctx.rollouts.get(key)
+        && let Ok(rollout) = &stored.0
+        && entered < version(rollout)
+    {
+        concerned.extend(ctx.index.apply(rollout));
+        entered = version(rollout);
+    }
+    concerned
+}
+
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
-    let rollout = ctx.rollouts.get(key);
-    let rollout = rollout.as_ref().and_then(|rollout| rollout.0.as_ref().ok());
-    let concerned = rollout.map(|rollout| ctx.index.apply(rollout)).unwrap_or_default();
+    let concerned = enter(ctx, key);
     // A status is mostly our own, heard of before our write was answered: others' decisions go first.
     let priority = if news == News::Status { Priority::Report } else { Priority::Decide };
     ctx.queue.push(Key::Rollout(key.clone()), priority);

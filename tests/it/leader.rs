@@ -62,6 +62,11 @@ impl Candidate {
         }
     }
 
+    /// What it has asked to be written, besides the Lease.
+    fn writes(&self) -> Vec<String> {
+        self.proxy.asked("").into_iter().filter(|write| !write.contains("/leases")).collect()
+    }
+
     /// Whether it says of itself that it leads.
     async fn leads(&self) -> bool {
         self.serves("/metrics").await.1.contains("\nsluice_leader 1\n")
@@ -186,15 +191,11 @@ async fn one_of_two_decides_and_when_it_is_ended_the_other_does_at_once() {
     pause(5_000).await;
     assert!(!second.leads().await);
     assert_written_by(&space, &[first.proxy.agent()]);
-    let writes = second.proxy.asked("");
-    assert!(writes.is_empty(), "a process that stands by writes nothing: {writes:#?}");
+    assert_eq!(second.writes(), [] as [String; 0], "a process that stands by writes nothing");
 
     let ended = clock::monotonic();
     assert_eq!(first.process.terminate().await.code(), Some(0), "{}", first.process.log());
-    eventually("the other one decides", async || {
-        second.proxy.asked("").iter().any(|write| !write.contains("/leases"))
-    })
-    .await;
+    eventually("the other one decides", async || !second.writes().is_empty()).await;
     let took = ended.elapsed();
     println!("the other one decided {} ms after SIGTERM", took.as_millis());
     // The lease is 15 s: it was told.
@@ -220,10 +221,7 @@ async fn a_leader_that_is_killed_is_followed_after_its_lease_and_by_nobody_befor
         wrote.push(first.proxy.agent());
         let killed = clock::monotonic();
         first.process.kill();
-        eventually("the other one decides", async || {
-            second.proxy.asked("").iter().any(|write| !write.contains("/leases"))
-        })
-        .await;
+        eventually("the other one decides", async || !second.writes().is_empty()).await;
         println!(
             "the other one decided {} ms after kill -9, with a lease of 3 s",
             killed.elapsed().as_millis()

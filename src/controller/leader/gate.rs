@@ -28,6 +28,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Gate(Arc<Inner>);
 
 struct Inner {
+    opened: Instant,
     /// When it closes by itself, if it does.
     until: Mutex<Option<Instant>>,
     closed: CancellationToken,
@@ -42,6 +43,7 @@ impl Gate {
     /// is said by closing it.
     pub fn open(until: Option<Instant>, ends: CancellationToken) -> Gate {
         Gate(Arc::new(Inner {
+            opened: clock::monotonic(),
             until: Mutex::new(until),
             closed: CancellationToken::new(),
             ends,
@@ -55,6 +57,11 @@ impl Gate {
         let gate = Gate::open(None, ends);
         gate.0.closed.cancel();
         gate
+    }
+
+    /// When it was opened: whatever anybody else has decided was decided before.
+    pub fn opened(&self) -> Instant {
+        self.0.opened
     }
 
     /// Puts off the time at which it closes by itself. One that has closed stays closed.
