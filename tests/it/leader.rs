@@ -78,7 +78,7 @@ impl Candidate {
 }
 
 /// Which of two leads, once one does; then the other.
-async fn leader<'a>(two: [&'a Candidate; 2]) -> [&'a Candidate; 2] {
+async fn leader(two: [&Candidate; 2]) -> [&Candidate; 2] {
     let mut found = None;
     eventually("one of them leads", async || {
         let leads = [two[0].leads().await, two[1].leads().await];

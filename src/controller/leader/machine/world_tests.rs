@@ -34,14 +34,22 @@ enum Trouble {
     End(usize),
 }
 
+/// A call that is under way.
+struct Calling {
+    call: Call,
+    /// When it was begun, and when it is given up, by the clock of its process.
+    started: Local,
+    ends: Local,
+    /// When its answer is back, in real time, and the answer.
+    heard: Option<(u64, Answer)>,
+}
+
 struct Process {
     machine: Machine,
     /// Its clock's speed, in per cent, and what it showed at the beginning.
     speed: u64,
     origin: u64,
-    /// The call that is under way, when it was begun and when it is given up by its own clock, and its answer when that
-    /// is back, in real time.
-    calling: Option<(Call, Local, Local, Option<(u64, Answer)>)>,
+    calling: Option<Calling>,
     still_until: u64,
 }
 
@@ -185,10 +193,10 @@ impl World {
         self.on_their_way = later;
         for (_, i, call, back) in there {
             let answer = self.serve(&call);
-            if let (Some(back), Some((under_way, _, _, heard))) = (back, &mut self.processes[i].calling)
-                && *under_way == call
+            if let (Some(back), Some(calling)) = (back, &mut self.processes[i].calling)
+                && calling.call == call
             {
-                *heard = Some((now + back, answer));
+                calling.heard = Some((now + back, answer));
             }
         }
         for i in 0..self.processes.len() {
@@ -212,16 +220,16 @@ impl World {
     fn turn(&mut self, i: usize) {
         let now = self.now;
         let local = self.processes[i].local(now);
-        if let Some((call, started, ends, heard)) = self.processes[i].calling.take() {
-            let answer = match heard {
+        if let Some(calling) = self.processes[i].calling.take() {
+            let answer = match calling.heard {
                 Some((at, answer)) if at <= now => answer,
-                _ if ends <= local => Answer::Failed,
+                _ if calling.ends <= local => Answer::Failed,
                 heard => {
-                    self.processes[i].calling = Some((call, started, ends, heard));
+                    self.processes[i].calling = Some(Calling { heard, ..calling });
                     return;
                 }
             };
-            self.processes[i].machine.answered(&call, started, local, answer);
+            self.processes[i].machine.answered(&calling.call, calling.started, local, answer);
         }
         if let Todo::Call(call, bound) = self.processes[i].machine.next(local) {
             let Fate { there, back, lost } = self.fate();
@@ -229,7 +237,8 @@ impl World {
                 let back = lost.is_none().then_some(back);
                 self.on_their_way.push((now + there, i, call.clone(), back));
             }
-            self.processes[i].calling = Some((call, local, local + bound, None));
+            self.processes[i].calling =
+                Some(Calling { call, started: local, ends: local + bound, heard: None });
         }
     }
 
