@@ -61,8 +61,6 @@ pub enum Loss {
     Deadline,
     /// The Lease names this holder, or nobody where it is empty.
     Taken(String),
-    /// It was released.
-    Released,
 }
 
 /// The state of one process.
@@ -208,7 +206,9 @@ impl Machine {
     /// Hears that the Lease may have changed; `version` is what it has now, empty where it was deleted.
     pub fn hint(&mut self, version: &str, now: Local) {
         let known = self.seen.as_ref().and_then(Seen::version).unwrap_or_default();
-        if known != version || self.seen.is_none() {
+        let is_older = |(heard, known): (u64, u64)| heard < known;
+        let versions = version.parse().ok().zip(known.parse().ok());
+        if known != version && !versions.is_some_and(is_older) {
             self.is_current = false;
             self.next = self.next.min(now);
         }
@@ -217,8 +217,7 @@ impl Machine {
     /// Ends leading for good, and says how that is told to the others, if it is.
     pub fn resign(&mut self, now: Local) -> Option<Call> {
         self.expire(now);
-        let led = self.leads_until.is_some();
-        self.lose(Loss::Released);
+        let led = self.leads_until.take().is_some();
         let record = self.seen.as_ref().filter(|_| led)?.record.as_ref()?;
         self.release(record)
     }

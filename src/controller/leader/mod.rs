@@ -87,7 +87,8 @@ pub struct Elector {
     origin: Instant,
     /// The holder that was logged last.
     told: Option<String>,
-    fails: bool,
+    /// Whether the last read, and the last write, has failed.
+    fails: [bool; 2],
 }
 
 impl Elector {
@@ -105,7 +106,7 @@ impl Elector {
             metrics,
             origin: clock::monotonic(),
             told: None,
-            fails: false,
+            fails: [false; 2],
         };
         (elector, terms)
     }
@@ -186,7 +187,6 @@ impl Elector {
         let why = match self.machine.lost() {
             Some(Loss::Taken(holder)) if holder.is_empty() => "somebody emptied its Lease".to_owned(),
             Some(Loss::Taken(holder)) => format!("its Lease names {holder}"),
-            Some(Loss::Released) => "it releases its Lease".to_owned(),
             Some(Loss::Deadline) | None => {
                 format!(
                     "its Lease could not be renewed within {} s",
@@ -225,22 +225,21 @@ impl Elector {
         self.told = Some(holder);
     }
 
-    /// Logs calls that fail, once until they work again.
+    /// Logs calls that fail, reads and writes each once until they work again.
     fn note_failure(&mut self, call: &Call, failure: Option<String>) {
         let Election { namespace, name, .. } = &self.election;
-        let what = if *call == Call::Look { "read" } else { "written" };
+        let [reading, writing] = &mut self.fails;
+        let (what, fails) = if *call == Call::Look { ("read", reading) } else { ("written", writing) };
         match &failure {
-            Some(why) if !self.fails => tracing::warn!(
+            Some(why) if !*fails => tracing::warn!(
                 "the Lease {namespace}/{name} could not be {what}: {why}; it is tried again, and no process decides anything \
                  without it"
             ),
             Some(why) => tracing::debug!("the Lease {namespace}/{name} could not be {what}: {why}"),
-            None if self.fails => {
-                tracing::info!("the Lease {namespace}/{name} can be read and written again")
-            }
+            None if *fails => tracing::info!("the Lease {namespace}/{name} can be {what} again"),
             None => {}
         }
-        self.fails = failure.is_some();
+        *fails = failure.is_some();
     }
 
     async fn release(&mut self) {

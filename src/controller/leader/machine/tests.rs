@@ -197,7 +197,8 @@ fn conflicts_without_end_are_met_with_pauses() {
 fn what_it_has_written_itself_is_no_hint() {
     let mut machine = leader();
     machine.hint("5", ms(100_500));
-    assert_eq!(waits(&mut machine, 100_500), 102_001);
+    machine.hint("4", ms(100_500));
+    assert_eq!(waits(&mut machine, 100_500), 102_001, "one that comes late is none either");
     let mut fresh = self::machine();
     answer(&mut fresh, 0, Answer::Missing);
     fresh.hint("", ms(10));
