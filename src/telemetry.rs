@@ -110,6 +110,7 @@ pub struct Metrics {
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     unreadable_objects: Family<ByAnyKind, Gauge<i64, AtomicI64>>,
+    leads: Gauge,
     queue_depth: Gauge,
     events_waiting: Gauge,
     entries: Family<ByPlace, Gauge<i64, AtomicI64>>,
@@ -131,6 +132,7 @@ impl Default for Metrics {
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             unreadable_objects: Family::default(),
+            leads: Gauge::default(),
             queue_depth: Gauge::default(),
             events_waiting: Gauge::default(),
             entries: Family::default(),
@@ -174,6 +176,11 @@ impl Metrics {
             "unreadable_objects",
             "Objects that cannot be read, by kind; the log names them",
             self.unreadable_objects.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this process decides: 1, or 0 while it stands by",
+            self.leads.clone(),
         );
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
         registry.register(
@@ -225,6 +232,11 @@ impl Metrics {
     /// Notes how many seconds after its due time a step was decided.
     pub fn step_entered(&self, seconds: f64) {
         self.step_lateness_seconds.observe(seconds);
+    }
+
+    /// Says whether this process leads.
+    pub fn set_leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
     }
 
     /// Sets the number of known objects of a kind.

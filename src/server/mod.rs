@@ -45,6 +45,11 @@ impl Health {
         self.state().kinds.insert(kind.to_owned(), false);
     }
 
+    /// Says that a kind need not be known any more.
+    pub fn expect_no_more(&self, kind: &str) {
+        self.state().kinds.remove(kind);
+    }
+
     /// Says whether the objects of a kind are known as they are now. One that nobody expects is of no account.
     pub fn set_known(&self, kind: &str, known: bool) {
         if let Some(state) = self.state().kinds.get_mut(kind) {
@@ -57,10 +62,10 @@ impl Health {
         let state = self.state();
         let unknown: Vec<&str> =
             state.kinds.iter().filter(|(_, known)| !**known).map(|(kind, _)| kind.as_str()).collect();
-        match unknown.is_empty() {
-            true if state.works => None,
-            true => Some(state.waits_for.clone().unwrap_or_else(|| "still listing".to_owned())),
-            false => Some(format!("still listing {}", unknown.join(", "))),
+        match &state.waits_for {
+            _ if !unknown.is_empty() => Some(format!("still listing {}", unknown.join(", "))),
+            None if state.works => None,
+            waits_for => Some(waits_for.clone().unwrap_or_else(|| "still listing".to_owned())),
         }
     }
 
