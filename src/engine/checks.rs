@@ -189,12 +189,7 @@ impl<'a> Run<'a> {
             Some(Reading::Error(_)) => Verdict::ProviderError,
             Some(Reading::NoData(_)) | None => Verdict::NoData,
         };
-        // What was measured up to a resume or a retry ends no breach.
-        let counts =
-            newest.is_some_and(|newest| self.status.metrics_from.is_none_or(|from| newest.at > from));
-        if verdict == Verdict::Pass && counts {
-            return None;
-        }
+        // What was measured up to a resume or a retry, or at the instant to which a clock was set back, ends no breach.
         if let Some(bound) = self.breach_without_end(trigger, cohort) {
             let message = format!(
                 "{}{about} was {bound} when it was last measured; a pause and a resume let it go on without",

@@ -60,12 +60,14 @@ impl Health {
     /// Why not all is well, where it is not.
     fn trouble(&self) -> Option<String> {
         let state = self.state();
+        if let Some(why) = &state.waits_for {
+            return Some(why.clone());
+        }
         let unknown: Vec<&str> =
             state.kinds.iter().filter(|(_, known)| !**known).map(|(kind, _)| kind.as_str()).collect();
-        match &state.waits_for {
-            _ if !unknown.is_empty() => Some(format!("still listing {}", unknown.join(", "))),
-            None if state.works => None,
-            waits_for => Some(waits_for.clone().unwrap_or_else(|| "still listing".to_owned())),
+        match unknown.is_empty() {
+            true => (!state.works).then(|| "still listing".to_owned()),
+            false => Some(format!("still listing {}", unknown.join(", "))),
         }
     }
 

@@ -25,7 +25,9 @@ pub(super) async fn confirm(ctx: &Context, set: &SetId, offers: BTreeMap<ObjectK
         return Confirmed { offers, overtaken: Vec::new(), unread: false };
     }
     let rollouts = ctx.rollouts.len_in(&set.namespace);
-    let current = ctx.versions.of_members(set, &ahead, rollouts).await;
+    let names: Vec<&str> = ahead.iter().map(|(_, name)| name.as_str()).collect();
+    let flag_set = set.shared.then_some(set.name.as_str());
+    let current = ctx.versions.of(&set.namespace, flag_set, &names, rollouts).await;
     part(offers, ahead, current.as_ref(), |key, revision| ctx.ahead.confirm(key, revision))
 }
 

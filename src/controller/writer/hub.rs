@@ -1,7 +1,7 @@
 //! Every writer, and what they have said. What is kept of a file goes with its writer, what is kept of a rollout with the
 //! rollout.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use kube::api::ObjectMeta;
 
 use super::found::Remembered;
 use super::mailbox::Mailbox;
+use super::orphans::{in_order, newest_first};
 use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::Orphan;
 use crate::clock;
@@ -313,22 +314,6 @@ impl Hub {
             ("feature_flags", self.feature_flags().len()),
         ]
     }
-}
-
-/// Orphans that were not there before, then the others in the order in which they were.
-fn newest_first(before: &[Orphan], orphans: Vec<Orphan>) -> Vec<Orphan> {
-    let known: HashSet<&Orphan> = before.iter().collect();
-    let (old, mut all): (Vec<Orphan>, Vec<Orphan>) =
-        orphans.into_iter().partition(|orphan| known.contains(orphan));
-    all.extend(in_order(before, old));
-    all
-}
-
-/// Orphans in the order of `listed`; those that are not listed come last.
-fn in_order(listed: &[Orphan], mut orphans: Vec<Orphan>) -> Vec<Orphan> {
-    let places: HashMap<&Orphan, usize> = listed.iter().enumerate().map(|(i, orphan)| (orphan, i)).collect();
-    orphans.sort_by_key(|orphan| places.get(orphan).copied().unwrap_or(usize::MAX));
-    orphans
 }
 
 impl Inner {

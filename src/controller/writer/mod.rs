@@ -23,6 +23,7 @@ mod found;
 mod hub;
 mod mailbox;
 mod next;
+mod orphans;
 mod places;
 mod rebuild;
 mod target;

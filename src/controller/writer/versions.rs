@@ -12,9 +12,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::api::FeatureRollout;
-use crate::controller::cache::ObjectKey;
 use crate::controller::cluster::{Cluster, Scope};
-use crate::controller::index::SetId;
 use crate::error::{Fault, chain};
 
 /// From how many on one list costs the API server less than reading each by itself.
@@ -80,22 +78,24 @@ impl Versions {
         Some(Waiting { asked: std::mem::take(&mut waiting.asked), rollouts: waiting.rollouts })
     }
 
-    /// The versions of members of a file, each as it was at some moment of this call; `None` where they cannot be read soon.
-    /// `rollouts` is how many the namespace has, as far as is known.
-    pub(super) async fn of_members(
+    /// The versions of these rollouts, each as it was at some moment of this call; `None` where they cannot be read soon.
+    /// `flag_set` is the one that they are members of, if they are, and `rollouts` how many the namespace has, as far as is
+    /// known.
+    pub(super) async fn of(
         self: &Arc<Versions>,
-        set: &SetId,
-        keys: &[ObjectKey],
+        namespace: &str,
+        flag_set: Option<&str>,
+        names: &[&str],
         rollouts: usize,
     ) -> Option<Known> {
-        if set.shared && keys.len() >= LIST_FROM {
-            return soon(&set.owner(), list_members(&self.cluster, set)).await;
+        if let Some(flag_set) = flag_set.filter(|_| names.len() >= LIST_FROM) {
+            return soon(namespace, list_members(&self.cluster, namespace, flag_set)).await;
         }
-        let asked: Vec<_> = keys.iter().map(|(_, name)| (name, self.begin(set, name, rollouts))).collect();
+        let asked: Vec<_> = names.iter().map(|name| (*name, self.begin(namespace, name, rollouts))).collect();
         let mut known = Known::new();
         for (name, answer) in asked {
             if let Some(version) = answer.await.ok()? {
-                known.insert(name.clone(), version);
+                known.insert(name.to_owned(), version);
             }
         }
         Some(known)
@@ -104,13 +104,13 @@ impl Versions {
     /// Asks for one version, which is read together with others of its namespace.
     fn begin(
         self: &Arc<Versions>,
-        set: &SetId,
+        namespace: &str,
         name: &str,
         rollouts: usize,
     ) -> oneshot::Receiver<Option<String>> {
         let (tell, told) = oneshot::channel();
-        if self.ask(&set.namespace, rollouts, (name.to_owned(), tell)) {
-            tokio::spawn(answer(self.clone(), set.namespace.clone()));
+        if self.ask(namespace, rollouts, (name.to_owned(), tell)) {
+            tokio::spawn(answer(self.clone(), namespace.to_owned()));
         }
         told
     }
@@ -172,9 +172,9 @@ fn is_listed(asked: usize, rollouts: usize) -> bool {
     asked >= LIST_FROM && rollouts <= asked.saturating_mul(LISTED_FOR_ONE)
 }
 
-async fn list_members(cluster: &Cluster, set: &SetId) -> Result<Known, Fault> {
-    let all = versions_in(&set.namespace);
-    let members = all.clone().fields(&format!("spec.flagSetRef.name={}", set.name));
+async fn list_members(cluster: &Cluster, namespace: &str, flag_set: &str) -> Result<Known, Fault> {
+    let all = versions_in(namespace);
+    let members = all.clone().fields(&format!("spec.flagSetRef.name={flag_set}"));
     match list(cluster, &members).await {
         // A kind that was installed by an older release cannot be asked for the members.
         Err(Fault::Invalid(_)) => list(cluster, &all).await,

@@ -36,18 +36,15 @@ const NEEDED: [(&str, &[(&str, &str)]); 18] = [
             ("patch", "src/controller/finalizer.rs"),
         ],
     ),
-    (
-        "sluice.dev/featurerollouts/status",
-        &[("update", "src/controller/persist.rs"), ("patch", "src/controller/persist.rs")],
-    ),
+    ("sluice.dev/featurerollouts/status", &OF_A_STATUS),
     ("sluice.dev/cohortsets", &READ_IN_SETS),
     ("sluice.dev/flagsets", &READ_IN_SETS),
     ("sluice.dev/metrictemplates", &READ_IN_SETS),
     ("sluice.dev/metricsources", &READ_IN_SETS),
-    ("sluice.dev/cohortsets/status", &[("update", "src/controller/persist.rs")]),
-    ("sluice.dev/flagsets/status", &[("update", "src/controller/persist.rs")]),
-    ("sluice.dev/metrictemplates/status", &[("update", "src/controller/persist.rs")]),
-    ("sluice.dev/metricsources/status", &[("update", "src/controller/persist.rs")]),
+    ("sluice.dev/cohortsets/status", &OF_A_STATUS),
+    ("sluice.dev/flagsets/status", &OF_A_STATUS),
+    ("sluice.dev/metrictemplates/status", &OF_A_STATUS),
+    ("sluice.dev/metricsources/status", &OF_A_STATUS),
     (
         "sluice.dev/rolloutactions",
         &[
@@ -98,6 +95,10 @@ const OF_THE_POLICY: [(&str, &str); 2] = [
     ("admissionregistration.k8s.io/validatingadmissionpolicybindings", "get"),
 ];
 
+/// A status is replaced, or patched where the rest of it cannot be read.
+const OF_A_STATUS: [(&str, &str); 2] =
+    [("update", "src/controller/persist.rs"), ("patch", "src/controller/persist.rs")];
+
 /// Sets, sources and templates are watched, and read again where somebody else has written their status.
 const READ_IN_SETS: [(&str, &str); 3] = [
     ("get", "src/controller/sets.rs"),
@@ -106,9 +107,13 @@ const READ_IN_SETS: [(&str, &str); 3] = [
 ];
 
 /// What ordinary life does not ask for, and when it is asked for.
-const RARELY: [(&str, &str, &str); 9] = [
+const RARELY: [(&str, &str, &str); 13] = [
     ("sluice.dev/featurerollouts", "get", "a status that somebody else has written"),
     ("sluice.dev/featurerollouts/status", "patch", "a rollout that cannot be read as a whole"),
+    ("sluice.dev/cohortsets/status", "patch", "the same"),
+    ("sluice.dev/flagsets/status", "patch", "the same"),
+    ("sluice.dev/metrictemplates/status", "patch", "the same"),
+    ("sluice.dev/metricsources/status", "patch", "the same"),
     (
         "sluice.dev/cohortsets",
         "get",
@@ -158,12 +163,12 @@ fn every_right_is_needed_by_a_file_that_says_so() {
         needed.insert((resource.to_owned(), verb.to_owned()));
         let text = std::fs::read_to_string(file).unwrap();
         let calls: &[&str] = match verb {
-            "get" => &["get_opt(", "get_metadata_opt(", ".get(", "once(ctx"],
-            "list" => &["watcher::watcher(", ".list(", "pages::each("],
-            "watch" => &["watcher::watcher("],
+            "get" => &["get_opt(", ".get(", ".get::<", "once(ctx", ".named("],
+            "list" => &["watch::follow(", ".follow(", ".list(", ".each("],
+            "watch" => &["watch::follow(", ".follow("],
             "create" => &[".create("],
             "update" => &[".replace(", "replace_subresource("],
-            "patch" => &[".patch(", ".patch_status("],
+            "patch" => &[".patch(", "patch_subresource("],
             "delete" => &[".delete("],
             other => panic!("{other}"),
         };
