@@ -260,6 +260,15 @@ impl Metrics {
         self.entries.get_or_create(&ByPlace { of }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Shows nothing more of any object, as whoever leads does: sums over processes would count it twice, and nothing would move.
+    pub fn stands_by(&self) {
+        self.queue_depth.set(0);
+        self.events_waiting.set(0);
+        self.objects.clear();
+        self.entries.clear();
+        self.checks.forget_all();
+    }
+
     /// Sets the number of waiting objects.
     pub fn set_queue_depth(&self, depth: usize) {
         self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));

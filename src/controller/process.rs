@@ -104,7 +104,7 @@ impl Process {
         for key in ctx.rollouts.keys() {
             let _concerned = watches::enter(&ctx, &key);
         }
-        self.metrics.checks.forget_all();
+        self.metrics.stands_by();
     }
 
     fn context(&self, gate: &Gate) -> Shared {
