@@ -260,7 +260,8 @@ impl Metrics {
         self.entries.get_or_create(&ByPlace { of }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Shows nothing more of any object, as whoever leads does: sums over processes would count it twice, and nothing would move.
+    /// Shows nothing more of any object: whoever leads does, sums over processes would count it twice, and what waited when the
+    /// lead was lost would seem to wait for ever.
     pub fn stands_by(&self) {
         self.queue_depth.set(0);
         self.events_waiting.set(0);
@@ -296,6 +297,24 @@ mod tests {
     fn logs_have_colours_on_a_terminal_only() {
         assert!(coloured(true, None) && coloured(true, Some(OsStr::new(""))));
         assert!(!coloured(false, None) && !coloured(true, Some(OsStr::new("1"))));
+    }
+
+    #[test]
+    fn whoever_stands_by_shows_no_object_and_nothing_that_waits() {
+        let metrics = Metrics::default();
+        let text = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+            text
+        };
+        let before = text();
+        metrics.set_objects("FlagSet", 3);
+        metrics.set_entries("writers", 3);
+        metrics.set_queue_depth(3);
+        metrics.set_events_waiting(3);
+        assert_ne!(text(), before);
+        metrics.stands_by();
+        assert_eq!(text(), before);
     }
 
     #[test]

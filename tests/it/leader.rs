@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sluice::api::{FeatureRollout, FlagSet};
 use sluice::clock;
+use sluice::controller::SIGNING_SECRET;
 use tokio::task::JoinHandle;
 
 use crate::support::bare::{Recorded, bare, bare_space};
@@ -331,6 +334,40 @@ async fn whatever_is_done_to_the_lease_by_hand_there_is_one_leader_and_then_one_
     busy.end(&space).await;
     let (agents, writes) = writers(&space);
     assert!(agents.len() <= 3, "one after the other, once a term: {writes:#?}");
+}
+
+/// What only a leader needs keeps nobody from standing by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_is_ready_once_it_has_keys_and_one_that_stands_by_without() {
+    let space = bare_space("leader-keys").await;
+    released(&space).await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = Candidate::start(&space, folder.path(), &SHORT).await;
+    first.until_ready().await;
+    let second = Candidate::start(&space, folder.path(), &SHORT).await;
+    second.until_ready().await;
+    let keys: Api<Secret> = space.api();
+    let good = keys.get(SIGNING_SECRET).await.unwrap();
+    let none = Patch::Merge(json!({"data": {"key": null}}));
+    keys.patch(SIGNING_SECRET, &PatchParams::default(), &none).await.unwrap();
+    assert_eq!(first.serves("/readyz").await.0, 200, "it goes on with what it has");
+
+    first.process.kill();
+    eventually("the other one says what it lacks", async || {
+        let (code, why) = second.serves("/readyz").await;
+        code == 503 && why.contains(&format!("Secret {}/{SIGNING_SECRET}, cannot be used", space.name))
+    })
+    .await;
+    let third = Candidate::start(&space, folder.path(), &SHORT).await;
+    third.until_ready().await;
+    assert!(second.leads().await && !third.leads().await);
+    assert_eq!(third.writes(), [] as [String; 0]);
+    let back = Patch::Merge(json!({"data": good.data}));
+    keys.patch(SIGNING_SECRET, &PatchParams::default(), &back).await.unwrap();
+    second.until_ready().await;
+    rollout(&space, "after").await;
+    space.until("after", "served", is_ready).await;
+    assert_written_by(&space, &[first.proxy.agent(), second.proxy.agent()]);
 }
 
 const SET: &str = "{metadata: {name: app}, spec: {timeZone: UTC}}";
