@@ -44,12 +44,21 @@ pub enum Fault {
     /// It took too long.
     #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut,
+    /// This process does not lead, so it wrote nothing, or does not wait for what became of a write: whoever leads decides.
+    #[error("{NotLeading}")]
+    NotLeading,
 }
+
+/// Refuses a write in a process that does not lead, or gives one up that was under way when its lead ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("this process does not lead")]
+pub struct NotLeading;
 
 impl From<kube::Error> for Fault {
     fn from(error: kube::Error) -> Fault {
         let (code, reason, namespace_ends) = match &error {
             kube::Error::Api(status) => (status.code, status.reason.clone(), namespace_ends(status)),
+            kube::Error::Service(why) if why.is::<NotLeading>() => return Fault::NotLeading,
             kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
                 return Fault::Unreachable(Box::new(error));
             }
@@ -89,7 +98,8 @@ impl Fault {
             | Fault::NotFound(_)
             | Fault::AlreadyExists(_)
             | Fault::Transient(_)
-            | Fault::TimedOut => Reason::Retrying,
+            | Fault::TimedOut
+            | Fault::NotLeading => Reason::Retrying,
         }
     }
 
@@ -101,6 +111,7 @@ impl Fault {
                 | Fault::Unreachable(_)
                 | Fault::Transient(_)
                 | Fault::TimedOut
+                | Fault::NotLeading
                 | Fault::Conflict(_)
         )
     }

@@ -110,6 +110,7 @@ pub struct Metrics {
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     unreadable_objects: Family<ByAnyKind, Gauge<i64, AtomicI64>>,
+    leads: Gauge,
     queue_depth: Gauge,
     events_waiting: Gauge,
     entries: Family<ByPlace, Gauge<i64, AtomicI64>>,
@@ -131,6 +132,7 @@ impl Default for Metrics {
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
             unreadable_objects: Family::default(),
+            leads: Gauge::default(),
             queue_depth: Gauge::default(),
             events_waiting: Gauge::default(),
             entries: Family::default(),
@@ -174,6 +176,11 @@ impl Metrics {
             "unreadable_objects",
             "Objects that cannot be read, by kind; the log names them",
             self.unreadable_objects.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this process decides: 1, or 0 while it stands by",
+            self.leads.clone(),
         );
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
         registry.register(
@@ -227,6 +234,11 @@ impl Metrics {
         self.step_lateness_seconds.observe(seconds);
     }
 
+    /// Says whether this process leads.
+    pub fn set_leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
+    }
+
     /// Sets the number of known objects of a kind.
     pub fn set_objects(&self, kind: &'static str, count: usize) {
         self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -246,6 +258,16 @@ impl Metrics {
     /// Sets the number of entries that are kept of something.
     pub fn set_entries(&self, of: &'static str, count: usize) {
         self.entries.get_or_create(&ByPlace { of }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Shows nothing more of any object: whoever leads does, sums over processes would count it twice, and what waited when the
+    /// lead was lost would seem to wait for ever.
+    pub fn stands_by(&self) {
+        self.queue_depth.set(0);
+        self.events_waiting.set(0);
+        self.objects.clear();
+        self.entries.clear();
+        self.checks.forget_all();
     }
 
     /// Sets the number of waiting objects.
@@ -275,6 +297,24 @@ mod tests {
     fn logs_have_colours_on_a_terminal_only() {
         assert!(coloured(true, None) && coloured(true, Some(OsStr::new(""))));
         assert!(!coloured(false, None) && !coloured(true, Some(OsStr::new("1"))));
+    }
+
+    #[test]
+    fn whoever_stands_by_shows_no_object_and_nothing_that_waits() {
+        let metrics = Metrics::default();
+        let text = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+            text
+        };
+        let before = text();
+        metrics.set_objects("FlagSet", 3);
+        metrics.set_entries("writers", 3);
+        metrics.set_queue_depth(3);
+        metrics.set_events_waiting(3);
+        assert_ne!(text(), before);
+        metrics.stands_by();
+        assert_eq!(text(), before);
     }
 
     #[test]

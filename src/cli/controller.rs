@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::cluster;
+use crate::api::Duration as Length;
 use crate::clock::Clock;
-use crate::controller::{self, Housekeeping, Options, OutputNames};
+use crate::controller::{self, Election, Housekeeping, Options, OutputNames, Timing};
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
 
@@ -44,6 +45,19 @@ pub struct Args {
     /// Seconds after the last change of the admission policy of actions from which the names that it vouches for are believed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SLUICE_POLICY_SETTLING", hide = true)]
     policy_settling: u16,
+    /// Decide only while this process holds the Lease `sluice-controller` in the operator's own namespace, so that several can run
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "SLUICE_LEADER_ELECT",
+        num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    leader_elect: bool,
+    /// How long others wait for a leader that is not heard of; whole seconds, from 2 to 300
+    #[arg(long, value_name = "DURATION", default_value = "15s", env = "SLUICE_LEADER_ELECT_LEASE_DURATION")]
+    leader_elect_lease_duration: Length,
+    /// After how long a leader that cannot renew its Lease stops
+    #[arg(long, value_name = "DURATION", default_value = "10s", env = "SLUICE_LEADER_ELECT_RENEW_DEADLINE")]
+    leader_elect_renew_deadline: Length,
+    /// How often the Lease is renewed, or looked at
+    #[arg(long, value_name = "DURATION", default_value = "2s", env = "SLUICE_LEADER_ELECT_RETRY_PERIOD")]
+    leader_elect_retry_period: Length,
     /// Form of the logs
     #[arg(long, value_enum, default_value = "json", env = "SLUICE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -56,6 +70,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     runtime.block_on(async {
         let config = cluster::config_from(args.kubeconfig.as_deref()).await?;
         let api_server = controller::api_server(&config).await;
+        let election = election(&args, &config)?;
         let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
         let shutdown = CancellationToken::new();
         tokio::spawn(end_on_signal(shutdown.clone()));
@@ -72,9 +87,33 @@ pub fn run(args: Args) -> Result<(), Failure> {
             nudge_pods: args.nudge_pods,
             policy_settling: Duration::from_secs(args.policy_settling.into()),
             housekeeping: Housekeeping::default(),
+            election,
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })
+}
+
+/// How this process stands for election, if it does.
+fn election(args: &Args, config: &kube::Config) -> Result<Option<Election>, Failure> {
+    if !args.leader_elect {
+        return Ok(None);
+    }
+    let length = |length: Length| Duration::try_from(length.signed()).unwrap_or_default();
+    let timing = Timing::new(
+        length(args.leader_elect_lease_duration),
+        length(args.leader_elect_renew_deadline),
+        length(args.leader_elect_retry_period),
+    )
+    .map_err(|error| Failure::Input(error.to_string()))?;
+    let client = controller::election_client(config.clone(), &timing)
+        .map_err(|error| Failure::Cluster(chain(&error)))?;
+    Ok(Some(Election {
+        client,
+        namespace: args.namespace.clone(),
+        name: controller::LEASE.to_owned(),
+        identity: controller::identity(&instance()),
+        timing,
+    }))
 }
 
 /// A runtime for a long-running command.
@@ -112,4 +151,40 @@ pub fn instance() -> String {
         .chars()
         .take(128)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(words: &[&str]) -> Args {
+        Command::try_parse_from(["controller"].iter().chain(words)).unwrap().args
+    }
+
+    #[test]
+    fn one_of_several_processes_decides_unless_somebody_says_that_there_is_one() {
+        assert!(args(&[]).leader_elect && args(&["--leader-elect"]).leader_elect);
+        assert!(args(&["--leader-elect=true"]).leader_elect);
+        assert!(!args(&["--leader-elect=false"]).leader_elect);
+        let alone =
+            election(&args(&["--leader-elect=false"]), &kube::Config::new("http://x".parse().unwrap()));
+        assert!(matches!(alone, Ok(None)));
+    }
+
+    #[test]
+    fn times_that_do_not_fit_are_wrong_input() {
+        let config = kube::Config::new("http://x".parse().unwrap());
+        for word in ["--leader-elect-renew-deadline=15s", "--leader-elect-lease-duration=1s"] {
+            let refused = election(&args(&[word]), &config);
+            assert!(matches!(refused, Err(Failure::Input(_))), "{word}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
+use super::lists::Lists;
+
 /// Namespace and name of an object.
 pub type ObjectKey = (String, String);
 
@@ -37,6 +39,8 @@ pub struct Cache<K> {
     deleted: Mutex<VecDeque<(ObjectKey, u64)>>,
     /// Keys seen since a list began; what is not among them at its end has gone.
     listing: RwLock<Option<HashSet<ObjectKey>>>,
+    /// When the watch listed.
+    pub lists: Lists,
 }
 
 impl<K> Default for Cache<K> {
@@ -46,6 +50,7 @@ impl<K> Default for Cache<K> {
             aside: Mutex::default(),
             deleted: Mutex::default(),
             listing: RwLock::default(),
+            lists: Lists::default(),
         }
     }
 }
@@ -108,6 +113,18 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     pub fn len_in(&self, namespace: &str) -> usize {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         objects.keys().filter(|(of, _)| of == namespace).count()
+    }
+
+    /// Whether everything is known that a list has found at a version, each object in the version that it had then or a newer
+    /// one, and nothing besides.
+    pub fn is_as_new_as(&self, stored: &HashMap<ObjectKey, u64>, at: u64) -> bool {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let knows = |(key, stored): (&ObjectKey, &u64)| match objects.get(key) {
+            Some(known) => version(&**known) >= *stored,
+            None => self.was_deleted(key, *stored),
+        };
+        stored.iter().all(knows)
+            && objects.iter().all(|(key, known)| stored.contains_key(key) || version(&**known) > at)
     }
 
     /// How many objects are known.
@@ -197,6 +214,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
                 (vec![(key, News::Spec)], false)
             }
             Event::Init => {
+                self.lists.begin();
                 *self.listing.write().unwrap_or_else(PoisonError::into_inner) = Some(HashSet::new());
                 (Vec::new(), false)
             }
@@ -210,6 +228,8 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
                     objects.remove(key);
                 }
                 self.aside().retain(|key| seen.contains(key));
+                drop(objects);
+                self.lists.end();
                 (gone.into_iter().map(|key| (key, News::Spec)).collect(), true)
             }
         }
@@ -260,6 +280,21 @@ mod tests {
         assert!(!cache.forget(&key, before));
         assert_eq!(cache.version_of(&key), 5);
         assert!(cache.forget(&key, 5) && cache.get(&key).is_none());
+    }
+
+    #[test]
+    fn what_a_list_has_found_is_known_in_that_version_or_a_newer_one_and_nothing_besides() {
+        let cache = Cache::<ConfigMap>::default();
+        let key = ("ns".to_owned(), "m".to_owned());
+        let stored = |version: u64| HashMap::from([(key.clone(), version)]);
+        assert!(cache.is_as_new_as(&HashMap::new(), 9) && !cache.is_as_new_as(&stored(3), 9));
+        cache.apply(map("5"));
+        assert!(cache.is_as_new_as(&stored(5), 9) && cache.is_as_new_as(&stored(3), 9));
+        assert!(!cache.is_as_new_as(&stored(7), 9), "there is a newer one");
+        assert!(!cache.is_as_new_as(&HashMap::new(), 9), "it was deleted");
+        assert!(cache.is_as_new_as(&HashMap::new(), 4), "it was created after the list");
+        cache.event(Event::Delete(map("10")));
+        assert!(cache.is_as_new_as(&stored(5), 9), "it was deleted after the list");
     }
 
     #[test]

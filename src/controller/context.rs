@@ -69,26 +69,43 @@ impl fmt::Display for Key {
     }
 }
 
-/// The shared parts.
+/// The objects as known.
+#[derive(Clone, Default)]
+pub struct Caches {
+    /// FeatureRollouts.
+    pub rollouts: Arc<Cache<FeatureRollout>>,
+    /// CohortSets.
+    pub cohort_sets: Arc<Cache<CohortSet>>,
+    /// FlagSets.
+    pub flag_sets: Arc<Cache<FlagSet>>,
+    /// MetricSources of the operator's namespace.
+    pub metric_sources: Arc<Cache<MetricSource>>,
+    /// MetricTemplates.
+    pub metric_templates: Arc<Cache<MetricTemplate>>,
+    /// Our ConfigMaps.
+    pub config_maps: Arc<Cache<ConfigMap>>,
+}
+
+/// The shared parts. What is cached outlives a term of leading; everything else is known anew in the next one.
 pub struct Context {
-    /// The API server, to write to.
+    /// The API server. Writes to it pass the gate of the term.
     pub client: Client,
-    /// The API server as it is read.
+    /// The API server, each object by itself. Writes pass the gate here, too.
     pub cluster: Arc<Cluster>,
     /// The time.
     pub clock: Clock,
     /// FeatureRollouts as known.
-    pub rollouts: Cache<FeatureRollout>,
+    pub rollouts: Arc<Cache<FeatureRollout>>,
     /// CohortSets as known.
-    pub cohort_sets: Cache<CohortSet>,
+    pub cohort_sets: Arc<Cache<CohortSet>>,
     /// FlagSets as known.
-    pub flag_sets: Cache<FlagSet>,
+    pub flag_sets: Arc<Cache<FlagSet>>,
     /// MetricSources of the operator's namespace as known.
-    pub metric_sources: Cache<MetricSource>,
+    pub metric_sources: Arc<Cache<MetricSource>>,
     /// MetricTemplates as known.
-    pub metric_templates: Cache<MetricTemplate>,
+    pub metric_templates: Arc<Cache<MetricTemplate>>,
     /// Our ConfigMaps as known.
-    pub config_maps: Cache<ConfigMap>,
+    pub config_maps: Arc<Cache<ConfigMap>>,
     /// Who concerns whom.
     pub index: Arc<Index>,
     /// Pinned audiences and guards.
@@ -123,7 +140,7 @@ pub struct Context {
     pub namespace: String,
     /// Name of this process in events.
     pub instance: String,
-    /// Says that the process is to end.
+    /// Says that the term is to end, by the end of the process or by another's lead.
     pub shutdown: CancellationToken,
 }
 

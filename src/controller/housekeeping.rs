@@ -45,6 +45,10 @@ pub async fn run(ctx: Shared, how_often: Housekeeping) {
             () = clock::sleep(how_often.count) => {}
             () = ctx.shutdown.cancelled() => return,
         }
+        // Both may have come.
+        if ctx.shutdown.is_cancelled() {
+            return;
+        }
         for set in ctx.index.take_left() {
             writer::left(&ctx, &set);
         }

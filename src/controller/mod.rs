@@ -2,22 +2,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::{Client, Config};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
-use cache::Cache;
-use context::{Context, Key, Shared};
-use queue::{Cause, Places, Queue};
+use context::{Key, Shared};
+use leader::{Elector, Gate, Terms};
+use process::Process;
+use queue::Cause;
 
 pub use housekeeping::Housekeeping;
+pub use leader::{Election, LEASE, Timing, TimingError, identity};
 pub use signing::SECRET as SIGNING_SECRET;
 pub use writer::OutputNames;
 
@@ -26,6 +27,7 @@ mod ahead;
 mod analysis;
 mod announce;
 mod cache;
+mod catch_up;
 mod cluster;
 mod context;
 mod events;
@@ -33,23 +35,27 @@ mod finalizer;
 mod gather;
 mod housekeeping;
 mod index;
+mod leader;
+mod lists;
 mod nudge;
 mod persist;
+mod process;
 mod queue;
 mod revisions;
 mod rollout;
 mod sets;
 mod signing;
 mod stalled;
+mod term;
 mod watch;
 mod writer;
 
 /// The operator's own namespace where nothing else is said.
 pub const NAMESPACE: &str = "sluice-system";
+/// How long the watches of a process that is just started let its election go first.
+const SOON: Duration = Duration::from_millis(500);
 /// For one in so many of the objects that may be decided on at once another one may be reported on.
 const REPORTING_PART: usize = 4;
-/// How long a shutdown waits for work under way.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// How a controller is run.
 #[derive(Clone, Debug)]
@@ -80,6 +86,8 @@ pub struct Options {
     pub policy_settling: Duration,
     /// How often what nobody needs any more is looked for.
     pub housekeeping: Housekeeping,
+    /// How this process and others agree on which of them decides; without it, this one does.
+    pub election: Option<Election>,
 }
 
 impl Default for Options {
@@ -97,6 +105,7 @@ impl Default for Options {
             nudge_pods: false,
             policy_settling: actions::SETTLING,
             housekeeping: Housekeeping::default(),
+            election: None,
         }
     }
 }
@@ -115,6 +124,12 @@ pub enum ControllerError {
         /// Why.
         source: std::io::Error,
     },
+    /// The lead is lost, and something of this process may still be writing.
+    #[error("a write has not stopped {} s after another process may lead", term::STOP.as_secs())]
+    Writing,
+    /// Nobody looks after the Lease any more.
+    #[error("the election ended by a fault of this program")]
+    Election,
 }
 
 /// Where the API server of a configuration listens; nowhere known when its name cannot be resolved now.
@@ -142,10 +157,19 @@ pub fn client(mut config: Config) -> Result<Client, ControllerError> {
     Client::try_from(config).map_err(|error| ControllerError::Client(Box::new(error)))
 }
 
+/// A client for the election: its own connections, and a wait for them that leaves time for another try.
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub fn election_client(mut config: Config, timing: &Timing) -> Result<Client, ControllerError> {
+    config.connect_timeout = Some(timing.call());
+    client(config)
+}
+
 /// Runs the controller until `shutdown`, then lets work under way end.
 ///
 /// # Errors
-/// When it cannot begin. Later errors are retried and said in status, logs and metrics.
+/// When it cannot begin, and when it must not go on. Other errors are retried and said in status, logs and metrics.
 pub async fn run(
     client: Client,
     options: Options,
@@ -166,125 +190,52 @@ pub async fn run(
             .map_err(|source| ControllerError::Listen { address, source })?;
         tracing::info!(probes = %bound, "serving probes by themselves");
     }
-    let index = Arc::new(index::Index::default());
-    let queue = {
-        let index = index.clone();
-        let deciding = options.concurrency;
-        let places = Places { deciding, reporting: deciding / REPORTING_PART };
-        Queue::new(options.clock.clone(), places, move |key| match key {
-            Key::Rollout(rollout) => index.set_of(rollout),
-            Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
-        })
-    };
-    for kind in watch::EXPECTED {
-        health.expect(kind);
-    }
-    let cluster = Arc::new(cluster::Cluster::new(client.clone(), metrics.clone(), health.clone()));
-    let ctx: Shared = Arc::new(Context {
-        cluster: cluster.clone(),
-        client,
-        analysis: analysis::Analysis::new(options.clock.clone(), options.api_server),
-        clock: options.clock,
-        rollouts: Cache::default(),
-        cohort_sets: Cache::default(),
-        flag_sets: Cache::default(),
-        metric_sources: Cache::default(),
-        metric_templates: Cache::default(),
-        config_maps: Cache::default(),
-        index,
-        revisions: revisions::Revisions::default(),
-        queue,
-        events: events::Events::default(),
-        signing: signing::Signing::new(options.signing_secret),
-        hub: writer::Hub::default(),
-        output_names: options.output_names,
-        places: writer::Places::default(),
-        versions: Arc::new(writer::Versions::new(cluster)),
-        ahead: ahead::Ahead::default(),
-        nudger: nudge::Nudger::new(options.nudge_pods),
-        actions: actions::Actions::new(options.policy_settling),
-        listed: AtomicBool::new(false),
-        metrics,
-        namespace: options.namespace,
-        instance: options.instance,
-        shutdown: shutdown.clone(),
-    });
-    // Before anything is listed: an emergency does not wait for a cache.
-    let acting = tokio::spawn(actions::run(ctx.clone()));
-    tokio::select! {
-        // Nothing in a file is believed, and so nothing decided, without the keys.
-        _ = async { tokio::join!(listed(&ctx), signing::until_loaded(&ctx, &health)) } => {
-            ctx.listed.store(true, Ordering::Release);
+    let election = options.election.clone();
+    let process = Process::new(client, options, metrics, health.clone(), shutdown.clone());
+    match election {
+        None => {
+            process.metrics.set_leads(true);
+            let gate = Gate::open(None, shutdown.child_token());
+            term::lead(&process, &gate, &health).await
         }
-        () = shutdown.cancelled() => {
-            drain(acting, JoinSet::new()).await;
-            return Ok(());
-        }
+        Some(election) => stand(&process, election, &health).await,
     }
-    tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
-    health.set_ready(true);
-    tokio::spawn(housekeeping::run(ctx.clone(), options.housekeeping));
-    tokio::spawn(signing::follow(ctx.clone()));
-    tokio::spawn(measure(ctx.clone()));
-    tokio::spawn(events::run(ctx.clone()));
+}
 
-    let mut at_work = JoinSet::new();
-    loop {
-        tokio::select! {
+/// Leads whenever this process is elected.
+async fn stand(process: &Arc<Process>, election: Election, health: &Health) -> Result<(), ControllerError> {
+    let shutdown = process.shutdown();
+    let (elector, mut terms) = Elector::new(election, process.metrics.clone(), shutdown.clone());
+    let ended = CancellationToken::new();
+    let electing = tokio::spawn(elector.run(ended.clone()));
+    // What is listed after a gain need not be compared with what is stored then.
+    let _late = tokio::time::timeout(SOON, terms.changed()).await;
+    process.watch();
+    tokio::spawn(ready_to_lead(process.clone(), health.clone(), terms.clone()));
+    let result = loop {
+        let gate = tokio::select! {
             biased;
-            () = shutdown.cancelled() => break,
-            Some(ended) = at_work.join_next() => note_panic(ended),
-            key = ctx.queue.next() => { at_work.spawn(work(ctx.clone(), key)); }
-        }
-    }
-    health.set_ready(false);
-    drain(acting, at_work).await;
-    Ok(())
-}
-
-/// Lets work under way end, for a while.
-async fn drain(acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
-    let all = async {
-        // One that ended before has nothing under way.
-        let _ended = acting.await;
-        while let Some(ended) = at_work.join_next().await {
-            note_panic(ended);
+            () = shutdown.cancelled() => break Ok(()),
+            gate = leader::next_term(&mut terms) => gate,
+        };
+        let Some(gate) = gate else { break Err(ControllerError::Election) };
+        if let Err(error) = term::lead(process, &gate, health).await {
+            break Err(error);
         }
     };
-    if tokio::time::timeout(DRAIN, all).await.is_err() {
-        tracing::warn!("work under way was cut off; the next start goes on from the statuses");
-    }
+    health.set_ready(false);
+    ended.cancel();
+    // Where it has failed, that is what was returned.
+    let _released = electing.await;
+    result
 }
 
-/// Waits until every kind and every pinned audience has been listed.
-async fn listed(ctx: &Shared) {
-    let lists = watch::start(ctx);
-    let mut failures = 0;
-    while let Err(fault) = revisions::load(ctx).await {
-        failures += 1;
-        let wait = Cause::Failure.wait(failures).mul_f64(0.75 + fastrand::f64() / 2.0);
-        tracing::warn!(
-            "the pinned audiences could not be listed: {}; they are listed again in {} ms",
-            chain(&fault),
-            wait.as_millis()
-        );
-        clock::sleep(wait).await;
+/// Says that a process which stands by is ready once it could take over; one that leads says so when it decides.
+async fn ready_to_lead(process: Arc<Process>, health: Health, terms: Terms) {
+    process.listed().await;
+    if terms.borrow().is_none() && !process.shutdown().is_cancelled() {
+        health.set_ready(true);
     }
-    for list in lists {
-        // A watch ends only with the process.
-        let _ended = list.await;
-    }
-    // These tell whose ConfigMaps are worth keeping.
-    let _ended = watch::start_files(ctx).await;
-}
-
-/// Makes the checks once sources and templates are known; decisions do not wait for that.
-async fn measure(ctx: Shared) {
-    for list in watch::start_metrics(&ctx) {
-        // A watch ends only with the process.
-        let _ended = list.await;
-    }
-    analysis::run(ctx).await;
 }
 
 /// A key that is worked on. It is done when this is dropped, and tried again where that was not said to have ended well:
@@ -347,7 +298,7 @@ fn cause(fault: &Fault) -> Cause {
     match fault {
         Fault::Conflict(_) | Fault::NotFound(_) => Cause::Conflict,
         Fault::Unreachable(_) => Cause::Unreachable,
-        Fault::Busy(_) | Fault::Transient(_) | Fault::TimedOut => Cause::Failure,
+        Fault::Busy(_) | Fault::Transient(_) | Fault::TimedOut | Fault::NotLeading => Cause::Failure,
         Fault::Forbidden(_) | Fault::AlreadyExists(_) | Fault::NamespaceTerminating(_) => Cause::Refused,
         Fault::Invalid(_) => Cause::Invalid,
     }

@@ -1,5 +1,8 @@
 //! The watches: what changes brings the objects that it concerns into the queue.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
 use kube::core::DeserializeGuard;
@@ -8,58 +11,51 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::analysis;
-use super::cache::{Cache, News, ObjectKey, key_of};
+use super::cache::{Cache, News, ObjectKey, key_of, version};
 use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
+use super::process::Process;
 use super::queue::Priority;
 use super::revisions::ours;
 use super::writer;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
 
-/// The kinds without which this program does not do all that it is there for.
-pub const EXPECTED: [&str; 8] = [
-    "CohortSet",
-    "ConfigMap",
-    "ControllerRevision",
-    "FeatureRollout",
-    "FlagSet",
-    "MetricSource",
-    "MetricTemplate",
-    "RolloutAction",
-];
+/// The kinds without which this program does not do all that it is there for, besides those that only a leader needs.
+pub const EXPECTED: [&str; 6] =
+    ["CohortSet", "ConfigMap", "FeatureRollout", "FlagSet", "MetricSource", "MetricTemplate"];
 
 /// Starts the watches of what decisions are made from; each of the returned receivers hears when its first list is complete.
-pub fn start(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
+pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
     vec![
-        spawn(ctx, Scope::of::<CohortSet>(None), |c| &c.cohort_sets, is_kept, cohort_set_event),
-        spawn(ctx, Scope::of::<FlagSet>(None), |c| &c.flag_sets, is_kept, flag_set_event),
-        spawn(ctx, Scope::of::<FeatureRollout>(None), |c| &c.rollouts, is_kept, rollout),
+        spawn(process, Scope::of::<CohortSet>(None), |c| &c.cohort_sets, is_kept, cohort_set_event),
+        spawn(process, Scope::of::<FlagSet>(None), |c| &c.flag_sets, is_kept, flag_set_event),
+        spawn(process, Scope::of::<FeatureRollout>(None), |c| &c.rollouts, is_kept, rollout),
     ]
 }
 
 /// Starts the watch of the files. Anybody may put our label on any number of ConfigMaps of any size: kept are those that
 /// somebody's file may be in, so it begins once it is known who may have one; the returned receiver hears when its first list is
 /// complete.
-pub fn start_files(ctx: &Shared) -> oneshot::Receiver<()> {
+pub fn start_files(process: &Arc<Process>) -> oneshot::Receiver<()> {
     let files = Scope::of::<ConfigMap>(None).labels(&ours());
-    spawn(ctx, files, |c| &c.config_maps, writer::is_wanted, config_map)
+    spawn(process, files, |c| &c.config_maps, writer::is_wanted, config_map)
 }
 
 /// Starts the watches that only checks need; each of the returned receivers hears when its first list is complete.
-pub fn start_metrics(ctx: &Shared) -> Vec<oneshot::Receiver<()>> {
-    let sources = Scope::of::<MetricSource>(Some(&ctx.namespace));
+pub fn start_metrics(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
+    let sources = Scope::of::<MetricSource>(Some(&process.options.namespace));
     let templates = Scope::of::<MetricTemplate>(None);
     vec![
-        spawn(ctx, sources, |c| &c.metric_sources, is_kept, analysis::metric_source_event),
-        spawn(ctx, templates, |c| &c.metric_templates, is_kept, analysis::metric_template_event),
+        spawn(process, sources, |c| &c.metric_sources, is_kept, analysis::metric_source_event),
+        spawn(process, templates, |c| &c.metric_templates, is_kept, analysis::metric_template_event),
     ]
 }
 
 fn spawn<K>(
-    ctx: &Shared,
+    process: &Arc<Process>,
     scope: Scope,
-    cache: fn(&Context) -> &Cache<K>,
+    cache: fn(&Context) -> &Arc<Cache<K>>,
     keeps: fn(&Context, &DeserializeGuard<K>) -> bool,
     changed: fn(&Shared, &ObjectKey, News),
 ) -> oneshot::Receiver<()>
@@ -68,27 +64,39 @@ where
 {
     let (listed, heard) = oneshot::channel();
     let mut listed = Some(listed);
-    tokio::spawn(follow(ctx.clone(), scope, move |ctx, event| {
-        let event = match event {
-            Event::Apply(object) | Event::InitApply(object) if !keeps(ctx, &object) => {
-                cache(ctx).pass_over(&object);
-                return changed(ctx, &key_of(&object), News::Nothing);
+    let (process, cache) = (process.clone(), cache(&process.present()).clone());
+    tokio::spawn(async move {
+        let mut take = |event| {
+            let (keys, done) = match event {
+                Event::Apply(object) | Event::InitApply(object) if !keeps(&process.present(), &object) => {
+                    cache.pass_over(&object);
+                    (vec![(key_of(&object), News::Nothing)], false)
+                }
+                event => cache.event(event),
+            };
+            // In this order: a term that begins meanwhile finds in the cache what it is not told of.
+            let ctx = process.present();
+            for (key, news) in keys {
+                changed(&ctx, &key, news);
             }
-            event => event,
+            if done && let Some(listed) = listed.take() {
+                // The receiver is gone only when the controller is.
+                let _gone = listed.send(());
+            }
         };
-        let (keys, done) = cache(ctx).event(event);
-        for (key, news) in keys {
-            changed(ctx, &key, news);
+        let page = async || process.present().queue.until_free().await;
+        loop {
+            tokio::select! {
+                () = process.cluster.follow(&scope, page, &mut take) => {}
+                () = process.shutdown().cancelled() => return,
+                () = cache.lists.asked() => {}
+            }
         }
-        if done && let Some(listed) = listed.take() {
-            // The receiver is gone only when the controller is.
-            let _gone = listed.send(());
-        }
-    }));
+    });
     heard
 }
 
-/// Passes on everything that a watch tells, until the shutdown.
+/// Passes on everything that a watch tells, until the end of the term.
 pub async fn follow<K>(
     ctx: Shared,
     scope: Scope,
@@ -108,10 +116,21 @@ fn is_kept<K>(_: &Context, _: &DeserializeGuard<K>) -> bool {
     true
 }
 
+/// Tells a rollout's neighbours of it as it is known, also where a newer version comes meanwhile; returns whom that concerns.
+pub fn enter(ctx: &Context, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+    let (mut entered, mut concerned) = (0, BTreeSet::new());
+    while let Some(stored) = ctx.rollouts.get(key)
+        && let Ok(rollout) = &stored.0
+        && entered < version(rollout)
+    {
+        concerned.extend(ctx.index.apply(rollout));
+        entered = version(rollout);
+    }
+    concerned
+}
+
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
-    let rollout = ctx.rollouts.get(key);
-    let rollout = rollout.as_ref().and_then(|rollout| rollout.0.as_ref().ok());
-    let concerned = rollout.map(|rollout| ctx.index.apply(rollout)).unwrap_or_default();
+    let concerned = enter(ctx, key);
     // A status is mostly our own, heard of before our write was answered: others' decisions go first.
     let priority = if news == News::Status { Priority::Report } else { Priority::Decide };
     ctx.queue.push(Key::Rollout(key.clone()), priority);

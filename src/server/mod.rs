@@ -45,6 +45,11 @@ impl Health {
         self.state().kinds.insert(kind.to_owned(), false);
     }
 
+    /// Says that a kind need not be known any more.
+    pub fn expect_no_more(&self, kind: &str) {
+        self.state().kinds.remove(kind);
+    }
+
     /// Says whether the objects of a kind are known as they are now. One that nobody expects is of no account.
     pub fn set_known(&self, kind: &str, known: bool) {
         if let Some(state) = self.state().kinds.get_mut(kind) {
@@ -55,7 +60,7 @@ impl Health {
     /// Why not all is well, where it is not.
     fn trouble(&self) -> Option<String> {
         let state = self.state();
-        if let Some(why) = state.waits_for.as_ref().filter(|_| !state.works) {
+        if let Some(why) = &state.waits_for {
             return Some(why.clone());
         }
         let unknown: Vec<&str> =

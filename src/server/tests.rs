@@ -102,3 +102,22 @@ fn all_is_well_while_work_is_done_and_every_kind_is_known() {
     health.set_known("ConfigMap", false);
     assert_eq!(health.trouble().as_deref(), Some("still listing ConfigMap"));
 }
+
+#[test]
+fn whoever_has_just_begun_to_lead_is_not_ready_before_it_can_decide() {
+    let health = Health::default();
+    health.expect("FlagSet");
+    health.set_known("FlagSet", true);
+    health.set_ready(true);
+    health.expect("ControllerRevision");
+    assert_eq!(health.trouble().as_deref(), Some("still listing ControllerRevision"));
+    health.set_known("ControllerRevision", true);
+    health.set_waiting(Some("there are no keys".to_owned()));
+    assert_eq!(health.trouble().as_deref(), Some("there are no keys"));
+    health.set_waiting(None);
+    assert_eq!(health.trouble(), None);
+    health.set_known("ControllerRevision", false);
+    health.expect_no_more("ControllerRevision");
+    health.set_known("ControllerRevision", false);
+    assert_eq!(health.trouble(), None, "it stands by");
+}

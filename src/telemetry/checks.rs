@@ -186,6 +186,17 @@ impl CheckMetrics {
         }
     }
 
+    /// Shows nothing more of any object.
+    pub fn forget_all(&self) {
+        let mut shown = self.shown();
+        for labels in shown.values.drain() {
+            self.values.remove(&labels);
+        }
+        for labels in shown.sources.drain() {
+            self.circuits.remove(&labels);
+        }
+    }
+
     /// How many values are shown.
     pub fn values_shown(&self) -> usize {
         self.shown().values.len()
@@ -281,5 +292,9 @@ mod tests {
         assert_eq!(count(&after, "trigger_value{"), VALUES - 3);
         assert_eq!(count(&after, "source_circuit{"), SOURCES);
         assert!(after.contains(r#"source_circuit{source="new"} 0"#), "a place is free again");
+
+        metrics.forget_all();
+        let none = text(&metrics);
+        assert_eq!((count(&none, "trigger_value{"), count(&none, "source_circuit{")), (0, 0));
     }
 }

@@ -25,6 +25,7 @@ impl Controller {
         let address = free.local_addr().unwrap();
         drop(free);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        command.env("SLUICE_LEADER_ELECT", "false");
         command.arg("controller").arg("--kubeconfig").arg(kubeconfig);
         command.arg("--address").arg(address.to_string()).arg("--probes-address").arg("127.0.0.1:0");
         if let Some(concurrency) = concurrency {

@@ -11,7 +11,7 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 34] = [
+const LAYERS: [&str; 35] = [
     "bounds",
     "visible",
     "api",
@@ -26,6 +26,7 @@ const LAYERS: [&str; 34] = [
     "sources",
     "telemetry",
     "server",
+    "controller/leader",
     "controller/cluster",
     "controller/queue",
     "controller/events",
@@ -69,7 +70,10 @@ const UPWARD: [(&str, &str, usize); 12] = [
 const PURE: [&str; 4] = ["src/bounds", "src/plan", "src/engine", "src/flags"];
 
 /// The pure files of a folder that talks to the world.
-const PURE_FILES: [&str; 14] = [
+const PURE_FILES: [&str; 17] = [
+    "src/controller/leader/machine.rs",
+    "src/controller/leader/record.rs",
+    "src/controller/leader/timing.rs",
     "src/fair/bucket.rs",
     "src/fair/line.rs",
     "src/sources/args.rs",
@@ -131,16 +135,27 @@ const ASKS_THE_MACHINE: [&str; 8] =
 const CLIENTS: [&str; 5] = ["controller", "notify", "sandbox", "cli", "error"];
 
 /// The files of the library that write to a cluster, besides those of `cli/` and `sandbox/`, and what they write.
-const WRITERS: [(&str, &str); 9] = [
+const WRITERS: [(&str, &str); 10] = [
     ("src/controller/actions/house.rs", "deletes actions that were answered long ago"),
     ("src/controller/events/mod.rs", "Events"),
     ("src/controller/finalizer.rs", "finalizers"),
+    ("src/controller/leader/lease.rs", "the Lease, which says who decides"),
     ("src/controller/nudge/touch.rs", "annotations of Pods, if it is allowed to"),
     ("src/controller/persist.rs", "statuses"),
     ("src/controller/revisions/mod.rs", "ControllerRevisions"),
     ("src/controller/signing.rs", "the Secret with the keys that files are signed with"),
     ("src/controller/writer/config_map.rs", "ConfigMaps"),
     ("src/controller/writer/feature_flag.rs", "FeatureFlags of the open-feature operator"),
+];
+
+/// The files of the controller that may name a client: all others have the one of their term, whose writes pass its gate.
+const HAVE_CLIENTS: [&str; 6] = [
+    "src/controller/cluster/mod.rs",
+    "src/controller/context.rs",
+    "src/controller/leader/gate.rs",
+    "src/controller/leader/mod.rs",
+    "src/controller/mod.rs",
+    "src/controller/process.rs",
 ];
 
 /// What a write to a cluster cannot do without.
@@ -254,6 +269,21 @@ fn only_these_files_write_to_a_cluster() {
     assert!(found.is_empty(), "these do not write to a cluster:\n{}", found.join("\n"));
     let stale: Vec<_> = WRITERS.iter().filter(|(writer, _)| !known.contains(writer)).collect();
     assert!(stale.is_empty(), "these do not write any more: {stale:#?}");
+}
+
+#[test]
+fn no_writer_of_the_controller_has_a_client_of_its_own() {
+    let program = library();
+    let files: BTreeSet<&str> = program
+        .modules
+        .iter()
+        .filter(|module| !module.is_test && module.path.first().is_some_and(|top| top == "controller"))
+        .filter(|module| {
+            module.names.iter().any(|name| name.parts.starts_with(&["kube".into(), "Client".into()]))
+        })
+        .map(|module| module.file.to_str().unwrap())
+        .collect();
+    assert_eq!(files.into_iter().collect::<Vec<_>>(), HAVE_CLIENTS);
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod evaluators;
 mod events;
 mod feature_flag;
 mod flag_sets;
+mod leader;
 mod lives;
 mod logs;
 mod node;

@@ -5,6 +5,7 @@
 //! piece, gives it up for one item, and logs it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -44,7 +45,7 @@ const REFUSAL: usize = 64 * 1024;
 /// The API server as it is read.
 pub struct Cluster {
     client: Client,
-    bad: Bad,
+    bad: Arc<Bad>,
     health: Health,
 }
 
@@ -59,7 +60,12 @@ pub struct Parts {
 impl Cluster {
     /// Reads by this client, counts there what cannot be read, and says there which kinds are known.
     pub fn new(client: Client, metrics: Metrics, health: Health) -> Cluster {
-        Cluster { client, bad: Bad::new(metrics), health }
+        Cluster { client, bad: Arc::new(Bad::new(metrics)), health }
+    }
+
+    /// The same by another client.
+    pub fn through(&self, client: Client) -> Cluster {
+        Cluster { client, bad: self.bad.clone(), health: self.health.clone() }
     }
 
     /// An object; `None` where there is none.
@@ -128,24 +134,42 @@ impl Cluster {
         K: DeserializeOwned,
     {
         let mut bad = HashSet::new();
+        let note = |object: DeserializeGuard<K>| match object.0 {
+            Ok(object) => take(object),
+            Err(invalid) if scope.is_noted() => {
+                let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
+                let key = (namespace.unwrap_or_default(), name.unwrap_or_default());
+                self.bad.note(scope.kind(), &key, &invalid.error);
+                bad.insert(key);
+            }
+            Err(_) => {}
+        };
+        self.all(scope, note).await?;
+        if scope.is_noted() {
+            self.bad.keep(scope.kind(), &bad);
+        }
+        Ok(())
+    }
+
+    /// Gives every object of a list to `take`, readable or not, one by one as they arrive. Returns the version at which the
+    /// list was made.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn all<K>(
+        &self,
+        scope: &Scope,
+        mut take: impl FnMut(DeserializeGuard<K>) + Send,
+    ) -> Result<Option<String>, Fault>
+    where
+        K: DeserializeOwned,
+    {
         let mut next = None;
         loop {
-            let page = self.page(scope.list(next.as_deref()), |bytes| match decode::object::<K>(&bytes).0 {
-                Ok(object) => take(object),
-                Err(invalid) if scope.is_noted() => {
-                    let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
-                    let key = (namespace.unwrap_or_default(), name.unwrap_or_default());
-                    self.bad.note(scope.kind(), &key, &invalid.error);
-                    bad.insert(key);
-                }
-                Err(_) => {}
-            });
-            next = page.await?.next;
+            let page = self.page(scope.list(next.as_deref()), |bytes| take(decode::object(&bytes))).await?;
+            next = page.next;
             if next.is_none() {
-                if scope.is_noted() {
-                    self.bad.keep(scope.kind(), &bad);
-                }
-                return Ok(());
+                return Ok(page.resource_version);
             }
         }
     }

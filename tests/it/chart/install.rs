@@ -112,7 +112,8 @@ impl Place {
         assert_eq!(args[0], "controller");
         // Nothing else listens on a port of its own here.
         let args = args[1..].iter().filter(|arg| !arg.starts_with("--address="));
-        let args: Vec<&str> = args.map(String::as_str).chain(["--namespace", NAMESPACE]).collect();
+        let args: Vec<&str> =
+            args.map(String::as_str).chain(["--namespace", NAMESPACE, "--leader-elect=true"]).collect();
         ControllerProcess::start_with(&kubeconfig, &self.folder.path().join("controller.log"), &args)
     }
 

@@ -26,7 +26,7 @@ const EVERYTHING: [&str; 3] =
     ["openFeatureOperator.enabled=true", "nudgePods.enabled=true", "metricSources.secrets={prometheus}"];
 
 /// What the roles give, and where the code needs it.
-const NEEDED: [(&str, &[(&str, &str)]); 18] = [
+const NEEDED: [(&str, &[(&str, &str)]); 19] = [
     (
         "sluice.dev/featurerollouts",
         &[
@@ -86,6 +86,16 @@ const NEEDED: [(&str, &[(&str, &str)]); 18] = [
         ],
     ),
     ("pods", &[("list", "src/controller/nudge/pods.rs"), ("patch", "src/controller/nudge/touch.rs")]),
+    (
+        "coordination.k8s.io/leases",
+        &[
+            ("get", "src/controller/leader/lease.rs"),
+            ("create", "src/controller/leader/lease.rs"),
+            ("update", "src/controller/leader/lease.rs"),
+            ("list", "src/controller/leader/mod.rs"),
+            ("watch", "src/controller/leader/mod.rs"),
+        ],
+    ),
     ("secrets", &[("get", "src/controller/signing.rs"), ("create", "src/controller/signing.rs")]),
 ];
 
@@ -144,8 +154,9 @@ fn granted() -> BTreeSet<(String, String)> {
                 }
             }
         }
-        let named = ["secrets", "validatingadmissionpolicies"].iter().any(|r| rule["resources"][0] == *r)
-            && rule["verbs"] != json!(["create"]);
+        let named =
+            ["secrets", "leases", "validatingadmissionpolicies"].iter().any(|r| rule["resources"][0] == *r)
+                && rule["verbs"] != json!(["create"]);
         assert_eq!(rule["resourceNames"].is_array(), named, "{rule}");
     }
     granted
@@ -164,8 +175,8 @@ fn every_right_is_needed_by_a_file_that_says_so() {
         let text = std::fs::read_to_string(file).unwrap();
         let calls: &[&str] = match verb {
             "get" => &["get_opt(", ".get(", ".get::<", "once(ctx", ".named("],
-            "list" => &["watch::follow(", ".follow(", ".list(", ".each("],
-            "watch" => &["watch::follow(", ".follow("],
+            "list" => &["watch::follow(", ".follow(", "watcher::watcher(", ".list(", ".each("],
+            "watch" => &["watch::follow(", ".follow(", "watcher::watcher("],
             "create" => &[".create("],
             "update" => &[".replace(", "replace_subresource("],
             "patch" => &[".patch(", "patch_subresource("],
@@ -223,7 +234,17 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
     let config = config_of(as_service_account(&plane).await).await;
     let moment = Duration::from_millis(300);
     let housekeeping = Housekeeping { count: moment, collection: moment, kept: moment, actions: moment };
-    let options = controller::Options { nudge_pods: true, housekeeping, ..crate::support::options() };
+    let second = Duration::from_secs(1);
+    let timing = controller::Timing::new(second * 3, second * 2, second / 2).unwrap();
+    let election = controller::Election {
+        client: controller::election_client(config.clone(), &timing).unwrap(),
+        namespace: NAMESPACE.to_owned(),
+        name: controller::LEASE.to_owned(),
+        identity: controller::identity("sluice"),
+        timing,
+    };
+    let (election, given) = (Some(election), crate::support::options());
+    let options = controller::Options { nudge_pods: true, housekeeping, election, ..given };
     let controller = Running::as_told(config.clone(), options);
     let own = Space { client: plane.client().unwrap(), name: NAMESPACE.to_owned() };
     let space = Space::on(plane.client().unwrap(), "shop").await;

@@ -33,7 +33,6 @@ fn both_helms_find_nothing_wrong_with_it_and_make_the_same_of_it() {
 #[test]
 fn a_wrong_value_is_refused_and_said() {
     for (set, says) in [
-        ("replicas=2", "two controllers would write the same files, so set replicas to 1"),
         ("replicas=-1", "/replicas"),
         ("replicas=one", "/replicas"),
         ("replicaCount=1", "'replicaCount' not allowed"),
@@ -67,7 +66,7 @@ fn a_wrong_value_is_refused_and_said() {
 #[test]
 fn what_is_off_is_not_there_and_what_is_on_is() {
     let plain = rendered(&[]);
-    for kind in ["NetworkPolicy", "ServiceMonitor", "PrometheusRule", "FlowSchema", "PodDisruptionBudget"] {
+    for kind in ["NetworkPolicy", "ServiceMonitor", "PrometheusRule", "FlowSchema"] {
         assert_eq!(kinds(&plain).get(kind), None, "{kind}");
     }
     assert_eq!(kinds(&plain)["CustomResourceDefinition"], 6);
@@ -84,6 +83,7 @@ fn what_is_off_is_not_there_and_what_is_on_is() {
     assert!(container(&all)["args"].as_array().unwrap().contains(&json!("--nudge-pods")));
 
     let none = rendered(&[
+        "replicas=1",
         "crds.enabled=false",
         "admissionPolicies.enabled=false",
         "rbac.create=false",
@@ -113,22 +113,25 @@ fn the_image_is_named_by_tag_or_digest() {
     }
 }
 
-/// There is no way to have them yet, but what comes with them is made and stays right until there is.
 #[test]
-fn more_replicas_would_be_spread_and_kept_from_being_drained_at_once() {
-    let args = ["--set", "replicas=2", "--skip-schema-validation"];
-    let objects = render(Helm::Four, &args).unwrap();
+fn there_are_two_that_are_spread_and_kept_from_being_drained_at_once() {
+    let objects = rendered(&[]);
     let budget = &one(&objects, "PodDisruptionBudget", "sluice")["spec"];
     assert_eq!(
         (&budget["maxUnavailable"], &budget["unhealthyPodEvictionPolicy"]),
         (&json!(1), &json!("AlwaysAllow"))
     );
     let deployment = &one(&objects, "Deployment", "sluice")["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let args = deployment["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    assert!(!args.iter().any(|arg| arg.as_str().unwrap().contains("leader")), "they elect one: {args:?}");
     assert_eq!(deployment["strategy"]["type"], "RollingUpdate");
     let spread = deployment["template"]["spec"]["topologySpreadConstraints"].as_array().unwrap();
     assert_eq!(spread.len(), 2);
     assert_eq!(spread[0]["labelSelector"], budget["selector"]);
-    assert_eq!(one(&rendered(&[]), "Deployment", "sluice")["spec"]["strategy"], json!({"type": "Recreate"}));
+    let alone = rendered(&["replicas=1"]);
+    assert_eq!(one(&alone, "Deployment", "sluice")["spec"]["strategy"], deployment["strategy"]);
+    assert_eq!(kinds(&alone).get("PodDisruptionBudget"), None);
 }
 
 /// Whether the policy that writes names is there, by what is known of the cluster.

@@ -64,6 +64,8 @@ impl ControllerProcess {
             .env("RUST_LOG", level)
             // The policies of these control planes are in force from the beginning.
             .env("SLUICE_POLICY_SETTLING", "0")
+            // One that was killed would be waited for.
+            .env("SLUICE_LEADER_ELECT", "false")
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -91,6 +93,12 @@ impl ControllerProcess {
             super::pause(50).await;
         }
         panic!("the controller does not end: {}", self.log());
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.lock().unwrap().id().to_string();
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(&id).status().unwrap().success());
     }
 
     /// Whether it still runs.

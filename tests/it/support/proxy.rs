@@ -1,7 +1,7 @@
 //! A reverse proxy in front of an API server: it shows a controller one namespace only, counts its writes, and can
 //! kill, hang or delay at a chosen moment.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,12 +32,13 @@ struct Plan {
 }
 
 struct Inner {
+    agent: String,
     upstream: Client,
     namespace: String,
     log: Mutex<Vec<String>>,
     /// How many writes the refusals have looked at, and whether only every other one is refused.
     refusing: AtomicUsize,
-    every_other: std::sync::atomic::AtomicBool,
+    every_other: AtomicBool,
     /// Every write that was asked for, those that are refused or never answered too.
     asked: Mutex<Vec<String>>,
     /// Writes whose path contains one of these are refused with this HTTP status.
@@ -56,6 +57,16 @@ struct Inner {
     /// Lists of these are never answered.
     hangs_on_lists_of: Mutex<Vec<String>>,
     hung_lists: AtomicUsize,
+    /// Nothing passes any more, in either direction, and nobody is told so.
+    is_cut: AtomicBool,
+}
+
+impl Inner {
+    async fn until_mended(&self) {
+        while self.is_cut.load(Ordering::SeqCst) {
+            pause(10).await;
+        }
+    }
 }
 
 /// A running proxy. It ends with the runtime of its test.
@@ -83,14 +94,18 @@ impl Proxy {
         plural: &str,
         watch_delay: Duration,
     ) -> Proxy {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let inner = Arc::new(Inner {
+            agent: agent(&url),
             upstream,
             namespace: namespace.to_owned(),
             log: Mutex::default(),
             asked: Mutex::default(),
             refuses: Mutex::default(),
             refusing: AtomicUsize::new(0),
-            every_other: std::sync::atomic::AtomicBool::new(false),
+            every_other: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
             answered: Mutex::default(),
             plan: Mutex::default(),
             watch_delay,
@@ -101,8 +116,6 @@ impl Proxy {
             hangs_on_lists_of: Mutex::default(),
             hung_lists: AtomicUsize::new(0),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let app = axum::Router::new().fallback(handle).with_state(inner.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Proxy { url, inner }
@@ -167,6 +180,21 @@ impl Proxy {
         *self.inner.forbids.lock().unwrap() = parts.iter().map(|part| (*part).to_owned()).collect();
     }
 
+    /// What the API server's audit log calls whoever uses this proxy.
+    pub fn agent(&self) -> String {
+        agent(&self.url)
+    }
+
+    /// From now on nothing passes, as on a network that swallows every packet.
+    pub fn cut(&self) {
+        self.inner.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets everything pass again, also what still waits.
+    pub fn mend(&self) {
+        self.inner.is_cut.store(false, Ordering::SeqCst);
+    }
+
     /// From now on lists and watches of this plural wait until [`Proxy::stop_hanging`].
     pub fn hang_on_lists_of(&self, plural: &str) {
         self.inner.hangs_on_lists_of.lock().unwrap().push(plural.to_owned());
@@ -190,7 +218,12 @@ impl Proxy {
     }
 }
 
+fn agent(url: &str) -> String {
+    format!("proxy-{}", url.rsplit(':').next().unwrap_or_default())
+}
+
 async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
+    inner.until_mended().await;
     if request.method() == Method::GET {
         let path = request.uri().path().to_owned();
         let hangs = || {
@@ -249,6 +282,7 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     }
     let path = request.uri().path().to_owned();
     let response = forward(&inner, request).await;
+    inner.until_mended().await;
     if is_write {
         inner.answered.lock().unwrap().push((path, response.status().as_u16()));
     }
@@ -270,13 +304,15 @@ fn refused(code: u16) -> Response {
     (code, [("content-type", "application/json")], status.to_string()).into_response()
 }
 
-async fn forward(inner: &Inner, request: Request) -> Response {
+async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = narrowed(parts.uri.path(), &inner.namespace);
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let is_late = query.contains("watch=true") && path.ends_with(&inner.late);
+    let is_watch = query.contains("watch=true");
+    let is_late = is_watch && path.ends_with(&inner.late);
     parts.uri = format!("{path}{query}").parse().unwrap();
     parts.headers.remove("host");
+    parts.headers.insert("user-agent", inner.agent.parse().unwrap());
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     match inner.upstream.send(Request::from_parts(parts, body.into())).await {
         Ok(response) => {
@@ -284,6 +320,7 @@ async fn forward(inner: &Inner, request: Request) -> Response {
             let body = Body::new(body);
             let slow = is_late && !inner.watch_delay.is_zero();
             let body = if slow { delayed(body, inner.watch_delay) } else { body };
+            let body = if is_watch { held(body, inner.clone()) } else { body };
             Response::from_parts(parts, body)
         }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
@@ -300,6 +337,17 @@ fn narrowed(path: &str, namespace: &str) -> String {
         }
         _ => path.to_owned(),
     }
+}
+
+/// A body whose pieces wait while the proxy is cut.
+fn held(body: Body, inner: Arc<Inner>) -> Body {
+    Body::from_stream(body.into_data_stream().then(move |piece| {
+        let inner = inner.clone();
+        async move {
+            inner.until_mended().await;
+            piece
+        }
+    }))
 }
 
 /// Every piece of a body as late as the others: the order and the distances stay.

@@ -1,0 +1,236 @@
+//! What lasts as long as the process, however often it leads: the watches, and what they have told.
+//!
+//! Everything else that is known belongs to one term of leading, and is known anew in the next: what was said, what is in the
+//! files, what is under way. So a term begins as a process does, but with all objects at hand.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::Cluster;
+use super::context::{Caches, Context, Key, Shared};
+use super::index::Index;
+use super::leader::Gate;
+use super::queue::{Places, Priority, Queue};
+use super::watch as watches;
+use super::{Options, REPORTING_PART, actions, ahead, analysis, events, nudge, revisions, signing, writer};
+use crate::server::Health;
+use crate::telemetry::Metrics;
+
+/// The process.
+pub struct Process {
+    client: Client,
+    /// The API server as the watches read it.
+    pub cluster: Cluster,
+    /// How it is run.
+    pub options: Options,
+    /// Counters and timings.
+    pub metrics: Metrics,
+    caches: Caches,
+    /// What the watches tell of changes: the present term, or one in which nothing is done.
+    present: RwLock<Shared>,
+    is_watching: AtomicBool,
+    /// Whether every kind has been listed, without those that only checks need and with them.
+    listed: watch::Sender<bool>,
+    measurable: watch::Sender<bool>,
+    shutdown: CancellationToken,
+}
+
+impl Process {
+    /// One that knows nothing yet and stands by.
+    pub fn new(
+        client: Client,
+        options: Options,
+        metrics: Metrics,
+        health: Health,
+        shutdown: CancellationToken,
+    ) -> Arc<Process> {
+        for kind in watches::EXPECTED {
+            health.expect(kind);
+        }
+        let caches = Caches::default();
+        let gate = Gate::closed(shutdown.child_token());
+        // Of whatever term, objects that cannot be read are told of once.
+        let cluster = Cluster::new(gate.guard(&client), metrics.clone(), health);
+        let present = context(&client, &cluster, &options, &metrics, &caches, &gate);
+        tokio::spawn(keep_tidy(present.clone()));
+        Arc::new(Process {
+            client,
+            cluster,
+            options,
+            metrics,
+            caches,
+            present: RwLock::new(present),
+            is_watching: AtomicBool::new(false),
+            listed: watch::Sender::new(false),
+            measurable: watch::Sender::new(false),
+            shutdown,
+        })
+    }
+
+    /// What is told of changes now.
+    pub fn present(&self) -> Shared {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins a term: what changes from now on is told to it, and what is known is to be looked at.
+    pub fn begin(&self, gate: &Gate) -> Shared {
+        let ctx = self.context(gate);
+        self.replace(ctx.clone());
+        // In this order: what the watches have told before is in the caches, and what they tell now is told to the term.
+        for key in ctx.rollouts.keys() {
+            // Whoever that concerns is looked at, too.
+            let _concerned = watches::enter(&ctx, &key);
+            ctx.queue.push(Key::Rollout(key), Priority::Decide);
+        }
+        for key in ctx.flag_sets.keys() {
+            ctx.queue.push(Key::FlagSet(key), Priority::Decide);
+        }
+        for key in ctx.cohort_sets.keys() {
+            ctx.queue.push(Key::CohortSet(key), Priority::Report);
+        }
+        ctx
+    }
+
+    /// Stands by: what is told is kept, and nothing is done about it.
+    pub fn stand_by(&self) {
+        let ctx = self.context(&Gate::closed(self.shutdown.child_token()));
+        tokio::spawn(keep_tidy(ctx.clone()));
+        self.replace(ctx.clone());
+        // Whose files are worth keeping is asked of these.
+        for key in ctx.rollouts.keys() {
+            let _concerned = watches::enter(&ctx, &key);
+        }
+        self.metrics.stands_by();
+    }
+
+    fn context(&self, gate: &Gate) -> Shared {
+        context(&self.client, &self.cluster, &self.options, &self.metrics, &self.caches, gate)
+    }
+
+    fn replace(&self, ctx: Shared) {
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *present, ctx);
+        drop(present);
+        before.shutdown.cancel();
+    }
+
+    /// Starts every watch, if that has not been done.
+    pub fn watch(self: &Arc<Process>) {
+        if self.is_watching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let process = self.clone();
+        tokio::spawn(async move {
+            for list in watches::start(&process) {
+                // A watch ends only with the process.
+                let _ended = list.await;
+            }
+            // These tell whose ConfigMaps are worth keeping.
+            let _ended = watches::start_files(&process).await;
+            process.listed.send_replace(true);
+            for list in watches::start_metrics(&process) {
+                let _ended = list.await;
+            }
+            process.measurable.send_replace(true);
+        });
+    }
+
+    /// Whether everything that decisions are made from has been listed.
+    pub fn is_listed(&self) -> bool {
+        *self.listed.borrow()
+    }
+
+    /// Waits until everything that decisions are made from has been listed.
+    pub async fn listed(&self) {
+        until(&self.listed).await;
+    }
+
+    /// Waits until what checks need has been listed, too.
+    pub async fn measurable(&self) {
+        until(&self.measurable).await;
+    }
+
+    /// Says that the process is to end.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+}
+
+async fn until(done: &watch::Sender<bool>) {
+    let mut heard = done.subscribe();
+    // The sender outlives this.
+    let _done = heard.wait_for(|done| *done).await;
+}
+
+/// A term in which nothing has been done yet. Its writes pass `gate`.
+fn context(
+    client: &Client,
+    cluster: &Cluster,
+    options: &Options,
+    metrics: &Metrics,
+    caches: &Caches,
+    gate: &Gate,
+) -> Shared {
+    let index = Arc::new(Index::default());
+    let queue = {
+        let index = index.clone();
+        let deciding = options.concurrency;
+        let places = Places { deciding, reporting: deciding / REPORTING_PART };
+        Queue::new(options.clock.clone(), places, move |key| match key {
+            Key::Rollout(rollout) => index.set_of(rollout),
+            Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
+        })
+    };
+    let client = gate.guard(client);
+    let cluster = Arc::new(cluster.through(client.clone()));
+    Arc::new(Context {
+        client,
+        cluster: cluster.clone(),
+        analysis: analysis::Analysis::new(options.clock.clone(), options.api_server.clone()),
+        clock: options.clock.clone(),
+        rollouts: caches.rollouts.clone(),
+        cohort_sets: caches.cohort_sets.clone(),
+        flag_sets: caches.flag_sets.clone(),
+        metric_sources: caches.metric_sources.clone(),
+        metric_templates: caches.metric_templates.clone(),
+        config_maps: caches.config_maps.clone(),
+        index,
+        revisions: revisions::Revisions::default(),
+        queue,
+        events: events::Events::default(),
+        signing: signing::Signing::new(options.signing_secret.clone()),
+        hub: writer::Hub::default(),
+        output_names: options.output_names.clone(),
+        places: writer::Places::default(),
+        versions: Arc::new(writer::Versions::new(cluster)),
+        ahead: ahead::Ahead::default(),
+        nudger: nudge::Nudger::new(options.nudge_pods),
+        actions: actions::Actions::new(options.policy_settling),
+        listed: AtomicBool::new(false),
+        metrics: metrics.clone(),
+        namespace: options.namespace.clone(),
+        instance: options.instance.clone(),
+        shutdown: gate.ends().clone(),
+    })
+}
+
+/// Keeps nothing in a process that stands by of rollouts that are gone.
+async fn keep_tidy(ctx: Shared) {
+    loop {
+        let key = tokio::select! {
+            key = ctx.queue.next() => key,
+            () = ctx.shutdown.cancelled() => return,
+        };
+        if let Key::Rollout(rollout) = &key
+            && ctx.rollouts.get(rollout).is_none()
+        {
+            ctx.index.remove(rollout);
+        }
+        drop(ctx.index.take_left());
+        ctx.queue.done(&key);
+    }
+}

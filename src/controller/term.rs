@@ -1,0 +1,140 @@
+//! One term of leading, from the first look at what there is to the last write.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::context::Shared;
+use super::leader::Gate;
+use super::process::Process;
+use super::queue::Cause;
+use super::{
+    ControllerError, actions, analysis, catch_up, events, housekeeping, note_panic, revisions, signing, work,
+};
+use crate::clock;
+use crate::error::chain;
+use crate::server::Health;
+
+/// How long a shutdown waits for work under way.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long what still writes has to stop once the lead is lost.
+pub(super) const STOP: Duration = Duration::from_secs(2);
+
+/// The kinds that only whoever leads has to know.
+const EXPECTED: [&str; 2] = ["ControllerRevision", "RolloutAction"];
+
+/// Decides until the term ends: by the shutdown, which lets work under way end, or by the closing of its gate, which lets
+/// nothing end.
+///
+/// # Errors
+/// When something does not stop writing.
+pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Result<(), ControllerError> {
+    let ctx = process.begin(gate);
+    for kind in EXPECTED {
+        health.expect(kind);
+    }
+    // Before anything is listed: an emergency does not wait for a cache.
+    let acting = tokio::spawn(actions::run(ctx.clone()));
+    process.watch();
+    let mut at_work = JoinSet::new();
+    tokio::select! {
+        biased;
+        () = ctx.shutdown.cancelled() => {}
+        () = prepare(process, &ctx, gate.opened(), health) => {
+            tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
+            health.set_ready(true);
+            work_on(process, &ctx, &mut at_work).await;
+        }
+    }
+    if gate.is_closed() {
+        process.stand_by();
+        health.set_waiting(None);
+        for kind in EXPECTED {
+            health.expect_no_more(kind);
+        }
+        if process.is_listed() {
+            health.set_ready(true);
+        }
+        return stop(gate, acting, at_work).await;
+    }
+    health.set_ready(false);
+    drain(gate, acting, at_work).await;
+    gate.close();
+    Ok(())
+}
+
+/// Waits until everything is known that decisions are made from.
+async fn prepare(process: &Process, ctx: &Shared, since: Instant, health: &Health) {
+    let known = async {
+        process.listed().await;
+        catch_up::until(ctx, since).await;
+    };
+    // Nothing in a file is believed, and so nothing decided, without the keys.
+    tokio::join!(known, load_revisions(ctx), signing::until_loaded(ctx, health));
+    ctx.listed.store(true, Ordering::Release);
+}
+
+async fn load_revisions(ctx: &Shared) {
+    let mut failures = 0;
+    while let Err(fault) = revisions::load(ctx).await {
+        failures += 1;
+        let wait = Cause::Failure.wait(failures).mul_f64(0.75 + fastrand::f64() / 2.0);
+        tracing::warn!(
+            "the pinned audiences could not be listed: {}; they are listed again in {} ms",
+            chain(&fault),
+            wait.as_millis()
+        );
+        clock::sleep(wait).await;
+    }
+}
+
+/// Works on what is to be done until the term ends.
+async fn work_on(process: &Arc<Process>, ctx: &Shared, at_work: &mut JoinSet<()>) {
+    tokio::spawn(housekeeping::run(ctx.clone(), process.options.housekeeping));
+    tokio::spawn(signing::follow(ctx.clone()));
+    tokio::spawn(measure(process.clone(), ctx.clone()));
+    tokio::spawn(events::run(ctx.clone()));
+    loop {
+        tokio::select! {
+            biased;
+            () = ctx.shutdown.cancelled() => return,
+            Some(ended) = at_work.join_next() => note_panic(ended),
+            key = ctx.queue.next() => { at_work.spawn(work(ctx.clone(), key)); }
+        }
+    }
+}
+
+/// Makes the checks once sources and templates are known; decisions do not wait for that.
+async fn measure(process: Arc<Process>, ctx: Shared) {
+    tokio::select! {
+        () = process.measurable() => analysis::run(ctx).await,
+        () = ctx.shutdown.cancelled() => {}
+    }
+}
+
+/// Lets work under way end, for a while.
+async fn drain(gate: &Gate, acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
+    let all = async {
+        // One that ended before has nothing under way.
+        let _ended = acting.await;
+        while let Some(ended) = at_work.join_next().await {
+            note_panic(ended);
+        }
+        gate.idle().await;
+    };
+    if tokio::time::timeout(DRAIN, all).await.is_err() {
+        tracing::warn!("work under way was cut off; the next start goes on from the statuses");
+    }
+}
+
+/// Ends what is under way: it can write nothing any more.
+async fn stop(gate: &Gate, acting: JoinHandle<()>, mut at_work: JoinSet<()>) -> Result<(), ControllerError> {
+    acting.abort();
+    let all = async {
+        at_work.shutdown().await;
+        gate.idle().await;
+    };
+    tokio::time::timeout(STOP, all).await.map_err(|_| ControllerError::Writing)
+}
