@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{Decimal, Duration, FeatureRollout, MicroTime, Percent};
 use crate::cli::files::yaml;
-use crate::flags::{self, Live, Merge, SetInfo, Verdict};
+use crate::flags::fixtures::alone;
+use crate::flags::{self, SetInfo, Verdict};
 use crate::{plan, sources};
 
 /// A quarter of what a thread of the controller has.
@@ -77,15 +78,7 @@ fn with_targeting(targeting: Value) -> Value {
 fn flag(body: Value) {
     let statics = BTreeMap::from([("f".to_owned(), body)]);
     let set = SetInfo { statics, ..SetInfo::default() };
-    let input = Merge {
-        live: &Live::Missing,
-        last_good: None,
-        at_control: None,
-        set: Some(&set),
-        candidates: &[],
-        living: None,
-    };
-    let merged = flags::merge(&input);
+    let merged = alone(&set);
     let file = flags::parse(&merged.text).unwrap();
     assert_eq!(file.statics.len() + merged.refused.len(), 1);
     if !file.is_empty() {

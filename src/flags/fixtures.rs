@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::fragment::{Fragment, Identity, fragment};
+use super::merge::{Live, Merge, Merged, SetInfo, merge};
 use crate::api::status::{AudienceRef, CohortStatus};
 use crate::api::{FeatureRolloutStatus, Match, Percent, Tier};
 use crate::plan::{Audience, AudienceCohort, Feature};
@@ -74,4 +75,16 @@ pub fn status(audience: &Audience, served: &[u32], revision: i64) -> FeatureRoll
 pub fn member(key: &str, uid: &str, revision: i64, served: u32) -> Fragment {
     let audience = everyone();
     fragment(&feature(key), &identity(key, uid), &status(&audience, &[served], revision), &audience)
+}
+
+/// The first file of a FlagSet that has no members.
+pub fn alone(set: &SetInfo) -> Merged {
+    merge(&Merge {
+        live: &Live::Missing,
+        last_good: None,
+        at_control: None,
+        set: Some(set),
+        candidates: &[],
+        living: None,
+    })
 }

@@ -41,6 +41,11 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Two, of which either may come to lead.
+    async fn two(space: &Space, folder: &Path, args: &[&str]) -> (Candidate, Candidate) {
+        (Candidate::start(space, folder, args).await, Candidate::start(space, folder, args).await)
+    }
+
     async fn start(space: &Space, folder: &Path, args: &[&str]) -> Candidate {
         let proxy = Proxy::start(space.client.clone(), &space.name).await;
         Candidate::behind(proxy, space, folder, args)
@@ -183,10 +188,7 @@ async fn one_of_two_decides_and_when_it_is_ended_the_other_does_at_once() {
     let space = bare_space("leader-sigterm").await;
     released(&space).await;
     let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (
-        Candidate::start(&space, folder.path(), &[]).await,
-        Candidate::start(&space, folder.path(), &[]).await,
-    );
+    let (a, b) = Candidate::two(&space, folder.path(), &[]).await;
     let [first, second] = leader([&a, &b]).await;
     second.until_ready().await;
     let busy = Busy::start(&space);
@@ -241,10 +243,7 @@ async fn a_leader_that_is_cut_off_stops_writing_before_the_next_begins_and_may_l
     let space = bare_space("leader-cut").await;
     released(&space).await;
     let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (
-        Candidate::start(&space, folder.path(), &SHORT).await,
-        Candidate::start(&space, folder.path(), &SHORT).await,
-    );
+    let (a, b) = Candidate::two(&space, folder.path(), &SHORT).await;
     let busy = Busy::start(&space);
     let [mut first, mut second] = leader([&a, &b]).await;
     let mut wrote = Vec::new();
@@ -278,10 +277,7 @@ async fn a_leader_that_stood_still_writes_nothing_when_it_goes_on() {
     let space = bare_space("leader-stop").await;
     released(&space).await;
     let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (
-        Candidate::start(&space, folder.path(), &SHORT).await,
-        Candidate::start(&space, folder.path(), &SHORT).await,
-    );
+    let (a, b) = Candidate::two(&space, folder.path(), &SHORT).await;
     let [first, second] = leader([&a, &b]).await;
     second.until_ready().await;
     let busy = Busy::start(&space);
@@ -304,10 +300,7 @@ async fn whatever_is_done_to_the_lease_by_hand_there_is_one_leader_and_then_one_
     let space = bare_space("leader-hand").await;
     released(&space).await;
     let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (
-        Candidate::start(&space, folder.path(), &SHORT).await,
-        Candidate::start(&space, folder.path(), &SHORT).await,
-    );
+    let (a, b) = Candidate::two(&space, folder.path(), &SHORT).await;
     let busy = Busy::start(&space);
     let [first, second] = leader([&a, &b]).await;
     second.until_ready().await;

@@ -1,7 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::flags::{Live, Merge, merge};
+use crate::flags::fixtures::alone;
 
 fn flag(targeting: Value) -> Value {
     json!({"state": "ENABLED", "variants": {"a": true}, "defaultVariant": "a", "targeting": targeting})
@@ -50,15 +50,7 @@ fn a_verdict_that_is_known_is_not_found_again() {
         [("a".to_owned(), flag(json!({}))), ("b".to_owned(), flag(json!({})))].into();
     let verdict = Verdict { flags: [("b".to_owned(), "because".to_owned())].into(), ..Verdict::default() };
     let set = SetInfo { statics, verdict: Some(Arc::new(verdict)), ..SetInfo::default() };
-    let input = Merge {
-        live: &Live::Missing,
-        last_good: None,
-        at_control: None,
-        set: Some(&set),
-        candidates: &[],
-        living: None,
-    };
-    let merged = merge(&input);
+    let merged = alone(&set);
     assert_eq!(merged.refused, [("spec.flags[b]".to_owned(), "because".to_owned())]);
     assert!(merged.file.statics.keys().eq(["a"]));
 }
