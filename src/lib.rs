@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bounds;
+pub mod chart;
 pub mod cli;
 pub mod clock;
 pub mod controller;

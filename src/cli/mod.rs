@@ -25,17 +25,23 @@ mod history;
 mod lint;
 mod patience;
 mod plan;
+mod plan_json;
+mod plan_rows;
 mod render;
 mod schedule_clock;
 mod simulate;
 mod summary;
 mod table;
+mod terminal;
 mod watch;
 
 /// Feature rollouts on Kubernetes: what is served now, what comes next and when, and what it waits for.
 #[derive(Parser, Debug)]
 #[command(name = "sluice", version = VERSION.as_str(), propagate_version = true, after_help = EXIT_CODES)]
 struct Cli {
+    /// Never colour the output; so does NO_COLOR in the environment
+    #[arg(long, global = true)]
+    no_color: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -135,6 +141,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    terminal::without_colours(cli.no_color);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads us has seen enough: `sluice plan | head` is no error.

@@ -59,6 +59,17 @@ pub enum Closed {
     Freeze(String),
 }
 
+/// A stretch of time in which nothing may be raised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closure {
+    /// Its first instant.
+    pub from: MicroTime,
+    /// The first instant after it.
+    pub to: MicroTime,
+    /// What is in the way.
+    pub why: Closed,
+}
+
 impl Calendar {
     /// What is in the way of a raise at `t`; `None` when nothing is.
     pub fn closed(&self, t: MicroTime) -> Option<Closed> {
@@ -98,6 +109,46 @@ impl Calendar {
         None
     }
 
+    /// The stretches of time between two instants in which nothing may be raised, each with what is in the way; a freeze
+    /// hides the windows below it. At most `most` of them, the earliest ones.
+    pub fn closures(&self, from: MicroTime, to: MicroTime, most: usize) -> Vec<Closure> {
+        let mut found: Vec<Closure> = Vec::new();
+        let mut at = from;
+        while at < to && found.len() < most {
+            let Some(closed) = self.closed(at) else {
+                match self.next_closing(at) {
+                    Some(next) if next > at => at = next,
+                    _ => break,
+                }
+                continue;
+            };
+            let end = self.closure_end(at).filter(|end| *end > at).unwrap_or(MicroTime::MAX).min(to);
+            match found.last_mut().filter(|last| last.why == closed && last.to == at) {
+                Some(last) => last.to = end,
+                None => found.push(Closure { from: at, to: end, why: closed }),
+            }
+            at = end;
+        }
+        found
+    }
+
+    /// When a raise is next refused, while one would be let through at `t`.
+    fn next_closing(&self, t: MicroTime) -> Option<MicroTime> {
+        let freezes = self.freezes.iter().map(|freeze| freeze.from).filter(|from| *from > t);
+        freezes.chain(self.lists.iter().filter_map(|list| list.closing(t))).min()
+    }
+
+    /// When what is in the way of a raise at `t` may end or give way to something else.
+    fn closure_end(&self, t: MicroTime) -> Option<MicroTime> {
+        if let Some(freeze) = self.freeze_at(t) {
+            return Some(freeze.to);
+        }
+        let freezes = self.freezes.iter().map(|freeze| freeze.from).filter(|from| *from > t);
+        let openings =
+            self.lists.iter().filter(|list| !list.is_open(t)).filter_map(|list| list.next_opening(t));
+        freezes.chain(openings).min()
+    }
+
     fn freeze_at(&self, t: MicroTime) -> Option<&Freeze> {
         self.freezes.iter().find(|freeze| freeze.from <= t && t < freeze.to)
     }
@@ -112,6 +163,17 @@ impl WindowList {
             .flatten()
             .flat_map(|date| self.on(date))
             .any(|(from, to)| from <= t && t < to)
+    }
+
+    /// When the last of the windows that are open at `t` closes.
+    fn closing(&self, t: MicroTime) -> Option<MicroTime> {
+        let date = t.to_zoned(self.zone.clone()).date();
+        let dates = [date.yesterday().ok(), Some(date)].into_iter().flatten();
+        dates
+            .flat_map(|date| self.on(date))
+            .filter(|(from, to)| *from <= t && t < *to)
+            .map(|(_, to)| to)
+            .max()
     }
 
     /// The first opening after `t`. Two weeks hold every weekday twice, so a gap cannot hide them all.
@@ -278,6 +340,27 @@ mod tests {
         assert_eq!(calendar.closed(t("2025-11-27T10:00:00Z")), Some(Closed::Freeze("thanksgiving".into())));
         assert_eq!(calendar.next_open(t("2025-11-27T10:00:00Z")), Some(t("2025-12-01T09:00:00Z")));
         assert_eq!(calendar.closed(t("2025-12-01T08:00:00Z")), Some(Closed::Window));
+    }
+
+    #[test]
+    fn closures_say_what_is_in_the_way_and_until_when() {
+        let mut calendar = calendar("UTC", None, "09:00", "16:00");
+        calendar.freezes.push(Freeze {
+            name: "move".into(),
+            from: t("2025-11-26T12:00:00Z"),
+            to: t("2025-11-27T10:00:00Z"),
+        });
+        let closure = |from: &str, to: &str, why: Closed| Closure { from: t(from), to: t(to), why };
+        let freeze = || Closed::Freeze("move".into());
+        let all = [
+            closure("2025-11-25T16:00:00Z", "2025-11-26T09:00:00Z", Closed::Window),
+            closure("2025-11-26T12:00:00Z", "2025-11-27T10:00:00Z", freeze()),
+            closure("2025-11-27T16:00:00Z", "2025-11-28T00:00:00Z", Closed::Window),
+        ];
+        let (from, to) = (t("2025-11-25T10:00:00Z"), t("2025-11-28T00:00:00Z"));
+        assert_eq!(calendar.closures(from, to, 9), all);
+        assert_eq!(calendar.closures(from, to, 2), all[..2]);
+        assert_eq!(Calendar::default().closures(from, to, 9), []);
     }
 
     #[test]

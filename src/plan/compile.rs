@@ -62,7 +62,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     }
     let in_utc = [&own_zone, &set_zone].iter().all(|zone| **zone == TimeZone::UTC);
     let zone_data = (!in_utc).then(calendar::zone_data);
-    let calendar = allowed_times(refs, (own_zone, &schedule.windows), set_zone, &schedule.freezes);
+    let calendar = allowed_times(refs, (own_zone.clone(), &schedule.windows), set_zone, &schedule.freezes);
     check_opens(&calendar, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);
     let guard = super::guard(&super::GuardSpec::of(spec), &names, &mut errors);
@@ -98,6 +98,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         suspend: spec.suspend,
         deletion_policy: spec.deletion_policy,
         start_at,
+        zone: own_zone,
         calendar,
         zone_data,
         on_missed: schedule.on_missed,

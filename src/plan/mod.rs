@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed};
@@ -87,6 +88,8 @@ pub struct Plan {
     pub deletion_policy: DeletionPolicy,
     /// `schedule.startAt`.
     pub start_at: Option<MicroTime>,
+    /// The zone of the rollout's local times.
+    pub zone: TimeZone,
     /// When raises may happen.
     pub calendar: Calendar,
     /// Release of the time zone data by which local times were resolved; `None` where all of them are UTC.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::files::problem::sorted;
 use super::files::{self, InputArgs, lint};
-use super::plan::{PlanJson, TransitionJson, entries_table, rollout_json};
+use super::plan_json::{PlanJson, TransitionJson, rollout_json};
+use super::plan_rows::entries_table;
 use super::table::table;
 use super::{Failure, Output};
 use crate::api::MicroTime;
@@ -106,7 +107,7 @@ fn as_table(courses: &[(&Plan, Course)]) -> String {
     let ends: Vec<Vec<String>> = courses.iter().map(|(plan, course)| vec![name(plan), end(course)]).collect();
     format!(
         "{}\n{}\n{}",
-        entries_table(&entries),
+        entries_table(&entries, |_, _| String::new()),
         table(&["AT", "ROLLOUT", "WHAT", "WHO", "WHY"], &happened),
         table(&["ROLLOUT", "IN THE END"], &ends)
     )

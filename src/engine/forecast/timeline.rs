@@ -1,5 +1,6 @@
 //! The whole course of a rollout if all goes well, by the same decisions that the controller takes.
 
+use super::late::{Entered, Followed, entered, followed};
 use crate::api::featurerollout::OnMissed;
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
 use crate::engine::position::{self, Mark};
@@ -67,6 +68,10 @@ pub struct Timeline {
     pub entries: Vec<Entry>,
     /// When the last hold is over with nothing pending.
     pub completed_at: Option<MicroTime>,
+    /// Every step that is entered, in order.
+    pub steps: Vec<Entered>,
+    /// Every raise that comes after the step that asked for it, in order.
+    pub followed: Vec<Followed>,
 }
 
 /// The plan as offline commands take it: approvals given, nothing suspended, a start.
@@ -86,21 +91,26 @@ pub fn favourable(plan: &Plan, now: MicroTime) -> Plan {
 
 /// The course of a rollout if all goes well; one without a start begins at `now`.
 pub fn timeline(plan: &Plan, now: MicroTime) -> Timeline {
-    let mut entries = Vec::new();
-    let status = walk(plan, now, None, |entry| entries.push(entry));
-    Timeline { entries, completed_at: status.completed_at }
+    let approvals: Vec<Approval> = plan.steps.iter().map(|step| step.approval).collect();
+    let (mut entries, mut steps, mut later) = (Vec::new(), Vec::new(), Vec::new());
+    let status = walk(plan, now, None, |plan, before, after, at| {
+        entries.extend(change(plan, before, after, at));
+        steps.extend(entered(plan, &approvals, before, after, at));
+        later.extend(followed(plan, before, after, at));
+    });
+    Timeline { entries, completed_at: status.completed_at, steps, followed: later }
 }
 
 /// The state of a rollout at `at` if all goes well; before the start it serves its baseline.
 pub fn state_at(plan: &Plan, now: MicroTime, at: MicroTime) -> FeatureRolloutStatus {
-    walk(plan, now, Some(at), |_| {})
+    walk(plan, now, Some(at), |_, _, _, _| {})
 }
 
 fn walk(
     plan: &Plan,
     now: MicroTime,
     until: Option<MicroTime>,
-    mut each: impl FnMut(Entry),
+    mut each: impl FnMut(&Plan, &FeatureRolloutStatus, &FeatureRolloutStatus, MicroTime),
 ) -> FeatureRolloutStatus {
     let plan = favourable(plan, now);
     let facts = Facts::favourable(&plan.name);
@@ -121,7 +131,7 @@ fn walk(
             }
         };
         if before.is_begun() || at >= start {
-            change(&plan, &before, &status, at).into_iter().for_each(&mut each);
+            each(&plan, &before, &status, at);
         }
         match wake_at {
             Some(next) if until.is_none_or(|until| next <= until) => at = next,

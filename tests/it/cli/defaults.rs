@@ -86,3 +86,49 @@ fn lint_without_options_finds_nothing_wrong() {
     let out = with_defaults("lint", &[]).out;
     assert_eq!(out, "0 errors and 0 warnings in 1 object of 1 file\n");
 }
+
+/// What a plan says besides times, where there is something to say; nothing of it stands in the table of a plain rollout.
+#[test]
+fn a_plan_says_what_lowers_what_waits_and_what_needs_an_approval() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(
+        dir.path(),
+        "rollout.yaml",
+        r#"
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: menu, namespace: shop}
+spec:
+  cohorts: [{name: staff, share: 10, match: {attributes: {staff: "true"}}}, {name: all, share: 90}]
+  schedule:
+    startAt: "2026-03-27T09:00:00Z"
+    timeZone: Europe/Berlin
+    windows: [{days: [Mon, Tue, Wed, Thu, Fri], from: "10:00", to: "16:00"}]
+  phases:
+  - name: ga
+    steps:
+    - {name: some, cohorts: {staff: 100, all: 20}}
+    - {name: full, cohorts: {all: 100}, approval: Required}
+    - {name: less, cohorts: {staff: 50}}
+"#,
+    );
+    let table = sluice(&["plan", "-f", &file]).out;
+    // Friday in winter time, then Saturday has no window; on Monday it is summer time. By hand.
+    let expected = "\
+AT                     LOCAL                       ROLLOUT     PHASE   STEP     CAUSE   STAFF   ALL    EXPOSURE   NOTE
+2026-03-27T09:00:00Z   Fri 2026-03-27 10:00 CET    shop/menu   ga      1 some   Step    100%    20%    28%
+2026-03-30T08:00:00Z   Mon 2026-03-30 10:00 CEST   shop/menu   ga      2 full   Step    100%    100%   100%       ◆ ga/full needs an approval; due Sat 2026-03-28 10:00 CET, waits for a window
+2026-03-31T08:00:00Z   Tue 2026-03-31 10:00 CEST   shop/menu   ga      3 less   Step    50%     100%   95%        ▼ lowers staff 100% → 50%
+
+COMPLETED              ROLLOUT
+2026-04-01T08:00:00Z   shop/menu
+";
+    assert_eq!(table, expected);
+    // Nobody looks at a terminal here, so there are no colours, whatever the environment says.
+    let chart = sluice(&["plan", "-f", &file, "-o", "chart"]).out;
+    assert!(chart.contains("shop/menu") && chart.contains('▼') && !chart.contains('\u{1b}'), "{chart}");
+    assert!(chart.lines().take(4).all(|line| line.chars().count() <= 120), "{chart}");
+    let svg = sluice(&["plan", "-f", &file, "-o", "svg"]);
+    assert_eq!((svg.code, svg.out.starts_with("<svg "), svg.out.ends_with("</svg>\n")), (0, true, true));
+    assert_eq!(svg.out, sluice(&["plan", "-f", &file, "-o", "svg"]).out);
+}
