@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 pub mod fair;
 pub mod flags;
+pub mod notify;
 pub mod plan;
 pub mod sandbox;
 pub mod server;

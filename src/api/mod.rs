@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+pub mod channel_status;
 pub mod cohort;
 pub mod cohort_status;
 pub mod cohortset;
@@ -22,6 +23,7 @@ pub mod featurerollout;
 pub mod flagset;
 pub mod metricsource;
 pub mod metrictemplate;
+pub mod notificationchannel;
 pub mod percent;
 pub mod policies;
 pub mod reading;
@@ -46,6 +48,7 @@ pub use featurerollout::{FeatureRollout, FeatureRolloutSpec};
 pub use flagset::{FlagSet, FlagSetSpec, FlagSetStatus};
 pub use metricsource::{MetricSource, MetricSourceSpec, MetricSourceStatus};
 pub use metrictemplate::{MetricTemplate, MetricTemplateSpec, MetricTemplateStatus};
+pub use notificationchannel::{NotificationChannel, NotificationChannelSpec, NotificationChannelStatus};
 pub use percent::Percent;
 pub use reading::{Finite, Reading};
 pub use reason::Reason;
@@ -84,6 +87,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         crds::finish(FlagSet::crd()),
         crds::finish(MetricSource::crd()),
         crds::finish(MetricTemplate::crd()),
+        crds::finish(NotificationChannel::crd()),
         crds::finish(RolloutAction::crd()),
     ]
 }

@@ -122,6 +122,8 @@ pub enum Reason {
     Written,
     /// Somebody else had edited or deleted the file, and it is put right.
     FileRestored,
+    /// Where messages went says that it takes none any more.
+    EndpointGone,
 }
 
 impl Reason {
@@ -185,6 +187,7 @@ impl Reason {
             Reason::Valid => "Valid",
             Reason::Written => "Written",
             Reason::FileRestored => "FileRestored",
+            Reason::EndpointGone => "EndpointGone",
         }
     }
 
@@ -213,6 +216,7 @@ impl Reason {
                 | Reason::SelfCheckFailed
                 | Reason::SubPathMount
                 | Reason::FileRestored
+                | Reason::EndpointGone
         )
     }
 }

@@ -97,6 +97,15 @@ mod tests {
         ("FlagSet.orphans", 256, 64, "controller/sets.rs lists the newest"),
         ("MetricSource.conditions", 8, 2, "Ready and Stalled"),
         ("MetricTemplate.conditions", 8, 2, "Ready and Stalled"),
+        ("NotificationChannel.conditions", 8, 2, "Ready, and Reconciling or Stalled"),
+        ("NotificationChannel.heard", 2048, 2048, "notify/outbox.rs drops the oldest"),
+        (
+            "NotificationChannel.outbox",
+            1024,
+            1024,
+            "notify/outbox.rs drops the least severe, of those the oldest",
+        ),
+        ("NotificationChannel.threads", 256, 256, "notify/outbox.rs drops the oldest"),
         ("RolloutAction.conditions", 4, 2, "Ready and Stalled"),
     ];
 

@@ -12,6 +12,7 @@ use super::actions::Actions;
 use super::ahead::Ahead;
 use super::analysis::Analysis;
 use super::cache::{Cache, ObjectKey};
+use super::channels::Channels;
 use super::cluster::Cluster;
 use super::events::Events;
 use super::index::{Index, SetId};
@@ -20,7 +21,7 @@ use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
 use super::signing::Signing;
 use super::writer::{Hub, OutputNames, Places, Versions};
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
@@ -37,6 +38,8 @@ pub enum Key {
     MetricSource(ObjectKey),
     /// A MetricTemplate.
     MetricTemplate(ObjectKey),
+    /// A NotificationChannel of the operator's namespace.
+    NotificationChannel(ObjectKey),
 }
 
 impl Tenant for Key {
@@ -45,7 +48,8 @@ impl Tenant for Key {
         | Key::FlagSet(key)
         | Key::CohortSet(key)
         | Key::MetricSource(key)
-        | Key::MetricTemplate(key)) = self;
+        | Key::MetricTemplate(key)
+        | Key::NotificationChannel(key)) = self;
         &key.0
     }
 }
@@ -64,6 +68,7 @@ impl fmt::Display for Key {
             Key::CohortSet(key) => ("CohortSet", key),
             Key::MetricSource(key) => ("MetricSource", key),
             Key::MetricTemplate(key) => ("MetricTemplate", key),
+            Key::NotificationChannel(key) => ("NotificationChannel", key),
         };
         write!(f, "{kind} {namespace}/{name}")
     }
@@ -82,6 +87,8 @@ pub struct Caches {
     pub metric_sources: Arc<Cache<MetricSource>>,
     /// MetricTemplates.
     pub metric_templates: Arc<Cache<MetricTemplate>>,
+    /// NotificationChannels of the operator's namespace.
+    pub notification_channels: Arc<Cache<NotificationChannel>>,
     /// Our ConfigMaps.
     pub config_maps: Arc<Cache<ConfigMap>>,
 }
@@ -104,6 +111,8 @@ pub struct Context {
     pub metric_sources: Arc<Cache<MetricSource>>,
     /// MetricTemplates as known.
     pub metric_templates: Arc<Cache<MetricTemplate>>,
+    /// NotificationChannels of the operator's namespace as known.
+    pub notification_channels: Arc<Cache<NotificationChannel>>,
     /// Our ConfigMaps as known.
     pub config_maps: Arc<Cache<ConfigMap>>,
     /// Who concerns whom.
@@ -116,6 +125,8 @@ pub struct Context {
     pub queue: Queue<Key, SetId>,
     /// What is to be published.
     pub events: Events,
+    /// Whom people hear from.
+    pub channels: Arc<Channels>,
     /// The keys that the files are signed with.
     pub signing: Signing,
     /// The writers of the files.

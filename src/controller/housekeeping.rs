@@ -81,6 +81,7 @@ fn count(ctx: &Context) {
     ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
     ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
     ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
+    ctx.metrics.set_objects("NotificationChannel", ctx.notification_channels.len());
     ctx.metrics.set_queue_depth(ctx.queue.depth());
     ctx.metrics.set_events_waiting(ctx.events.waiting());
     for (what, entries) in census(ctx) {
@@ -102,6 +103,7 @@ fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
     entries.extend(ctx.analysis.census());
     entries.extend(ctx.actions.census());
     entries.extend(ctx.nudger.census());
+    entries.extend(ctx.channels.census());
     entries.insert("trigger_values", ctx.metrics.checks.values_shown());
     entries
 }
@@ -130,6 +132,7 @@ pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
     ctx.ahead.forget(key);
     analysis::forget(ctx, key);
     ctx.events.forget(key);
+    ctx.channels.forget(key);
     ctx.actions.forget(key);
     ctx.revisions.forget_rollout(key);
     writer::left(ctx, &gone.set);

@@ -28,6 +28,7 @@ mod analysis;
 mod announce;
 mod cache;
 mod catch_up;
+mod channels;
 mod cluster;
 mod context;
 mod events;
@@ -266,6 +267,9 @@ async fn work(ctx: Shared, key: Key) {
         Key::CohortSet(set) => sets::cohort_set(ctx, set).await,
         Key::MetricSource(source) => analysis::metric_source(ctx, source).await,
         Key::MetricTemplate(template) => analysis::metric_template(ctx, template).await,
+        Key::NotificationChannel(channel) => {
+            persist::stall_unreadable(ctx, &ctx.notification_channels, channel).await
+        }
     };
     ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
     match result {

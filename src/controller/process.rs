@@ -16,7 +16,9 @@ use super::index::Index;
 use super::leader::Gate;
 use super::queue::{Places, Priority, Queue};
 use super::watch as watches;
-use super::{Options, REPORTING_PART, actions, ahead, analysis, events, nudge, revisions, signing, writer};
+use super::{
+    Options, REPORTING_PART, actions, ahead, analysis, channels, events, nudge, revisions, signing, writer,
+};
 use crate::server::Health;
 use crate::telemetry::Metrics;
 
@@ -182,11 +184,22 @@ fn context(
         let places = Places { deciding, reporting: deciding / REPORTING_PART };
         Queue::new(options.clock.clone(), places, move |key| match key {
             Key::Rollout(rollout) => index.set_of(rollout),
-            Key::FlagSet(_) | Key::CohortSet(_) | Key::MetricSource(_) | Key::MetricTemplate(_) => None,
+            Key::FlagSet(_)
+            | Key::CohortSet(_)
+            | Key::MetricSource(_)
+            | Key::MetricTemplate(_)
+            | Key::NotificationChannel(_) => None,
         })
     };
     let client = gate.guard(client);
     let cluster = Arc::new(cluster.through(client.clone()));
+    let channels = Arc::new(channels::Channels::new(
+        cluster.clone(),
+        options.clock.clone(),
+        gate.clone(),
+        options.namespace.clone(),
+        options.api_server.clone(),
+    ));
     Arc::new(Context {
         client,
         cluster: cluster.clone(),
@@ -197,11 +210,13 @@ fn context(
         flag_sets: caches.flag_sets.clone(),
         metric_sources: caches.metric_sources.clone(),
         metric_templates: caches.metric_templates.clone(),
+        notification_channels: caches.notification_channels.clone(),
         config_maps: caches.config_maps.clone(),
         index,
         revisions: revisions::Revisions::default(),
         queue,
         events: events::Events::default(),
+        channels,
         signing: signing::Signing::new(options.signing_secret.clone()),
         hub: writer::Hub::default(),
         output_names: options.output_names.clone(),

@@ -11,7 +11,8 @@ use super::leader::Gate;
 use super::process::Process;
 use super::queue::Cause;
 use super::{
-    ControllerError, actions, analysis, catch_up, events, housekeeping, note_panic, revisions, signing, work,
+    ControllerError, actions, analysis, catch_up, events, housekeeping, note_panic, revisions, signing,
+    watch, work,
 };
 use crate::clock;
 use crate::error::chain;
@@ -96,6 +97,8 @@ async fn work_on(process: &Arc<Process>, ctx: &Shared, at_work: &mut JoinSet<()>
     tokio::spawn(signing::follow(ctx.clone()));
     tokio::spawn(measure(process.clone(), ctx.clone()));
     tokio::spawn(events::run(ctx.clone()));
+    // Its end is waited for: what is being sent is to be written down.
+    at_work.spawn(tell(process.clone(), ctx.clone()));
     loop {
         tokio::select! {
             biased;
@@ -112,6 +115,22 @@ async fn measure(process: Arc<Process>, ctx: Shared) {
         () = process.measurable() => analysis::run(ctx).await,
         () = ctx.shutdown.cancelled() => {}
     }
+}
+
+/// Tells people what happens once it is known whom; nothing waits for that.
+async fn tell(process: Arc<Process>, ctx: Shared) {
+    tokio::select! {
+        () = process.measurable() => {}
+        () = ctx.shutdown.cancelled() => return,
+    }
+    for key in ctx.notification_channels.keys() {
+        watch::channel(&ctx, &key);
+    }
+    ctx.channels.open();
+    for key in ctx.rollouts.keys() {
+        events::hand_over(&ctx, &key);
+    }
+    ctx.channels.drained().await;
 }
 
 /// Lets work under way end, for a while.

@@ -19,11 +19,18 @@ use super::process::Process;
 use super::queue::Priority;
 use super::revisions::ours;
 use super::writer;
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel};
 
 /// The kinds without which this program does not do all that it is there for, besides those that only a leader needs.
-pub const EXPECTED: [&str; 6] =
-    ["CohortSet", "ConfigMap", "FeatureRollout", "FlagSet", "MetricSource", "MetricTemplate"];
+pub const EXPECTED: [&str; 7] = [
+    "CohortSet",
+    "ConfigMap",
+    "FeatureRollout",
+    "FlagSet",
+    "MetricSource",
+    "MetricTemplate",
+    "NotificationChannel",
+];
 
 /// Starts the watches of what decisions are made from; each of the returned receivers hears when its first list is complete.
 pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
@@ -42,13 +49,15 @@ pub fn start_files(process: &Arc<Process>) -> oneshot::Receiver<()> {
     spawn(process, files, |c| &c.config_maps, writer::is_wanted, config_map)
 }
 
-/// Starts the watches that only checks need; each of the returned receivers hears when its first list is complete.
+/// Starts the watches that only checks and messages need; each of the returned receivers hears when its first list is complete.
 pub fn start_metrics(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
     let sources = Scope::of::<MetricSource>(Some(&process.options.namespace));
     let templates = Scope::of::<MetricTemplate>(None);
+    let channels = Scope::of::<NotificationChannel>(Some(&process.options.namespace));
     vec![
         spawn(process, sources, |c| &c.metric_sources, is_kept, analysis::metric_source_event),
         spawn(process, templates, |c| &c.metric_templates, is_kept, analysis::metric_template_event),
+        spawn(process, channels, |c| &c.notification_channels, is_kept, |ctx, key, _| channel(ctx, key)),
     ]
 }
 
@@ -169,6 +178,16 @@ pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
     let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     for member in ctx.index.members(&set) {
         ctx.queue.push(Key::Rollout(member.key), Priority::Decide);
+    }
+}
+
+/// A NotificationChannel changed, or is known from now on.
+pub fn channel(ctx: &Shared, key: &ObjectKey) {
+    let known = ctx.notification_channels.get(key);
+    let channel = known.as_ref().and_then(|known| known.0.as_ref().ok());
+    ctx.channels.follow(&key.1, channel);
+    if known.is_some() && channel.is_none() {
+        ctx.queue.push(Key::NotificationChannel(key.clone()), Priority::Report);
     }
 }
 

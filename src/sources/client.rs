@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT,
 };
+use http::request::Builder;
 use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use url::{Host, Url};
 
@@ -45,42 +49,100 @@ pub(super) async fn send(
         Call::Post(url, form) => (url, Some(form)),
     };
     let request = request(source, &url, body, tenant)?;
-    let connecting = within(source, connect(source, api_server, &url));
-    let stream = connecting.await?;
-    let Some(config) = &source.tls else {
-        return exchange(stream, request).await;
-    };
-    let name = server_name(&url)?;
-    let securing = async {
-        TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|_| Failure::Tls)
-    };
-    exchange(within(source, securing).await?, request).await
-}
-
-/// Bounds what comes before a query is sent: that no connection comes about is no query's fault, so it must be noticed
-/// before the time for the whole is over.
-async fn within<T>(
-    source: &Parts,
-    connecting: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let most: Duration = source.timeout * 4 / 5;
-    tokio::time::timeout(most, connecting).await.unwrap_or(Err(Failure::Unreachable))
-}
-
-/// Resolves once, checks every address, and connects to one of those.
-async fn connect(source: &Parts, api_server: &[SocketAddr], url: &Url) -> Result<TcpStream, Failure> {
-    let port = url.port_or_known_default().ok_or(Failure::Unresolved)?;
-    let addresses: Vec<SocketAddr> = match url.host().ok_or(Failure::Unresolved)? {
-        Host::Ipv4(ip) => vec![(ip, port).into()],
-        Host::Ipv6(ip) => vec![(ip, port).into()],
-        Host::Domain(name) => {
-            tokio::net::lookup_host((name, port)).await.map_err(|_| Failure::Unresolved)?.collect()
-        }
-    };
-    // A name that has a forbidden address beside a good one is a trick.
-    if !addresses.iter().all(|address| address::may_reach(*address, api_server, &source.allow)) {
-        return Err(Failure::Denied);
+    let place = Place { allow: &source.allow, api_server, timeout: source.timeout };
+    let answer = place.send(&url, source.tls.as_ref(), request).await?;
+    match answer.status {
+        200..300 if answer.is_encoded => Err(Failure::Compressed),
+        200..300 => Ok(answer.body),
+        300..400 => Err(Failure::Redirect),
+        code => Err(Failure::Status(code)),
     }
+}
+
+/// What may be reached from here, and how long it may take.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// Addresses that may be reached although they are special.
+    pub allow: &'a [IpNet],
+    /// Where the API server listens.
+    pub api_server: &'a [SocketAddr],
+    /// The time for the whole.
+    pub timeout: Duration,
+}
+
+/// What a request was answered with.
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the header `Retry-After` says.
+    pub retry_after: Option<String>,
+    /// Whether the body is compressed, which was not asked for: it is not read.
+    pub is_encoded: bool,
+    /// The body; empty where the status is no success.
+    pub body: Vec<u8>,
+}
+
+impl Place<'_> {
+    /// Sends one request over a connection of its own. The caller bounds the time.
+    pub(super) async fn send(
+        self,
+        url: &Url,
+        tls: Option<&Arc<ClientConfig>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Failure> {
+        let stream = self.within(self.connect(url)).await?;
+        let Some(config) = tls else {
+            return exchange(stream, request).await;
+        };
+        let securing = secure(config, server_name(url)?, stream);
+        exchange(self.within(securing).await?, request).await
+    }
+
+    /// Bounds what comes before a query is sent: that no connection comes about is no query's fault, so it must be noticed
+    /// before the time for the whole is over.
+    pub(super) async fn within<T>(
+        self,
+        connecting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let most: Duration = self.timeout * 4 / 5;
+        tokio::time::timeout(most, connecting).await.unwrap_or(Err(Failure::Unreachable))
+    }
+
+    /// Resolves once, checks every address, and connects to one of those.
+    async fn connect(self, url: &Url) -> Result<TcpStream, Failure> {
+        let port = url.port_or_known_default().ok_or(Failure::Unresolved)?;
+        match url.host().ok_or(Failure::Unresolved)? {
+            Host::Ipv4(ip) => self.dial(vec![(ip, port).into()]).await,
+            Host::Ipv6(ip) => self.dial(vec![(ip, port).into()]).await,
+            Host::Domain(name) => self.connect_to(name, port).await,
+        }
+    }
+
+    /// The same for a host by its name or address.
+    pub(super) async fn connect_to(self, host: &str, port: u16) -> Result<TcpStream, Failure> {
+        let found = tokio::net::lookup_host((host, port)).await.map_err(|_| Failure::Unresolved)?;
+        self.dial(found.collect()).await
+    }
+
+    async fn dial(self, addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
+        // A name that has a forbidden address beside a good one is a trick.
+        if !addresses.iter().all(|address| address::may_reach(*address, self.api_server, self.allow)) {
+            return Err(Failure::Denied);
+        }
+        dial(addresses).await
+    }
+}
+
+/// Speaks TLS over a connection.
+async fn secure(
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|_| Failure::Tls)
+}
+
+async fn dial(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
     let mut failure = Failure::Unresolved;
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -100,12 +162,8 @@ fn server_name(url: &Url) -> Result<ServerName<'static>, Failure> {
     }
 }
 
-fn request(
-    source: &Parts,
-    url: &Url,
-    form: Option<String>,
-    tenant: Option<&(String, String)>,
-) -> Result<Request<Full<Bytes>>, Failure> {
+/// What a request for a URL begins with.
+pub(super) fn head(method: Method, url: &Url) -> Builder {
     let target = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -114,13 +172,22 @@ fn request(
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (host, _) => host.unwrap_or_default().to_owned(),
     };
-    let mut request = Request::builder()
-        .method(if form.is_some() { Method::POST } else { Method::GET })
+    Request::builder()
+        .method(method)
         .uri(target)
         .header(HOST, host)
         .header(USER_AGENT, concat!("sluice/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json")
-        .header(ACCEPT_ENCODING, "identity");
+        .header(ACCEPT_ENCODING, "identity")
+}
+
+fn request(
+    source: &Parts,
+    url: &Url,
+    form: Option<String>,
+    tenant: Option<&(String, String)>,
+) -> Result<Request<Full<Bytes>>, Failure> {
+    let mut request = head(if form.is_some() { Method::POST } else { Method::GET }, url);
     if form.is_some() {
         request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     }
@@ -136,7 +203,7 @@ fn request(
     request.body(Full::from(form.unwrap_or_default())).map_err(|_| Failure::Query)
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Vec<u8>, Failure>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -146,16 +213,12 @@ where
     let mut answer = pin!(async {
         let response = sender.send_request(request).await.map_err(|_| Failure::Http)?;
         let (head, body) = response.into_parts();
-        match head.status.as_u16() {
-            200..300 => {}
-            300..400 => return Err(Failure::Redirect),
-            code => return Err(Failure::Status(code)),
-        }
-        let encodings = head.headers.get_all(CONTENT_ENCODING);
-        if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Failure::Compressed);
-        }
-        read(body).await
+        let mut encodings = head.headers.get_all(CONTENT_ENCODING).iter();
+        let is_encoded = encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+        let body = if head.status.is_success() && !is_encoded { read(body).await? } else { Vec::new() };
+        let retry_after = retry_after.map(str::to_owned);
+        Ok(Answer { status: head.status.as_u16(), retry_after, is_encoded, body })
     });
     // The connection is driven here, and closed with this future.
     tokio::select! {

@@ -25,6 +25,7 @@ mod gate;
 mod http_json;
 mod json_path;
 mod nesting;
+pub mod outbound;
 mod parameters;
 mod place;
 mod prepare;

@@ -57,11 +57,12 @@ fn bearer_key(bearer: &crate::api::metricsource::Bearer) -> Wanted {
     Wanted::Secret { name: bearer.secret_ref.name.clone(), key: bearer.secret_ref.key.clone() }
 }
 
-fn basic_key(name: &str, key: &str) -> Wanted {
+pub(super) fn basic_key(name: &str, key: &str) -> Wanted {
     Wanted::Secret { name: name.to_owned(), key: key.to_owned() }
 }
 
-fn ca_key(ca: &Ca) -> Option<Wanted> {
+/// Where certificates of authorities are kept, unless they are given as they are.
+pub(super) fn ca_key(ca: &Ca) -> Option<Wanted> {
     let secret = ca.secret_ref.as_ref().map(|r| Wanted::Secret { name: r.name.clone(), key: r.key.clone() });
     let map =
         || ca.config_map_ref.as_ref().map(|r| Wanted::ConfigMap { name: r.name.clone(), key: r.key.clone() });
@@ -168,11 +169,11 @@ pub fn resolve(source: &MetricSource, found: &BTreeMap<Wanted, Secret>) -> Resul
     })))
 }
 
-fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
+pub(super) fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
     result.map_err(|problem| problems.push(problem)).ok()
 }
 
-fn find<'a>(wanted: &Wanted, found: &'a BTreeMap<Wanted, Secret>) -> Result<&'a Secret, String> {
+pub(super) fn find<'a>(wanted: &Wanted, found: &'a BTreeMap<Wanted, Secret>) -> Result<&'a Secret, String> {
     found.get(wanted).ok_or_else(|| match wanted {
         Wanted::Secret { name, key } => format!("Secret {name:?} has no key {key:?}, or is not there"),
         Wanted::ConfigMap { name, key } => format!("ConfigMap {name:?} has no key {key:?}, or is not there"),
@@ -209,7 +210,11 @@ static SYSTEM: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(store)
 });
 
-fn client_config(ca: Option<&Ca>, found: &BTreeMap<Wanted, Secret>) -> Result<Arc<ClientConfig>, String> {
+/// How TLS is spoken with whoever one of these authorities vouches for; those of the system without any.
+pub(super) fn client_config(
+    ca: Option<&Ca>,
+    found: &BTreeMap<Wanted, Secret>,
+) -> Result<Arc<ClientConfig>, String> {
     let roots = match ca {
         None => Arc::clone(&SYSTEM),
         Some(ca) => {

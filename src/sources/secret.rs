@@ -14,7 +14,8 @@ impl Secret {
         Secret(Zeroizing::new(bytes))
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The bytes themselves, for whoever sends them.
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

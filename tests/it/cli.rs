@@ -297,8 +297,15 @@ fn evaluate_tells_value_variant_cohort_and_reason() {
 
 #[test]
 fn crds_are_the_ones_in_the_repository() {
-    let names =
-        ["cohortsets", "featurerollouts", "flagsets", "metricsources", "metrictemplates", "rolloutactions"];
+    let names = [
+        "cohortsets",
+        "featurerollouts",
+        "flagsets",
+        "metricsources",
+        "metrictemplates",
+        "notificationchannels",
+        "rolloutactions",
+    ];
     let dir = tempfile::tempdir().unwrap();
     let into = dir.path().join("new");
     assert_eq!(sluice(&["crds", "--dir", into.to_str().unwrap()]).code, 0);

@@ -33,6 +33,7 @@ mod leader;
 mod lives;
 mod logs;
 mod node;
+mod notifications;
 mod nudge;
 mod orphans;
 mod outage;

@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{eventually, is_ready};
 
 /// Everything that has to be known. What is measured, and actions, hold nobody else up.
-const LISTED: [(&str, &str); 8] = [
+const LISTED: [(&str, &str); 9] = [
     ("featurerollouts", "FeatureRollout"),
     ("flagsets", "FlagSet"),
     ("cohortsets", "CohortSet"),
@@ -18,6 +18,7 @@ const LISTED: [(&str, &str); 8] = [
     ("controllerrevisions", "ControllerRevision"),
     ("metricsources", "MetricSource"),
     ("metrictemplates", "MetricTemplate"),
+    ("notificationchannels", "NotificationChannel"),
     ("rolloutactions", "RolloutAction"),
 ];
 

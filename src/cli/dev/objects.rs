@@ -60,7 +60,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
     let mut objects: Vec<Object> = input.objects.into_iter().map(Object::from).collect();
     // What is named comes before what names it.
     objects.sort_by_key(|object| match object.kind {
-        Kind::CohortSet | Kind::MetricSource => 0,
+        Kind::CohortSet | Kind::MetricSource | Kind::NotificationChannel => 0,
         Kind::FlagSet | Kind::MetricTemplate => 1,
         Kind::FeatureRollout => 2,
         Kind::RolloutAction => 3,

@@ -30,17 +30,19 @@ pub enum Kind {
     FlagSet,
     MetricSource,
     MetricTemplate,
+    NotificationChannel,
     RolloutAction,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::CohortSet,
         Kind::FeatureRollout,
         Kind::FlagSet,
         Kind::MetricSource,
         Kind::MetricTemplate,
+        Kind::NotificationChannel,
         Kind::RolloutAction,
     ];
 
@@ -52,6 +54,7 @@ impl Kind {
             Kind::FlagSet => "FlagSet",
             Kind::MetricSource => "MetricSource",
             Kind::MetricTemplate => "MetricTemplate",
+            Kind::NotificationChannel => "NotificationChannel",
             Kind::RolloutAction => "RolloutAction",
         }
     }

@@ -11,7 +11,9 @@ use super::problem::{Problem, Severity};
 use super::read::Input;
 use super::repair::repaired;
 use super::schema::{self, Finding, Schemas};
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, RolloutAction};
+use crate::api::{
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, RolloutAction,
+};
 
 /// An object and its typed form.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Typed<'a> {
     pub sources: BTreeMap<(&'a str, &'a str), Item<'a, MetricSource>>,
     /// MetricTemplates.
     pub templates: BTreeMap<(&'a str, &'a str), Item<'a, MetricTemplate>>,
+    /// NotificationChannels.
+    pub channels: BTreeMap<(&'a str, &'a str), Item<'a, NotificationChannel>>,
     /// RolloutActions.
     pub actions: BTreeMap<(&'a str, &'a str), Item<'a, RolloutAction>>,
 }
@@ -76,6 +80,7 @@ pub fn typed<'a>(input: &'a Input, problems: &mut Vec<Problem>) -> Typed<'a> {
             Kind::FlagSet => add(&mut typed.flag_sets, key, object, schema, findings, problems),
             Kind::MetricSource => add(&mut typed.sources, key, object, schema, findings, problems),
             Kind::MetricTemplate => add(&mut typed.templates, key, object, schema, findings, problems),
+            Kind::NotificationChannel => add(&mut typed.channels, key, object, schema, findings, problems),
             Kind::RolloutAction => add(&mut typed.actions, key, object, schema, findings, problems),
         }
     }

@@ -1,13 +1,10 @@
 //! MetricSources with their secrets: read by name from the operator's namespace, kept for a minute.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::ResourceExt;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::api::{MetricSource, Reason};
@@ -15,7 +12,7 @@ use crate::clock;
 use crate::controller::context::{Context, Key};
 use crate::controller::queue::Priority;
 use crate::error::{Fault, chain};
-use crate::sources::{self, Resolved, Wanted};
+use crate::sources::{self, Resolved};
 
 /// How long what was read is taken to be so.
 const KEPT: Duration = Duration::from_secs(60);
@@ -97,45 +94,10 @@ fn unreadable(fault: &Fault) -> Unready {
 /// Reads what a source names and puts it together.
 async fn read(ctx: &Context, source: &MetricSource) -> Result<Result<Resolved, Unready>, Fault> {
     let wanted = sources::wanted(&source.spec);
-    let mut found = BTreeMap::new();
-    let mut secrets: BTreeMap<String, Option<Secret>> = BTreeMap::new();
-    let mut maps: BTreeMap<String, Option<ConfigMap>> = BTreeMap::new();
-    for wanted in &wanted {
-        let bytes = match wanted {
-            Wanted::Secret { name, key } => {
-                let secret = once(ctx, &mut secrets, name).await?;
-                secret.and_then(|secret| secret.data.as_ref()?.get(key)).map(|bytes| bytes.0.clone())
-            }
-            Wanted::ConfigMap { name, key } => {
-                let map = once(ctx, &mut maps, name).await?;
-                map.and_then(|map| map.data.as_ref()?.get(key)).map(|text| text.clone().into_bytes())
-            }
-        };
-        if let Some(bytes) = bytes {
-            found.insert(wanted.clone(), sources::Secret::new(bytes));
-        }
-    }
+    let found = ctx.cluster.secrets(&ctx.namespace, &wanted).await?;
     let complete = found.len() == wanted.iter().collect::<std::collections::BTreeSet<_>>().len();
     Ok(sources::resolve(source, &found).map_err(|problems| Unready {
         reason: if complete { Reason::InvalidSpec } else { Reason::ReferenceNotFound },
         message: problems.join("; "),
     }))
-}
-
-async fn once<'a, K>(
-    ctx: &Context,
-    read: &'a mut BTreeMap<String, Option<K>>,
-    name: &str,
-) -> Result<Option<&'a K>, Fault>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    if !read.contains_key(name) {
-        let object = ctx.cluster.get::<K>(&(ctx.namespace.clone(), name.to_owned())).await?;
-        read.insert(name.to_owned(), object.and_then(|object| object.0.ok()));
-    }
-    Ok(read.get(name).and_then(Option::as_ref))
 }

@@ -30,6 +30,7 @@ mod bad;
 mod decode;
 mod retry;
 mod scope;
+mod secrets;
 mod split;
 mod watch;
 

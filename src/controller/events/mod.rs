@@ -18,6 +18,7 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::cache::ObjectKey;
+use super::channels::News;
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
 use super::rollout::delivered;
@@ -124,6 +125,9 @@ pub fn submit(
 ) {
     let key = (rollout.namespace.clone().unwrap_or_default(), rollout.name.clone().unwrap_or_default());
     let uid = rollout.uid.clone().unwrap_or_default();
+    let stored = ctx.rollouts.get(&key);
+    let spec = stored.as_ref().and_then(|stored| Some(&stored.0.as_ref().ok()?.spec));
+    ctx.channels.hear(News { rollout, spec, status, delivered_revision, under_way });
     let published = ctx.events.lock().published_seq(&key, &uid, status);
     if published >= status.last_seq() {
         return;
@@ -148,6 +152,18 @@ pub fn submit(
     });
     if !ctx.events.add(notices.collect()) {
         ctx.events.lock().left_out.insert(key);
+    }
+}
+
+/// Hands a rollout's stored history over to the channels alone: they are known only now.
+pub fn hand_over(ctx: &Context, key: &ObjectKey) {
+    let stored = ctx.rollouts.get(key);
+    if let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0)
+        && let Some(status) = rollout.status.as_ref().filter(|status| status.uid == rollout.uid())
+    {
+        let (rollout, spec) = (rollout.meta(), Some(&rollout.spec));
+        let delivered_revision = status.delivered_revision;
+        ctx.channels.hear(News { rollout, spec, status, delivered_revision, under_way: true });
     }
 }
 

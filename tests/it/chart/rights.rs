@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
-use sluice::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, RolloutAction};
+use sluice::api::{
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, RolloutAction,
+};
 use sluice::controller::{self, Housekeeping};
 use sluice::sandbox::{ControlPlane, Options};
 
@@ -26,7 +28,7 @@ const EVERYTHING: [&str; 3] =
     ["openFeatureOperator.enabled=true", "nudgePods.enabled=true", "metricSources.secrets={prometheus}"];
 
 /// What the roles give, and where the code needs it.
-const NEEDED: [(&str, &[(&str, &str)]); 19] = [
+const NEEDED: [(&str, &[(&str, &str)]); 21] = [
     (
         "sluice.dev/featurerollouts",
         &[
@@ -45,6 +47,18 @@ const NEEDED: [(&str, &[(&str, &str)]); 19] = [
     ("sluice.dev/flagsets/status", &OF_A_STATUS),
     ("sluice.dev/metrictemplates/status", &OF_A_STATUS),
     ("sluice.dev/metricsources/status", &OF_A_STATUS),
+    (
+        "sluice.dev/notificationchannels",
+        &[
+            ("get", "src/controller/channels/keep.rs"),
+            ("list", "src/controller/watch.rs"),
+            ("watch", "src/controller/watch.rs"),
+        ],
+    ),
+    (
+        "sluice.dev/notificationchannels/status",
+        &[("update", "src/controller/channels/keep.rs"), ("patch", "src/controller/persist.rs")],
+    ),
     (
         "sluice.dev/rolloutactions",
         &[
@@ -117,13 +131,14 @@ const READ_IN_SETS: [(&str, &str); 3] = [
 ];
 
 /// What ordinary life does not ask for, and when it is asked for.
-const RARELY: [(&str, &str, &str); 13] = [
+const RARELY: [(&str, &str, &str); 14] = [
     ("sluice.dev/featurerollouts", "get", "a status that somebody else has written"),
     ("sluice.dev/featurerollouts/status", "patch", "a rollout that cannot be read as a whole"),
     ("sluice.dev/cohortsets/status", "patch", "the same"),
     ("sluice.dev/flagsets/status", "patch", "the same"),
     ("sluice.dev/metrictemplates/status", "patch", "the same"),
     ("sluice.dev/metricsources/status", "patch", "the same"),
+    ("sluice.dev/notificationchannels/status", "patch", "the same"),
     (
         "sluice.dev/cohortsets",
         "get",
@@ -318,6 +333,11 @@ async fn live(own: &Space, space: &Space) {
         )
         .await
         .unwrap();
+    own.apply::<NotificationChannel>(
+        "{metadata: {name: releases}, spec: {webhook: {url: 'https://192.0.2.1'}, timeout: 1s, allowedNamespaces: ['*']}}",
+    )
+    .await
+    .unwrap();
     space.apply::<CohortSet>("{metadata: {name: users}, spec: {cohorts: [{name: everyone}]}}").await.unwrap();
     space.apply::<FlagSet>("{metadata: {name: app}, spec: {featureFlag: {name: app}}}").await.unwrap();
     let pod: Pod = serde_json::from_value(json!({

@@ -6,7 +6,7 @@ use super::{kinds, one, render, rendered};
 use crate::support::go_tools::Helm;
 
 /// Everything that can be switched on.
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "networkPolicy.enabled=true",
     "serviceMonitor.enabled=true",
     "prometheusRule.enabled=true",
@@ -16,6 +16,7 @@ const ALL: [&str; 9] = [
     "nudgePods.namespaces={shop,search}",
     "openFeatureOperator.enabled=true",
     "metricSources.secrets={prometheus-token}",
+    "notificationChannels.secrets={slack}",
 ];
 
 #[test]
@@ -50,6 +51,7 @@ fn a_wrong_value_is_refused_and_said() {
         ("controller.listen=127.0.0.1", "/controller/listen"),
         ("watchNamespaces={shop}", "'watchNamespaces' not allowed"),
         ("metricSources.secrets={Not_A_Name}", "/metricSources/secrets/0"),
+        ("notificationChannels.secrets={Not_A_Name}", "/notificationChannels/secrets/0"),
         ("nudgePods.namespaces=shop", "/nudgePods/namespaces"),
         ("resources.limits.memory=lots", "/resources/limits/memory"),
         ("resources.limits.gpu=1", "'gpu' not allowed"),

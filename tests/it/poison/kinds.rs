@@ -11,12 +11,13 @@ use super::{BODY, OPERATOR, TENANT, stored};
 use crate::support::{Space, eventually, is_ready};
 
 /// Every kind that is read, as a list, a watch or by name.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "FeatureRollout",
     "CohortSet",
     "FlagSet",
     "MetricSource",
     "MetricTemplate",
+    "NotificationChannel",
     "RolloutAction",
     "ConfigMap",
     "Secret",
@@ -30,7 +31,7 @@ const OURS: &str = "sluice.dev/v1alpha1";
 const DEEP: usize = 200;
 
 /// Of each kind of ours a field, a spec that is right, and one that is right but for a word that nobody knows.
-const SPECS: [(&str, &str, &str, &str); 6] = [
+const SPECS: [(&str, &str, &str, &str); 7] = [
     (
         "FeatureRollout",
         "phases",
@@ -50,6 +51,12 @@ const SPECS: [(&str, &str, &str, &str); 6] = [
         "promql",
         "{sourceRef: {name: x}, promql: up}",
         "{sourceRef: {name: x}, promql: up, reducer: Best}",
+    ),
+    (
+        "NotificationChannel",
+        "webhook",
+        "{webhook: {url: 'http://10.9.9.9'}}",
+        "{webhook: {url: 'http://10.9.9.9'}, filter: {severity: Dire}}",
     ),
     (
         "RolloutAction",
@@ -144,7 +151,8 @@ pub fn deep_flags() -> Value {
 pub fn poisons() -> Vec<Poison> {
     let mut all = Vec::new();
     for (kind, field, right, unknown) in SPECS {
-        let namespace = if kind == "MetricSource" { OPERATOR } else { TENANT };
+        let of_admins = ["MetricSource", "NotificationChannel"].contains(&kind);
+        let namespace = if of_admins { OPERATOR } else { TENANT };
         let json_of = |yaml: &str| serde_saphyr::from_str::<Value>(yaml).unwrap();
         let mut spec_with = |name: &str, value: &str, mark: &str| {
             // By hand: a value may be one that no `Value` holds.

@@ -12,6 +12,7 @@ use crate::cli::Failure;
 use crate::plan::{self, FieldError, Plan, Refs};
 use crate::visible::line;
 
+mod channels;
 mod metrics;
 mod sets;
 
@@ -57,6 +58,7 @@ pub fn check(input: &Input) -> Checked<'_> {
         check_words(object, &mut problems);
     }
     metrics::check(&typed, &mut problems);
+    channels::check(&typed, &mut problems);
     Checked { typed, plans, problems: sorted(problems) }
 }
 

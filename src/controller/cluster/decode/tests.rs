@@ -5,7 +5,9 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, RolloutAction};
+use crate::api::{
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, RolloutAction,
+};
 
 /// JSON of so many lists in each other.
 fn nested(levels: usize) -> String {
@@ -62,6 +64,7 @@ fn whoever_wrote_its_fields_has_no_say_in_whether_an_object_can_be_read() {
         FlagSet, "spec", "{}";
         MetricSource, "spec", r#"{"prometheus":{"url":"http://x"}}"#;
         MetricTemplate, "spec", r#"{"sourceRef":{"name":"x"},"promql":"up"}"#;
+        NotificationChannel, "spec", r#"{"webhook":{"url":"http://x"}}"#;
         RolloutAction, "spec", r#"{"rolloutRef":{"name":"x"},"action":"Pause","reason":"r"}"#;
         ConfigMap, "data", r#"{"a":"b"}"#;
         Secret, "data", r#"{"a":"Yg=="}"#;

@@ -1,0 +1,432 @@
+//! People are told what happens: each transition once, in the form of each kind of channel, and whatever becomes of a channel,
+//! rollouts go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
+use hmac::{Hmac, Mac};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use sluice::api::{FeatureRollout, NotificationChannel, NotificationChannelStatus, RolloutAction};
+use sluice::controller::Options;
+
+use crate::support::bare::{Running, bare_space};
+use crate::support::process::ControllerProcess;
+use crate::support::proxy::Proxy;
+use crate::support::{Space, eventually, is_ready, options, pause};
+use receiver::{Behaviour, Receiver};
+
+mod receiver;
+
+/// A key of Standard Webhooks, and what it is the base64 of.
+const KEY: [u8; 32] = [9; 32];
+
+/// A controller whose own namespace this is.
+async fn controller(space: &Space) -> Running {
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    Running::as_told(proxy.config(), Options { namespace: space.name.clone(), ..options() })
+}
+
+/// Stores a Secret `keys` with everything that the channels of these tests name.
+async fn secrets(space: &Space, url: &str) {
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "keys"},
+        "stringData": {
+            "token": "xoxb-1", "url": url, "routing": "R123", "signing": format!("whsec_{}", STANDARD.encode(KEY)),
+        },
+    }))
+    .unwrap();
+    space.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
+}
+
+/// Applies a channel that may reach the loopback.
+async fn channel(space: &Space, name: &str, kind: &Value, more: &Value) {
+    let mut spec = json!({"allowAddresses": ["127.0.0.1"], "timeout": "1s"});
+    for fields in [kind, more] {
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    }
+    let yaml = json!({"metadata": {"name": name}, "spec": spec}).to_string();
+    space.apply::<NotificationChannel>(&yaml).await.unwrap();
+    eventually("the channel is known", async || status(space, name).await.since.is_some()).await;
+}
+
+fn webhook(receiver: &Receiver, path: &str) -> Value {
+    json!({"webhook": {"url": receiver.url(path)}})
+}
+
+async fn status(space: &Space, channel: &str) -> NotificationChannelStatus {
+    space.api::<NotificationChannel>().get(channel).await.unwrap().status.unwrap_or_default()
+}
+
+/// Status and reason of Ready, and its message.
+async fn ready(space: &Space, channel: &str) -> (String, String) {
+    let conditions = status(space, channel).await.conditions;
+    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+    ready.map_or_else(Default::default, |ready| (format!("{} {}", ready.status, ready.reason), ready.message))
+}
+
+/// Waits until a channel says something of itself.
+async fn until_says(space: &Space, channel: &str, is: &str, says: &str) {
+    let mut last = Default::default();
+    for _ in 0..600 {
+        last = ready(space, channel).await;
+        if last.0 == is && last.1.contains(says) {
+            return;
+        }
+        pause(50).await;
+    }
+    panic!("{channel} never said {is}: {says}, but {last:?}");
+}
+
+async fn until_sent(space: &Space, channel: &str, count: i64) {
+    eventually(&format!("{channel} has sent {count}"), async || status(space, channel).await.sent >= count)
+        .await;
+}
+
+async fn act(space: &Space, rollout: &str, action: &str) {
+    let action: RolloutAction = serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "RolloutAction", "metadata": {"generateName": "act-"},
+        "spec": {"rolloutRef": {"name": rollout}, "action": action, "reason": "tell @channel"},
+    }))
+    .unwrap();
+    let api: Api<RolloutAction> = space.api();
+    let name = api.create(&PostParams::default(), &action).await.unwrap().metadata.name.unwrap();
+    eventually("the action is answered", async || {
+        let status = api.get(&name).await.unwrap().status.unwrap_or_default();
+        let answer =
+            status.answer.map(|answer| format!("{answer:?}: {}", status.message.unwrap_or_default()));
+        assert!(answer.as_ref().is_none_or(|answer| answer.starts_with("Applied")), "{answer:?}");
+        answer.is_some()
+    })
+    .await;
+}
+
+/// A rollout of so many steps, one right after the other.
+fn rollout(name: &str, steps: usize) -> String {
+    let steps: Vec<Value> =
+        (1..=steps).map(|i| json!({"cohorts": {"everyone": i}, "hold": "200ms"})).collect();
+    json!({
+        "metadata": {"name": name, "labels": {"team": "dreams"}},
+        "spec": {
+            "feature": {"title": "Dreams <!here>", "owner": "team-dreams"},
+            "cohorts": [{"name": "everyone", "share": 100}],
+            "phases": [{"name": "ga", "steps": steps}],
+        },
+    })
+    .to_string()
+}
+
+/// The ids of everything that a rollout's history has, with the reasons.
+async fn history(space: &Space, rollout: &str) -> BTreeMap<String, String> {
+    let rollout = space.api::<FeatureRollout>().get(rollout).await.unwrap();
+    let uid = rollout.metadata.uid.unwrap();
+    let history = rollout.status.unwrap_or_default().history;
+    history.iter().map(|entry| (format!("{uid}/{}", entry.seq), entry.reason.to_string())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_transition_is_told_once_in_the_form_of_each_kind() {
+    let space = bare_space("tell-kinds").await;
+    let (receiver, slack) = (Receiver::start().await, Receiver::start().await);
+    slack.behave(Behaviour::Slack);
+    secrets(&space, &receiver.url("/secret-url")).await;
+    let running = controller(&space).await;
+    let key = |key: &str| json!({"name": "keys", "key": key});
+    let none = json!({});
+    let link = json!({"link": "https://x.example/{{ namespace }}/{{ name }}"});
+    let signed = json!({"webhook": {"url": receiver.url("/webhook"), "signingSecretRefs": [key("signing")]}});
+    channel(&space, "webhook", &signed, &link).await;
+    let bot =
+        json!({"slack": {"channel": "#releases", "tokenSecretRef": key("token"), "url": slack.url("/api")}});
+    channel(&space, "slack", &bot, &none).await;
+    channel(
+        &space,
+        "teams",
+        &json!({"teams": {"urlSecretRef": key("url")}}),
+        &json!({"filter": {"severity": "Critical"}}),
+    )
+    .await;
+    let pager = json!({"pagerDuty": {"routingKeySecretRef": key("routing"), "url": receiver.url("/pager")}});
+    channel(&space, "pager", &pager, &none).await;
+    channel(&space, "alerts", &json!({"alertmanager": {"url": receiver.url("/am")}}), &none).await;
+    let others = json!({"filter": {"rolloutSelector": {"matchLabels": {"team": "other"}}}});
+    channel(&space, "others", &webhook(&receiver, "/others"), &others).await;
+    let worded = json!({"filter": {"reasons": ["Completed"]}, "templates": [{"title": "{{ title|upper }} {{ nothing }}"}]});
+    channel(&space, "worded", &webhook(&receiver, "/worded"), &worded).await;
+    until_says(&space, "worded", "False InvalidSpec", "spec.templates[0].title: undefined").await;
+
+    space.apply::<FeatureRollout>(&rollout("dreams", 3)).await.unwrap();
+    space.until("dreams", "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+    for action in ["Rollback", "Acknowledge", "Retry"] {
+        act(&space, "dreams", action).await;
+    }
+    space.until("dreams", "completed again", |s| s.completed_at.is_some() && is_ready(s)).await;
+    let told = history(&space, "dreams").await;
+    assert!(told.len() >= 8 && told.values().any(|reason| reason == "RolledBack"), "{told:#?}");
+    until_sent(&space, "webhook", i64::try_from(told.len()).unwrap()).await;
+    // Whatever came twice would show.
+    pause(500).await;
+
+    let events = receiver.taken("/webhook");
+    let ids: Vec<String> = events.iter().map(receiver::Taken::id).collect();
+    let mut sorted: Vec<&String> = told.keys().collect();
+    sorted.sort_by_key(|id| id.rsplit('/').next().unwrap().parse::<i64>().unwrap());
+    assert_eq!(ids.iter().collect::<Vec<_>>(), sorted, "each once, in its order");
+    for event in &events {
+        let header = |name: &str| event.headers[name].clone();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&KEY).unwrap();
+        mac.update(format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes());
+        mac.update(&event.raw);
+        let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        assert_eq!(header("webhook-signature"), expected);
+        assert_eq!(
+            (header("webhook-id"), header("content-type")),
+            (event.id(), "application/cloudevents+json; charset=utf-8".to_owned())
+        );
+        assert_eq!(event.body["data"]["reason"], told[&event.id()].as_str());
+        assert_eq!(event.body["data"]["link"], format!("https://x.example/{}/dreams", space.name));
+    }
+
+    // Slack takes a message a second: one message an attempt, everything after the first in its thread.
+    until_sent(&space, "slack", i64::try_from(told.len()).unwrap()).await;
+    let calls = slack.taken("/api");
+    let of = |method: &str| calls.iter().filter(|call| call.path.ends_with(method)).collect::<Vec<_>>();
+    let (posts, edits) = (of("chat.postMessage"), of("chat.update"));
+    let roots: Vec<_> = posts.iter().filter(|post| post.body.get("thread_ts").is_none()).collect();
+    assert_eq!(posts.len(), told.len());
+    assert!(!roots.is_empty() && roots.len() <= 2, "one an attempt: {roots:#?}");
+    assert_eq!(edits.len(), told.len() - roots.len());
+    assert!(edits.iter().all(|edit| edit.body["channel"] == "C0RELEASES" && edit.body["ts"].is_string()));
+    assert!(calls.iter().all(|call| call.headers["authorization"] == "Bearer xoxb-1"));
+    assert!(calls.iter().all(|call| !call.body.to_string().contains("@channel")), "nobody is called");
+
+    let cards = receiver.taken("/secret-url");
+    assert_eq!(cards.len(), told.values().filter(|reason| *reason == "RolledBack").count(), "Critical ones");
+    assert_eq!(cards[0].body["attachments"][0]["content"]["version"], "1.4");
+    let pages: Vec<String> = receiver
+        .taken("/pager")
+        .iter()
+        .map(|event| event.body["event_action"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        pages.starts_with(&["trigger".to_owned(), "acknowledge".to_owned(), "resolve".to_owned()]),
+        "{pages:?}"
+    );
+    let alerts = receiver.taken("/am/api/v2/alerts");
+    assert!(alerts.len() >= 2 && alerts[0].body[0]["labels"]["severity"] == "critical", "{alerts:#?}");
+    assert!(receiver.taken("/others").is_empty());
+    let worded = receiver.taken("/worded");
+    assert!(
+        !worded.is_empty()
+            && worded.iter().all(|event| event.body["data"]["title"] == "Dreams <!here>: completed")
+    );
+    let done = status(&space, "webhook").await;
+    assert_eq!((done.queued, done.dropped, done.outbox.len()), (0, 0, 0));
+    assert_eq!(ready(&space, "webhook").await.0, "True Valid");
+    running.stop().await;
+}
+
+/// 200 transitions over three channels, one of which never answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_hangs_holds_up_no_step_and_no_other_channel() {
+    let space = bare_space("tell-hangs").await;
+    let running = controller(&space).await;
+    let mut receivers = Vec::new();
+    for name in ["good", "better", "hangs"] {
+        let receiver = Receiver::start().await;
+        channel(&space, name, &webhook(&receiver, "/x"), &json!({})).await;
+        receivers.push(receiver);
+    }
+    receivers[2].behave(Behaviour::Hang);
+    let names: Vec<String> = (0..40).map(|i| format!("r{i}")).collect();
+    futures::stream::iter(&names)
+        .for_each_concurrent(8, async |name| {
+            space.apply::<FeatureRollout>(&rollout(name, 3)).await.unwrap();
+        })
+        .await;
+    let mut told = BTreeMap::new();
+    for name in &names {
+        space.until(name, "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+        told.extend(history(&space, name).await);
+    }
+    assert!(told.len() >= 200, "{}", told.len());
+    for (name, receiver) in ["good", "better"].into_iter().zip(&receivers) {
+        until_sent(&space, name, i64::try_from(told.len()).unwrap()).await;
+        let counts = receiver.counts();
+        assert_eq!(counts.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>(), "{name}");
+        assert!(counts.values().all(|count| *count == 1), "{name}: {counts:#?}");
+    }
+    until_says(&space, "hangs", "False Retrying", "no answer within 1000 ms").await;
+    let waiting = status(&space, "hangs").await;
+    assert_eq!(usize::try_from(waiting.queued).unwrap(), told.len());
+    assert_eq!((waiting.outbox.len(), waiting.sent, waiting.dropped), (told.len(), 0, 0));
+
+    // It comes back: nothing is lost.
+    receivers[2].behave(Behaviour::Take);
+    until_sent(&space, "hangs", i64::try_from(told.len()).unwrap()).await;
+    let counts = receivers[2].counts();
+    assert_eq!(counts.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>());
+    assert!(counts.values().all(|count| *count == 1), "{counts:#?}");
+    until_says(&space, "hangs", "True Valid", "").await;
+    running.stop().await;
+}
+
+/// kill -9 while messages are in flight: they were taken, and nobody has written that down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_repeats_at_most_what_was_in_flight_and_loses_nothing() {
+    let space = bare_space("tell-crash").await;
+    let receiver = Receiver::start().await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, proxy.kubeconfig()).unwrap();
+    let start = || {
+        ControllerProcess::start_with(&kubeconfig, &folder.path().join("log"), &["--namespace", &space.name])
+    };
+    let first = start();
+    channel(&space, "webhook", &webhook(&receiver, "/x"), &json!({})).await;
+    let names: Vec<String> = (0..6).map(|i| format!("r{i}")).collect();
+    let victim = Arc::new(std::sync::Mutex::new(Some(first.clone())));
+    let to_kill = victim.clone();
+    receiver.behave(Behaviour::Call(Box::new(move |count| {
+        if count == 11
+            && let Some(victim) = to_kill.lock().unwrap().take()
+        {
+            victim.kill();
+        }
+    })));
+    for name in &names {
+        space.apply::<FeatureRollout>(&rollout(name, 5)).await.unwrap();
+    }
+    eventually("it is killed", async || !first.runs()).await;
+    drop(first);
+    let before = receiver.taken("/").len();
+    let second = start();
+    let mut told = BTreeMap::new();
+    for name in &names {
+        space.until(name, "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+        told.extend(history(&space, name).await);
+    }
+    eventually("everything is told", async || receiver.counts().len() >= told.len()).await;
+    pause(1000).await;
+    let counts = receiver.counts();
+    assert_eq!(counts.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>(), "none is lost");
+    let twice = counts.values().filter(|count| **count > 1).count();
+    assert!(counts.values().all(|count| *count <= 2), "{counts:#?}");
+    assert!((1..=9).contains(&twice), "{twice} of {before} were in flight: {counts:#?}");
+    second.stop().await;
+
+    // An end in order repeats nothing: the next process finds all of it written.
+    let sent = receiver.taken("/").len();
+    let third = start();
+    space.apply::<FeatureRollout>(&rollout("later", 1)).await.unwrap();
+    space.until("later", "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+    let later = history(&space, "later").await;
+    eventually("the later one is told", async || later.keys().all(|id| receiver.counts().contains_key(id)))
+        .await;
+    pause(500).await;
+    assert_eq!(receiver.taken("/").len(), sent + later.len(), "and nothing else");
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_receiver_answers_is_followed_and_said() {
+    let space = bare_space("tell-answers").await;
+    let receiver = Receiver::start().await;
+    secrets(&space, &receiver.url("/x")).await;
+    let running = controller(&space).await;
+    let by_secret = json!({"webhook": {"urlSecretRef": {"name": "keys", "key": "url"}}});
+    channel(&space, "hook", &by_secret, &json!({"filter": {"reasons": ["Completed", "Paused"]}})).await;
+    until_says(&space, "hook", "True Valid", "messages go through").await;
+
+    receiver.behave(Behaviour::Refuse(429, Some("3")));
+    space.apply::<FeatureRollout>(&rollout("one", 1)).await.unwrap();
+    until_says(&space, "hook", "False Retrying", "HTTP status 429; 1 message waits").await;
+    receiver.behave(Behaviour::Take);
+    until_sent(&space, "hook", 1).await;
+    let asked = receiver.asked();
+    assert_eq!(asked.len(), 2, "once, and once more");
+    assert!(asked[1].duration_since(asked[0]) >= Duration::from_millis(2900), "after the time it asked for");
+    until_says(&space, "hook", "True Valid", "").await;
+
+    receiver.behave(Behaviour::Refuse(500, None));
+    space.apply::<FeatureRollout>(&rollout("two", 1)).await.unwrap();
+    until_says(&space, "hook", "False Retrying", "HTTP status 500").await;
+    receiver.behave(Behaviour::Take);
+    until_sent(&space, "hook", 2).await;
+
+    receiver.behave(Behaviour::Refuse(400, None));
+    space.apply::<FeatureRollout>(&rollout("three", 1)).await.unwrap();
+    eventually("it is dropped", async || status(&space, "hook").await.dropped == 1).await;
+    assert_eq!(status(&space, "hook").await.queued, 0);
+
+    receiver.behave(Behaviour::Refuse(410, None));
+    space.apply::<FeatureRollout>(&rollout("four", 1)).await.unwrap();
+    until_says(&space, "hook", "False EndpointGone", "HTTP status 410").await;
+    let asked = receiver.asked().len();
+    pause(2500).await;
+    assert_eq!(receiver.asked().len(), asked, "it is left alone");
+    receiver.behave(Behaviour::Take);
+    let edit = json!({"spec": {"timeout": "2s"}});
+    assert_eq!(space.merge("NotificationChannel", "hook", &edit).await.code, 200);
+    until_sent(&space, "hook", 3).await;
+    until_says(&space, "hook", "True Valid", "").await;
+
+    // A Secret that goes, a name that leads nowhere, an address that is refused: said, and rollouts go on.
+    let nowhere = json!({"webhook": {"url": "http://127.0.0.1:1/x"}});
+    channel(&space, "nowhere", &nowhere, &json!({})).await;
+    let refused =
+        json!({"metadata": {"name": "refused"}, "spec": {"webhook": {"url": receiver.url("/refused")}}});
+    space.apply::<NotificationChannel>(&refused.to_string()).await.unwrap();
+    space.api::<Secret>().delete("keys", &Default::default()).await.unwrap();
+    let edit = json!({"spec": {"timeout": "1s"}});
+    assert_eq!(space.merge("NotificationChannel", "hook", &edit).await.code, 200);
+    until_says(
+        &space,
+        "hook",
+        "False ReferenceNotFound",
+        "spec.webhook.urlSecretRef: Secret \"keys\" has no key \"url\"",
+    )
+    .await;
+    space.apply::<FeatureRollout>(&rollout("five", 2)).await.unwrap();
+    space.until("five", "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+    until_says(&space, "nowhere", "False Retrying", "the connection is refused").await;
+    until_says(&space, "refused", "False Retrying", "the address may not be reached").await;
+    until_says(&space, "hook", "False ReferenceNotFound", "; 1 message waits").await;
+    assert!(receiver.taken("/refused").is_empty());
+    secrets(&space, &receiver.url("/x")).await;
+    eventually("it is found again", async || status(&space, "hook").await.sent >= 4).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_channel_is_refused() {
+    let space = Space::shared("tell-refused").await;
+    for (spec, says) in [
+        ("{}", "give exactly one of slack"),
+        (
+            "{webhook: {url: 'http://a.example'}, teams: {urlSecretRef: {name: a, key: b}}}",
+            "give exactly one of slack",
+        ),
+        ("{webhook: {}}", "give exactly one of url and urlSecretRef"),
+        ("{webhook: {url: 'ftp://a.example'}}", "spec.webhook.url"),
+        ("{webhook: {url: 'http://a.example'}, timeout: 31s}", "at most 30s"),
+        ("{webhook: {url: 'http://a.example'}, filter: {reasons: [Exploded]}}", "Exploded"),
+        (
+            "{webhook: {url: 'http://a.example'}, templates: [{reason: Completed}]}",
+            "give title, text or both",
+        ),
+        ("{webhook: {url: 'http://a.example'}, link: 'javascript:alert(1)'}", "spec.link"),
+    ] {
+        let yaml = format!("{{metadata: {{name: wrong}}, spec: {spec}}}");
+        let refused = space.apply::<NotificationChannel>(&yaml).await.expect_err(spec).to_string();
+        assert!(refused.contains(says), "{spec}: {refused}");
+    }
+}
