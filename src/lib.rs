@@ -12,6 +12,7 @@ pub mod fair;
 pub mod flags;
 pub mod notify;
 pub mod plan;
+pub mod playbook;
 pub mod sandbox;
 pub mod server;
 pub mod sources;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::playbook::PlaybookRef;
 use super::rollback::Rollback;
 use super::status::FeatureRolloutStatus;
 use super::trigger::{Criterion, MonitoringPeriod, Trigger};
@@ -54,7 +55,7 @@ pub const MAX_STEPS: usize = 32;
 #[x_kube(validation = Rule::new("has(self.feature) == has(oldSelf.feature) || (has(self.feature) ? (!has(self.feature.variants) || dyn(self.feature.variants) == dyn([{'name': dyn('enabled'), 'value': dyn(true)}, {'name': dyn('disabled'), 'value': dyn(false)}])) : (!has(oldSelf.feature.variants) || dyn(oldSelf.feature.variants) == dyn([{'name': dyn('enabled'), 'value': dyn(true)}, {'name': dyn('disabled'), 'value': dyn(false)}])))").message("spec.feature.variants is immutable: other variants are another rollout"))]
 #[x_kube(validation = Rule::new("(has(self.flagSetRef) ? self.flagSetRef.name : '') == (has(oldSelf.flagSetRef) ? oldSelf.flagSetRef.name : '')").message("spec.flagSetRef is immutable: another file is another rollout"))]
 #[x_kube(validation = Rule::new("!(has(self.cohorts) && has(self.cohortSetRef))").message("give cohorts or cohortSetRef, not both"))]
-#[x_kube(validation = Rule::new("!self.phases.exists(p, has(p.steps) && p.steps.exists(s, has(s.week))) || (has(self.schedule) && has(self.schedule.startAt))").message("a step has a week, so schedule.startAt must say when week 1 starts"))]
+#[x_kube(validation = Rule::new("!self.phases.exists(p, has(p.steps) && p.steps.exists(s, has(s.week))) || (has(self.schedule) && has(self.schedule.startAt)) || has(self.playbookRef)").message("a step has a week, so schedule.startAt or a playbook must say when week 1 starts"))]
 pub struct FeatureRolloutSpec {
     /// The feature flag: its key, variants and how users are split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,11 @@ pub struct FeatureRolloutSpec {
     /// Whether the cohorts' delays and tiers apply to this rollout.
     #[serde(default)]
     pub cohort_policy: CohortPolicy,
+    /// The phase of a Playbook that the rollout belongs to. Its first step waits until the phase is open: its weeks have begun,
+    /// and what it requires is so. `week` in the steps counts from the playbook's start, and `schedule.startAt` defaults to it.
+    /// A playbook or a phase that is not there is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook_ref: Option<PlaybookRef>,
     /// Percentages that a fresh object starts from, by cohort. Put the final ones here when the feature has graduated.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
@@ -225,7 +231,8 @@ pub enum DeletionPolicy {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
-    /// First instant at which a step may be entered, and the start of week 1; default: when the object is first seen.
+    /// First instant at which a step may be entered, and the start of week 1; default: the start of the playbook that the
+    /// rollout joins, else when the object is first seen. With a playbook, weeks count from the playbook's start in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<MicroTime>,
     /// IANA time zone of windows and weeks; default: the FlagSet's, else UTC.
@@ -337,7 +344,8 @@ pub struct Step {
     /// Earliest entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<MicroTime>,
-    /// Earliest entry as a week counted from the start: week 1 begins at `schedule.startAt`.
+    /// Earliest entry as a week counted from the start: week 1 begins at the start of the playbook that the rollout joins, else
+    /// at `schedule.startAt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 520))]
     pub week: Option<i32>,

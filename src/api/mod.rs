@@ -17,6 +17,7 @@ pub mod cohort_status;
 pub mod cohortset;
 pub mod conditions;
 pub mod crds;
+pub mod date;
 pub mod decimal;
 pub mod duration;
 pub mod featurerollout;
@@ -25,6 +26,8 @@ pub mod metricsource;
 pub mod metrictemplate;
 pub mod notificationchannel;
 pub mod percent;
+pub mod playbook;
+pub mod playbook_status;
 pub mod policies;
 pub mod reading;
 pub mod reason;
@@ -42,6 +45,7 @@ pub mod waiting;
 pub use cohort::{Cohort, Expression, Match, MatchGroup, Operator, Tier};
 pub use cohortset::{CohortSet, CohortSetSpec, CohortSetStatus};
 pub use conditions::Condition;
+pub use date::CivilDate;
 pub use decimal::Decimal;
 pub use duration::Duration;
 pub use featurerollout::{FeatureRollout, FeatureRolloutSpec};
@@ -50,6 +54,8 @@ pub use metricsource::{MetricSource, MetricSourceSpec, MetricSourceStatus};
 pub use metrictemplate::{MetricTemplate, MetricTemplateSpec, MetricTemplateStatus};
 pub use notificationchannel::{NotificationChannel, NotificationChannelSpec, NotificationChannelStatus};
 pub use percent::Percent;
+pub use playbook::{Playbook, PlaybookSpec};
+pub use playbook_status::PlaybookStatus;
 pub use reading::{Finite, Reading};
 pub use reason::Reason;
 pub use rollback::{RollbackMode, RollbackStatus};
@@ -88,6 +94,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         crds::finish(MetricSource::crd()),
         crds::finish(MetricTemplate::crd()),
         crds::finish(NotificationChannel::crd()),
+        crds::finish(Playbook::crd()),
         crds::finish(RolloutAction::crd()),
     ]
 }

@@ -106,6 +106,13 @@ mod tests {
             "notify/outbox.rs drops the least severe, of those the oldest",
         ),
         ("NotificationChannel.threads", 256, 256, "notify/outbox.rs drops the oldest"),
+        ("Playbook.blocked", 32, 32, "playbook/standing.rs takes the first"),
+        ("Playbook.conditions", 8, 2, "Ready and Stalled"),
+        ("Playbook.criteria", 32, 32, "those of the spec"),
+        ("Playbook.milestones", 32, 32, "those of the spec"),
+        ("Playbook.phases", 16, 16, "those of the spec"),
+        ("Playbook.success", 64, 64, "playbook/standing.rs takes the first by name"),
+        ("Playbook.success.criteria", 16, 16, "those of a rollout's spec"),
         ("RolloutAction.conditions", 4, 2, "Ready and Stalled"),
     ];
 

@@ -60,6 +60,10 @@ pub struct FeatureRolloutStatus {
     /// Since when the rollout clock stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<MicroTime>,
+    /// When the first step that raised anybody was entered, in whatever attempt. What a playbook's phase requires is not asked
+    /// any more from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<MicroTime>,
     /// Whether every dependency has been met once in this attempt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dependencies_met: bool,
@@ -187,6 +191,7 @@ impl Default for FeatureRolloutStatus {
             pending_audience: None,
             pauses: Vec::new(),
             paused_since: None,
+            started_at: None,
             dependencies_met: false,
             completed_at: None,
             revision: 0,

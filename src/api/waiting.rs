@@ -16,6 +16,8 @@ pub enum Check {
     Paused,
     /// Other rollouts have come far enough.
     Dependencies,
+    /// The phase of the playbook is open, at the rollout's first start.
+    Playbook,
     /// The start has come.
     Start,
     /// The previous hold is over.
@@ -48,6 +50,7 @@ impl Check {
             Check::RolledBack => "RolledBack",
             Check::Paused => "Paused",
             Check::Dependencies => "Dependencies",
+            Check::Playbook => "Playbook",
             Check::Start => "Start",
             Check::Hold => "Hold",
             Check::Date => "Date",
@@ -69,7 +72,7 @@ impl Check {
 pub struct WaitingFor {
     /// The check that says no.
     pub check: Check,
-    /// What of it: the name of the step to approve, of the freeze, the gate, the trigger or the dependency; absent where
+    /// What of it: the name of the step to approve, of the freeze, the gate, the trigger, the dependency or the task; absent where
     /// the check has but one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub which: Option<String>,

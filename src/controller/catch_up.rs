@@ -30,7 +30,8 @@ pub async fn until(ctx: &Context, at: Instant) {
     tokio::join!(
         kind(ctx, &ctx.rollouts, at),
         kind(ctx, &ctx.flag_sets, at),
-        kind(ctx, &ctx.cohort_sets, at)
+        kind(ctx, &ctx.cohort_sets, at),
+        kind(ctx, &ctx.playbooks, at)
     );
 }
 

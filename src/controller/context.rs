@@ -17,11 +17,14 @@ use super::cluster::Cluster;
 use super::events::Events;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
+use super::playbooks::Playbooks;
 use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
 use super::signing::Signing;
 use super::writer::{Hub, OutputNames, Places, Versions};
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel};
+use crate::api::{
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
@@ -40,6 +43,8 @@ pub enum Key {
     MetricTemplate(ObjectKey),
     /// A NotificationChannel of the operator's namespace.
     NotificationChannel(ObjectKey),
+    /// A Playbook.
+    Playbook(ObjectKey),
 }
 
 impl Tenant for Key {
@@ -49,7 +54,8 @@ impl Tenant for Key {
         | Key::CohortSet(key)
         | Key::MetricSource(key)
         | Key::MetricTemplate(key)
-        | Key::NotificationChannel(key)) = self;
+        | Key::NotificationChannel(key)
+        | Key::Playbook(key)) = self;
         &key.0
     }
 }
@@ -69,6 +75,7 @@ impl fmt::Display for Key {
             Key::MetricSource(key) => ("MetricSource", key),
             Key::MetricTemplate(key) => ("MetricTemplate", key),
             Key::NotificationChannel(key) => ("NotificationChannel", key),
+            Key::Playbook(key) => ("Playbook", key),
         };
         write!(f, "{kind} {namespace}/{name}")
     }
@@ -89,6 +96,8 @@ pub struct Caches {
     pub metric_templates: Arc<Cache<MetricTemplate>>,
     /// NotificationChannels of the operator's namespace.
     pub notification_channels: Arc<Cache<NotificationChannel>>,
+    /// Playbooks.
+    pub playbooks: Arc<Cache<Playbook>>,
     /// Our ConfigMaps.
     pub config_maps: Arc<Cache<ConfigMap>>,
 }
@@ -113,6 +122,8 @@ pub struct Context {
     pub metric_templates: Arc<Cache<MetricTemplate>>,
     /// NotificationChannels of the operator's namespace as known.
     pub notification_channels: Arc<Cache<NotificationChannel>>,
+    /// Playbooks as known.
+    pub playbooks: Arc<Cache<Playbook>>,
     /// Our ConfigMaps as known.
     pub config_maps: Arc<Cache<ConfigMap>>,
     /// Who concerns whom.
@@ -121,6 +132,8 @@ pub struct Context {
     pub revisions: Revisions,
     /// What is measured.
     pub analysis: Analysis,
+    /// Playbooks, compiled, and what is known of them besides.
+    pub plans: Playbooks,
     /// What is to be done, grouped by the files that it may change.
     pub queue: Queue<Key, SetId>,
     /// What is to be published.

@@ -5,13 +5,13 @@ use kube::ResourceExt;
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
-use super::watch;
 use super::writer::Ack;
+use super::{playbooks, watch};
 use crate::api::conditions::{is_true, types};
 use crate::api::featurerollout::DependencyCondition;
 use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
-use crate::api::{CohortSet, FeatureRollout, FlagSet, Reason};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, Playbook, Reason};
 use crate::engine::Facts;
 use crate::error::Fault;
 use crate::flags::LiveFlag;
@@ -66,19 +66,21 @@ pub struct Observed {
 /// # Errors
 /// When something could not be read; it is tried again.
 pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -> Result<Gathered, Fault> {
+    let playbook = playbooks::of(ctx, rollout).await?;
     let (mut flag_set, cohort_set) = references(ctx, rollout).await?;
-    let mut compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
+    let mut compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref());
     if let Ok(plan) = &compiled
         && undoes(rollout, flag_set.as_ref(), plan)
         && confirm(ctx, rollout).await?
     {
         let cohort_set;
         (flag_set, cohort_set) = references(ctx, rollout).await?;
-        compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref());
+        compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref());
     }
     let emergency = is_emergency(flag_set.as_ref());
     let ahead = file_ahead(ctx, rollout, flag_set.as_ref()).await?;
-    Ok(match observe(ctx, rollout, flag_set, compiled, ahead.clone()).await? {
+    let observed = observe(ctx, rollout, flag_set, compiled, ahead.clone(), playbook.as_ref()).await?;
+    Ok(match observed {
         Ok(observed) => Gathered::Ready(Box::new(Observed { owes_status, ..observed })),
         Err(mut stalled) => {
             // A FlagSet that is gone has left its file behind: what lowers a rollout goes on reaching it.
@@ -97,6 +99,7 @@ async fn observe(
     flag_set: Option<FlagSet>,
     compiled: Result<Plan, Vec<FieldError>>,
     ahead: Option<LiveFlag>,
+    playbook: Option<&Playbook>,
 ) -> Result<Result<Observed, Stalled>, Fault> {
     let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let plan = match compiled {
@@ -134,6 +137,7 @@ async fn observe(
         delivered: status.delivered_revision == status.revision,
         emergency: is_emergency(flag_set.as_ref()),
         unmet: unmet(ctx, &key.0, &plan),
+        requirements: playbooks::requirements(ctx, rollout, &plan, playbook),
         live,
     };
     Ok(Ok(Observed { plan, facts, set, owes_status: false }))
@@ -143,8 +147,9 @@ fn compile(
     rollout: &FeatureRollout,
     flag_set: Option<&FlagSet>,
     cohort_set: Option<&CohortSet>,
+    playbook: Option<&Playbook>,
 ) -> Result<Plan, Vec<FieldError>> {
-    plan::compile(rollout, Refs { flag_set, cohort_set })
+    plan::compile(rollout, Refs { flag_set, cohort_set, playbook })
 }
 
 fn is_emergency(flag_set: Option<&FlagSet>) -> bool {
@@ -245,7 +250,13 @@ pub async fn flag_set(ctx: &Context, key: &ObjectKey) -> Result<Option<FlagSet>,
     look_up(ctx, &ctx.flag_sets, &key.0, &key.1).await
 }
 
-async fn look_up<K>(ctx: &Context, cache: &Cache<K>, namespace: &str, name: &str) -> Result<Option<K>, Fault>
+/// An object of a namespace, read directly where the cache does not know it yet.
+pub(super) async fn look_up<K>(
+    ctx: &Context,
+    cache: &Cache<K>,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, Fault>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone

@@ -7,7 +7,7 @@ use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
 use super::revisions::{self, Pinned};
-use super::{actions, analysis, writer};
+use super::{actions, analysis, playbooks, writer};
 use crate::clock;
 use crate::error::chain;
 
@@ -82,6 +82,7 @@ fn count(ctx: &Context) {
     ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
     ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
     ctx.metrics.set_objects("NotificationChannel", ctx.notification_channels.len());
+    ctx.metrics.set_objects("Playbook", ctx.playbooks.len());
     ctx.metrics.set_queue_depth(ctx.queue.depth());
     ctx.metrics.set_events_waiting(ctx.events.waiting());
     for (what, entries) in census(ctx) {
@@ -104,6 +105,7 @@ fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
     entries.extend(ctx.actions.census());
     entries.extend(ctx.nudger.census());
     entries.extend(ctx.channels.census());
+    entries.extend(ctx.plans.census());
     entries.insert("trigger_values", ctx.metrics.checks.values_shown());
     entries
 }
@@ -124,7 +126,12 @@ fn tidy(ctx: &Context) {
 pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
     ctx.queue.forget(&Key::Rollout(key.clone()));
     let waited_in_circles = ctx.index.in_circles_of(key);
+    let playbook = ctx.index.playbook_of(key);
     let Some(gone) = ctx.index.remove(key) else { return };
+    playbooks::rollout_changed(ctx, key);
+    if let Some(playbook) = playbook {
+        ctx.queue.push(Key::Playbook(playbook), Priority::Report);
+    }
     for concerned in waited_in_circles.into_iter().filter(|concerned| concerned != key) {
         ctx.queue.push(Key::Rollout(concerned), Priority::Decide);
     }

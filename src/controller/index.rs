@@ -64,6 +64,8 @@ pub struct Neighbour {
     /// When it was created: the elder of two with one flag key wins.
     pub created: Option<Time>,
     depends_on: BTreeSet<String>,
+    /// The playbook that it joins.
+    playbook: Option<String>,
 }
 
 /// The neighbourhoods.
@@ -75,7 +77,9 @@ struct Inner {
     rollouts: HashMap<ObjectKey, Neighbour>,
     members: HashMap<SetId, BTreeSet<ObjectKey>>,
     dependents: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    joined: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     left: Vec<SetId>,
+    left_playbooks: Vec<ObjectKey>,
 }
 
 impl Index {
@@ -88,6 +92,7 @@ impl Index {
             set: SetId::of(rollout),
             created: rollout.metadata.creation_timestamp.clone(),
             depends_on: rollout.spec.depends_on.iter().map(|dependency| dependency.name.clone()).collect(),
+            playbook: rollout.spec.playbook_ref.as_ref().map(|reference| reference.name.clone()),
             key: key.clone(),
         };
         let (is_same, waits_as_before) = match self.lock().rollouts.get(&key) {
@@ -107,8 +112,14 @@ impl Index {
 
     fn replace(&self, key: &ObjectKey, neighbour: Neighbour) {
         let mut inner = self.lock();
-        let before = inner.remove(key).map(|before| before.set);
-        inner.left.extend(before.filter(|before| *before != neighbour.set));
+        let before = inner.remove(key);
+        let other = before.as_ref().and_then(|before| before.playbook.clone());
+        let other = other.filter(|other| neighbour.playbook.as_ref() != Some(other));
+        inner.left_playbooks.extend(other.map(|other| (key.0.clone(), other)));
+        inner.left.extend(before.map(|before| before.set).filter(|before| *before != neighbour.set));
+        if let Some(playbook) = &neighbour.playbook {
+            inner.joined.entry((key.0.clone(), playbook.clone())).or_default().insert(key.clone());
+        }
         inner.members.entry(neighbour.set.clone()).or_default().insert(key.clone());
         for name in &neighbour.depends_on {
             inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
@@ -119,6 +130,22 @@ impl Index {
     /// The files that rollouts have left by being created anew in another one, since this was asked last.
     pub fn take_left(&self) -> Vec<SetId> {
         std::mem::take(&mut self.lock().left)
+    }
+
+    /// The playbooks that rollouts have left for another one or for none, since this was asked last.
+    pub fn take_left_playbooks(&self) -> Vec<ObjectKey> {
+        std::mem::take(&mut self.lock().left_playbooks)
+    }
+
+    /// The rollouts that join a playbook.
+    pub fn joined(&self, playbook: &ObjectKey) -> Vec<ObjectKey> {
+        self.lock().joined.get(playbook).into_iter().flatten().cloned().collect()
+    }
+
+    /// The playbook that a rollout joins.
+    pub fn playbook_of(&self, key: &ObjectKey) -> Option<ObjectKey> {
+        let inner = self.lock();
+        Some((key.0.clone(), inner.rollouts.get(key)?.playbook.clone()?))
     }
 
     /// Forgets a rollout. Returns what it was.
@@ -137,12 +164,13 @@ impl Index {
     }
 
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 3] {
+    pub fn census(&self) -> [(&'static str, usize); 4] {
         let inner = self.lock();
         [
             ("rollouts_by_name", inner.rollouts.len()),
             ("rollouts_by_file", inner.members.len()),
             ("rollouts_by_dependency", inner.dependents.len()),
+            ("rollouts_by_playbook", inner.joined.len()),
         ]
     }
 
@@ -219,6 +247,15 @@ impl Inner {
             members.remove(key);
             if members.is_empty() {
                 self.members.remove(&neighbour.set);
+            }
+        }
+        if let Some(playbook) = &neighbour.playbook {
+            let playbook = (key.0.clone(), playbook.clone());
+            if let Some(joined) = self.joined.get_mut(&playbook) {
+                joined.remove(key);
+                if joined.is_empty() {
+                    self.joined.remove(&playbook);
+                }
             }
         }
         for name in &neighbour.depends_on {

@@ -40,6 +40,7 @@ mod leader;
 mod lists;
 mod nudge;
 mod persist;
+mod playbooks;
 mod process;
 mod queue;
 mod revisions;
@@ -270,6 +271,7 @@ async fn work(ctx: Shared, key: Key) {
         Key::NotificationChannel(channel) => {
             persist::stall_unreadable(ctx, &ctx.notification_channels, channel).await
         }
+        Key::Playbook(playbook) => playbooks::reconcile(ctx, playbook).await,
     };
     ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
     match result {

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::cache::{Cache, ObjectKey, key_of};
 use super::cluster::Scope;
 use super::context::{Context, Key};
-use super::events;
 use super::queue::Priority;
+use super::{events, playbooks};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::engine::{self, report};
@@ -38,6 +38,7 @@ pub async fn persist(
             if reached(before) != reached(Some(status)) {
                 wake_dependents(ctx, &key);
             }
+            playbooks::rollout_changed(ctx, &key);
             Ok(())
         }
         Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {
@@ -137,6 +138,7 @@ pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
     if is_news {
         ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
         wake_dependents(ctx, key);
+        playbooks::rollout_changed(ctx, key);
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use super::leader::Gate;
 use super::queue::{Places, Priority, Queue};
 use super::watch as watches;
 use super::{
-    Options, REPORTING_PART, actions, ahead, analysis, channels, events, nudge, revisions, signing, writer,
+    Options, REPORTING_PART, actions, ahead, analysis, channels, events, nudge, playbooks, revisions,
+    signing, writer,
 };
 use crate::server::Health;
 use crate::telemetry::Metrics;
@@ -93,6 +94,9 @@ impl Process {
         }
         for key in ctx.cohort_sets.keys() {
             ctx.queue.push(Key::CohortSet(key), Priority::Report);
+        }
+        for key in ctx.playbooks.keys() {
+            ctx.queue.push(Key::Playbook(key), Priority::Report);
         }
         ctx
     }
@@ -188,7 +192,8 @@ fn context(
             | Key::CohortSet(_)
             | Key::MetricSource(_)
             | Key::MetricTemplate(_)
-            | Key::NotificationChannel(_) => None,
+            | Key::NotificationChannel(_)
+            | Key::Playbook(_) => None,
         })
     };
     let client = gate.guard(client);
@@ -211,6 +216,8 @@ fn context(
         metric_sources: caches.metric_sources.clone(),
         metric_templates: caches.metric_templates.clone(),
         notification_channels: caches.notification_channels.clone(),
+        playbooks: caches.playbooks.clone(),
+        plans: playbooks::Playbooks::default(),
         config_maps: caches.config_maps.clone(),
         index,
         revisions: revisions::Revisions::default(),

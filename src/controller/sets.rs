@@ -187,7 +187,8 @@ fn validity(errors: &[FieldError]) -> Result<(Reason, String), (Reason, String)>
     }
 }
 
-fn conditions(
+/// Ready, and Stalled where it is, of an object that is valid or not.
+pub(super) fn conditions(
     ctx: &Context,
     prior: &[Condition],
     want: Result<(Reason, String), (Reason, String)>,

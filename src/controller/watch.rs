@@ -15,14 +15,17 @@ use super::cache::{Cache, News, ObjectKey, key_of, version};
 use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
+use super::playbooks;
 use super::process::Process;
 use super::queue::Priority;
 use super::revisions::ours;
 use super::writer;
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel};
+use crate::api::{
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+};
 
 /// The kinds without which this program does not do all that it is there for, besides those that only a leader needs.
-pub const EXPECTED: [&str; 7] = [
+pub const EXPECTED: [&str; 8] = [
     "CohortSet",
     "ConfigMap",
     "FeatureRollout",
@@ -30,6 +33,7 @@ pub const EXPECTED: [&str; 7] = [
     "MetricSource",
     "MetricTemplate",
     "NotificationChannel",
+    "Playbook",
 ];
 
 /// Starts the watches of what decisions are made from; each of the returned receivers hears when its first list is complete.
@@ -37,6 +41,7 @@ pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
     vec![
         spawn(process, Scope::of::<CohortSet>(None), |c| &c.cohort_sets, is_kept, cohort_set_event),
         spawn(process, Scope::of::<FlagSet>(None), |c| &c.flag_sets, is_kept, flag_set_event),
+        spawn(process, Scope::of::<Playbook>(None), |c| &c.playbooks, is_kept, playbooks::event),
         spawn(process, Scope::of::<FeatureRollout>(None), |c| &c.rollouts, is_kept, rollout),
     ]
 }
@@ -146,6 +151,7 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
     for dependent in ctx.index.dependents(key).into_iter().chain(concerned) {
         ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
+    playbooks::rollout_changed(ctx, key);
 }
 
 fn cohort_set_event(ctx: &Shared, key: &ObjectKey, news: News) {

@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         }
         let mut last = next;
         for (i, step) in self.plan.steps.iter().enumerate().skip(next + 1) {
-            let early = step.date.is_some_and(|date| date > self.now);
+            let early = step.date.is_some_and(|date| date > self.now) || step.undated.is_some();
             let shut = || {
                 step.gates.iter().any(|gate| {
                     gate_shut(&self.plan.guard, &self.status, &self.facts.metrics, gate, self.now).is_some()
@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
         let before: Vec<Percent> = self.status.cohorts.iter().map(|cohort| cohort.decided()).collect();
         if raises {
             self.entered = true;
-            self.status.dependencies_met = true;
+            self.note_start();
             let exposure = Exposure { at: self.now, delay_from: self.now };
             self.status.first_exposure.get_or_insert(exposure);
         }

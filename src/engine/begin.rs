@@ -64,6 +64,8 @@ impl<'a> Run<'a> {
         let step = self.step_of(live);
         self.status.position = step.map(|step| position_at(step, self.now));
         self.remember_asks(step, live);
+        // Whoever has the feature was raised once.
+        self.status.started_at = self.status.exposed().then_some(self.now);
         if let Some(rollback) = &live.rollback {
             self.latch_again(rollback, live);
         }

@@ -6,6 +6,7 @@ use super::measure::{Metrics, Subject, interval_of};
 use super::missing::{self, missing_words};
 use super::pauses::way_out;
 use super::position::{describe_step, is_used};
+use super::start::{check_dated, check_playbook};
 use super::text::{second, short};
 use crate::api::rolloutaction::Override;
 use crate::api::status::{Check, PauseCause, WaitingFor};
@@ -101,6 +102,8 @@ const CHECKS: &[(CheckFn, &[Purpose])] = {
         (check_latch, ALL),
         (check_pauses, ALL),
         (check_dependencies, &[Step, Promote, SetPercent]),
+        (check_playbook, &[Step, Promote, SetPercent]),
+        (check_dated, &[Step, StillStep]),
         (check_time, &[Step, StillStep]),
         (check_missed, &[Step, StillStep]),
         (check_approval, &[Step, StillStep, Promote, PromoteStill]),
@@ -227,6 +230,7 @@ impl<'a> Run<'a> {
             _ => {
                 let seen = self.status.first_seen.map_or(self.now, |seen| seen);
                 let start = self.plan.start_at.unwrap_or(seen);
+                let start = self.opens_at().map_or(start, |opens_at| start.max(opens_at));
                 // What is started again was not missed before.
                 let retry = self.status.retry.as_ref().map(|retry| retry.at);
                 (Check::Start, retry.map_or(start, |retry| start.max(retry)))

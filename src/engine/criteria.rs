@@ -1,6 +1,6 @@
 //! Criteria: whether the feature succeeds, and whether a phase may be raised.
 
-use super::measure::{Measurement, Metrics, Subject, cadence};
+use super::measure::{Metrics, Subject, cadence};
 use super::text::short;
 use super::triggers::Watch;
 use crate::api::status::FeatureRolloutStatus;
@@ -32,7 +32,7 @@ impl Watch<'_> {
             if known.is_some_and(|known| known.since > at) {
                 continue;
             }
-            let (verdict, value, why) = read(criterion, measurement);
+            let (verdict, value, why) = judged(criterion, &measurement.reading);
             self.note(criterion, at, verdict, value, why);
         }
     }
@@ -67,12 +67,9 @@ fn judge(passes: bool) -> Verdict {
     if passes { Verdict::Pass } else { Verdict::Breach }
 }
 
-/// What a measurement says of a criterion: verdict, value, and why there is none.
-fn read(
-    criterion: &Criterion,
-    measurement: &Measurement,
-) -> (Option<Verdict>, Option<String>, Option<String>) {
-    match &measurement.reading {
+/// What a reading says of a criterion: verdict, value, and why there is none.
+pub fn judged(criterion: &Criterion, reading: &Reading) -> (Option<Verdict>, Option<String>, Option<String>) {
+    match reading {
         Reading::Value { value, samples } => {
             if let Some(least) = criterion.min_samples
                 && samples.is_none_or(|samples| samples < least)
@@ -115,7 +112,7 @@ pub(super) fn gate_shut(
             let subject = Subject::Criterion(name.to_owned());
             metrics
                 .newest(&subject, None, interval, now)
-                .and_then(|newest| read(criterion, newest).0)
+                .and_then(|newest| judged(criterion, &newest.reading).0)
                 .unwrap_or(Verdict::NoData)
         }
     };

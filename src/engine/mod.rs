@@ -26,6 +26,7 @@ mod precedence;
 pub mod report;
 mod retry;
 mod rollback;
+mod start;
 mod streak;
 mod text;
 mod triggers;
@@ -35,6 +36,7 @@ mod wake;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use begin::set_back;
+pub use criteria::judged;
 pub use delivery::{Delivery, deliver};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use pauses::{pause_words, take_to_control};
@@ -57,6 +59,8 @@ pub struct Facts {
     pub emergency: bool,
     /// The dependencies that are not met, in words.
     pub unmet: Vec<String>,
+    /// What the rollout's phase of a playbook requires that is not so. Asked at the first start only.
+    pub requirements: Vec<Requirement>,
     /// What the file says of the flag, where a beginning has to know.
     pub live: Option<LiveFlag>,
     /// What is known of the metrics.
@@ -72,10 +76,20 @@ impl Facts {
             delivered: true,
             emergency: false,
             unmet: Vec::new(),
+            requirements: Vec::new(),
             live: None,
             metrics: Metrics::AllWell,
         }
     }
+}
+
+/// Something that a playbook requires and that is not so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// What is missing, by name, as it fits into a column: the task, rollout, milestone, criterion, phase or playbook.
+    pub which: String,
+    /// The same in words that follow "waits for".
+    pub message: String,
 }
 
 /// What follows from the plan, the state, the facts and the time.

@@ -223,8 +223,11 @@ impl Run<'_> {
                 lower(&self.plan.guard, self.status, request, self.now)
             }
             Action::SetPercent => {
-                self.may_set(request)?;
+                let raises = self.may_set(request)?;
                 let message = set_percent(&mut self.status, request, self.now)?;
+                if raises {
+                    self.status.started_at.get_or_insert(self.now);
+                }
                 Ok((self.status, message))
             }
             Action::Resume => self.resume(&cause),
@@ -246,13 +249,15 @@ impl Run<'_> {
         }
     }
 
-    /// Whether each of the percentages that raise passes its checks; all or none.
-    fn may_set(&self, request: &Request<'_>) -> Result<(), String> {
+    /// Whether each of the percentages that raise passes its checks; all or none. Says whether any raises.
+    fn may_set(&self, request: &Request<'_>) -> Result<bool, String> {
+        let mut raises = false;
         for (name, percent) in request.spec.set_percent.iter().flatten() {
             let Some(cohort) = self.status.cohort(name) else { continue };
             if *percent <= held(&self.status, name) {
                 continue;
             }
+            raises = true;
             match self.plan.cohort(name) {
                 None => return Err(format!("cohort {name} is no longer in the spec, and is raised no more")),
                 Some(declared) if !self.plan.admits(declared) => {
@@ -270,7 +275,7 @@ impl Run<'_> {
                 return Err(refusal.message);
             }
         }
-        Ok(())
+        Ok(raises)
     }
 
     /// The step ahead whose approval is missing and that a percentage set by hand would overtake: more than anything that

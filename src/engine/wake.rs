@@ -37,8 +37,10 @@ impl Run<'_> {
         }
         self.plan.steps.get(self.at.map_or(0, |at| at + 1))?;
         let waiting = self.status.waiting_for.as_ref()?;
-        let by_time =
-            matches!(waiting.check, Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze);
+        let by_time = matches!(
+            waiting.check,
+            Check::Playbook | Check::Start | Check::Hold | Check::Date | Check::Window | Check::Freeze
+        );
         waiting.until.filter(|_| by_time)
     }
 }

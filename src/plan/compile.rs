@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 use super::calendar::{self, WindowList};
 use super::matching;
 use super::steps::{self, steps};
-use super::{Audience, Calendar, Cohort, Dependency, FieldError, Need, Plan, Refs, cohort_set_name};
+use super::weeks::Weeks;
+use super::{Audience, Calendar, Cohort, Dependency, FieldError, Joins, Need, Plan, Refs, cohort_set_name};
 use crate::api::cohort::{Cohort as ApiCohort, Match};
 use crate::api::{FeatureRollout, Freeze, MicroTime, Percent, Window};
 
@@ -44,8 +45,16 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         .map(|name| zone(name, "spec.schedule.timeZone", &mut errors).unwrap_or(TimeZone::UTC))
         .unwrap_or_else(|| set_zone.clone());
 
-    let start_at = schedule.start_at;
-    let context = steps::Context { cohorts: &names, start_at, zone: &own_zone };
+    // What is wrong with a playbook is said of it, and holds back what has not begun.
+    let of_playbook = refs.playbook.and_then(|playbook| Weeks::of(&playbook.spec, &mut Vec::new()));
+    let joins = joins(rollout, refs, of_playbook.as_ref());
+    let first = of_playbook.as_ref().and_then(|weeks| weeks.begins(1));
+    let start_at = schedule.start_at.or(first);
+    let weeks = match joins {
+        Some(_) => of_playbook,
+        None => start_at.map(|start| Weeks::since(start, own_zone.clone())),
+    };
+    let context = steps::Context { cohorts: &names, weeks: weeks.as_ref(), joins: joins.is_some() };
     let steps = steps(spec, &context, &mut errors);
 
     for cohort in spec.baseline.keys() {
@@ -60,7 +69,10 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     if let Some(set) = refs.flag_set {
         check_times("FlagSet spec", &set.spec.windows, &set.spec.freezes, &mut errors);
     }
-    let in_utc = [&own_zone, &set_zone].iter().all(|zone| **zone == TimeZone::UTC);
+    let in_utc = [&own_zone, &set_zone]
+        .into_iter()
+        .chain(weeks.as_ref().map(Weeks::zone))
+        .all(|zone| *zone == TimeZone::UTC);
     let zone_data = (!in_utc).then(calendar::zone_data);
     let calendar = allowed_times(refs, (own_zone.clone(), &schedule.windows), set_zone, &schedule.freezes);
     check_opens(&calendar, start_at, &mut errors);
@@ -99,6 +111,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         deletion_policy: spec.deletion_policy,
         start_at,
         zone: own_zone,
+        joins,
         calendar,
         zone_data,
         on_missed: schedule.on_missed,
@@ -106,6 +119,15 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         steps,
         guard,
     })
+}
+
+/// The phase of a playbook that a rollout belongs to, and when it opens.
+fn joins(rollout: &FeatureRollout, refs: Refs<'_>, weeks: Option<&Weeks>) -> Option<Joins> {
+    let reference = rollout.spec.playbook_ref.as_ref()?;
+    let phases = refs.playbook.map_or(&[][..], |playbook| &playbook.spec.phases);
+    let phase = phases.iter().find(|phase| phase.name == reference.phase);
+    let opens_at = phase.zip(weeks).and_then(|(phase, weeks)| weeks.begins(phase.weeks.from));
+    Some(Joins { playbook: reference.name.clone(), phase: reference.phase.clone(), opens_at })
 }
 
 /// Who owns the cohorts, and the cohorts.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed};
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Tier};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Playbook, Tier};
 
 pub mod audience;
 pub mod calendar;
@@ -21,6 +21,7 @@ pub mod guard;
 pub mod matching;
 mod steps;
 pub mod version;
+pub mod weeks;
 
 pub use audience::{Audience, AudienceCohort};
 pub use calendar::Calendar;
@@ -29,6 +30,7 @@ pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
 pub use feature::feature_alone;
 pub use guard::{Guard, GuardSpec, guard};
+pub use weeks::Weeks;
 
 /// The objects that a rollout names, as far as they exist.
 #[derive(Clone, Copy, Default)]
@@ -37,6 +39,8 @@ pub struct Refs<'a> {
     pub cohort_set: Option<&'a CohortSet>,
     /// The FlagSet of `spec.flagSetRef`.
     pub flag_set: Option<&'a FlagSet>,
+    /// The Playbook of `spec.playbookRef`. Where it is missing the rollout is valid all the same, and waits.
+    pub playbook: Option<&'a Playbook>,
 }
 
 /// The name of the CohortSet that a rollout uses, if it uses one.
@@ -86,10 +90,12 @@ pub struct Plan {
     pub suspend: bool,
     /// What becomes of the flag on deletion.
     pub deletion_policy: DeletionPolicy,
-    /// `schedule.startAt`.
+    /// `schedule.startAt`, else the start of the playbook.
     pub start_at: Option<MicroTime>,
     /// The zone of the rollout's local times.
     pub zone: TimeZone,
+    /// The phase of a playbook that the rollout belongs to.
+    pub joins: Option<Joins>,
     /// When raises may happen.
     pub calendar: Calendar,
     /// Release of the time zone data by which local times were resolved; `None` where all of them are UTC.
@@ -123,6 +129,17 @@ impl Plan {
             CohortPolicy::Ignore => SignedDuration::ZERO,
         }
     }
+}
+
+/// The place of a rollout in a playbook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joins {
+    /// Name of the playbook.
+    pub playbook: String,
+    /// Name of the phase.
+    pub phase: String,
+    /// When the phase's first week begins; `None` where playbook or phase are not there or not valid, which is waited for.
+    pub opens_at: Option<MicroTime>,
 }
 
 /// The flag, with every default filled in.
@@ -178,6 +195,9 @@ pub struct Step {
     pub content: String,
     /// Its own date: the earliest entry.
     pub date: Option<MicroTime>,
+    /// The week that is its date, where the playbook that would say when that is is not there or not valid: the step is not
+    /// entered by time.
+    pub undated: Option<i32>,
     /// What it asks, by cohort.
     pub asks: BTreeMap<String, Percent>,
     /// How long it is kept at least.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ToSpan};
+use jiff::SignedDuration;
 
 use super::audience::short_digest;
+use super::weeks::Weeks;
 use super::{Approval, FieldError, Step};
 use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
+use crate::api::playbook::LAST_WEEK;
 use crate::api::{MicroTime, Percent};
 
 /// How long a step is kept when nothing else is said.
@@ -16,8 +17,10 @@ const DEFAULT_HOLD: SignedDuration = SignedDuration::from_hours(24);
 /// What the steps of a spec are compiled against.
 pub(super) struct Context<'a> {
     pub cohorts: &'a [String],
-    pub start_at: Option<MicroTime>,
-    pub zone: &'a TimeZone,
+    /// What `week` counts from.
+    pub weeks: Option<&'a Weeks>,
+    /// Whether that is for a playbook to say.
+    pub joins: bool,
 }
 
 /// Every step of every phase in order; errors are added to `errors`.
@@ -133,10 +136,12 @@ fn plain(
                 known_cohort(cohort, format!("{path}.cohorts.{cohort}"), context, errors);
             }
             let approval = approval(spec, phase, step, &path, errors);
+            let date = date(step, &path, context, errors);
             Draft {
                 hold: step.hold.map(|hold| hold.signed()),
                 step: Step {
-                    date: date(step, &path, context, errors),
+                    date,
+                    undated: step.week.filter(|_| context.joins && context.weeks.is_none()),
                     approval,
                     ..bare(phase, s, steps.len(), step.name.clone(), step.cohorts.clone())
                 },
@@ -212,6 +217,7 @@ fn bare(
         ramp: None,
         content: short_digest(&serde_json::to_vec(&asks).unwrap_or_default()),
         date: None,
+        undated: None,
         asks,
         hold: DEFAULT_HOLD,
         approval: Approval::NotRequired,
@@ -258,7 +264,7 @@ fn given(spec: &FeatureRolloutSpec, phase: &str, step: &str) -> Option<Approval>
         .map(Approval::Given)
 }
 
-/// The step's own date. Week n is the start's local date and time plus n-1 weeks on the civil calendar.
+/// The step's own date.
 fn date(
     step: &api::Step,
     path: &str,
@@ -274,22 +280,23 @@ fn date(
         (None, None) => None,
         (None, Some(week)) => {
             let path = format!("{path}.week");
-            let Some(start) = context.start_at else {
-                errors
-                    .push(FieldError::new(path, "needs a start: set spec.schedule.startAt").with_value(week));
-                return None;
-            };
-            if !(1..=520).contains(&week) {
-                errors.push(FieldError::new(path, "is not between 1 and 520").with_value(week));
+            if !(1..=LAST_WEEK).contains(&week) {
+                let message = format!("is not between 1 and {LAST_WEEK}");
+                errors.push(FieldError::new(path, message).with_value(week));
                 return None;
             }
-            let local = start.to_zoned(context.zone.clone()).datetime();
-            let date =
-                local.checked_add((week - 1).weeks()).and_then(|local| local.to_zoned(context.zone.clone()));
-            match date {
-                Ok(date) => Some(date.timestamp().into()),
-                Err(error) => {
-                    errors.push(FieldError::new(path, error.to_string()).with_value(week));
+            match context.weeks.map(|weeks| weeks.begins(week)) {
+                Some(Some(date)) => Some(date),
+                Some(None) => {
+                    errors.push(FieldError::new(path, "is beyond the calendar").with_value(week));
+                    None
+                }
+                // The rollout waits until the playbook says when that is.
+                None if context.joins => None,
+                None => {
+                    let message =
+                        "needs a start: set spec.schedule.startAt, or join a playbook by spec.playbookRef";
+                    errors.push(FieldError::new(path, message).with_value(week));
                     None
                 }
             }

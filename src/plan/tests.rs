@@ -217,7 +217,7 @@ schedule: {{timeZone: UTC, windows: [{{days: [Mon], from: '09:00', to: '10:00'}}
 {COHORTS}
 {PHASES}"
     );
-    let refs = Refs { flag_set: Some(&set), cohort_set: None };
+    let refs = Refs { flag_set: Some(&set), ..Refs::default() };
     let errors = compile(&rollout(&spec), refs).err().unwrap_or_default();
     assert_eq!(paths(&errors), expected, "{errors:?}");
 }
@@ -231,14 +231,14 @@ fn objects_that_are_missing_may_still_come() {
     // Through the FlagSet's default.
     let set = FlagSet::new("s", serde_saphyr::from_str("cohortSetRef: {name: c}").unwrap());
     let spec = format!("flagSetRef: {{name: s}}\n{PHASES}");
-    let refs = Refs { flag_set: Some(&set), cohort_set: None };
+    let refs = Refs { flag_set: Some(&set), ..Refs::default() };
     let errors = compile(&rollout(&spec), refs).unwrap_err();
     assert_eq!(paths(&errors), ["FlagSet spec.cohortSetRef.name"]);
     let cohorts = CohortSet::new(
         "c",
         serde_saphyr::from_str::<CohortSetSpec>("cohorts: [{name: a}, {name: a}]").unwrap(),
     );
-    let refs = Refs { flag_set: Some(&set), cohort_set: Some(&cohorts) };
+    let refs = Refs { flag_set: Some(&set), cohort_set: Some(&cohorts), ..Refs::default() };
     let errors = compile(&rollout(&spec), refs).unwrap_err();
     assert_eq!(paths(&errors), ["CohortSet c spec.cohorts[1].name"]);
 }

@@ -11,7 +11,7 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 36] = [
+const LAYERS: [&str; 38] = [
     "bounds",
     "visible",
     "api",
@@ -24,6 +24,7 @@ const LAYERS: [&str; 36] = [
     "engine/forecast",
     "engine/simulate",
     "chart",
+    "playbook",
     "sources",
     "notify",
     "telemetry",
@@ -69,7 +70,7 @@ const UPWARD: [(&str, &str, usize); 12] = [
 ];
 
 /// What is decided here can be tested by values, repeated, and run at any time of any clock.
-const PURE: [&str; 5] = ["src/bounds", "src/plan", "src/engine", "src/flags", "src/chart"];
+const PURE: [&str; 6] = ["src/bounds", "src/plan", "src/engine", "src/flags", "src/chart", "src/playbook"];
 
 /// The pure files of a folder that talks to the world.
 const PURE_FILES: [&str; 29] = [

@@ -304,6 +304,7 @@ fn crds_are_the_ones_in_the_repository() {
         "metricsources",
         "metrictemplates",
         "notificationchannels",
+        "playbooks",
         "rolloutactions",
     ];
     let dir = tempfile::tempdir().unwrap();

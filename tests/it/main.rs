@@ -37,6 +37,7 @@ mod notifications;
 mod nudge;
 mod orphans;
 mod outage;
+mod playbooks;
 mod poison;
 mod policies;
 mod probes;

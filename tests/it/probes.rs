@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{eventually, is_ready};
 
 /// Everything that has to be known. What is measured, and actions, hold nobody else up.
-const LISTED: [(&str, &str); 9] = [
+const LISTED: [(&str, &str); 10] = [
     ("featurerollouts", "FeatureRollout"),
     ("flagsets", "FlagSet"),
     ("cohortsets", "CohortSet"),
@@ -19,6 +19,7 @@ const LISTED: [(&str, &str); 9] = [
     ("metricsources", "MetricSource"),
     ("metrictemplates", "MetricTemplate"),
     ("notificationchannels", "NotificationChannel"),
+    ("playbooks", "Playbook"),
     ("rolloutactions", "RolloutAction"),
 ];
 

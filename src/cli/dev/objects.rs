@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, VERSION};
+use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, Playbook, VERSION};
 use crate::cli::Failure;
 use crate::cli::files::{self, Input, InputArgs, Kind, load};
 use crate::controller::NAMESPACE;
@@ -62,7 +62,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
     objects.sort_by_key(|object| match object.kind {
         Kind::CohortSet | Kind::MetricSource | Kind::NotificationChannel => 0,
         Kind::FlagSet | Kind::MetricTemplate => 1,
-        Kind::FeatureRollout => 2,
+        Kind::Playbook | Kind::FeatureRollout => 2,
         Kind::RolloutAction => 3,
     });
     Ok(objects)
@@ -168,7 +168,14 @@ pub fn first_change(objects: &[Object], now: MicroTime) -> Option<MicroTime> {
         });
         let cohort_set: Option<CohortSet> = plan::cohort_set_name(&rollout, flag_set.as_ref())
             .and_then(|name| find(Kind::CohortSet, &object.namespace, name)?.typed(Kind::CohortSet));
-        let refs = Refs { flag_set: flag_set.as_ref(), cohort_set: cohort_set.as_ref() };
+        let playbook: Option<Playbook> = rollout.spec.playbook_ref.as_ref().and_then(|reference| {
+            find(Kind::Playbook, &object.namespace, &reference.name)?.typed(Kind::Playbook)
+        });
+        let refs = Refs {
+            flag_set: flag_set.as_ref(),
+            cohort_set: cohort_set.as_ref(),
+            playbook: playbook.as_ref(),
+        };
         let plan = plan::compile(&rollout, refs).ok()?;
         timeline(&plan, now).entries.first().map(|entry| entry.at)
     };

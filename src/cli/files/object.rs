@@ -31,18 +31,20 @@ pub enum Kind {
     MetricSource,
     MetricTemplate,
     NotificationChannel,
+    Playbook,
     RolloutAction,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::CohortSet,
         Kind::FeatureRollout,
         Kind::FlagSet,
         Kind::MetricSource,
         Kind::MetricTemplate,
         Kind::NotificationChannel,
+        Kind::Playbook,
         Kind::RolloutAction,
     ];
 
@@ -55,6 +57,7 @@ impl Kind {
             Kind::MetricSource => "MetricSource",
             Kind::MetricTemplate => "MetricTemplate",
             Kind::NotificationChannel => "NotificationChannel",
+            Kind::Playbook => "Playbook",
             Kind::RolloutAction => "RolloutAction",
         }
     }

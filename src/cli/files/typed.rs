@@ -12,7 +12,8 @@ use super::read::Input;
 use super::repair::repaired;
 use super::schema::{self, Finding, Schemas};
 use crate::api::{
-    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, RolloutAction,
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+    RolloutAction,
 };
 
 /// An object and its typed form.
@@ -41,6 +42,8 @@ pub struct Typed<'a> {
     pub templates: BTreeMap<(&'a str, &'a str), Item<'a, MetricTemplate>>,
     /// NotificationChannels.
     pub channels: BTreeMap<(&'a str, &'a str), Item<'a, NotificationChannel>>,
+    /// Playbooks.
+    pub playbooks: BTreeMap<(&'a str, &'a str), Item<'a, Playbook>>,
     /// RolloutActions.
     pub actions: BTreeMap<(&'a str, &'a str), Item<'a, RolloutAction>>,
 }
@@ -81,6 +84,7 @@ pub fn typed<'a>(input: &'a Input, problems: &mut Vec<Problem>) -> Typed<'a> {
             Kind::MetricSource => add(&mut typed.sources, key, object, schema, findings, problems),
             Kind::MetricTemplate => add(&mut typed.templates, key, object, schema, findings, problems),
             Kind::NotificationChannel => add(&mut typed.channels, key, object, schema, findings, problems),
+            Kind::Playbook => add(&mut typed.playbooks, key, object, schema, findings, problems),
             Kind::RolloutAction => add(&mut typed.actions, key, object, schema, findings, problems),
         }
     }

@@ -31,6 +31,7 @@ mod samples;
 mod status;
 
 pub use events::{metric_source_event, metric_template_event};
+pub use run::{Question, ask};
 pub use status::{metric_source, metric_template};
 
 /// The measurements of every rollout.

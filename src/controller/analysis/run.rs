@@ -53,6 +53,44 @@ impl Measurement {
     }
 }
 
+/// Something else than a rollout that wants to know a criterion's value.
+pub struct Question {
+    /// Namespace of whoever asks.
+    pub namespace: String,
+    /// Its name, which a template may use as that of the rollout and of the flag.
+    pub name: String,
+    /// Name of the criterion.
+    pub criterion: String,
+    /// What is measured.
+    pub metric: Metric,
+    /// When it was due.
+    pub at: MicroTime,
+    /// When it is due next.
+    pub next: MicroTime,
+    /// Time between the two.
+    pub interval: SignedDuration,
+}
+
+/// Asks once, in the limits that hold for rollouts, and says as of when and what was said; `None` where the term ends meanwhile.
+pub async fn ask(ctx: &Shared, question: Question) -> Option<(MicroTime, Reading)> {
+    let Question { namespace, name, criterion, metric, at, next, interval } = question;
+    let check = Measurement {
+        key: (namespace, name.clone()),
+        flag: name,
+        due: Due { subject: Subject::Criterion(criterion), at, next, interval },
+        begun: Begun { ticket: 0, due: at, missed: false, again: false },
+        metric,
+        per_cohort: None,
+        breach: None,
+    };
+    let (samples, _) = tokio::select! {
+        biased;
+        () = ctx.shutdown.cancelled() => return None,
+        outcome = measure(ctx, &check) => outcome,
+    };
+    samples.into_iter().next_back().map(|(_, sample)| (sample.at, sample.reading))
+}
+
 /// The earliest of the last samples in breach that a trigger's levels have counted and still count on from.
 fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) -> Option<MicroTime> {
     let Subject::Trigger(name) = subject else { return None };

@@ -14,6 +14,7 @@ mod latch;
 mod missing;
 mod oracle;
 mod outside;
+mod playbook;
 mod precedence;
 mod precision;
 mod properties;

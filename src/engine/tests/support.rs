@@ -36,14 +36,14 @@ pub fn plan(spec: &str) -> Plan {
 /// The plan of a spec with a FlagSet.
 pub fn plan_in_set(spec: &str, flag_set: &str) -> Plan {
     let set = FlagSet::new("s", serde_saphyr::from_str::<FlagSetSpec>(flag_set).unwrap());
-    compile(&rollout(spec), Refs { flag_set: Some(&set), cohort_set: None }).unwrap()
+    compile(&rollout(spec), Refs { flag_set: Some(&set), ..Refs::default() }).unwrap()
 }
 
 /// The plan of a spec with a CohortSet, whole objects as they stand in a file.
 pub fn plan_of_objects(rollout: &str, cohort_set: &str) -> Plan {
     let rollout: FeatureRollout = serde_saphyr::from_str(rollout).unwrap();
     let set: CohortSet = serde_saphyr::from_str(cohort_set).unwrap();
-    compile(&rollout, Refs { flag_set: None, cohort_set: Some(&set) }).unwrap()
+    compile(&rollout, Refs { cohort_set: Some(&set), ..Refs::default() }).unwrap()
 }
 
 /// What `sluice plan` says, one line an entry and one for the completion:

@@ -293,7 +293,7 @@ async fn people_may_do_what_the_page_says(place: &Place) {
         may("admin", "create", "metricsources.sluice.dev").await
     })
     .await;
-    let kinds = ["featurerollouts", "cohortsets", "flagsets", "metrictemplates"];
+    let kinds = ["featurerollouts", "cohortsets", "flagsets", "metrictemplates", "playbooks"];
     for who in ["view", "edit", "admin"] {
         for kind in kinds.into_iter().chain(["metricsources", "rolloutactions"]) {
             let kind = format!("{kind}.sluice.dev");

@@ -8,7 +8,8 @@ use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use sluice::api::{
-    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, RolloutAction,
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+    RolloutAction,
 };
 use sluice::controller::{self, Housekeeping};
 use sluice::sandbox::{ControlPlane, Options};
@@ -28,7 +29,7 @@ const EVERYTHING: [&str; 3] =
     ["openFeatureOperator.enabled=true", "nudgePods.enabled=true", "metricSources.secrets={prometheus}"];
 
 /// What the roles give, and where the code needs it.
-const NEEDED: [(&str, &[(&str, &str)]); 21] = [
+const NEEDED: [(&str, &[(&str, &str)]); 23] = [
     (
         "sluice.dev/featurerollouts",
         &[
@@ -43,6 +44,8 @@ const NEEDED: [(&str, &[(&str, &str)]); 21] = [
     ("sluice.dev/flagsets", &READ_IN_SETS),
     ("sluice.dev/metrictemplates", &READ_IN_SETS),
     ("sluice.dev/metricsources", &READ_IN_SETS),
+    ("sluice.dev/playbooks", &READ_IN_SETS),
+    ("sluice.dev/playbooks/status", &OF_A_STATUS),
     ("sluice.dev/cohortsets/status", &OF_A_STATUS),
     ("sluice.dev/flagsets/status", &OF_A_STATUS),
     ("sluice.dev/metrictemplates/status", &OF_A_STATUS),
@@ -131,12 +134,13 @@ const READ_IN_SETS: [(&str, &str); 3] = [
 ];
 
 /// What ordinary life does not ask for, and when it is asked for.
-const RARELY: [(&str, &str, &str); 14] = [
+const RARELY: [(&str, &str, &str); 16] = [
     ("sluice.dev/featurerollouts", "get", "a status that somebody else has written"),
     ("sluice.dev/featurerollouts/status", "patch", "a rollout that cannot be read as a whole"),
     ("sluice.dev/cohortsets/status", "patch", "the same"),
     ("sluice.dev/flagsets/status", "patch", "the same"),
     ("sluice.dev/metrictemplates/status", "patch", "the same"),
+    ("sluice.dev/playbooks/status", "patch", "the same"),
     ("sluice.dev/metricsources/status", "patch", "the same"),
     ("sluice.dev/notificationchannels/status", "patch", "the same"),
     (
@@ -145,6 +149,7 @@ const RARELY: [(&str, &str, &str); 14] = [
         "a set that the cache does not know yet, and its status that somebody else has written",
     ),
     ("sluice.dev/flagsets", "get", "the same"),
+    ("sluice.dev/playbooks", "get", "the same"),
     ("sluice.dev/metrictemplates", "get", "a status that somebody else has written"),
     ("sluice.dev/metricsources", "get", "the same"),
     ("sluice.dev/rolloutactions", "get", "an action that was edited while it was answered"),
@@ -233,6 +238,7 @@ fn the_page_tells_every_right_and_no_other() {
 }
 
 const ONE: &str = "flagSetRef: {name: app}
+playbookRef: {name: plan, phase: ga}
 cohortSetRef: {name: users}
 deletionPolicy: Control
 triggers:
@@ -340,6 +346,12 @@ async fn live(own: &Space, space: &Space) {
     .unwrap();
     space.apply::<CohortSet>("{metadata: {name: users}, spec: {cohorts: [{name: everyone}]}}").await.unwrap();
     space.apply::<FlagSet>("{metadata: {name: app}, spec: {featureFlag: {name: app}}}").await.unwrap();
+    space
+        .apply::<Playbook>(
+            "{metadata: {name: plan}, spec: {startDate: '2020-01-06', phases: [{name: ga, weeks: {from: 1, to: 2}}]}}",
+        )
+        .await
+        .unwrap();
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "app"},
         "spec": {

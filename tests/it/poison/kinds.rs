@@ -11,13 +11,14 @@ use super::{BODY, OPERATOR, TENANT, stored};
 use crate::support::{Space, eventually, is_ready};
 
 /// Every kind that is read, as a list, a watch or by name.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "FeatureRollout",
     "CohortSet",
     "FlagSet",
     "MetricSource",
     "MetricTemplate",
     "NotificationChannel",
+    "Playbook",
     "RolloutAction",
     "ConfigMap",
     "Secret",
@@ -31,7 +32,7 @@ const OURS: &str = "sluice.dev/v1alpha1";
 const DEEP: usize = 200;
 
 /// Of each kind of ours a field, a spec that is right, and one that is right but for a word that nobody knows.
-const SPECS: [(&str, &str, &str, &str); 7] = [
+const SPECS: [(&str, &str, &str, &str); 8] = [
     (
         "FeatureRollout",
         "phases",
@@ -57,6 +58,12 @@ const SPECS: [(&str, &str, &str, &str); 7] = [
         "webhook",
         "{webhook: {url: 'http://10.9.9.9'}}",
         "{webhook: {url: 'http://10.9.9.9'}, filter: {severity: Dire}}",
+    ),
+    (
+        "Playbook",
+        "phases",
+        "{startDate: '2025-09-08', phases: [{name: ga, weeks: {from: 1, to: 2}}]}",
+        "{startDate: someday, phases: [{name: ga, weeks: {from: 1, to: 2}}]}",
     ),
     (
         "RolloutAction",

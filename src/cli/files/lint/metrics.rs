@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::api::trigger::Metric;
+use crate::api::trigger::{Criterion, Metric};
 use crate::api::{Duration, FeatureRollout, MetricSource, MetricTemplate};
 use crate::cli::files::problem::{Problem, Severity};
 use crate::cli::files::typed::{Item, Typed};
@@ -36,7 +36,16 @@ pub fn check(typed: &Typed<'_>, problems: &mut Vec<Problem>) {
     }
     for item in typed.rollouts.values() {
         check_triggers(item, problems);
-        check_metrics(typed, item, problems);
+        let triggers = item.typed.spec.triggers.iter().enumerate().map(|(i, t)| {
+            let interval = t.interval.map_or(TRIGGER_INTERVAL, |interval| interval.signed());
+            (format!("spec.triggers[{i}]"), &t.metric, interval, None)
+        });
+        let asked = triggers.chain(asked_by_criteria(&item.typed.spec.criteria));
+        check_metrics(typed, item, flag_key(&item.typed), asked, problems);
+    }
+    for item in typed.playbooks.values() {
+        let asked = asked_by_criteria(&item.typed.spec.criteria);
+        check_metrics(typed, item, &item.object.name, asked, problems);
     }
 }
 
@@ -103,18 +112,25 @@ fn check_triggers(item: &Item<'_, FeatureRollout>, problems: &mut Vec<Problem>) 
     }
 }
 
-/// The queries that triggers and criteria ask for, where the files have their templates. Others may be in the cluster.
-fn check_metrics(typed: &Typed<'_>, item: &Item<'_, FeatureRollout>, problems: &mut Vec<Problem>) {
-    let spec = &item.typed.spec;
-    let triggers = spec.triggers.iter().enumerate().map(|(i, t)| {
-        let interval = t.interval.map_or(TRIGGER_INTERVAL, |interval| interval.signed());
-        (format!("spec.triggers[{i}]"), &t.metric, interval, None)
-    });
-    let criteria = spec.criteria.iter().enumerate().filter_map(|(i, c)| {
+/// Where a metric is asked for, which, how often, and how many samples it needs.
+type Asked<'a> = (String, &'a Metric, SignedDuration, Option<i64>);
+
+fn asked_by_criteria(criteria: &[Criterion]) -> impl Iterator<Item = Asked<'_>> {
+    criteria.iter().enumerate().filter_map(|(i, c)| {
         let interval = c.interval.map_or(CRITERION_INTERVAL, |interval| interval.signed());
         Some((format!("spec.criteria[{i}]"), c.metric.as_ref()?, interval, c.min_samples))
-    });
-    for (path, metric, interval, min_samples) in triggers.chain(criteria) {
+    })
+}
+
+/// The queries that triggers and criteria ask for, where the files have their templates. Others may be in the cluster.
+fn check_metrics<'a, K>(
+    typed: &Typed<'_>,
+    item: &Item<'_, K>,
+    flag: &str,
+    asked: impl Iterator<Item = Asked<'a>>,
+    problems: &mut Vec<Problem>,
+) {
+    for (path, metric, interval, min_samples) in asked {
         let key = (item.object.namespace.as_str(), metric.template_ref.name.as_str());
         let Some(template) = typed.templates.get(&key) else { continue };
         if min_samples.is_some() && template.typed.spec.sample_count.is_none() {
@@ -125,13 +141,13 @@ fn check_metrics(typed: &Typed<'_>, item: &Item<'_, FeatureRollout>, problems: &
             let path = format!("{path}.minSamples");
             problems.push(item.object.problem(Severity::Warning, &path, message));
         }
-        check_query(typed, item, template, (&path, metric, interval), problems);
+        check_query(typed, (item, flag), template, (&path, metric, interval), problems);
     }
 }
 
-fn check_query(
+fn check_query<K>(
     typed: &Typed<'_>,
-    item: &Item<'_, FeatureRollout>,
+    (item, flag): (&Item<'_, K>, &str),
     template: &Item<'_, MetricTemplate>,
     (path, metric, interval): (&str, &Metric, SignedDuration),
     problems: &mut Vec<Problem>,
@@ -143,7 +159,7 @@ fn check_query(
         operator_namespace: source.map_or("", |((namespace, _), _)| *namespace),
         namespace: &item.object.namespace,
         rollout: &item.object.name,
-        flag: flag_key(&item.typed),
+        flag,
         interval,
     };
     let found = sources::prepare(&context, spec, source.map(|(_, item)| &item.typed), &metric.args);

@@ -14,6 +14,7 @@ use crate::visible::line;
 
 mod channels;
 mod metrics;
+mod playbooks;
 mod sets;
 
 /// The files, checked.
@@ -57,6 +58,7 @@ pub fn check(input: &Input) -> Checked<'_> {
     for object in &input.objects {
         check_words(object, &mut problems);
     }
+    playbooks::check(input, &typed, &mut problems);
     metrics::check(&typed, &mut problems);
     channels::check(&typed, &mut problems);
     Checked { typed, plans, problems: sorted(problems) }
@@ -96,7 +98,9 @@ fn refs<'t>(typed: &'t Typed<'_>, namespace: &'t str, rollout: &'t FeatureRollou
     let cohort_set = plan::cohort_set_name(rollout, flag_set)
         .and_then(|name| typed.cohort_sets.get(&(namespace, name)))
         .map(|item| &item.typed);
-    Refs { cohort_set, flag_set }
+    let playbook = rollout.spec.playbook_ref.as_ref();
+    let playbook = playbook.and_then(|reference| typed.playbooks.get(&(namespace, reference.name.as_str())));
+    Refs { cohort_set, flag_set, playbook: playbook.map(|item| &item.typed) }
 }
 
 /// An error of the plan as a problem; `None` where it is said elsewhere: by the schema, or of the set itself.

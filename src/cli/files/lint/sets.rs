@@ -45,7 +45,8 @@ pub fn check_cohorts(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Pro
     }
 }
 
-fn add<K>(item: &Item<'_, K>, errors: Vec<FieldError>, problems: &mut Vec<Problem>) {
+/// Adds errors of an object that its schema does not say already.
+pub fn add<K>(item: &Item<'_, K>, errors: Vec<FieldError>, problems: &mut Vec<Problem>) {
     for error in errors.into_iter().filter(|error| !item.is_known(&error.path)) {
         let message = match &error.value {
             Some(value) => format!("{value:?}: {}", error.message),

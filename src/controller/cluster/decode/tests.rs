@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::{
-    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, RolloutAction,
+    CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+    RolloutAction,
 };
 
 /// JSON of so many lists in each other.
@@ -65,6 +66,7 @@ fn whoever_wrote_its_fields_has_no_say_in_whether_an_object_can_be_read() {
         MetricSource, "spec", r#"{"prometheus":{"url":"http://x"}}"#;
         MetricTemplate, "spec", r#"{"sourceRef":{"name":"x"},"promql":"up"}"#;
         NotificationChannel, "spec", r#"{"webhook":{"url":"http://x"}}"#;
+        Playbook, "spec", r#"{"startDate":"2025-09-08","phases":[]}"#;
         RolloutAction, "spec", r#"{"rolloutRef":{"name":"x"},"action":"Pause","reason":"r"}"#;
         ConfigMap, "data", r#"{"a":"b"}"#;
         Secret, "data", r#"{"a":"Yg=="}"#;

@@ -1,0 +1,108 @@
+//! What a phase requires that is not so.
+
+use super::{Book, Goal, Needed, World, cycle_of};
+use crate::api::featurerollout::Dependency;
+use crate::api::playbook::CriterionRef;
+use crate::engine::Requirement;
+
+/// What a phase of the playbook requires that is not so, in the order of its list. A phase that waits for itself never opens.
+pub fn unmet(book: &Book, phase: &str, world: &dyn World) -> Vec<Requirement> {
+    let Some(declared) = book.phase(phase) else {
+        let message = format!("phase {phase}, which playbook {} does not have", book.name);
+        return vec![Requirement { which: phase.to_owned(), message }];
+    };
+    if declared.requires.is_empty() {
+        return Vec::new();
+    }
+    if let Some(circle) = cycle_of(book, phase, world) {
+        let message = format!("itself ({})", circle.join(" → "));
+        return vec![Requirement { which: phase.to_owned(), message }];
+    }
+    let asking = Asking { book, world };
+    declared.requires.iter().filter_map(|needed| asking.lacks(needed)).collect()
+}
+
+/// Whether a milestone is reached.
+pub(super) fn is_reached(book: &Book, goal: &Goal, world: &dyn World) -> bool {
+    let asking = Asking { book, world };
+    goal.needs.iter().all(|needed| asking.lacks(needed).is_none())
+}
+
+/// Whether a phase is finished: its tasks are done, and its rollouts completed. One without either never is.
+pub(super) fn is_finished(book: &Book, phase: &str, world: &dyn World) -> bool {
+    lacks_to_finish(book, phase, world).is_none()
+}
+
+/// The first task or rollout of a phase that is not done.
+fn lacks_to_finish(book: &Book, phase: &str, world: &dyn World) -> Option<String> {
+    let Some(declared) = book.phase(phase) else { return Some("it is not there".to_owned()) };
+    let members = world.members(phase);
+    if let Some(task) = declared.tasks().find(|task| !task.done) {
+        return Some(format!("task {} is open", task.id));
+    }
+    if let Some(seen) = members.iter().find(|seen| !seen.completed) {
+        return Some(format!("rollout {} is not completed", seen.name));
+    }
+    let is_empty = members.is_empty() && declared.tasks().next().is_none();
+    is_empty.then(|| "it has neither tasks nor rollouts".to_owned())
+}
+
+struct Asking<'a> {
+    book: &'a Book,
+    world: &'a dyn World,
+}
+
+impl Asking<'_> {
+    /// What is lacking; nothing where it is so.
+    fn lacks(&self, needed: &Needed) -> Option<Requirement> {
+        let (which, message) = match needed {
+            Needed::Task(id) => {
+                let task = self.book.task(id);
+                if task.is_some_and(|task| task.done) {
+                    return None;
+                }
+                let title = task.map(|task| format!(" ({})", task.title)).unwrap_or_default();
+                (id.clone(), format!("task {id}{title} to be done"))
+            }
+            Needed::Rollout(dependency) => (dependency.name.clone(), self.lacks_rollout(dependency)?),
+            Needed::Criterion(criterion) => (criterion.name.clone(), self.lacks_criterion(criterion)?),
+            Needed::Finished(phase) => {
+                let lacks = lacks_to_finish(self.book, phase, self.world)?;
+                (phase.clone(), format!("phase {phase} to be finished: {lacks}"))
+            }
+            Needed::Milestone(name) => {
+                // A milestone never needs another one, so this ends.
+                let needs = self.book.milestone(name).map_or(&[][..], |goal| &goal.needs);
+                let first = needs.iter().find_map(|needed| self.lacks(needed))?;
+                (name.clone(), format!("milestone {name}: {}", first.message))
+            }
+        };
+        Some(Requirement { which, message })
+    }
+
+    fn lacks_rollout(&self, dependency: &Dependency) -> Option<String> {
+        let name = &dependency.name;
+        let Some(seen) = self.world.rollout(name) else {
+            return Some(format!("rollout {name}, which does not exist"));
+        };
+        if seen.has_reached(dependency) {
+            return None;
+        }
+        Some(match &dependency.phase {
+            Some(phase) => format!("rollout {name} to enter phase {phase}"),
+            None => format!("rollout {name} to be completed"),
+        })
+    }
+
+    fn lacks_criterion(&self, criterion: &CriterionRef) -> Option<String> {
+        let name = &criterion.name;
+        let Some(rollout) = &criterion.rollout else {
+            return (!self.world.passes(name)).then(|| format!("criterion {name} to pass"));
+        };
+        match self.world.rollout(rollout) {
+            None => Some(format!("criterion {name} of rollout {rollout}, which does not exist")),
+            Some(seen) if seen.passes(name) => None,
+            Some(_) => Some(format!("criterion {name} of rollout {rollout} to pass")),
+        }
+    }
+}
