@@ -31,6 +31,13 @@ pub struct ClusterArgs {
     namespace: Option<String>,
 }
 
+impl ClusterArgs {
+    /// The namespace that was given, if one was.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+}
+
 /// A cluster, and the namespace that is meant.
 pub struct Cluster {
     client: Client,

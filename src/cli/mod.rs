@@ -27,6 +27,9 @@ mod patience;
 mod plan;
 mod plan_json;
 mod plan_rows;
+mod playbook;
+mod playbook_picture;
+mod playbook_words;
 mod render;
 mod schedule_clock;
 mod simulate;
@@ -67,6 +70,8 @@ enum Command {
     Controller(controller::Args),
     /// Print when each step of each rollout would be entered if all goes well
     Plan(plan::Args),
+    /// Print where the plan of a product stands, by week
+    Playbook(playbook::Args),
     /// Print what would have happened under recorded samples and actions, and why
     Simulate(simulate::Args),
     /// Print the file that apps would read at a time
@@ -182,6 +187,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(args),
         Command::Controller(args) => controller::run(args),
         Command::Plan(args) => plan::run(&args),
+        Command::Playbook(args) => playbook::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

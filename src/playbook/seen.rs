@@ -28,6 +28,8 @@ pub struct Seen {
     pub started: bool,
     /// Whether it is completed.
     pub completed: bool,
+    /// Whether its schedule stands still: it is stalled, rolled back or paused.
+    pub stopped: bool,
     /// Why it waits for somebody, for programs and in words.
     pub held: Option<(String, String)>,
     /// Its criteria.
@@ -59,7 +61,10 @@ impl Seen {
             entered: at.map_or(0, |at| at + 1),
             phases,
             started: Seen::has_started(Some(status)),
-            completed: is_true(&status.conditions, types::COMPLETED),
+            completed: status.completed_at.is_some(),
+            stopped: [types::STALLED, types::ROLLED_BACK, types::PAUSED]
+                .iter()
+                .any(|type_| is_true(&status.conditions, type_)),
             held: held(status),
             criteria: measured(rollout, status),
         }

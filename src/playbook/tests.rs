@@ -84,10 +84,9 @@ fn at_phase(phase: &str) -> serde_json::Value {
 }
 
 fn completed() -> serde_json::Value {
-    let condition = json!({"type": "Completed", "status": "True", "reason": "Completed", "message": "", "lastTransitionTime": "2025-10-01T00:00:00Z"});
-    let mut status = at_phase("ga");
-    status["conditions"] = json!([condition]);
     let since = "2025-10-01T00:00:00.000000Z";
+    let mut status = at_phase("ga");
+    status["completedAt"] = json!(since);
     status["criteria"] = json!([{"name": "quality", "verdict": "Pass", "value": "1", "since": since}]);
     status
 }

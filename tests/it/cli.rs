@@ -11,6 +11,7 @@ use crate::support::process::sluice_binary;
 pub mod act;
 mod cluster;
 mod defaults;
+mod figures;
 mod lint;
 mod metrics;
 mod playbook;

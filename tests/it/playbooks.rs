@@ -247,7 +247,8 @@ async fn the_api_server_refuses_what_can_be_seen_in_the_object_and_takes_the_lar
     apply(&space, &playbook("other", true)).await;
     space.apply::<FeatureRollout>(&rollout("dreams", "other")).await.unwrap();
     space.until("dreams", "started", |status| served(status) == "all=5%").await;
-    let settled = until(&space, "other", "running", |status| status.phases[1].rollouts_started == 1).await;
+    // Its rollout holds for a second, and waits for an approval then.
+    let settled = until(&space, "other", "blocked", |status| status.blocked_count == 1).await;
     pause(2500).await;
     let after = space.api::<Playbook>().get("largest").await.unwrap();
     assert_eq!(after.resource_version(), version);

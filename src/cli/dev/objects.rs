@@ -18,9 +18,10 @@ use crate::plan::{self, Refs};
 use crate::visible::line;
 
 /// The playbook example, so that an installed binary can show it anywhere.
-const EXAMPLE: [(&str, &str); 8] = [
+const EXAMPLE: [(&str, &str); 9] = [
     ("05-source.yaml", include_str!("../../../examples/playbook/05-source.yaml")),
     ("10-cohorts.yaml", include_str!("../../../examples/playbook/10-cohorts.yaml")),
+    ("15-playbook.yaml", include_str!("../../../examples/playbook/15-playbook.yaml")),
     ("20-flagset.yaml", include_str!("../../../examples/playbook/20-flagset.yaml")),
     ("25-metrics.yaml", include_str!("../../../examples/playbook/25-metrics.yaml")),
     ("30-dreams.yaml", include_str!("../../../examples/playbook/30-dreams.yaml")),
@@ -105,7 +106,7 @@ pub fn source(url: &str) -> Object {
 /// its triggers would hold every raise back.
 pub fn without_metrics(objects: &mut Vec<Object>) {
     objects.retain(|object| !matches!(object.kind, Kind::MetricSource | Kind::MetricTemplate));
-    let rollouts = objects.iter_mut().filter(|object| object.kind == Kind::FeatureRollout);
+    let rollouts = objects.iter_mut().filter(|o| matches!(o.kind, Kind::FeatureRollout | Kind::Playbook));
     for spec in rollouts.filter_map(|object| object.value.get_mut("spec")?.as_object_mut()) {
         // How a rollback goes stays: people roll back by hand, too.
         for field in ["triggers", "criteria", "monitoring"] {

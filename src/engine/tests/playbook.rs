@@ -91,6 +91,16 @@ fn a_moved_phase_moves_who_has_not_started_and_nobody_else() {
     assert_eq!(running.status, before, "nothing is raised, lowered or started again");
 }
 
+#[test]
+fn a_moved_start_moves_the_weeks_that_have_not_come_and_nothing_else() {
+    let mut life = begin(plan(Some(PLAYBOOK)), vec![], "2025-09-22T09:00:00Z");
+    let before = life.status.position.clone();
+    life.plan = plan(Some(&PLAYBOOK.replace("2025-09-08", "2025-09-15")));
+    life.settle();
+    assert_eq!((life.served().as_str(), &life.status.position), ("all=5%", &before));
+    assert_eq!(life.wake_at, Some(t("2025-10-06T09:00:00Z")), "week 4 is a week later");
+}
+
 #[rstest]
 #[case::promote(json!({"action": "Promote"}))]
 #[case::set_percent(json!({"action": "SetPercent", "setPercent": {"all": 10}}))]
