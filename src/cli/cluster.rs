@@ -20,15 +20,43 @@ const CALL: Duration = Duration::from_secs(8);
 /// Which cluster and namespace.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ClusterArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Namespace; default: that of the context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+}
+
+/// Which cluster.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cluster")]
+pub struct ConnectArgs {
     /// Kubeconfig file; default: those of KUBECONFIG, else ~/.kube/config, else the Pod's service account
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig; default: its current one
-    #[arg(long, value_name = "NAME")]
-    kube_context: Option<String>,
-    /// Namespace; default: that of the context
-    #[arg(short, long)]
-    namespace: Option<String>,
+    #[arg(long, value_name = "NAME", alias = "kube-context")]
+    context: Option<String>,
+    /// How long a call may take, where that is shorter than a person waits.
+    #[arg(skip)]
+    patience: Option<Duration>,
+}
+
+impl ConnectArgs {
+    /// The cluster of a context of a kubeconfig file.
+    pub fn of(kubeconfig: Option<PathBuf>, context: Option<String>) -> ConnectArgs {
+        ConnectArgs { kubeconfig, context, patience: None }
+    }
+
+    /// The same, waiting no longer than this for any answer.
+    pub fn quick(self, patience: Duration) -> ConnectArgs {
+        ConnectArgs { patience: Some(patience), ..self }
+    }
+
+    /// The same cluster, and a namespace of it.
+    pub fn in_namespace(&self, namespace: Option<String>) -> ClusterArgs {
+        ClusterArgs { connect: self.clone(), namespace }
+    }
 }
 
 impl ClusterArgs {
@@ -42,6 +70,7 @@ impl ClusterArgs {
 pub struct Cluster {
     client: Client,
     server: String,
+    longest: Duration,
     /// The namespace that is meant.
     pub namespace: String,
 }
@@ -87,15 +116,16 @@ where
 
 impl Cluster {
     async fn connect(args: &ClusterArgs) -> Result<Cluster, Failure> {
-        let mut config = config(args).await?;
-        config.connect_timeout = Some(CONNECT);
+        let mut config = config(&args.connect).await?;
+        let longest = args.connect.patience.unwrap_or(CALL);
+        config.connect_timeout = Some(CONNECT.min(longest));
         // Retries would hide for minutes that a server is overloaded.
         config.default_retry = false;
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config)
             .map_err(|error| Failure::Cluster(format!("{server}: {}", chain(&error))))?;
-        Ok(Cluster { client, server, namespace })
+        Ok(Cluster { client, server, namespace, longest })
     }
 
     /// The rollouts of the namespace.
@@ -117,6 +147,19 @@ impl Cluster {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The objects of a kind in all namespaces.
+    pub fn everywhere<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::all(self.client.clone())
+    }
+
+    /// The client, and the server that it talks to.
+    pub fn client(&self) -> (Client, &str) {
+        (self.client.clone(), &self.server)
     }
 
     /// The objects of a kind that has no namespaces.
@@ -166,13 +209,13 @@ impl Cluster {
     /// # Errors
     /// What the call says, or that it took too long, with the server's name.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-        match tokio::time::timeout(CALL, call).await {
+        match tokio::time::timeout(self.longest, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.failure(&error)),
             Err(_) => Err(Failure::Cluster(format!(
                 "the API server {} does not answer within {} seconds",
                 self.server,
-                CALL.as_secs()
+                self.longest.as_secs()
             ))),
         }
     }
@@ -203,11 +246,11 @@ impl Cluster {
 /// When there is none, or it is of no use.
 pub async fn config_from(kubeconfig: Option<&std::path::Path>) -> Result<Config, Failure> {
     let kubeconfig = kubeconfig.map(std::path::Path::to_path_buf);
-    config(&ClusterArgs { kubeconfig, kube_context: None, namespace: None }).await
+    config(&ConnectArgs::of(kubeconfig, None)).await
 }
 
-async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
-    let options = KubeConfigOptions { context: args.kube_context.clone(), ..KubeConfigOptions::default() };
+async fn config(args: &ConnectArgs) -> Result<Config, Failure> {
+    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
     let kubeconfig = match &args.kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
@@ -215,7 +258,7 @@ async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
     let kubeconfig = match kubeconfig {
         Ok(kubeconfig) => kubeconfig,
         Err(error) => {
-            let chosen = args.kubeconfig.is_some() || args.kube_context.is_some();
+            let chosen = args.kubeconfig.is_some() || args.context.is_some();
             return match Config::incluster() {
                 Ok(config) if !chosen => Ok(config),
                 _ => Err(Failure::Cluster(format!("no cluster is configured: {}", chain(&error)))),

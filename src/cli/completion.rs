@@ -1,9 +1,22 @@
-//! `sluice completion`: a completion script for a shell.
+//! `sluice completion`: a completion script for a shell, and what a cluster has, for the script to offer.
 
-use clap::CommandFactory;
-use clap_complete::Shell;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
+use kube::ResourceExt;
+use kube::api::ListParams;
 
 use super::Failure;
+use super::cluster::{self, ConnectArgs};
+use crate::api::{FeatureRollout, Percent};
+
+/// The variable by which a script asks this program for candidates.
+const VARIABLE: &str = "COMPLETE";
+/// How long somebody who pressed a key waits for candidates.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Arguments of `sluice completion`.
 #[derive(clap::Args, Debug)]
@@ -15,7 +28,164 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let name = args.shell.to_string();
+    let shells = Shells::builtins();
+    let shell = shells.completer(&name).ok_or_else(|| Failure::Input(format!("{name} is no known shell")))?;
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "sluice", &mut script);
-    super::print(&String::from_utf8_lossy(&script))
+    shell.write_registration(VARIABLE, "sluice", "sluice", "sluice", &mut script).map_err(Failure::Output)?;
+    super::print_exact(&String::from_utf8_lossy(&script))
+}
+
+/// Where a script asks for candidates, prints them and ends the program; else does nothing.
+pub fn answer() {
+    CompleteEnv::with_factory(super::command).var(VARIABLE).complete();
+}
+
+/// Offers the rollouts of the namespace.
+pub fn rollouts() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        offer(current, |typed| {
+            cluster::with(&typed.cluster(), |cluster| async move {
+                let all = cluster.call(cluster.rollouts().list(&ListParams::default())).await?;
+                Ok(all.items.iter().map(ResourceExt::name_any).collect())
+            })
+        })
+    })
+}
+
+/// Offers the cohorts of the rollout, followed by a text.
+pub fn cohorts(suffix: &'static str) -> ArgValueCompleter {
+    of_rollout(move |rollout, _| {
+        let status = rollout.status.unwrap_or_default();
+        let inline = rollout.spec.cohorts.unwrap_or_default().into_iter().map(|cohort| cohort.name);
+        let mut names: Vec<String> = status.cohorts.into_iter().map(|cohort| cohort.name).collect();
+        names.extend(inline.filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        names.into_iter().map(|name| format!("{name}{suffix}")).collect()
+    })
+}
+
+/// Offers the phases of the rollout.
+pub fn phases() -> ArgValueCompleter {
+    of_rollout(|rollout, _| rollout.spec.phases.into_iter().map(|phase| phase.name).collect())
+}
+
+/// Offers the steps of the rollout that have a name, those of the phase that was given before.
+pub fn steps() -> ArgValueCompleter {
+    of_rollout(|rollout, typed| {
+        let wanted = typed.option(&["--phase"]);
+        let phases = rollout.spec.phases.into_iter();
+        let phases = phases.filter(|phase| wanted.as_ref().is_none_or(|wanted| phase.name == *wanted));
+        let of_phase = |phase: crate::api::featurerollout::Phase| {
+            let named = phase.steps.into_iter().flatten().filter_map(|step| step.name);
+            let ramp = phase.ramp.into_iter().flat_map(|ramp| ramp.percents);
+            named.chain(ramp.map(|percent: Percent| percent.to_string())).collect::<Vec<String>>()
+        };
+        phases.flat_map(of_phase).collect()
+    })
+}
+
+fn of_rollout(
+    offers: impl Fn(FeatureRollout, &Typed) -> Vec<String> + Copy + Send + Sync + 'static,
+) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        offer(current, |typed| {
+            let Some(name) = typed.rollout() else { return Ok(Vec::new()) };
+            let rollout =
+                cluster::with(&typed.cluster(), |cluster| async move { cluster.rollout(&name).await })?;
+            Ok(offers(rollout, typed))
+        })
+    })
+}
+
+/// The candidates that begin as what was typed. Where a cluster does not answer at once there are none: a shell is no place
+/// for complaints.
+fn offer(
+    current: &OsStr,
+    names: impl FnOnce(&Typed) -> Result<Vec<String>, Failure>,
+) -> Vec<CompletionCandidate> {
+    let typed = Typed::of(std::env::args_os());
+    let current = current.to_string_lossy();
+    let names = names(&typed).unwrap_or_default();
+    names.into_iter().filter(|name| name.starts_with(&*current)).map(CompletionCandidate::new).collect()
+}
+
+/// What was typed so far, as the script hands it over: the words behind `--`.
+struct Typed {
+    words: Vec<String>,
+}
+
+impl Typed {
+    fn of(args: impl Iterator<Item = OsString>) -> Typed {
+        let words = args.skip_while(|word| word != "--").skip(1);
+        Typed { words: words.map(|word| word.to_string_lossy().into_owned()).collect() }
+    }
+
+    /// The value of an option, as `--name VALUE` or `--name=VALUE`.
+    fn option(&self, names: &[&str]) -> Option<String> {
+        let mut words = self.words.iter();
+        while let Some(word) = words.next() {
+            if names.contains(&word.as_str()) {
+                return words.next().cloned();
+            }
+            let given = names.iter().find_map(|name| word.strip_prefix(name)?.strip_prefix('='));
+            if let Some(value) = given {
+                return Some(value.to_owned());
+            }
+        }
+        None
+    }
+
+    fn cluster(&self) -> cluster::ClusterArgs {
+        let connect = ConnectArgs::of(
+            self.option(&["--kubeconfig"]).map(Into::into),
+            self.option(&["--context", "--kube-context"]),
+        );
+        connect.quick(PATIENCE).in_namespace(self.option(&["--namespace", "-n"]))
+    }
+
+    /// The rollout: the first word behind the command that is no option and no option's value.
+    fn rollout(&self) -> Option<String> {
+        const VALUES: [&str; 12] = [
+            "--kubeconfig",
+            "--context",
+            "--kube-context",
+            "--namespace",
+            "-n",
+            "--reason",
+            "--phase",
+            "--step",
+            "--timeout",
+            "--output",
+            "-o",
+            "--cohort",
+        ];
+        let mut words = self.words.iter().skip(2);
+        while let Some(word) = words.next() {
+            if VALUES.contains(&word.as_str()) {
+                words.next();
+            } else if !word.starts_with('-') {
+                return Some(word.clone()).filter(|word| !word.is_empty());
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Typed {
+        Typed::of(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn what_was_typed_tells_the_namespace_and_the_rollout() {
+        let typed = typed("/bin/sluice -- sluice approve -n maya --context=prod dreams --phase ga --step ");
+        assert_eq!(typed.option(&["--namespace", "-n"]).as_deref(), Some("maya"));
+        assert_eq!(typed.option(&["--context"]).as_deref(), Some("prod"));
+        assert_eq!(typed.option(&["--phase"]).as_deref(), Some("ga"));
+        assert_eq!(typed.rollout().as_deref(), Some("dreams"));
+        assert_eq!(self::typed("sluice -- sluice get ").rollout(), None);
+    }
 }

@@ -1,16 +1,20 @@
-//! `sluice get`: one rollout, or all of a namespace, as a table.
+//! `sluice get`: one rollout, or all of a namespace or of the cluster, as a table.
 
 use kube::api::ListParams;
 
 use super::Failure;
 use super::cluster::{self, Cluster, ClusterArgs, Guarded};
-use super::summary::{Summary, as_table, as_wide_table};
+use super::summary::{Columns, Summary, as_table};
 
 /// Arguments of `sluice get`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout; default: all of the namespace
+    #[arg(add = super::completion::rollouts())]
     rollout: Option<String>,
+    /// The rollouts of all namespaces
+    #[arg(short = 'A', long, conflicts_with_all = ["rollout", "namespace"])]
+    all_namespaces: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Form of the output
@@ -25,30 +29,45 @@ enum Form {
     Table,
     /// The same and what each cohort is served, the FlagSet, and the message
     Wide,
+    /// A name a line, as kubectl takes it
+    Name,
+    /// The same as JSON, in YAML
+    Yaml,
     /// JSON for programs: a stable contract
     Json,
 }
 
 /// Prints the table.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let summaries = cluster::with(&args.cluster, |cluster| summaries(cluster, args.rollout.clone()))?;
+    let name = args.rollout.clone();
+    let summaries = cluster::with(&args.cluster, |cluster| summaries(cluster, name, args.all_namespaces))?;
+    let namespaces = args.all_namespaces;
     match (args.output, summaries.as_slice()) {
         (Form::Json, [one]) if args.rollout.is_some() => super::print_json(one),
         (Form::Json, all) => super::print_json(&all),
-        (Form::Table | Form::Wide, []) => {
+        (Form::Yaml, [one]) if args.rollout.is_some() => super::print_yaml(one),
+        (Form::Yaml, all) => super::print_yaml(&all),
+        (_, []) => {
             super::complain("no rollouts found");
             Ok(())
         }
-        (Form::Table, all) => super::print(&as_table(all, super::now())),
-        (Form::Wide, all) => super::print(&as_wide_table(all, super::now())),
+        (Form::Name, all) => super::print(
+            &all.iter().map(|one| format!("featurerollout.sluice.dev/{}\n", one.name)).collect::<String>(),
+        ),
+        (Form::Table, all) => super::print(&as_table(all, super::now(), Columns { namespaces, wide: false })),
+        (Form::Wide, all) => super::print(&as_table(all, super::now(), Columns { namespaces, wide: true })),
     }
 }
 
-async fn summaries(cluster: Cluster, name: Option<String>) -> Result<Vec<Summary>, Failure> {
+async fn summaries(
+    cluster: Cluster,
+    name: Option<String>,
+    everywhere: bool,
+) -> Result<Vec<Summary>, Failure> {
     if let Some(name) = name {
         return Ok(vec![Summary::of(&cluster.rollout(&name).await?)]);
     }
-    let rollouts = cluster.rollouts();
+    let rollouts = if everywhere { cluster.everywhere() } else { cluster.rollouts() };
     let all = cluster.call(rollouts.list(&ListParams::default())).await?;
     Ok(all.items.iter().map(summary).collect())
 }

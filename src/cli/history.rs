@@ -8,7 +8,8 @@ use crate::api::status::HistoryEntry;
 /// Arguments of `sluice history`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Name of the rollout
+    /// Name of the rollout, also as frol/NAME
+    #[arg(add = super::completion::rollouts())]
     rollout: String,
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -11,18 +11,23 @@ use crate::api::rolloutaction::Action;
 use crate::visible;
 
 mod act;
+mod check;
 mod cluster;
 mod completion;
 mod controller;
 mod crds;
 mod describe;
 mod dev;
+mod dry_run;
 mod evaluate;
 pub mod files;
 mod flag_files;
 mod get;
+mod help;
 mod history;
 mod lint;
+mod live;
+mod live_text;
 mod patience;
 mod plan;
 mod plan_json;
@@ -31,11 +36,13 @@ mod playbook;
 mod playbook_picture;
 mod playbook_words;
 mod render;
+mod report;
 mod schedule_clock;
 mod simulate;
 mod summary;
 mod table;
 mod terminal;
+mod wait;
 mod watch;
 
 /// Feature rollouts on Kubernetes: what is served now, what comes next and when, and what it waits for.
@@ -60,7 +67,8 @@ const EXIT_CODES: &str = "Exit codes:\n  \
     2  wrong usage\n  \
     3  the cluster cannot be reached, refuses, or has no such object\n  \
     4  the action was rejected, or had expired\n  \
-    5  the action was applied, but the file that apps read does not hold it (yet)";
+    5  the action was applied, but the file that apps read does not hold it (yet)\n  \
+    6  the answer is no: `plan --live` found what --fail-on names, `wait` was in vain, `check` found a fault";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -80,14 +88,20 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Check files: every error and warning with file, line and field path
     Lint(lint::Args),
-    /// Print one rollout, or all of a namespace, as a table
+    /// Print one rollout, or all of a namespace or of the cluster, in a row each
     Get(get::Args),
     /// Explain one rollout: what is served, what comes next, what it waits for
     Describe(describe::Args),
     /// Print what happened to a rollout, oldest first
     History(history::Args),
+    /// Print the record of a rollout's last rollback as Markdown, for a post-mortem
+    Report(report::Args),
     /// Follow the rollouts of a namespace live
     Watch(watch::Args),
+    /// Wait until a rollout is completed, paused, rolled back, or in a phase
+    Wait(wait::Args),
+    /// Check whether an install is sound: kinds, policies, controller, sources, your rights
+    Check(check::Args),
     /// Stop the schedule of a rollout
     Pause(act::PlainArgs),
     /// Let the schedule of a rollout go on
@@ -132,12 +146,15 @@ pub enum Failure {
     Refused,
     /// An action was applied and has not reached the file, and that is already printed.
     Undelivered,
+    /// What was asked for is not so, and that is already printed.
+    No,
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
 
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
+    completion::answer();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -158,6 +175,7 @@ pub fn main() -> ExitCode {
                 Failure::Cluster(message) => (Some(visible::line(&message).into_owned()), 3),
                 Failure::Refused => (None, 4),
                 Failure::Undelivered => (None, 5),
+                Failure::No => (None, 6),
                 Failure::Output(error) => (Some(format!("cannot write the output: {error}")), 1),
             };
             if let Some(message) = message {
@@ -176,9 +194,10 @@ fn parse() -> Result<Cli, clap::Error> {
 fn command() -> clap::Command {
     let called = std::env::args_os().next();
     let stem = called.as_deref().and_then(|called| std::path::Path::new(called).file_stem());
+    let command = help::with_help(Cli::command());
     match stem.is_some_and(|stem| stem == "kubectl-sluice") {
-        true => Cli::command().bin_name("kubectl sluice"),
-        false => Cli::command(),
+        true => command.bin_name("kubectl sluice"),
+        false => command,
     }
 }
 
@@ -195,7 +214,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Get(args) => get::run(&args),
         Command::Describe(args) => describe::run(&args),
         Command::History(args) => history::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Wait(args) => wait::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Pause(args) => act::plain(Action::Pause, &args),
         Command::Resume(args) => act::plain(Action::Resume, &args),
         Command::Approve(args) => act::approve(&args),
@@ -229,6 +251,14 @@ fn print_exact(text: &str) -> Result<(), Failure> {
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
     print_exact(&format!("{}\n", visible::json(&text)))
+}
+
+/// Writes a value as YAML to standard output.
+fn print_yaml(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let yaml = serde_json::to_value(value)
+        .map_err(|error| error.to_string())
+        .and_then(|value| serde_saphyr::to_string(&value).map_err(|error| error.to_string()));
+    print(&yaml.map_err(|error| Failure::Output(std::io::Error::other(error)))?)
 }
 
 /// Writes lines to standard error, as [`print`] does to standard output; nothing can be done where that fails.

@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
+use super::cluster::ConnectArgs;
 use super::files::{self, InputArgs, lint};
+use super::live::{self, FailOn};
 use super::{Failure, plan_json, plan_rows};
 use crate::api::MicroTime;
 use crate::chart::{course, drawing, terminal};
@@ -23,6 +25,22 @@ pub struct Args {
     /// Form of the output; default: the chart and the table on a terminal, elsewhere the table
     #[arg(short, long, value_enum)]
     output: Option<Form>,
+    /// Start from what a cluster serves now, and show what the files would change there
+    #[arg(long)]
+    live: bool,
+    /// With --live: end with code 6 where the files do this to somebody or to a rollout
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        value_delimiter = ',',
+        ignore_case = true,
+        default_value = "Lowers,Pauses",
+        requires = "live"
+    )]
+    fail_on: Vec<FailOn>,
+    #[command(flatten)]
+    cluster: ConnectArgs,
 }
 
 /// Form of the output.
@@ -41,6 +59,15 @@ enum Form {
 /// Prints the plans of all rollouts.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let input = files::load(&args.input)?;
+    if args.live {
+        let as_json = match args.output {
+            None | Some(Form::Table) => false,
+            Some(Form::Json) => true,
+            Some(_) => return Err(Failure::Input("--live has the forms table and json".to_owned())),
+        };
+        let cluster = args.cluster.in_namespace(None);
+        return live::run(input, &cluster, &args.fail_on, as_json, args.now);
+    }
     let checked = lint::check(&input).or_report()?;
     let now = args.now.unwrap_or_else(super::now);
     let plans: Vec<(&Plan, Timeline)> =

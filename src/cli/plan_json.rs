@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::api::status::WaitingFor;
 use crate::api::{MicroTime, Percent};
 use crate::engine::forecast::timeline::{Entry, Timeline};
 use crate::plan::Plan;
@@ -23,6 +24,9 @@ pub struct RolloutJson<'a> {
     completed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transitions: Option<Vec<TransitionJson<'a>>>,
+    /// In a simulation: what it waits for at the end, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<&'a WaitingFor>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +79,7 @@ pub fn rollout_json<'a>(
         entries: entries.iter().map(entry).collect(),
         completed_at: completed_at.map(|at| at.to_string()),
         transitions: None,
+        waits_for: None,
     }
 }
 

@@ -134,8 +134,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn from_files(args: &Args) -> Result<Shown, Failure> {
     let namespace = args.cluster.namespace();
-    let input =
-        files::load(&InputArgs { files: args.files.clone(), namespace: namespace.map(str::to_owned) })?;
+    let input = files::load(&InputArgs::of(&args.files).in_namespace(namespace))?;
     let checked = lint::check(&input).or_report()?;
     let mut found = checked.typed.playbooks.iter().filter(|((_, name), _)| *name == args.name);
     let Some(((namespace, _), item)) = found.next() else {

@@ -112,20 +112,30 @@ const HEADINGS: [&str; 9] = ["NAME", "READY", "STATE", "PHASE", "STEP", "EXPOSUR
 /// Those that `kubectl get -o wide` has besides.
 const WIDE_HEADINGS: [&str; 3] = ["SERVED", "FLAGSET", "MESSAGE"];
 
-/// The rows as a table; ages count to `now`.
-pub fn as_table(summaries: &[Summary], now: MicroTime) -> String {
-    let rows: Vec<Vec<String>> = summaries.iter().map(|summary| summary.row(now)).collect();
-    table(&HEADINGS, &rows)
+/// Which columns besides those that are always there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Columns {
+    /// The namespace, before the name.
+    pub namespaces: bool,
+    /// What each cohort is served, the FlagSet and the message.
+    pub wide: bool,
 }
 
-/// The same with what each cohort is served, the FlagSet and the message.
-pub fn as_wide_table(summaries: &[Summary], now: MicroTime) -> String {
-    let wide = |summary: &Summary| {
-        let more = [&summary.served, &summary.flag_set, &summary.message];
-        summary.row(now).into_iter().chain(more.map(cell)).collect()
+/// The rows as a table; ages count to `now`.
+pub fn as_table(summaries: &[Summary], now: MicroTime, columns: Columns) -> String {
+    let row = |summary: &Summary| {
+        let mut row: Vec<String> =
+            columns.namespaces.then(|| summary.namespace.clone()).into_iter().collect();
+        row.extend(summary.row(now));
+        if columns.wide {
+            row.extend([&summary.served, &summary.flag_set, &summary.message].map(cell));
+        }
+        row
     };
-    let rows: Vec<Vec<String>> = summaries.iter().map(wide).collect();
-    table(&[&HEADINGS[..], &WIDE_HEADINGS[..]].concat(), &rows)
+    let mut headings: Vec<&str> = columns.namespaces.then_some("NAMESPACE").into_iter().collect();
+    headings.extend(HEADINGS);
+    headings.extend(WIDE_HEADINGS.iter().filter(|_| columns.wide));
+    table(&headings, &summaries.iter().map(row).collect::<Vec<_>>())
 }
 
 fn cell(value: &Option<String>) -> String {

@@ -9,10 +9,10 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event, watcher};
 
-use super::cluster::{self, Cluster, ClusterArgs};
+use super::cluster::{self, Cluster, ClusterArgs, Guarded};
 use super::get::summary;
 use super::patience::Patience;
-use super::summary::{Summary, as_table};
+use super::summary::{Columns, Summary, as_table};
 use super::{Failure, Output};
 use crate::api::Duration;
 use crate::clock::{monotonic, sleep};
@@ -22,7 +22,11 @@ use crate::visible::{self, line};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Only this rollout
+    #[arg(add = super::completion::rollouts())]
     rollout: Option<String>,
+    /// The rollouts of all namespaces
+    #[arg(short = 'A', long, conflicts_with_all = ["rollout", "namespace"])]
+    all_namespaces: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// How long the cluster may be out of reach
@@ -38,12 +42,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     cluster::with(&args.cluster, |cluster| follow(cluster, args))
 }
 
+fn rollouts(cluster: &Cluster, args: &Args) -> kube::Api<Guarded> {
+    if args.all_namespaces { cluster.everywhere() } else { cluster.rollouts() }
+}
+
+/// What tells rollouts apart, in the order in which they are shown.
+fn key(object: &Guarded) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
 async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
     let name = args.rollout.as_deref().map(cluster::rollout_name).transpose()?;
     // The watcher tries for ever; whether there is a server and a rollout at all is to be said at once.
     match name {
         Some(name) => cluster.must_have(name).await?,
-        None => _ = cluster.call(cluster.rollouts().list(&ListParams::default().limit(1))).await?,
+        None => _ = cluster.call(rollouts(&cluster, args).list(&ListParams::default().limit(1))).await?,
     }
     let live = args.output == Output::Table && std::io::stdout().is_terminal();
     let config = match name {
@@ -51,7 +64,7 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
         None => watcher::Config::default(),
     };
     let mut patience = Patience::new(args.give_up_after.signed().unsigned_abs());
-    let mut events = pin!(watcher(cluster.rollouts(), config));
+    let mut events = pin!(watcher(rollouts(&cluster, args), config));
     let mut shown: BTreeMap<String, Summary> = BTreeMap::new();
     let mut listed: BTreeMap<String, Summary> = BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -65,18 +78,18 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
                 continue;
             }
             Ok(Event::InitApply(object)) => {
-                listed.insert(object.name_any(), summary(&object));
+                listed.insert(key(&object), summary(&object));
                 continue;
             }
             Ok(Event::InitDone) => changes(&mut shown, std::mem::take(&mut listed)),
             Ok(Event::Apply(object)) => {
-                let (name, new) = (object.name_any(), summary(&object));
+                let (name, new) = (key(&object), summary(&object));
                 let same = shown.get(&name) == Some(&new);
                 shown.insert(name, new.clone());
                 if same { Vec::new() } else { vec![new] }
             }
             Ok(Event::Delete(object)) => {
-                let gone = shown.remove(&object.name_any());
+                let gone = shown.remove(&key(&object));
                 gone.map(deleted).into_iter().collect()
             }
             Err(error) => {
@@ -94,7 +107,11 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
             let all: Vec<Summary> = shown.values().cloned().collect();
             // Back to the corner, the screen emptied below: the table is drawn over the last one.
             super::print_exact("\u{1b}[H\u{1b}[J")?;
-            super::print(&as_table(&all, super::now()))?;
+            super::print(&as_table(
+                &all,
+                super::now(),
+                Columns { namespaces: args.all_namespaces, wide: false },
+            ))?;
             continue;
         }
         for change in &changes {

@@ -7,15 +7,13 @@ use super::context::{Context, Shared};
 use super::index::SetId;
 use super::writer::Ack;
 use super::{playbooks, watch};
-use crate::api::conditions::{is_true, types};
-use crate::api::featurerollout::DependencyCondition;
 use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Playbook, Reason};
-use crate::engine::Facts;
+use crate::engine::{self, Facts};
 use crate::error::Fault;
 use crate::flags::LiveFlag;
-use crate::plan::{self, Feature, FieldError, Need, Plan, Refs};
+use crate::plan::{self, Feature, FieldError, Plan, Refs};
 
 /// What was found.
 pub enum Gathered {
@@ -364,34 +362,7 @@ async fn with_known_audience(
 
 /// The dependencies that are not met, in words. A missing one waits.
 fn unmet(ctx: &Context, namespace: &str, plan: &Plan) -> Vec<String> {
-    plan.depends_on
-        .iter()
-        .filter_map(|dependency| {
-            let key = (namespace.to_owned(), dependency.name.clone());
-            let Some(other) = ctx.rollouts.readable(&key) else {
-                return Some(format!("{}, which does not exist", dependency.name));
-            };
-            let status = other.status.as_ref();
-            match &dependency.need {
-                Need::Condition(DependencyCondition::Completed) => {
-                    let completed =
-                        status.is_some_and(|status| is_true(&status.conditions, types::COMPLETED));
-                    (!completed).then(|| format!("{} to be completed", dependency.name))
-                }
-                Need::Phase(phase) => {
-                    let entered = status.is_some_and(|status| phase_entered(&other, status, phase));
-                    (!entered).then(|| format!("{} to enter phase {phase}", dependency.name))
-                }
-            }
-        })
-        .collect()
-}
-
-/// Whether a rollout stands in a phase or behind it.
-fn phase_entered(rollout: &FeatureRollout, status: &crate::api::FeatureRolloutStatus, phase: &str) -> bool {
-    let index = |name: &str| rollout.spec.phases.iter().position(|phase| phase.name == name);
-    let Some(position) = &status.position else { return false };
-    index(phase).zip(index(&position.phase)).is_some_and(|(wanted, at)| at >= wanted)
+    engine::unmet(plan, |name| ctx.rollouts.readable(&(namespace.to_owned(), name.to_owned())))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ mod secret;
 mod spelling;
 
 pub use crate::clock::Monotonic;
-pub use prepare::{check, prepare};
+pub use prepare::{check, is_alert, prepare};
 pub use request::{Context, Query, Readings, Request};
 pub use resolved::{Dialect, Resolved, Wanted, resolve, wanted};
 pub use secret::Secret;

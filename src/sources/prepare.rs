@@ -91,6 +91,25 @@ pub fn prepare(
 pub fn check(template: &MetricTemplateSpec) -> Vec<String> {
     let mut problems = Vec::new();
     args::declared(&template.args, &mut problems);
+    let values = sample_values(template);
+    if template.promql.is_some() == template.json_path.is_some() {
+        problems.push("give exactly one of promql and jsonPath".to_owned());
+        return problems;
+    }
+    ask(template, &values, None, &mut problems);
+    problems
+}
+
+/// Whether a template's query compares by itself, as an alert does: then it gives no number at all while all is well.
+pub fn is_alert(template: &MetricTemplateSpec) -> bool {
+    match ask(template, &sample_values(template), None, &mut Vec::new()) {
+        Some(Ask::Promql { query, .. }) => promql::compares(&query),
+        _ => false,
+    }
+}
+
+/// A value for each argument that a query may name.
+fn sample_values(template: &MetricTemplateSpec) -> Values {
     let sample = |type_| match type_ {
         ArgType::String => "x",
         ArgType::Integer | ArgType::Decimal => "1",
@@ -101,12 +120,7 @@ pub fn check(template: &MetricTemplateSpec) -> Vec<String> {
     let built_in = [("interval", ArgType::Duration), ("flag", ArgType::String)];
     let built_in = built_in.into_iter().chain([("namespace", ArgType::String), ("rollout", ArgType::String)]);
     values.extend(built_in.map(|(name, type_)| (name.to_owned(), value(type_))));
-    if template.promql.is_some() == template.json_path.is_some() {
-        problems.push("give exactly one of promql and jsonPath".to_owned());
-        return problems;
-    }
-    ask(template, &values, None, &mut problems);
-    problems
+    values
 }
 
 fn is_allowed(source: &MetricSource, context: &Context<'_>) -> bool {

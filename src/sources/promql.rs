@@ -50,6 +50,15 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
     Ok(if older_name { spelling::with_older_name(&finished) } else { finished })
 }
 
+/// Whether a finished query leaves out what does not compare, as `rate > 1` does and `rate > bool 1` does not.
+pub(super) fn compares(query: &str) -> bool {
+    let mut tree = parse(query).ok();
+    while let Some(Expr::Paren(inner)) = tree {
+        tree = Some(*inner.expr);
+    }
+    matches!(tree, Some(Expr::Binary(binary)) if binary.op.is_comparison_operator() && !binary.return_bool())
+}
+
 /// An error of the parser with its place in the text as it was written.
 ///
 /// `written` has the arguments filled in, and `marked` is the same as the parser reads it.

@@ -13,6 +13,7 @@ mod cluster;
 mod defaults;
 mod figures;
 mod lint;
+mod live;
 mod metrics;
 mod playbook;
 mod simulate;
@@ -333,8 +334,16 @@ fn completion_knows_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = sluice(&["completion", shell]);
         assert_eq!(ran.code, 0);
-        assert!(ran.out.contains("describe") && ran.out.contains("flag-set"), "{shell}");
+        assert!(ran.out.contains("COMPLETE") && ran.out.contains("sluice"), "{shell}: {}", ran.out);
     }
+    let offers = |words: &[&str], index: &str| {
+        let mut command = command(&[&["--", "sluice"], words].concat());
+        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index);
+        Ran::from(command.output().unwrap()).out
+    };
+    assert_eq!(offers(&["desc"], "1"), "describe");
+    assert!(offers(&["render", "--flag"], "2").contains("--flag-set"));
+    assert!(offers(&["rollback", "--mode", "G"], "3").contains("Gradual"));
 }
 
 #[test]
@@ -380,9 +389,9 @@ fn under_the_plugin_name_it_is_kubectl_sluice() {
 #[test]
 fn every_command_is_started_by_some_test() {
     let help = sluice(&["--help"]).out;
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = listed
-        .take_while(|line| !line.is_empty())
+    let commands: Vec<&str> = help
+        .lines()
+        .take_while(|line| *line != "Options:")
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
         .filter(|command| !command.is_empty() && *command != "help")
         .collect();

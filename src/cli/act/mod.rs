@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::cluster::{self, ClusterArgs};
-use super::{Failure, Output};
+use super::{Failure, Output, dry_run};
 use crate::api::rolloutaction::{
     Action, Answer, Approve, Override, RetryFrom, RetryHow, RollbackHow, RolloutRef,
 };
@@ -20,6 +20,7 @@ use wait::Answered;
 #[derive(clap::Args, Debug)]
 pub struct Common {
     /// Name of the rollout, also as frol/NAME
+    #[arg(add = super::completion::rollouts())]
     rollout: String,
     /// Why, for the record
     #[arg(long, value_name = "TEXT", value_parser = reason)]
@@ -30,6 +31,9 @@ pub struct Common {
     /// How long the answer is waited for, and then the file that apps read
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     timeout: Duration,
+    /// Only say what would happen: the API server is asked whether it takes the action, and nothing is written
+    #[arg(long, value_name = "server", value_enum)]
+    dry_run: Option<DryRun>,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Form of the output
@@ -37,11 +41,18 @@ pub struct Common {
     output: Output,
 }
 
+/// How an action is tried without being carried out.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    /// With the API server's admission, and the state that is stored
+    Server,
+}
+
 /// Checks of a raise that an action passes over.
 #[derive(clap::Args, Debug)]
 pub struct Over {
     /// Checks to pass over; takes the RBAC verb `override`, too
-    #[arg(long = "override", value_name = "CHECK", value_enum, value_delimiter = ',')]
+    #[arg(long = "override", value_name = "CHECK", value_enum, ignore_case = true, value_delimiter = ',')]
     overrides: Vec<Check>,
 }
 
@@ -49,10 +60,13 @@ pub struct Over {
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// Windows
+    #[value(name = "Window")]
     Window,
     /// Freezes
+    #[value(name = "Freeze")]
     Freeze,
     /// The gates of the phase
+    #[value(name = "Gates")]
     Gates,
 }
 
@@ -69,10 +83,10 @@ pub struct ApproveArgs {
     #[command(flatten)]
     common: Common,
     /// Phase of the step
-    #[arg(long)]
+    #[arg(long, add = super::completion::phases())]
     phase: String,
     /// Name of the step
-    #[arg(long)]
+    #[arg(long, add = super::completion::steps())]
     step: String,
 }
 
@@ -91,7 +105,7 @@ pub struct SetPercentArgs {
     #[command(flatten)]
     common: Common,
     /// What to serve, such as regular=12.5%
-    #[arg(required = true, value_name = "COHORT=PERCENT")]
+    #[arg(required = true, value_name = "COHORT=PERCENT", add = super::completion::cohorts("="))]
     percents: Vec<Share>,
     #[command(flatten)]
     over: Over,
@@ -103,10 +117,10 @@ pub struct RollbackArgs {
     #[command(flatten)]
     common: Common,
     /// How fast, and who
-    #[arg(long, value_enum, default_value = "immediate")]
+    #[arg(long, value_enum, ignore_case = true, default_value = "Immediate")]
     mode: Mode,
     /// A cohort that goes to control; default: all, or with `partial` all but those the rollout keeps
-    #[arg(long = "cohort", value_name = "NAME")]
+    #[arg(long = "cohort", value_name = "NAME", add = super::completion::cohorts(""))]
     cohorts: Vec<String>,
 }
 
@@ -114,10 +128,13 @@ pub struct RollbackArgs {
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// To control at once
+    #[value(name = "Immediate")]
     Immediate,
     /// To control rung by rung
+    #[value(name = "Gradual")]
     Gradual,
     /// Some cohorts to control at once
+    #[value(name = "Partial")]
     Partial,
 }
 
@@ -127,7 +144,7 @@ pub struct RetryArgs {
     #[command(flatten)]
     common: Common,
     /// Where to start again
-    #[arg(long, value_enum, default_value = "start")]
+    #[arg(long, value_enum, ignore_case = true, default_value = "Start")]
     from: From,
     #[command(flatten)]
     over: Over,
@@ -137,8 +154,10 @@ pub struct RetryArgs {
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
     /// From the first step
+    #[value(name = "Start")]
     Start,
     /// From the first step of the phase that it was in
+    #[value(name = "Phase")]
     Phase,
 }
 
@@ -266,6 +285,18 @@ fn ask(common: &Common, spec: RolloutActionSpec) -> Result<(), Failure> {
         expires_after: common.expires_after,
         ..spec
     };
+    if common.dry_run.is_some() {
+        let foreseen = cluster::with(&common.cluster, |cluster| dry_run::foresee(cluster, spec))?;
+        match common.output {
+            Output::Json => super::print_json(&foreseen)?,
+            Output::Table => super::print(&format!(
+                "Would be {}: {}\n",
+                foreseen.answer.to_lowercase(),
+                line(&foreseen.message)
+            ))?,
+        }
+        return if foreseen.is_applied() { Ok(()) } else { Err(Failure::Refused) };
+    }
     let answered =
         cluster::with(&common.cluster, |cluster| wait::ask(cluster, spec, common.timeout.signed()))?;
     print(common.output, &answered)

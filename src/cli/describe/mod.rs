@@ -21,7 +21,8 @@ const RECENT: usize = 5;
 /// Arguments of `sluice describe`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Name of the rollout
+    /// Name of the rollout, also as frol/NAME
+    #[arg(add = super::completion::rollouts())]
     rollout: String,
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::describe;
 use crate::api::{FeatureRollout, MicroTime, Reading};
-use crate::cli::summary::{Summary, as_table, as_wide_table};
+use crate::cli::summary::{Columns, Summary, as_table};
 use crate::engine::forecast::simulate::{Recorded, simulate};
 use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};
@@ -98,8 +98,8 @@ NAME     READY   STATE     PHASE   STEP   EXPOSURE   NEXT                   REAS
 dreams   True    Holding   ga      2/3    10%        2025-09-15T09:00:00Z   CohortDelay:regular  9d
 ";
     let spaces = |text: &str| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    assert_eq!(spaces(&as_table(std::slice::from_ref(&summary), now)), spaces(expected));
-    let wide = as_wide_table(std::slice::from_ref(&summary), now);
+    assert_eq!(spaces(&as_table(std::slice::from_ref(&summary), now, Columns::default())), spaces(expected));
+    let wide = as_table(std::slice::from_ref(&summary), now, Columns { wide: true, ..Columns::default() });
     let (heading, row) = wide.split_once('\n').unwrap();
     assert!(heading.ends_with("AGE   SERVED                            FLAGSET   MESSAGE"), "{wide}");
     assert!(spaces(row).contains("9d early=100%,regular=0%,casual=0% serving early 100%"), "{wide}");

@@ -51,7 +51,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
         }
         input
     } else {
-        load(&InputArgs { files: files.to_vec(), namespace: None })?
+        load(&InputArgs::of(files))?
     };
     if !input.problems.is_empty() {
         let problems: Vec<String> =

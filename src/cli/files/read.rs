@@ -21,16 +21,36 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 /// Where offline commands read.
 #[derive(Args, Clone, Debug)]
 pub struct InputArgs {
+    /// The same as PATH behind the command
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required_unless_present = "paths")]
+    files: Vec<PathBuf>,
     /// File or folder to read (.yaml, .yml, .json; folders with all below them), `-` for standard input
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true)]
-    pub files: Vec<PathBuf>,
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Only the objects of this namespace; objects that name none are in `default`
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 }
 
+impl InputArgs {
+    /// Everything in these files and folders.
+    pub fn of(files: &[PathBuf]) -> InputArgs {
+        InputArgs { files: files.to_vec(), paths: Vec::new(), namespace: None }
+    }
+
+    /// Of those only the objects of a namespace, where one is given.
+    pub fn in_namespace(self, namespace: Option<&str>) -> InputArgs {
+        InputArgs { namespace: namespace.map(str::to_owned), ..self }
+    }
+
+    /// The files and folders, however they were given.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().chain(&self.paths)
+    }
+}
+
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Input {
     /// The objects of `sluice.dev` in the order of files and documents.
     pub objects: Vec<Object>,
@@ -63,7 +83,7 @@ pub fn load(args: &InputArgs) -> Result<Input, Failure> {
     let mut seen = std::collections::BTreeSet::new();
     let mut is_new =
         |path: &Path| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
-    for path in &args.files {
+    for path in args.files() {
         let name = path.display().to_string();
         let failure = |error: std::io::Error| Failure::Input(format!("{name}: {error}"));
         if path.is_dir() {

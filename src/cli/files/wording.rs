@@ -10,11 +10,25 @@ use crate::api::{Decimal, Duration, Percent};
 
 /// Says that a field does not exist, and which one may be meant.
 pub fn unknown_field(name: &str, known: &[&str]) -> String {
-    let near = known.iter().min_by_key(|other| distance(name, other));
-    match near.filter(|other| distance(name, other) <= 2 || other.eq_ignore_ascii_case(name)) {
+    match near(name, known.iter().copied()) {
         Some(near) => format!("there is no such field: did you mean {near}?"),
         None => "there is no such field".to_owned(),
     }
+}
+
+/// The name that may be meant by one that does not exist: two letters away at the most.
+pub fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let near = known.into_iter().min_by_key(|other| distance(name, other))?;
+    (distance(name, near) <= 2 || near.eq_ignore_ascii_case(name)).then_some(near)
+}
+
+/// What there is in the place of a name that does not exist: `: did you mean this?`, or all of them.
+pub fn instead<'n>(name: &str, known: impl IntoIterator<Item = &'n str> + Clone) -> String {
+    if let Some(near) = near(name, known.clone()) {
+        return format!(": did you mean {near}?");
+    }
+    let known: Vec<&str> = known.into_iter().take(8).collect();
+    if known.is_empty() { String::new() } else { format!(": there are {}", known.join(", ")) }
 }
 
 /// How many letters must be put in, left out or changed to make one word of the other.

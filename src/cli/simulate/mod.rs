@@ -2,26 +2,30 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Failure;
 use super::files::problem::sorted;
 use super::files::{self, InputArgs, lint};
 use super::plan_json::{PlanJson, TransitionJson, rollout_json};
 use super::plan_rows::entries_table;
 use super::table::table;
-use super::{Failure, Output};
 use crate::api::MicroTime;
+use crate::chart::curves;
 use crate::engine::forecast::simulate::{Course, Recorded, Transition, simulate};
 use crate::plan::Plan;
 
+mod action;
+mod picture;
 mod recording;
+mod sample;
 
-pub use recording::misfits;
+pub use action::misfits;
 
 /// Arguments of `sluice simulate`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     input: InputArgs,
-    /// Recorded samples, one JSON object a line: at, trigger or criterion, value or error; `-` for standard input
+    /// Samples, one JSON object a line: at, or from, to and every; trigger or criterion; value or error. `-` for standard input
     #[arg(long, value_name = "FILE")]
     samples: PathBuf,
     /// Actions, one JSON object a line: at, and what the spec of a RolloutAction holds
@@ -35,38 +39,58 @@ pub struct Args {
     now: Option<MicroTime>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
+    output: Form,
 }
 
 /// Prints the courses of all rollouts.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let named = args.input.files.iter().chain([&args.samples]).chain(&args.actions);
+    let named = args.input.files().chain([&args.samples]).chain(&args.actions);
     if named.filter(|path| path.as_path() == Path::new("-")).count() > 1 {
         return Err(Failure::Input("standard input is named twice, and can be read once".to_owned()));
     }
     let input = files::load(&args.input)?;
     let mut checked = lint::check(&input);
     let mut problems = Vec::new();
-    let found = recording::read(&args.samples, args.actions.as_deref(), &checked.plans, &mut problems)?;
+    let mut found = recording::read(&args.samples, args.actions.as_deref(), &checked.plans, &mut problems)?;
     // Without the plans there is no telling what a line could be about.
     if checked.plans.len() == checked.typed.rollouts.len() {
         checked.problems = sorted(checked.problems.into_iter().chain(problems).collect());
     }
     let checked = checked.or_report()?;
     let now = args.now.unwrap_or_else(super::now);
-    let nothing = Recorded::default();
-    let courses: Vec<(&Plan, Course)> = checked
+    let recorded: Vec<(&Plan, Recorded)> = checked
         .plans
         .values()
         .map(|plan| {
-            let recorded = found.get(&(plan.namespace.clone(), plan.name.clone())).unwrap_or(&nothing);
-            (plan, simulate(plan, recorded, now, args.until))
+            let lines = found.remove(&(plan.namespace.clone(), plan.name.clone())).unwrap_or_default();
+            (plan, lines.recorded())
         })
         .collect();
+    let courses: Vec<(&Plan, Course)> =
+        recorded.iter().map(|(plan, recorded)| (*plan, simulate(plan, recorded, now, args.until))).collect();
     match args.output {
-        Output::Json => super::print_json(&as_json(&courses)),
-        Output::Table => super::print(&as_table(&courses)),
+        Form::Json => super::print_json(&as_json(&courses)),
+        Form::Table => super::print(&as_table(&courses)),
+        Form::Svg => {
+            let simulated: Vec<picture::Simulated<'_>> = courses
+                .iter()
+                .zip(&recorded)
+                .map(|((plan, course), (_, recorded))| (*plan, course, recorded))
+                .collect();
+            super::print_exact(&curves::svg(&picture::picture(&simulated)))
+        }
     }
+}
+
+/// Form of the output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// What is served when, what happened and why, and how it ends
+    Table,
+    /// Percentages and metrics over time, as a picture for a pull request or a page
+    Svg,
+    /// JSON for programs: a stable contract
+    Json,
 }
 
 fn as_json<'a>(courses: &'a [(&Plan, Course)]) -> PlanJson<'a> {
@@ -74,6 +98,7 @@ fn as_json<'a>(courses: &'a [(&Plan, Course)]) -> PlanJson<'a> {
         let completed_at = course.status.completed_at;
         let mut rollout = rollout_json(plan, &course.entries, completed_at);
         rollout.transitions = Some(course.transitions.iter().map(transition_json).collect());
+        rollout.waits_for = course.status.waiting_for.as_ref();
         rollout
     });
     PlanJson { rollouts: rollouts.collect() }
@@ -117,7 +142,7 @@ fn end(course: &Course) -> String {
     let status = &course.status;
     match (&status.completed_at, &status.waiting_for) {
         (Some(at), _) => format!("completed at {}", at),
-        (None, Some(waiting)) => waiting.message.clone(),
+        (None, Some(waiting)) => format!("waits for {}: {}", waiting.check.as_str(), waiting.message),
         (None, None) if !status.is_begun() => "not begun".to_owned(),
         (None, None) => "every step was entered; the last hold is not over".to_owned(),
     }

@@ -1,36 +1,8 @@
 use rstest::rstest;
-use serde_json::json;
 
 use super::*;
 use crate::api::FeatureRolloutStatus;
 use crate::api::status::AudienceRef;
-
-#[test]
-fn a_phase_is_entered_where_the_rollout_stands_in_it_or_behind_it() {
-    let rollout = |at: Option<&str>| -> FeatureRollout {
-        let position = at.map(|phase| {
-            json!({"phase": phase, "number": 1, "of": 1, "content": "c",
-                "enteredAt": "2025-09-08T09:00:00.000000Z", "holdFrom": "2025-09-08T09:00:00.000000Z"})
-        });
-        let phases = ["alpha", "beta", "ga"].map(|name| json!({"name": name}));
-        serde_json::from_value(json!({
-            "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout", "metadata": {"name": "first"},
-            "spec": {"phases": phases},
-            "status": {"position": position},
-        }))
-        .unwrap()
-    };
-    let entered = |at: Option<&str>| {
-        let rollout = rollout(at);
-        let status = rollout.status.clone().unwrap_or_default();
-        ["alpha", "beta", "ga", "gone"].map(|phase| phase_entered(&rollout, &status, phase))
-    };
-    assert_eq!(entered(None), [false; 4]);
-    assert_eq!(entered(Some("alpha")), [true, false, false, false]);
-    assert_eq!(entered(Some("beta")), [true, true, false, false]);
-    assert_eq!(entered(Some("ga")), [true, true, true, false]);
-    assert_eq!(entered(Some("renamed")), [false; 4]);
-}
 
 const PHASES: &str = "phases: [{name: ga, ramp: {percents: [10], every: 1h}}]";
 

@@ -2,6 +2,7 @@
 //!
 //! Both take the very decisions that the controller takes.
 
+pub mod edit;
 pub mod late;
 mod recorded;
 pub mod simulate;

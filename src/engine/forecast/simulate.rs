@@ -15,12 +15,14 @@ use crate::engine::{
 };
 use crate::plan::Plan;
 
-pub use super::recorded::Recorded;
+pub use super::recorded::{Range, Recorded};
 
 /// Instants after which a course without inputs counts as endless; each action may start all of it again.
 const MOST_INSTANTS: usize = 4096;
 /// Instants that one sample may bring: it is used by two checks, and a third one finds it too old.
 const INSTANTS_A_SAMPLE: usize = 4;
+/// Samples that are looked at: a year of one every ten seconds.
+const MOST_SAMPLES: usize = 3_200_000;
 /// Decisions at one instant; each follows from something that happens once.
 const MOST_PASSES: usize = 256;
 /// Who acts.
@@ -79,6 +81,9 @@ pub fn simulate(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<
     }
     let course = walk(plan, recorded, now, None);
     let Some(last) = recorded.last().filter(|_| course.status.completed_at.is_none()) else { return course };
+    // Samples without end say the same for ever: what came of them has come when nothing happens any more.
+    let happened = course.transitions.last().map(|transition| transition.at);
+    let last = happened.filter(|_| recorded.is_endless()).map_or(last, |happened| happened.max(last));
     let ladder = course.status.rollback.as_ref().filter(|rollback| rollback.at <= last);
     let ended = ladder.and_then(|rollback| rollback.ended_at);
     walk(plan, recorded, now, Some(ended.map_or(last, |ended| ended.max(last))))
@@ -89,7 +94,10 @@ fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTim
     let start = walk.plan.start_at.unwrap_or(now);
     let mut at = recorded.actions.first().map_or(start, |(first, _)| start.min(*first));
     let last = recorded.last();
-    let most = MOST_INSTANTS * (1 + recorded.actions.len()) + INSTANTS_A_SAMPLE * recorded.len();
+    // As far as samples without end are looked at.
+    let horizon = until.or(last).into_iter().chain(timeline::timeline(plan, now).completed_at).max();
+    let samples = recorded.len(at, horizon.unwrap_or(at)).min(MOST_SAMPLES);
+    let most = MOST_INSTANTS * (1 + recorded.actions.len()) + INSTANTS_A_SAMPLE * samples;
     for _ in 0..most {
         if until.is_some_and(|until| at > until) {
             break;
@@ -129,7 +137,7 @@ impl<'a> Walk<'a> {
         let on_missed = plan.on_missed;
         let mut plan = favourable(plan, now);
         plan.on_missed = on_missed;
-        let sampled = |gate: &String| recorded.samples.contains_key(&Subject::Criterion(gate.clone()));
+        let sampled = |gate: &String| recorded.has(&Subject::Criterion(gate.clone()));
         for step in &mut plan.steps {
             step.gates.retain(sampled);
         }
@@ -277,7 +285,7 @@ impl<'a> Walk<'a> {
 
     /// Whether it is a criterion without any samples: offline, such a one counts as met.
     fn passes_unmeasured(&self, subject: &Subject) -> bool {
-        matches!(subject, Subject::Criterion(_)) && !self.recorded.samples.contains_key(subject)
+        matches!(subject, Subject::Criterion(_)) && !self.recorded.has(subject)
     }
 
     /// Whom a subject is measured for: each cohort, or once the whole rollout.

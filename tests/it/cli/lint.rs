@@ -301,3 +301,78 @@ fn what_nests_without_end_is_refused_with_its_field() {
     }
     assert_eq!(ran.code, 1);
 }
+
+/// What is valid, and cannot be meant.
+#[test]
+fn what_can_never_be_reached_or_seen_is_a_warning() {
+    let files = r#"
+apiVersion: sluice.dev/v1alpha1
+kind: MetricTemplate
+metadata: {name: http-errors}
+spec:
+  sourceRef: {name: prometheus}
+  unit: "%"
+  promql: sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])) > 0.1
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: menu}
+spec:
+  cohorts:
+  - {name: staff, share: "0.4%", match: {attributes: {staff: "true"}}}
+  - {name: everyone, share: "99.6%"}
+  - {name: germany, share: 0, match: {attributes: {country: DE}}}
+  dependsOn: [{name: serch, condition: Completed}]
+  phases:
+  - name: beta
+    steps: [{name: all, cohorts: {staff: 100}}]
+  - name: ga
+    steps:
+    - {name: some, cohorts: {staff: 5, everyone: 5}}
+    - {name: full, cohorts: {staff: 100, everyone: 100}}
+  triggers:
+  - name: errors
+    metric: {templateRef: {name: http-errors}}
+    levels: [{severity: Critical, above: "10", for: 5m, action: ImmediateRollback}]
+  - name: slow
+    metric: {templateRef: {name: http-erors}}
+    levels: [{severity: Critical, above: "10", for: 5m, action: ImmediateRollback}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: search}
+spec:
+  cohortSetRef: {name: user}
+  phases: [{name: ga, ramp: {percents: [100]}}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: CohortSet
+metadata: {name: users}
+spec: {cohorts: [{name: all}]}
+"#;
+    let ran = sluice_with(&["lint", "-", "-o", "json"], files);
+    let found = ran.json();
+    let said: Vec<(String, String)> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let text = |key: &str| problem[key].as_str().unwrap().to_owned();
+            (format!("{} {}", text("severity"), text("path")), text("message"))
+        })
+        .collect();
+    let expect = |place: &str, words: &str| {
+        let found = said.iter().find(|(at, message)| at == place && message.contains(words));
+        assert!(found.is_some(), "{place}: {words}: {said:#?}");
+    };
+    expect("warning spec.promql", "compares by itself");
+    expect("warning spec.cohorts[2]", "can never be reached: everyone stands before germany");
+    expect(
+        "warning spec.phases[1].steps[0].cohorts.staff",
+        "staff, 100% → 5%, and step ga/full gives it back",
+    );
+    expect("warning spec.triggers[0].levels[0]", "0.4% of all users");
+    expect("warning spec.triggers[1].metric.templateRef.name", "did you mean http-errors?");
+    expect("warning spec.dependsOn[0].name", "did you mean search?");
+    expect("error spec.cohortSetRef.name", "did you mean users?");
+}

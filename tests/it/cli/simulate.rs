@@ -393,3 +393,45 @@ fn samples_may_be_spelt_as_prometheus_spells_them() {
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("samples.jsonl:1: error: value: \"a lot\" is no number"), "{}", ran.err);
 }
+
+/// Errors of 12 % on the third day, in three lines: the whole of what somebody has to write.
+#[test]
+fn ranges_and_constants_stand_for_thousands_of_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = |day: i64| at(day * 24 * 60);
+    let daily = rollout(ERRORS).replace("hold: 1h", "hold: 48h");
+    let samples = [
+        json!({"from": day(0), "trigger": "errors", "value": 0.4}),
+        json!({"from": at(2 * 24 * 60 + 30), "to": at(2 * 24 * 60 + 36), "every": "1m", "trigger": "errors", "value": 12}),
+    ];
+    let ran = run(dir.path(), &daily, &samples, &[], &["-o", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let rolled = said(&ran.json()["rollouts"][0], "RolledBack");
+    // In breach from 09:30 to 09:35 on the third day, which is five minutes.
+    assert_eq!(rolled.len(), 1, "{}", ran.out);
+    assert!(rolled[0].starts_with("2025-09-10T09:35"), "{}", rolled[0]);
+    // And what it waits for then is said.
+    let table = run(dir.path(), &daily, &samples, &[], &[]).out;
+    assert!(table.contains("waits for RolledBack: rolled back at 2025-09-10T09:35:00Z"), "{table}");
+    // Well for ever: it is completed, and the end is the completion.
+    let well = run(dir.path(), &daily, &samples[..1], &[], &["-o", "json"]).json();
+    assert_eq!(well["rollouts"][0]["completedAt"], json!(day(6)));
+    let svg = run(dir.path(), &daily, &samples, &[], &["-o", "svg"]).out;
+    assert!(svg.starts_with("<svg ") && svg.contains("above 10: ImmediateRollback"), "{svg}");
+}
+
+#[test]
+fn a_range_that_is_none_is_refused_with_what_would_be_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let samples = [
+        json!({"from": at(5), "to": at(1), "trigger": "errors", "value": 1}),
+        json!({"at": at(0), "from": at(1), "trigger": "errors", "value": 1}),
+        json!({"to": at(1), "trigger": "errors", "value": 1}),
+        json!({"from": at(1), "every": "0s", "trigger": "errors", "value": 1}),
+        json!({"from": at(1), "every": "1 minute", "trigger": "errors", "value": 1}),
+    ];
+    let ran = run(dir.path(), &rollout(ERRORS), &samples, &[], &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    let fields: Vec<&str> = ran.err.lines().map(|line| line.split(": ").nth(2).unwrap()).collect();
+    assert_eq!(fields, ["to", "from", "from", "every", "every"], "{}", ran.err);
+}

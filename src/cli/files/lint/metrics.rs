@@ -8,6 +8,7 @@ use crate::api::trigger::{Criterion, Metric};
 use crate::api::{Duration, FeatureRollout, MetricSource, MetricTemplate};
 use crate::cli::files::problem::{Problem, Severity};
 use crate::cli::files::typed::{Item, Typed};
+use crate::cli::files::wording::near;
 use crate::cli::simulate::misfits;
 use crate::plan::flag_key;
 use crate::plan::guard::{CRITERION_INTERVAL, TRIGGER_INTERVAL};
@@ -24,6 +25,11 @@ pub fn check(typed: &Typed<'_>, problems: &mut Vec<Problem>) {
     for item in typed.templates.values() {
         for problem in sources::check(&item.typed.spec) {
             add(item, &problem, "spec", problems);
+        }
+        if sources::is_alert(&item.typed.spec) {
+            let message = "compares by itself, as an alert does: while all is well it gives no number, which counts as \
+                           missing data; give the number, and set the limit in the trigger";
+            problems.push(item.object.problem(Severity::Warning, "spec.promql", message));
         }
     }
     for item in typed.actions.values() {
@@ -132,7 +138,19 @@ fn check_metrics<'a, K>(
 ) {
     for (path, metric, interval, min_samples) in asked {
         let key = (item.object.namespace.as_str(), metric.template_ref.name.as_str());
-        let Some(template) = typed.templates.get(&key) else { continue };
+        let Some(template) = typed.templates.get(&key) else {
+            // It may be in the cluster; beside others of its namespace a name like theirs is mostly a slip.
+            let beside = typed.templates.keys().filter(|(namespace, _)| *namespace == key.0);
+            if let Some(meant) = near(key.1, beside.map(|(_, name)| *name)) {
+                let message = format!(
+                    "{:?}: there is no such MetricTemplate in the files: did you mean {meant}? Else it must be in the cluster",
+                    key.1
+                );
+                let path = format!("{path}.metric.templateRef.name");
+                problems.push(item.object.problem(Severity::Warning, &path, message));
+            }
+            continue;
+        };
         if min_samples.is_some() && template.typed.spec.sample_count.is_none() {
             let message = format!(
                 "template {} counts no samples: without sampleCount there is never enough data",

@@ -6,6 +6,7 @@ use super::object::{Kind, Object};
 use super::problem::{Problem, Severity, sorted};
 use super::read::Input;
 use super::typed::{Item, Typed, typed};
+use super::wording::{instead, near};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::cli::Failure;
@@ -15,6 +16,7 @@ use crate::visible::line;
 mod channels;
 mod metrics;
 mod playbooks;
+mod reach;
 mod sets;
 
 /// The files, checked.
@@ -38,6 +40,8 @@ pub fn check(input: &Input) -> Checked<'_> {
             Ok(plan) => {
                 check_tiers(item, &plan, &mut problems);
                 check_guard(item, &mut problems);
+                reach::check_steps(item, &plan, &mut problems);
+                reach::check_exposure(&typed, item, &plan, &mut problems);
                 plans.insert(*key, plan);
             }
             Err(errors) => {
@@ -141,8 +145,13 @@ pub fn missing(
     if input.by_name().contains_key(&(kind, namespace, name)) {
         return None;
     }
-    let message =
-        format!("{name:?}: there is no {} of this name in namespace {namespace} of the files", kind.as_str());
+    let beside = input.objects.iter().filter(|other| other.kind == kind && other.namespace == namespace);
+    let known: Vec<&str> = beside.map(|other| other.name.as_str()).collect();
+    let message = format!(
+        "{name:?}: there is no {} of this name in namespace {namespace} of the files{}",
+        kind.as_str(),
+        instead(name, known.iter().copied())
+    );
     Some(object.problem(Severity::Error, path, message))
 }
 
@@ -212,8 +221,11 @@ fn check_dependencies(
     for (i, dependency) in item.typed.spec.depends_on.iter().enumerate() {
         let path = format!("spec.dependsOn[{i}]");
         let Some(other) = typed.rollouts.get(&(namespace, dependency.name.as_str())) else {
+            let names = typed.rollouts.keys().filter(|key| key.0 == namespace).map(|key| key.1);
+            let meant = near(&dependency.name, names.filter(|other| *other != name));
+            let meant = meant.map(|meant| format!(", or did you mean {meant}?")).unwrap_or_default();
             let message = format!(
-                "{:?}: there is no such rollout in the files: it must be in the cluster",
+                "{:?}: there is no such rollout in the files: it must be in the cluster{meant}",
                 dependency.name
             );
             problems.push(item.object.problem(Severity::Warning, &format!("{path}.name"), message));

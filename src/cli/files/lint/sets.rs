@@ -40,6 +40,7 @@ fn check_cohort_set(item: &Item<'_, CohortSet>, problems: &mut Vec<Problem>) {
 /// What is worth a word about cohorts that are not wrong.
 pub fn check_cohorts(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
     check_shares(object, cohorts, problems);
+    super::reach::check_order(object, cohorts, problems);
     for remark in plan::matching::remarks("spec.cohorts", cohorts) {
         problems.push(object.problem(Severity::Warning, &remark.path, remark.message));
     }

@@ -20,7 +20,7 @@ fn write(dir: &Path, files: &[(&str, &[u8])]) {
 fn lint(files: &[(&str, &[u8])]) -> (Vec<String>, usize, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), files);
-    let input = load(&InputArgs { files: vec![dir.path().to_owned()], namespace: None }).unwrap();
+    let input = load(&InputArgs::of(&[dir.path().to_owned()])).unwrap();
     let root = dir.path().display().to_string();
     let short = |text: &str| text.replace(&format!("{root}/"), "").replace(&root, ".");
     let problems = check(&input).problems.iter().map(|problem| short(&problem.to_string())).collect();
@@ -157,7 +157,7 @@ fn a_file_that_is_named_is_judged_whole() {
         ("part.yaml", "spec.phases: is missing"),
         ("empty.yaml", "is empty"),
     ] {
-        let input = load(&InputArgs { files: vec![dir.path().join(name)], namespace: None }).unwrap();
+        let input = load(&InputArgs::of(&[dir.path().join(name)])).unwrap();
         let problems = check(&input).problems;
         assert!(problems.iter().any(|problem| problem.to_string().contains(message)), "{name}: {problems:?}");
     }

@@ -1,0 +1,109 @@
+//! What can never be reached or never be seen: cohorts behind everybody, steps that undo each other, errors of too few users.
+
+use std::collections::BTreeMap;
+
+use crate::api::cohort::Match;
+use crate::api::trigger::LevelAction;
+use crate::api::{Cohort, FeatureRollout, MicroTime, Percent};
+use crate::cli::files::Object;
+use crate::cli::files::problem::{Problem, Severity};
+use crate::cli::files::typed::{Item, Typed};
+use crate::engine::forecast::timeline::timeline;
+use crate::plan::guard::Comparison;
+use crate::plan::{Plan, Step};
+
+/// Where fewer than one in so many of the users that a limit is about have the feature, a limit on all of them is blind.
+const BLIND: f64 = 20.0;
+
+/// Cohorts behind one that takes in everybody: nobody is left for them.
+pub fn check_order(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
+    let everybody = |cohort: &Cohort| cohort.matches.as_ref().is_none_or(|m| *m == Match::default());
+    let Some(first) = cohorts.iter().position(everybody) else { return };
+    let Some(all) = cohorts.get(first).filter(|_| first + 1 < cohorts.len()) else { return };
+    let behind: Vec<&str> = cohorts.iter().skip(first + 1).map(|cohort| cohort.name.as_str()).collect();
+    let message = format!(
+        "can never be reached: {} stands before {} and takes in everybody, as the first cohort that matches counts; give it \
+         a match, or put it last",
+        all.name,
+        behind.join(", ")
+    );
+    problems.push(object.problem(Severity::Warning, &format!("spec.cohorts[{}]", first + 1), message));
+}
+
+/// A step that takes something away which a later one gives back: hardly anybody means that.
+pub fn check_steps(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &mut Vec<Problem>) {
+    let mut asked: BTreeMap<&str, Percent> =
+        plan.baseline.iter().map(|(name, percent)| (name.as_str(), *percent)).collect();
+    for (i, step) in plan.steps.iter().enumerate() {
+        for (cohort, ask) in &step.asks {
+            let before = asked.insert(cohort, *ask).unwrap_or_default();
+            if *ask >= before {
+                continue;
+            }
+            let gives_back = |later: &&Step| later.asks.get(cohort).is_some_and(|later| *later >= before);
+            let Some(later) = plan.steps.iter().skip(i + 1).find(gives_back) else { continue };
+            let message = format!(
+                "takes the feature from users of {cohort}, {before} → {ask}, and {} gives it back: leave {cohort} out here to \
+                 keep {before}",
+                name(later)
+            );
+            problems.push(item.object.problem(Severity::Warning, &path(item, step, cohort), message));
+        }
+    }
+}
+
+/// Limits on a rate of the whole service, where so few of its users have the feature at first that it cannot show.
+pub fn check_exposure(
+    typed: &Typed<'_>,
+    item: &Item<'_, FeatureRollout>,
+    plan: &Plan,
+    problems: &mut Vec<Problem>,
+) {
+    let exposed = || {
+        let entries = timeline(plan, MicroTime::UNIX_EPOCH).entries;
+        let first = entries.into_iter().find_map(|entry| entry.exposure.filter(|e| !e.is_zero()))?;
+        Some(f64::from(first.thousandths()) / 1000.0)
+    };
+    let rates = plan.guard.triggers.iter().enumerate().filter(|(_, trigger)| {
+        let key = (item.object.namespace.as_str(), trigger.metric.template_ref.name.as_str());
+        let unit = typed.templates.get(&key).and_then(|template| template.typed.spec.unit.as_deref());
+        trigger.per_cohort.is_none() && unit == Some("%")
+    });
+    let mut rates = rates.peekable();
+    if rates.peek().is_none() {
+        return;
+    }
+    let Some(exposed) = exposed() else { return };
+    for (t, trigger) in rates {
+        let blind = trigger.levels.iter().enumerate().find(|(_, level)| {
+            level.action > LevelAction::Notify
+                && matches!(level.bound.comparison, Comparison::Above | Comparison::AtLeast)
+                && exposed * BLIND < level.bound.value.value()
+        });
+        let Some((l, level)) = blind else { continue };
+        let shown = (exposed * 1000.0).round() / 1000.0;
+        let message = format!(
+            "{} cannot tell at first: {shown}% of all users have the feature then, and were every request of theirs to fail, \
+             {} would rise by about {shown}; measure each cohort by itself with perCohort, or begin with more users",
+            level.bound, trigger.name
+        );
+        let path = format!("spec.triggers[{t}].levels[{l}]");
+        problems.push(item.object.problem(Severity::Warning, &path, message));
+    }
+}
+
+fn name(step: &Step) -> String {
+    match &step.name {
+        Some(name) => format!("step {}/{name}", step.phase),
+        None => format!("step {} of {}", step.number, step.phase),
+    }
+}
+
+/// Where a step asks a cohort.
+fn path(item: &Item<'_, FeatureRollout>, step: &Step, cohort: &str) -> String {
+    let phase = item.typed.spec.phases.iter().position(|phase| phase.name == step.phase).unwrap_or(0);
+    match step.ramp {
+        Some(_) => format!("spec.phases[{phase}].ramp"),
+        None => format!("spec.phases[{phase}].steps[{}].cohorts.{cohort}", step.number - 1),
+    }
+}

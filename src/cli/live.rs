@@ -1,0 +1,274 @@
+//! `sluice plan --live`: from what a cluster serves now, what these files would change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::cluster::{self, Cluster, ClusterArgs};
+use super::files::lint::{self, Checked};
+use super::files::{Input, Kind};
+use super::{Failure, live_text, schedule_clock};
+use crate::api::flagset::Emergency;
+use crate::api::verdict::Verdict;
+use crate::api::{
+    CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, Reading, VERSION,
+};
+use crate::engine::forecast::edit::{Edit, Effect, edit};
+use crate::engine::{Facts, Measurement, Metrics, Subject, unmet};
+use crate::plan::Plan;
+
+/// What stands for the cluster in the place of a file's name.
+const CLUSTER: &str = "the cluster";
+
+/// What makes a pipeline fail.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailOn {
+    /// Somebody loses the feature, at once or later
+    #[value(name = "Lowers")]
+    Lowers,
+    /// A schedule stands still
+    #[value(name = "Pauses")]
+    Pauses,
+    /// Somebody gets the feature at once
+    #[value(name = "Raises")]
+    Raises,
+    /// Anything changes, or a rollout is new
+    #[value(name = "Changes")]
+    Changes,
+    /// Nothing of it
+    #[value(name = "Never")]
+    Never,
+}
+
+/// What a cluster has of the namespaces of the files.
+pub struct Stored {
+    rollouts: BTreeMap<(String, String), FeatureRollout>,
+    /// Its sets and rollouts, without their statuses, as they could be read from files.
+    objects: Vec<Value>,
+}
+
+/// What would become of one rollout.
+pub enum Outlook<'a> {
+    /// It is not in the cluster: its plan.
+    New(&'a Plan),
+    /// It is, and would go on like this.
+    Edited(Box<Edit>),
+    /// What is stored or what would be is invalid.
+    Unknown(String),
+}
+
+/// Prints what would change, and fails where that is asked for.
+pub fn run(
+    input: Input,
+    args: &ClusterArgs,
+    fail_on: &[FailOn],
+    as_json: bool,
+    now: Option<MicroTime>,
+) -> Result<(), Failure> {
+    let namespaces: BTreeSet<String> = input.objects.iter().map(|object| object.namespace.clone()).collect();
+    let (stored, now) = cluster::with(args, async |cluster| {
+        let stored = read(&cluster, namespaces).await?;
+        // Schedules may run on a clock of their own.
+        let now = if let Some(now) = now { now } else { schedule_clock::now(&cluster).await };
+        Ok((stored, now))
+    })?;
+    let known = |object: &Value, input: &Input| {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        input.objects.iter().any(|other| {
+            other.kind.as_str() == text("/kind")
+                && other.namespace == text("/metadata/namespace")
+                && other.name == text("/metadata/name")
+        })
+    };
+    let mut merged = input.clone();
+    let mut before = Input::default();
+    for object in &stored.objects {
+        if !known(object, &input) {
+            merged.add(CLUSTER, &object.to_string());
+        }
+        before.add(CLUSTER, &object.to_string());
+    }
+    let (mut after, before) = (lint::check(&merged), lint::check(&before));
+    // What is stored may be invalid; that is said of its rollout, and stops no other.
+    after.problems.retain(|problem| problem.file != CLUSTER);
+    let after = after.or_report()?;
+    let outlooks: Vec<(String, Outlook<'_>)> = after
+        .typed
+        .rollouts
+        .keys()
+        .map(|key| (format!("{}/{}", key.0, key.1), outlook(*key, &before, &after, &stored, now)))
+        .collect();
+    match as_json {
+        true => super::print_json(&json!({
+            "rollouts": outlooks.iter().map(|(name, outlook)| live_text::to_json(name, outlook)).collect::<Vec<_>>()
+        }))?,
+        false => super::print(&live_text::to_text(&outlooks, now))?,
+    }
+    if outlooks.iter().any(|(_, outlook)| fails(outlook, fail_on)) { Err(Failure::No) } else { Ok(()) }
+}
+
+/// Reads the sets and rollouts of some namespaces; those that cannot be read are left out.
+///
+/// # Errors
+/// The cluster cannot be reached, or refuses.
+pub async fn read(cluster: &Cluster, namespaces: BTreeSet<String>) -> Result<Stored, Failure> {
+    let mut stored = Stored { rollouts: BTreeMap::new(), objects: Vec::new() };
+    for namespace in namespaces {
+        let sets = cluster.api_in::<DeserializeGuard<FlagSet>>(&namespace);
+        for DeserializeGuard(set) in cluster.call(sets.list(&ListParams::default())).await?.items {
+            let Ok(set) = set else { continue };
+            let name = set.metadata.name.clone().unwrap_or_default();
+            stored.objects.push(bare(Kind::FlagSet, &namespace, &name, &set.spec));
+        }
+        let sets = cluster.api_in::<DeserializeGuard<CohortSet>>(&namespace);
+        for DeserializeGuard(set) in cluster.call(sets.list(&ListParams::default())).await?.items {
+            let Ok(set) = set else { continue };
+            let name = set.metadata.name.clone().unwrap_or_default();
+            stored.objects.push(bare(Kind::CohortSet, &namespace, &name, &set.spec));
+        }
+        let books = cluster.api_in::<DeserializeGuard<Playbook>>(&namespace);
+        for DeserializeGuard(book) in cluster.call(books.list(&ListParams::default())).await?.items {
+            let Ok(book) = book else { continue };
+            let name = book.metadata.name.clone().unwrap_or_default();
+            stored.objects.push(bare(Kind::Playbook, &namespace, &name, &book.spec));
+        }
+        let rollouts = cluster.api_in::<DeserializeGuard<FeatureRollout>>(&namespace);
+        for DeserializeGuard(rollout) in cluster.call(rollouts.list(&ListParams::default())).await?.items {
+            let Ok(rollout) = rollout else { continue };
+            let name = rollout.metadata.name.clone().unwrap_or_default();
+            stored.objects.push(bare(Kind::FeatureRollout, &namespace, &name, &rollout.spec));
+            stored.rollouts.insert((namespace.clone(), name), rollout);
+        }
+    }
+    Ok(stored)
+}
+
+/// The plan of a rollout as it is stored, and what the controller knows besides, as far as the objects tell it; `None`
+/// where the spec is invalid.
+pub fn plan_and_facts(stored: &Stored, rollout: &FeatureRollout, now: MicroTime) -> Option<(Plan, Facts)> {
+    let mut input = Input::default();
+    stored.objects.iter().for_each(|object| input.add(CLUSTER, &object.to_string()));
+    let checked = lint::check(&input);
+    let metadata = &rollout.metadata;
+    let key =
+        (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+    let plan = checked.plans.get(&key)?.clone();
+    let status = rollout.status.clone().unwrap_or_default();
+    let facts = facts(rollout, &status, &plan, is_emergency(&checked, key), stored, now);
+    Some((plan, facts))
+}
+
+fn bare(kind: Kind, namespace: &str, name: &str, spec: &impl Serialize) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": kind.as_str(),
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": spec,
+    })
+}
+
+fn outlook<'a>(
+    key: (&'a str, &'a str),
+    before: &Checked<'_>,
+    after: &'a Checked<'_>,
+    stored: &Stored,
+    now: MicroTime,
+) -> Outlook<'a> {
+    let Some(plan) = after.plans.get(&key) else {
+        return Outlook::Unknown("what is stored is invalid, and the files do not put it right".to_owned());
+    };
+    let rollout = stored.rollouts.get(&(key.0.to_owned(), key.1.to_owned()));
+    let Some(rollout) = rollout.filter(|rollout| rollout.status.as_ref().is_some_and(|s| s.is_begun()))
+    else {
+        return Outlook::New(plan);
+    };
+    let status = rollout.status.clone().unwrap_or_default();
+    let facts = |checked: &Checked<'_>, plan: &Plan| {
+        facts(rollout, &status, plan, is_emergency(checked, key), stored, now)
+    };
+    let now_plan = before.plans.get(&key);
+    let now_facts = now_plan.map(|plan| facts(before, plan));
+    let after_facts = facts(after, plan);
+    Outlook::Edited(Box::new(edit(now_plan.zip(now_facts.as_ref()), (plan, &after_facts), &status, now)))
+}
+
+fn is_emergency(checked: &Checked<'_>, key: (&str, &str)) -> bool {
+    let rollout = checked.typed.rollouts.get(&key).map(|item| &item.typed);
+    let set = rollout.and_then(|rollout| rollout.spec.flag_set_ref.as_ref());
+    let set = set.and_then(|set| checked.typed.flag_sets.get(&(key.0, set.name.as_str())));
+    set.is_some_and(|set| set.typed.spec.emergency == Some(Emergency::Control))
+}
+
+/// What the controller knows besides plan and state, as far as the objects tell it.
+fn facts(
+    rollout: &FeatureRollout,
+    status: &FeatureRolloutStatus,
+    plan: &Plan,
+    emergency: bool,
+    stored: &Stored,
+    now: MicroTime,
+) -> Facts {
+    let other = |name: &str| stored.rollouts.get(&(plan.namespace.clone(), name.to_owned()));
+    Facts {
+        uid: rollout.metadata.uid.clone().unwrap_or_default(),
+        deleting: rollout.metadata.deletion_timestamp.is_some(),
+        delivered: status.is_delivered(),
+        emergency,
+        unmet: unmet(plan, other),
+        // They are asked at the first start only; what is judged here has begun.
+        requirements: Vec::new(),
+        live: None,
+        metrics: Metrics::Measured(measured(status, now)),
+    }
+}
+
+/// The present as the stored verdicts tell it. A breach is not measured anew here: that it lasts is stored, too.
+fn measured(status: &FeatureRolloutStatus, now: MicroTime) -> Vec<Measurement> {
+    let reading = |verdict: Verdict, value: Option<&String>, message: Option<&String>| match verdict {
+        Verdict::Pass => {
+            let value = value.and_then(|value| value.parse().ok()).unwrap_or_default();
+            // Whoever counts samples has counted enough for a pass.
+            Some(Reading::of(value, Some(u64::MAX)))
+        }
+        Verdict::NoData => Some(Reading::NoData(message.cloned().unwrap_or_default())),
+        Verdict::ProviderError => Some(Reading::Error(message.cloned().unwrap_or_default())),
+        Verdict::Breach | Verdict::Cancelled => None,
+    };
+    let triggers = status.triggers.iter().filter_map(|trigger| {
+        Some(Measurement {
+            subject: Subject::Trigger(trigger.name.clone()),
+            cohort: Some(trigger.cohort.clone()).filter(|cohort| !cohort.is_empty()),
+            at: now,
+            due: now,
+            reading: reading(trigger.verdict, trigger.value.as_ref(), trigger.message.as_ref())?,
+        })
+    });
+    let criteria = status.criteria.iter().filter_map(|criterion| {
+        Some(Measurement {
+            subject: Subject::Criterion(criterion.name.clone()),
+            cohort: None,
+            at: now,
+            due: now,
+            reading: reading(criterion.verdict?, criterion.value.as_ref(), criterion.message.as_ref())?,
+        })
+    });
+    triggers.chain(criteria).collect()
+}
+
+fn fails(outlook: &Outlook<'_>, fail_on: &[FailOn]) -> bool {
+    let effects = match outlook {
+        Outlook::New(_) => return fail_on.contains(&FailOn::Changes),
+        Outlook::Unknown(_) => return true,
+        Outlook::Edited(edit) => edit.effects(),
+    };
+    effects.iter().any(|effect| match effect {
+        Effect::Refused => true,
+        Effect::Lowers => fail_on.contains(&FailOn::Lowers) || fail_on.contains(&FailOn::Changes),
+        Effect::Pauses => fail_on.contains(&FailOn::Pauses) || fail_on.contains(&FailOn::Changes),
+        Effect::Raises => fail_on.contains(&FailOn::Raises) || fail_on.contains(&FailOn::Changes),
+        Effect::Resumes | Effect::ChangesLater => fail_on.contains(&FailOn::Changes),
+    })
+}
