@@ -15,28 +15,33 @@ pub const MAX_COHORTS: usize = 16;
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cohort {
-    /// Name, unique in its list; the phases' steps use it.
+    /// Name of the cohort, unique in its list, such as `early-adopters`. Steps name cohorts by it.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Name for people.
+    /// Name of the cohort for people. Optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub title: Option<String>,
-    /// Who these users are, for people.
+    /// Who these users are. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub profile: Option<String>,
-    /// Part of the whole audience that this cohort makes up; needed to tell the exposure.
+    /// Part of all users that is in this cohort. It only serves to compute the exposure and changes nothing for users.
+    /// Default: unknown, and no exposure is shown; a single cohort that matches everyone has 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Percent>,
-    /// Whom the cohort takes in; everyone when empty. The first cohort of the list that matches wins.
+    /// Conditions on the evaluation context that say who is in the cohort. The first cohort of the list that matches a
+    /// user is the user's. Default: everyone.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<Match>,
-    /// Tiers of rollouts that this cohort takes part in; all of them when absent.
+    /// Tiers of features that this cohort takes part in. A rollout of a tier that is not listed leaves the cohort at
+    /// what it has. Default: all tiers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub admits: Option<Vec<Tier>>,
-    /// How long after the feature's first exposure this cohort may first be raised.
+    /// How long after the first exposure of a feature, in each attempt, this cohort may first be raised. A raise that a
+    /// step asks for earlier is pending until then. It does not count down while the rollout is paused. Default: 0s, no
+    /// delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
 }
@@ -46,16 +51,18 @@ pub struct Cohort {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// Attributes and the value that each must have: short for an expression with the operator `In` and one value. A dot
-    /// in a name leads into a structured attribute.
+    /// Attributes and the value that each must have, such as `segment: premium`. It is short for an expression with the
+    /// operator `In` and one value, so `"true"` and `"3"` also match the boolean true and the number 3. A dot in a name
+    /// leads into a structured attribute. Default: none are asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), inner(length(max = 256)))]
     pub attributes: BTreeMap<String, String>,
-    /// Expressions that must all hold.
+    /// Expressions that must all hold. Default: none are asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub expressions: Vec<Expression>,
-    /// Groups of conditions, of which at least one must hold; when absent, nothing more is asked.
+    /// Groups of conditions, of which at least one must hold besides `attributes` and `expressions`. Default: no group
+    /// is asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub any_of: Vec<MatchGroup>,
@@ -66,12 +73,13 @@ pub struct Match {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.attributes) || has(self.expressions)").message("a group needs attributes or expressions"))]
 pub struct MatchGroup {
-    /// Attributes and the value that each must have: short for an expression with the operator `In` and one value. A dot
-    /// in a name leads into a structured attribute.
+    /// Attributes and the value that each must have, such as `segment: premium`. It is short for an expression with the
+    /// operator `In` and one value, so `"true"` and `"3"` also match the boolean true and the number 3. A dot in a name
+    /// leads into a structured attribute. Default: none are asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 256)))]
     pub attributes: BTreeMap<String, String>,
-    /// Expressions that must all hold.
+    /// Expressions that must all hold for the group to hold. Default: none are asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub expressions: Vec<Expression>,
@@ -95,15 +103,16 @@ impl Match {
     "!(self.operator in ['Gt', 'Gte', 'Lt', 'Lte', 'SemVer']) || (has(self.values) && size(self.values) == 1)",
 ).message("Gt, Gte, Lt, Lte and SemVer take exactly one value"))]
 pub struct Expression {
-    /// Attribute of the evaluation context. A dot leads into a structured attribute: `device.os` is the field `os` of the
-    /// attribute `device`. An attribute whose own name has a dot cannot be reached: give it nested.
+    /// Name of the attribute, such as `country`. A dot leads into a structured attribute: `device.os` is the field `os`
+    /// of the attribute `device`. An attribute whose own name has a dot cannot be reached: give it nested.
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^.]+(\.[^.]+)*$"))]
     pub key: String,
     /// How the attribute is compared. A list holds where any of its elements does, and for the operators that begin with
     /// `Not`, where none does; SemVer, Exists and DoesNotExist do not look into lists.
     pub operator: Operator,
-    /// What it is compared with: one number for Gt, Gte, Lt, Lte, such as `18` or `2.5`; for SemVer one or more comparisons
-    /// of versions such as `>= 2.1.0 < 3`; else texts, of which one is enough.
+    /// What the attribute is compared with. `Gt`, `Gte`, `Lt` and `Lte` take one number, such as `"18"` or `"2.5"`;
+    /// `SemVer` takes one text of comparisons that must all hold, such as `">= 2.1.0 < 3"`; `Exists` and `DoesNotExist`
+    /// take none, which is the default; the others take texts, of which one is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 256)), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,
@@ -149,7 +158,7 @@ pub enum Operator {
 pub enum Tier {
     /// For those who want the newest.
     Preview,
-    /// Settled: the default.
+    /// Settled; most features are.
     #[default]
     Stable,
     /// What the product cannot be without.

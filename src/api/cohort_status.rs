@@ -37,34 +37,34 @@ pub struct CohortStatus {
     /// Name of the cohort.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Percentage that the file gives the cohort now.
+    /// Percentage of the cohort that the file gives the feature now.
     #[serde(default)]
     pub served: Served,
-    /// Percentage that is decided and that the file is not known to give yet; absent where it gives it.
+    /// Percentage that is decided, and that the file is not known to give yet. Absent where the file gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decided: Option<Percent>,
     /// When the cohort was last raised from 0: from then on missing data of the cohort counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed_at: Option<MicroTime>,
-    /// Percentage that the last entered step that names the cohort asks for it.
+    /// Percentage that the last entered step that names the cohort asks for it; 0 when an attempt starts.
     #[serde(default)]
     pub asked: Percent,
-    /// The step that asked, as `phase/name` or `phase/number`.
+    /// The step that asked for that percentage. Absent before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<AskedBy>,
-    /// A raise asked for but not yet let through.
+    /// A raise that was asked for and has not passed its checks yet. Absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-    /// Served before an emergency took it away; it comes back when the emergency is lifted and the checks of a raise allow it.
+    /// Percentage that an emergency took away; it comes back after the emergency, when the checks of a raise allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Percent>,
-    /// Where the cohort stands on the ladder of a gradual rollback.
+    /// Where the cohort is on the ladder of a gradual rollback. Absent where it is on none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descent: Option<Descent>,
-    /// True where the cohort does not admit the rollout's tier: no step raises it.
+    /// Whether the cohort does not admit the tier of the feature, so that no step raises it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tier_refused: bool,
-    /// Expected part of the audience that is in the cohort, by the last valid spec; absent where that gives none.
+    /// Part of all users that is in the cohort, by the last valid spec. Absent where that does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Percent>,
 }
@@ -111,9 +111,9 @@ impl CohortStatus {
 pub struct Undelivered {
     /// Since when this is known.
     pub since: MicroTime,
-    /// Why, for programs; `Retrying` where it is tried again without anybody's help.
+    /// Why the file does not hold it, in one word; with `Retrying` it is tried again without anybody's help.
     pub reason: Reason,
-    /// Why, for people.
+    /// Why the file does not hold it, in words.
     pub message: String,
 }
 
@@ -121,16 +121,16 @@ pub struct Undelivered {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AskedBy {
-    /// Phase of the step.
+    /// Name of the phase that the step is in.
     pub phase: String,
     /// Number of the step in its phase, from 1.
     pub number: i32,
-    /// How many steps the phase had.
+    /// Number of steps that the phase had then.
     pub of: i32,
-    /// Name of the step, where it has one.
+    /// Name of the step; of a ramp, its percentage. Absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Digest of what the step asked.
+    /// Digest of the percentages that the step asked for.
     pub content: String,
 }
 
@@ -138,21 +138,21 @@ pub struct AskedBy {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Pending {
-    /// Percentage that the cohort will get.
+    /// Percentage that the cohort is to get.
     pub percent: Percent,
-    /// The check that held it back last.
+    /// The check that last held it back.
     pub check: Check,
-    /// Earliest instant at which it may come.
+    /// Earliest instant at which the raise may come.
     pub due: MicroTime,
-    /// What asked for it.
+    /// What asked for the raise.
     pub cause: RaiseCause,
 }
 
 /// What asked for a pending raise.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RaiseCause {
-    /// A step that was entered.
+    /// A step that was entered asked for it.
     Step,
-    /// An edit of the current or an earlier step, of the tier or of the cohorts.
+    /// An edit of the current or an earlier step, of the tier or of the cohorts asked for it.
     Edit,
 }

@@ -48,7 +48,8 @@ use super::{Cohort, Condition};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CohortSetSpec {
-    /// The cohorts, in order: the first that matches a user is the user's; nobody's match means control.
+    /// The cohorts, in order. A user is in the first cohort that matches; whoever matches none gets the control variant
+    /// of every flag.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.name == c.name))").message("cohort names must be unique"))]
     pub cohorts: Vec<Cohort>,
@@ -58,16 +59,18 @@ pub struct CohortSetSpec {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CohortSetStatus {
-    /// Generation that this status speaks of; -1 before the first.
+    /// Generation of the spec that this status is about, `metadata.generation`; -1 before the first one.
     #[serde(default = "super::unobserved")]
     pub observed_generation: i64,
-    /// Names of the cohorts, in order, for people.
+    /// Names of the cohorts in their order, in one line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohorts: Option<String>,
-    /// Name of the ControllerRevision that new rollouts of the set pin.
+    /// Name of the ControllerRevision that keeps these cohorts for the rollouts that serve them. Absent while the set
+    /// is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// Ready, and Stalled when it is.
+    /// `Ready` says whether the set is valid. `Stalled` is there, and True, while it is not: then rollouts go on with
+    /// the cohorts that they have, and nothing moves to the edited ones until somebody corrects the set.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -3,17 +3,23 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use serde_json::json;
+use schemars::JsonSchema;
+use serde_json::{Value, json};
+
+mod descriptions;
 
 /// Largest number of any field, 2⁵³ - 1: what is larger is not exact in every reader of JSON.
 pub const LARGEST: i64 = 9_007_199_254_740_991;
 
-/// Gives a fresh object the status that tells kstatus and Flux that nobody has seen it yet, and every number its bounds.
+/// The definition of a kind, with all that the derived one lacks.
 ///
-/// Without that status an object without one counts as current before its first reconcile.
+/// Every field's description says what its type knows of it. A fresh object gets the status that tells kstatus and Flux that
+/// nobody has seen it yet: without that status it counts as current before its first reconcile. And every number has bounds.
 pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let documented = documented(&crd.spec.names.kind);
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            descriptions::complete(schema, &documented);
             bound_numbers("", schema);
         }
         let status = version
@@ -29,6 +35,26 @@ pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         }
     }
     crd
+}
+
+/// The schema of a kind with all of its docstrings.
+fn documented(kind: &str) -> Value {
+    match kind {
+        "CohortSet" => descriptions::documented::<super::CohortSet>(),
+        "FeatureRollout" => descriptions::documented::<super::FeatureRollout>(),
+        "FlagSet" => descriptions::documented::<super::FlagSet>(),
+        "MetricSource" => descriptions::documented::<super::MetricSource>(),
+        "MetricTemplate" => descriptions::documented::<super::MetricTemplate>(),
+        "NotificationChannel" => descriptions::documented::<super::NotificationChannel>(),
+        "Playbook" => descriptions::documented::<super::Playbook>(),
+        "RolloutAction" => descriptions::documented::<super::RolloutAction>(),
+        _ => Value::Null,
+    }
+}
+
+/// The values of an enum and what they mean, as its docstrings say it.
+pub fn explained<T: JsonSchema>() -> Vec<(String, String)> {
+    descriptions::values(Some(&descriptions::documented::<T>()))
 }
 
 /// Gives the bounds to every whole number that has none of its own. Numbers count things or are counted on from, so they are
@@ -64,38 +90,4 @@ fn drop_generated_defaults(status: &mut JSONSchemaProps) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    fn numbers(path: &str, schema: &Value, found: &mut Vec<(String, bool)>) {
-        let Some(schema) = schema.as_object() else { return };
-        let is_whole = schema.get("type").is_some_and(|type_| type_ == "integer");
-        if is_whole {
-            let bounded =
-                ["minimum", "maximum"].iter().all(|bound| schema.get(*bound).is_some_and(Value::is_number));
-            found.push((path.to_owned(), bounded));
-        }
-        for (name, below) in schema {
-            numbers(&format!("{path}.{name}"), below, found);
-            for (at, below) in below.as_array().into_iter().flatten().enumerate() {
-                numbers(&format!("{path}.{name}[{at}]"), below, found);
-            }
-        }
-    }
-
-    /// A revision of `i64::MAX` in a file became one of -2⁶³ in a status.
-    #[test]
-    fn every_whole_number_of_every_kind_has_both_bounds() {
-        let mut found = Vec::new();
-        for crd in crate::api::all_crds() {
-            numbers(
-                &crd.spec.names.kind.clone(),
-                &serde_json::to_value(crd.spec.versions).unwrap()[0]["schema"],
-                &mut found,
-            );
-        }
-        assert!(found.len() > 30, "{}", found.len());
-        let unbounded: Vec<_> = found.iter().filter(|(_, bounded)| !bounded).collect();
-        assert!(unbounded.is_empty(), "{unbounded:#?}");
-    }
-}
+mod tests;

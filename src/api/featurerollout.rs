@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+pub use super::feature::{Feature, Variant, VariantNames};
 use super::playbook::PlaybookRef;
 use super::rollback::Rollback;
 use super::status::FeatureRolloutStatus;
 use super::trigger::{Criterion, MonitoringPeriod, Trigger};
-use super::{Cohort, Duration, Freeze, LocalRef, MicroTime, Percent, Tier, Window};
+use super::{Cohort, Duration, Freeze, LocalRef, MicroTime, Percent, Window};
 
 /// Highest number of phases in a rollout.
 pub const MAX_PHASES: usize = 16;
@@ -57,71 +57,88 @@ pub const MAX_STEPS: usize = 32;
 #[x_kube(validation = Rule::new("!(has(self.cohorts) && has(self.cohortSetRef))").message("give cohorts or cohortSetRef, not both"))]
 #[x_kube(validation = Rule::new("!self.phases.exists(p, has(p.steps) && p.steps.exists(s, has(s.week))) || (has(self.schedule) && has(self.schedule.startAt)) || has(self.playbookRef)").message("a step has a week, so schedule.startAt or a playbook must say when week 1 starts"))]
 pub struct FeatureRolloutSpec {
-    /// The feature flag: its key, variants and how users are split.
+    /// The feature flag that the app evaluates: its key, its variants, and how users are split. Optional: without it
+    /// the flag has the rollout's name as its key and is `true` for whoever gets the feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<Feature>,
-    /// The FlagSet whose file holds the flag; without it, a ConfigMap named after the rollout. Immutable.
+    /// The FlagSet of this namespace whose file holds the flag. Immutable. Default: none, and the rollout has a file of
+    /// its own, the key `flags.json` of a ConfigMap with the rollout's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flag_set_ref: Option<LocalRef>,
-    /// The CohortSet that divides the audience. At most one of this and `cohorts`; default: the FlagSet's.
+    /// The CohortSet of this namespace that divides the audience. Give this or `cohorts`, not both. Default: the
+    /// CohortSet that the FlagSet names; where none of the three is given, the rollout is Stalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort_set_ref: Option<LocalRef>,
-    /// The cohorts, in order, first match wins. At most one of this and `cohortSetRef`.
+    /// The cohorts that divide the audience, in order. A user is in the first cohort that matches; whoever matches none
+    /// gets the control variant. Give this or `cohortSetRef`, not both. Default: the CohortSet that the FlagSet names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.name == c.name))").message("cohort names must be unique"))]
     pub cohorts: Option<Vec<Cohort>>,
-    /// Whether the cohorts' delays and tiers apply to this rollout.
+    /// Whether the cohorts' `delay` and `admits` apply to this rollout.
     #[serde(default)]
     pub cohort_policy: CohortPolicy,
-    /// The phase of a Playbook that the rollout belongs to. Its first step waits until the phase is open: its weeks have begun,
-    /// and what it requires is so. `week` in the steps counts from the playbook's start, and `schedule.startAt` defaults to it.
-    /// A playbook or a phase that is not there is waited for.
+    /// The phase of a Playbook of this namespace that the rollout belongs to. Its first step waits until the phase is
+    /// open: its weeks have begun, and what it requires is so. `week` in the steps counts from the playbook's start,
+    /// and `schedule.startAt` defaults to it. A playbook or phase that is not there is waited for. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playbook_ref: Option<PlaybookRef>,
-    /// Percentages that a fresh object starts from, by cohort. Put the final ones here when the feature has graduated.
+    /// Percentage that each named cohort gets when the object is seen for the first time, before any step; it is not
+    /// read again. Put the final percentages here when the feature has graduated, such as `everyone: 100`, so that a
+    /// rebuilt cluster serves them at once. Default: every cohort starts at the control variant.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub baseline: BTreeMap<String, Percent>,
-    /// Raise it to try again after a rollback or a recovery pause. A lower number does nothing.
+    /// Number of the attempt. Raise it by 1 to start again from the first step after a rollback, or after a pause with
+    /// the cause StatusLost, Restored, Adopted or PositionLost. At any other time a raise is only noted. A lower number
+    /// does nothing, so a `git revert` is harmless. Default: 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub attempt: i32,
-    /// Pauses the rollout from git.
+    /// Pauses the rollout from git. While it is true nothing is raised and no step is entered; what is served stays
+    /// served, a percentage that is lowered in git applies at once, and triggers still roll back. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
     /// What becomes of the flag when the rollout is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// When steps may be entered.
+    /// When steps may be entered: the start, the time zone, windows and freezes. Optional: without it the rollout
+    /// starts when it is first seen and may raise at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// Rollouts of the same namespace that must have come far enough before this one's first step.
+    /// Rollouts of the same namespace that must have come far enough before the first step of this one is entered. One
+    /// that does not exist yet is waited for. What was met once stays met in this attempt. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub depends_on: Vec<Dependency>,
-    /// Approvals given in git.
+    /// Approvals, given in git, of steps that have `approval: Required`. A step can also be approved by an action,
+    /// `sluice approve ROLLOUT --phase PHASE --step STEP --reason TEXT`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub approvals: Vec<Approval>,
-    /// The stretches of the rollout, in order.
+    /// The phases of the rollout, in order: each is a named list of steps, or a ramp. The steps of all phases together
+    /// are the schedule.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.name == p.name))").message("phase names must be unique"))]
     pub phases: Vec<Phase>,
-    /// Metric rules that notify, pause or roll back.
+    /// Metric rules that notify, pause the rollout or roll it back. They are measured from the first exposure of users
+    /// on, and after the completion too. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(t, self.exists_one(u, u.name == t.name))").message("trigger names must be unique"))]
     pub triggers: Vec<Trigger>,
-    /// How gradual and partial rollbacks go.
+    /// How gradual and partial rollbacks go. Optional: without it a gradual rollback goes to 50 %, 25 % and 0 % ten
+    /// minutes apart, and there are no partial ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
-    /// Metric targets that say whether the feature succeeded.
+    /// Metric targets that say whether the feature succeeded. A phase that names one in its `gates` waits for it.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.name == c.name))").message("criterion names must be unique"))]
     pub criteria: Vec<Criterion>,
-    /// How closely the rollout is watched after its completion, in the order of time.
+    /// How closely the rollout is watched after its completion: periods that follow each other from the completion on.
+    /// Optional: without it everything is measured as often as before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub monitoring: Vec<MonitoringPeriod>,
@@ -136,94 +153,25 @@ fn is_one(attempt: &i32) -> bool {
     *attempt == 1
 }
 
-/// The feature flag that the app evaluates.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.key) || !has(oldSelf.key) || self.key == oldSelf.key").message("spec.feature.key is immutable: another key is another rollout"))]
-#[x_kube(validation = Rule::new("!has(self.salt) || !has(oldSelf.salt) || self.salt == oldSelf.salt").message("spec.feature.salt is immutable: another split is another rollout"))]
-#[x_kube(validation = Rule::new("(has(self.control) ? self.control : 'disabled') == (has(oldSelf.control) ? oldSelf.control : 'disabled')").message("spec.feature.control is immutable"))]
-#[x_kube(validation = Rule::new("(has(self.treatment) ? self.treatment : 'enabled') == (has(oldSelf.treatment) ? oldSelf.treatment : 'enabled')").message("spec.feature.treatment is immutable"))]
-#[x_kube(validation = Rule::new("(has(self.bucketBy) ? self.bucketBy : 'targetingKey') == (has(oldSelf.bucketBy) ? oldSelf.bucketBy : 'targetingKey')").message("spec.feature.bucketBy is immutable: another split is another rollout"))]
-#[x_kube(validation = Rule::new("has(self.variants) ? (has(oldSelf.variants) ? self.variants == oldSelf.variants : dyn(self.variants) == dyn([{'name': dyn('enabled'), 'value': dyn(true)}, {'name': dyn('disabled'), 'value': dyn(false)}])) : (!has(oldSelf.variants) || dyn(oldSelf.variants) == dyn([{'name': dyn('enabled'), 'value': dyn(true)}, {'name': dyn('disabled'), 'value': dyn(false)}]))").message("spec.feature.variants is immutable: other variants are another rollout"))]
-#[x_kube(validation = Rule::new("(has(self.control) ? self.control : 'disabled') != (has(self.treatment) ? self.treatment : 'enabled')").message("control and treatment must be two variants"))]
-#[x_kube(validation = Rule::new("has(self.variants) ? self.variants.exists(v, v.name == (has(self.control) ? self.control : 'disabled')) : (!has(self.control) || self.control in ['enabled', 'disabled'])").message("control must be the name of a variant"))]
-#[x_kube(validation = Rule::new("has(self.variants) ? self.variants.exists(v, v.name == (has(self.treatment) ? self.treatment : 'enabled')) : (!has(self.treatment) || self.treatment in ['enabled', 'disabled'])").message("treatment must be the name of a variant"))]
-pub struct Feature {
-    /// Flag key that the app asks for; default: the rollout's name. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"))]
-    pub key: Option<String>,
-    /// Values the flag can take, all of one JSON type; default: `enabled` true and `disabled` false. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
-    #[x_kube(validation = Rule::new("self.all(v, self.exists_one(w, w.name == v.name))").message("variant names must be unique"))]
-    pub variants: Option<Vec<Variant>>,
-    /// Variant served when the feature is off; default `disabled`. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    pub control: Option<String>,
-    /// Variant being rolled out; default `enabled`. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    pub treatment: Option<String>,
-    /// Context attribute whose value, a text or a number, decides a user's bucket; default `targetingKey`. A dot leads into
-    /// a structured attribute: `organisation.id` is the field `id` of the attribute `organisation`. Whoever has no such
-    /// text or number gets control while the percentage is between 0 and 100. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^.]+(\.[^.]+)*$"))]
-    pub bucket_by: Option<String>,
-    /// Text hashed with the bucketing attribute; default: the key. Flags with the same salt have aligned buckets. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub salt: Option<String>,
-    /// Name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub title: Option<String>,
-    /// Who answers for the feature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub owner: Option<String>,
-    /// How settled the feature is; cohorts admit tiers. May change in git.
-    #[serde(default)]
-    pub tier: Tier,
-}
-
-/// One value of a flag.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Variant {
-    /// Name, without `"`, `\`, `<`, `>` and `&`; avoid words that YAML 1.1 reads as booleans (`on`, `off`, `yes`, `no`).
-    #[schemars(length(min = 1, max = 63), regex(pattern = r#"^[^"\\<>&]+$"#))]
-    pub name: String,
-    /// Any JSON value.
-    #[schemars(schema_with = "any_value")]
-    pub value: Value,
-}
-
-fn any_value(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
-}
-
 /// Whether the cohorts' delays and tiers apply.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CohortPolicy {
-    /// They apply.
+    /// The cohorts' delays and tiers apply.
     #[default]
     Apply,
-    /// They do not; status says so.
+    /// They do not apply: every cohort that a step names may be raised with it.
     Ignore,
 }
 
 /// What becomes of the flag when its rollout is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
-    /// The flag stays in the file as it is.
+    /// The flag stays in the file as it is, and apps go on getting what they got.
     #[default]
     Retain,
-    /// The flag stays and serves control to everyone.
+    /// The flag stays in the file and serves the control variant to everyone.
     Control,
-    /// The flag leaves the file: evaluations of it fail from then on.
+    /// The flag is taken out of the file; apps that still ask for it get the default that their code gives.
     Remove,
 }
 
@@ -231,23 +179,27 @@ pub enum DeletionPolicy {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
-    /// First instant at which a step may be entered, and the start of week 1; default: the start of the playbook that the
-    /// rollout joins, else when the object is first seen. With a playbook, weeks count from the playbook's start in any case.
+    /// First instant at which a step may be entered; week 1 of the steps with a `week` begins at its local date and
+    /// time. With a playbook, weeks count from the playbook's start in any case. Default: the start of the playbook
+    /// that the rollout joins, else when the object is first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<MicroTime>,
-    /// IANA time zone of windows and weeks; default: the FlagSet's, else UTC.
+    /// Time zone of the windows and weeks, by its name in the IANA database, such as `America/Los_Angeles`. Default:
+    /// the time zone of the FlagSet, else UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// Raises happen only inside of one of these; at any time when there are none.
+    /// Spans of local time in which raises happen; whatever lowers is not held back. The rollout's windows and its
+    /// FlagSet's must both be open. Default: raises happen at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
-    /// Nothing is raised inside of any of these.
+    /// Spans of time in which nothing is raised; whatever lowers is not held back. The FlagSet's freezes apply as well.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub freezes: Vec<Freeze>,
-    /// What happens to steps whose time has passed unused.
+    /// What becomes of steps whose time has passed without their being entered, such as after a pause.
     #[serde(default)]
     pub on_missed: OnMissed,
 }
@@ -255,12 +207,14 @@ pub struct Schedule {
 /// What happens to steps whose time has passed unused.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnMissed {
-    /// They are taken one at a time, each with its hold.
+    /// Missed steps are entered one after the other, each with its checks and its hold.
     #[default]
     OneAtATime,
-    /// Entering a step also enters every later one through the last whose own date has come.
+    /// Entering a step also enters every later step up to the last one whose own date has come; it stops before a step
+    /// that lacks an approval or a gate.
     Latest,
-    /// A step first considered 15 minutes or more after its time and windows allowed it waits for a Promote.
+    /// A step whose checks are asked 15 minutes or more after its time, counted while windows allowed it, waits for a
+    /// Promote.
     Hold,
 }
 
@@ -272,10 +226,11 @@ pub struct Dependency {
     /// Name of a FeatureRollout of the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// A condition that the other rollout must have.
+    /// Condition that the other rollout must have. Give this or `phase`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<DependencyCondition>,
-    /// A phase that the other rollout must have entered.
+    /// Name of a phase of the other rollout, of which at least one step must have been entered. Give this or
+    /// `condition`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub phase: Option<String>,
@@ -284,7 +239,7 @@ pub struct Dependency {
 /// A condition of another rollout.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DependencyCondition {
-    /// Its last hold is over and nothing is pending.
+    /// The last hold of the other rollout is over, and nothing is pending there.
     Completed,
 }
 
@@ -292,41 +247,43 @@ pub enum DependencyCondition {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
-    /// Phase of the approved step.
+    /// Name of the phase that the approved step is in.
     #[schemars(length(min = 1, max = 63))]
     pub phase: String,
     /// Name of the approved step.
     #[schemars(length(min = 1, max = 63))]
     pub step: String,
-    /// The attempt that is approved; default: whichever comes. An approval is for one entry, so a new attempt needs
-    /// another one: an action, or this entry with the number of the new attempt.
+    /// Number of the attempt that is approved. An approval is for one entry of the step, so a new attempt needs another
+    /// approval: an action, or this entry with the new number. Default: the attempt that comes to the step first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub attempt: Option<i32>,
 }
 
-/// A named stretch of the rollout. Exactly one of `steps` and `ramp`.
+/// A named part of the rollout. Exactly one of `steps` and `ramp`.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.steps) != has(self.ramp)").message("give exactly one of steps and ramp"))]
 pub struct Phase {
-    /// Name, unique in the rollout.
+    /// Name of the phase, unique in the rollout, such as `beta`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What this phase is for, for people.
+    /// What this phase is for. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub goal: Option<String>,
-    /// Names of criteria that must pass before any raise of this phase.
+    /// Names of criteria, each of which must pass before any raise of this phase. A gate that does not pass or was not
+    /// measured holds the phase back until it does. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
     pub gates: Vec<String>,
-    /// Sets of percentages, in order.
+    /// The steps of the phase, in order: each is a set of percentages. Give this or `ramp`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(s, !has(s.name) || self.exists_one(t, has(t.name) && t.name == s.name))").message("step names must be unique in their phase"))]
     pub steps: Option<Vec<Step>>,
-    /// Shorthand for steps named by their percentages; it never lowers a cohort.
+    /// Shorthand for steps that raise the same cohorts through a list of percentages. It never lowers a cohort. Give
+    /// this or `steps`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }
@@ -337,25 +294,31 @@ pub struct Phase {
 #[x_kube(validation = Rule::new("!(has(self.at) && has(self.week))").message("give at or week, not both"))]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.approval == 'NotRequired' || has(self.name)").message("a step that requires approval needs a name"))]
 pub struct Step {
-    /// Name, unique in its phase; needed where approval is required.
+    /// Name of the step, unique in its phase. Optional; a step that requires approval needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
-    /// Earliest entry.
+    /// Earliest instant at which the step is entered. Give this or `week`, not both. Default: as soon as the hold of
+    /// the step before is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<MicroTime>,
-    /// Earliest entry as a week counted from the start: week 1 begins at the start of the playbook that the rollout joins, else
-    /// at `schedule.startAt`.
+    /// Earliest entry as a week of the rollout: week 1 begins at the start of the playbook that the rollout joins, else
+    /// at `schedule.startAt`, and week n at the same local date and time n - 1 weeks later. Give this or `at`, not
+    /// both. Default: as soon as the hold of the step before is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 520))]
     pub week: Option<i32>,
-    /// Percentage asked for each named cohort; the others stay as they are.
+    /// Percentage that the step asks for each named cohort, such as `{regular: 50, new: "0.5%"}`. Cohorts that are not
+    /// named stay as they are. A percentage below what a cohort has lowers it.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub cohorts: BTreeMap<String, Percent>,
-    /// How long the step is kept at least; default 24h, or the distance to the next step's date where both have one and it is shorter.
+    /// How long the step is kept before the next one may be entered; it does not count down while the rollout is
+    /// paused. Default: 24h, or the distance to the date of the next step where both steps have a date and that is
+    /// shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Duration>,
-    /// Whether somebody must approve the step before it is entered.
+    /// Whether somebody must approve the step before it is entered. It is given by an entry in `spec.approvals`, or by
+    /// `sluice approve`. Default: `NotRequired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalPolicy>,
 }
@@ -363,10 +326,10 @@ pub struct Step {
 /// Whether a step needs approval.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApprovalPolicy {
-    /// The step is entered when its time has come.
+    /// The step is entered when the other checks allow it.
     #[default]
     NotRequired,
-    /// The step waits for an approval.
+    /// The step waits for an approval of this attempt.
     Required,
 }
 
@@ -377,14 +340,15 @@ pub enum ApprovalPolicy {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Ramp {
-    /// The cohorts; all of them when absent.
+    /// Names of the cohorts that the ramp raises. Default: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
     pub cohorts: Option<Vec<String>>,
-    /// Percentages, in order.
+    /// Percentages, in order, such as `[5, 10, 25, 50, 100]`: one step each, named by its percentage. A cohort that
+    /// already has more than a percentage of the ramp keeps what it has.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub percents: Vec<Percent>,
-    /// How long each is kept at least; default 24h.
+    /// How long each step of the ramp is kept before the next one may be entered. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
 }

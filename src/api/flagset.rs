@@ -83,43 +83,52 @@ use super::{Condition, Freeze, LocalRef, Window};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FlagSetSpec {
-    /// Where the file is written; default: key `flags.json` of a ConfigMap of the FlagSet's own name.
+    /// ConfigMaps that the file is written to, at most one entry for each ConfigMap. Default: the key `flags.json` of a
+    /// ConfigMap with the FlagSet's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(o, self.exists_one(p, p.configMap == o.configMap))").message("each output needs a ConfigMap of its own"))]
     pub outputs: Option<Vec<Output>>,
-    /// A FeatureFlag of the open-feature operator that holds the same flags, for apps that ask flagd.
+    /// A FeatureFlag of the open-feature operator that holds the same flags, for apps that ask flagd: a change reaches
+    /// them in less than a second. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_flag: Option<FeatureFlagOutput>,
-    /// Metadata of the whole file: strings, numbers and booleans.
+    /// Metadata of the whole file, which evaluators give to apps with each flag: values are texts, numbers or booleans.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "metadata_schema")]
     pub metadata: BTreeMap<String, Value>,
-    /// Flags that no rollout manages, in flagd's own form, by key: each with at most 8,000 values in at most 40 levels, all
-    /// together with at most 40,000.
+    /// Flags that no rollout manages, by their key, in flagd's own form. Each has at most 8,000 values in at most 40
+    /// levels, and all together have at most 40,000 values. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "flags_schema")]
     pub flags: BTreeMap<String, Value>,
-    /// Keys of flags to take out of the file once their rollout is gone.
+    /// Keys of flags to take out of the file once their rollout is deleted; the flag of a rollout that exists stays.
+    /// Default: none, and such a flag stays as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub prune: Vec<String>,
-    /// CohortSet of the rollouts that name none and give no cohorts.
+    /// The CohortSet of this namespace for the rollouts of the set that have neither `cohorts` nor `cohortSetRef`.
+    /// Default: none, and each rollout has to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort_set_ref: Option<LocalRef>,
-    /// Raises happen only inside of one of these; at any time when there are none.
+    /// Spans of local time in which the rollouts of the set may raise, besides each rollout's own windows; whatever
+    /// lowers is not held back. Default: raises happen at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
-    /// Nothing is raised inside of any of these.
+    /// Spans of time in which no rollout of the set raises; whatever lowers is not held back. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub freezes: Vec<Freeze>,
-    /// IANA time zone of the windows; default UTC.
+    /// Time zone of the windows, and of the rollouts that name none, by its name in the IANA database, such as
+    /// `Europe/Berlin`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// `Control` takes every rollout of the set to control at once; taking it away is a raise.
+    /// Takes the feature away from everybody in all rollouts of the set at once, and pauses them. What was served comes
+    /// back, when the checks of a raise allow it, after the field is taken out. Static `flags` stay as they are.
+    /// Default: no emergency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
 }
@@ -149,14 +158,15 @@ fn flags_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// Name of the ConfigMap.
+    /// Name of the ConfigMap, in this namespace. It is made where it does not exist; one that belongs to somebody else
+    /// is never taken.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub config_map: String,
-    /// Key in the ConfigMap; it ends in `.json`.
+    /// Key of the file in the ConfigMap; it ends in `.json`.
     #[serde(default = "flags_json")]
     #[schemars(length(min = 6, max = 253), regex(pattern = FILE_KEY))]
     pub key: String,
-    /// Form of the file.
+    /// Format of the file.
     #[serde(default)]
     pub format: Format,
 }
@@ -166,7 +176,7 @@ pub struct Output {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct FeatureFlagOutput {
-    /// Name of the FeatureFlag.
+    /// Name of the FeatureFlag, in this namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
@@ -185,7 +195,7 @@ impl Output {
 /// Form of the file.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// flagd's flag definitions as JSON.
+    /// flagd's flag definitions as JSON, which OpenFeature's flagd providers read.
     #[default]
     Flagd,
 }
@@ -193,7 +203,7 @@ pub enum Format {
 /// What to do at once, from git.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emergency {
-    /// Every rollout of the set serves control.
+    /// Every rollout of the set serves the control variant to everyone.
     Control,
 }
 
@@ -201,32 +211,35 @@ pub enum Emergency {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FlagSetStatus {
-    /// Generation that this status speaks of; -1 before the first.
+    /// Generation of the spec that this status is about, `metadata.generation`; -1 before the first one.
     #[serde(default = "super::unobserved")]
     pub observed_generation: i64,
-    /// Grows with each write of the file.
+    /// Number that grows with each write of the file.
     #[serde(default)]
     pub revision: i64,
-    /// Digest of the file's bytes, hexadecimal.
+    /// SHA-256 digest of the bytes of the file, in hexadecimal digits. Absent before the first write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Bytes of the file.
+    /// Size of the file in bytes; the limit is 1 MiB, of which 5 % are kept free for what lowers.
     #[serde(default)]
     pub size: i64,
-    /// Flags in the file.
+    /// Number of flags in the file.
     #[serde(default)]
     pub flags: i64,
-    /// How many flags of the file belong to rollouts that are gone.
+    /// Number of flags in the file whose rollout is deleted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub orphan_count: i64,
-    /// Flags whose rollout is gone, the newest first, at most 64; they stay as they are until `prune` names them.
+    /// Flags in the file whose rollout is deleted, the newest first, at most 64. They stay as they are until `prune`
+    /// names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
     pub orphans: Vec<Orphan>,
-    /// The newest orphans' keys and how many more there are, for people.
+    /// Keys of the newest orphans and the number of the others, in one line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_keys: Option<String>,
-    /// Ready, and Reconciling or Stalled when it is.
+    /// `Ready` says whether the file holds what its rollouts have decided. `Stalled` is there, and True, while nothing
+    /// goes on until somebody acts. `Emergency` is there, and True, while `spec.emergency` is in force; `StaleMounts`
+    /// while pods mount the file by `subPath`, where no update arrives.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -257,7 +270,7 @@ impl Default for FlagSetStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Orphan {
-    /// Flag key.
+    /// Key of the flag in the file.
     pub key: String,
     /// Name of the rollout that wrote it.
     pub rollout: String,

@@ -66,37 +66,43 @@ pub const BUILT_IN_ARGS: [&str; 4] = ["flag", "interval", "namespace", "rollout"
 #[x_kube(validation = Rule::new("!has(self.parameters) || has(self.jsonPath)").message("parameters go with jsonPath"))]
 #[x_kube(validation = Rule::new("!has(self.maxAge) || has(self.promql)").message("maxAge goes with promql"))]
 pub struct MetricTemplateSpec {
-    /// The MetricSource that is asked, in the operator's namespace.
+    /// The MetricSource that is asked, in the operator's namespace; it must allow this namespace.
     pub source_ref: LocalRef,
-    /// Query of a Prometheus-compatible source.
+    /// Query for a Prometheus-compatible source. `{{name}}` stands for an argument: in the quoted value of a label
+    /// matcher, where it is escaped; an Integer or Decimal also in place of a number, and a Duration in place of a
+    /// duration. Give this or `jsonPath`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub promql: Option<String>,
-    /// Where the numbers are in the answer of an HTTP source, as RFC 9535 writes it: without arguments, unions and regular
-    /// expressions, with at most one `..`, one filter, 32 brackets and 4 calls of functions. Where cohorts are told apart by a
-    /// label, it finds objects that have the label beside a `value`.
+    /// Where the numbers are in the answer of an HTTP source, as RFC 9535 writes it, such as `$.data.value`: without
+    /// arguments, unions and regular expressions, with at most one `..`, one filter, 32 brackets and 4 calls of
+    /// functions. Where cohorts are told apart by a label, it finds objects that have the label beside a `value`. Give
+    /// this or `promql`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub json_path: Option<String>,
-    /// Query parameters of the request to an HTTP source, by name.
+    /// Query parameters of the request to an HTTP source, by name; `{{name}}` may stand anywhere in a value. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
-    /// Arguments that rollouts give.
+    /// Arguments that rollouts give. `flag`, `interval`, `namespace` and `rollout` are given to every query by Sluice.
+    /// Default: no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub args: Vec<Arg>,
-    /// How several series become one number.
+    /// How several series of the result become one number.
     #[serde(default)]
     pub reducer: Reducer,
-    /// Query or JSONPath that says from how many samples the number was computed; several series are added up.
+    /// Query or JSONPath that says from how many samples the number was computed, for a criterion's `minSamples`;
+    /// several series are added up. Default: the number is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub sample_count: Option<String>,
-    /// How old a sample may be; older ones are no data. Default 5m.
+    /// How old a sample may be; older ones are no data. Only with `promql`. Default: 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
-    /// Unit of the result, for people, such as `%` or `ms`.
+    /// Unit of the result for people, such as `%` or `ms`. Optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub unit: Option<String>,
@@ -115,17 +121,17 @@ fn parameters_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(self.name in ['flag', 'interval', 'namespace', 'rollout'])").message("flag, interval, namespace and rollout are given to every query"))]
 pub struct Arg {
-    /// Name, as `{{name}}` in the query uses it.
+    /// Name of the argument, as `{{name}}` in the query uses it.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z][a-zA-Z0-9_]*$"))]
     pub name: String,
-    /// What it may be.
+    /// What the argument may be.
     #[serde(rename = "type", default)]
     pub type_: ArgType,
-    /// What it is where a rollout does not give it.
+    /// Value where a rollout does not give the argument. Optional; an argument without a default must be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub default: Option<String>,
-    /// What it means, for people.
+    /// What the argument means. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub description: Option<String>,
@@ -134,30 +140,30 @@ pub struct Arg {
 /// What an argument may be.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ArgType {
-    /// Text of 1 to 256 characters, none of them a control character.
+    /// A text of 1 to 256 characters, none of them a control character.
     #[default]
     String,
-    /// A whole number of up to 15 digits.
+    /// A whole number of up to 15 digits, such as `500`.
     Integer,
     /// A decimal number of up to 15 digits, such as `0.95`.
     Decimal,
-    /// A length of time as `90s`, `10m`, `1h30m`.
+    /// A duration, such as `90s`, `10m` or `1h30m`.
     Duration,
 }
 
 /// How several series become one number.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reducer {
-    /// There must be exactly one; several are no data.
+    /// There must be exactly one series; several are no data.
     #[default]
     One,
-    /// The largest.
+    /// The largest of the numbers counts.
     Max,
-    /// The smallest.
+    /// The smallest of the numbers counts.
     Min,
-    /// The mean.
+    /// The mean of the numbers counts.
     Avg,
-    /// The sum.
+    /// The sum of the numbers counts.
     Sum,
 }
 
@@ -165,10 +171,11 @@ pub enum Reducer {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricTemplateStatus {
-    /// Generation that this status speaks of; -1 before the first.
+    /// Generation of the spec that this status is about, `metadata.generation`; -1 before the first one.
     #[serde(default = "super::unobserved")]
     pub observed_generation: i64,
-    /// Ready, and Stalled when it is.
+    /// `Ready` says whether the query is valid and its source may be asked from this namespace. `Stalled` is there, and
+    /// True, while somebody has to correct the template or the source.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

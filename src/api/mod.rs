@@ -20,8 +20,10 @@ pub mod crds;
 pub mod date;
 pub mod decimal;
 pub mod duration;
+pub mod feature;
 pub mod featurerollout;
 pub mod flagset;
+pub mod guide;
 pub mod metricsource;
 pub mod metrictemplate;
 pub mod notificationchannel;
@@ -32,10 +34,12 @@ pub mod policies;
 pub mod reading;
 pub mod reason;
 pub mod record;
+pub mod reference;
 pub mod rollback;
 pub mod rolloutaction;
 pub mod schedule;
 pub mod schema;
+pub mod state;
 pub mod status;
 pub mod time;
 pub mod trigger;
@@ -61,6 +65,7 @@ pub use reason::Reason;
 pub use rollback::{RollbackMode, RollbackStatus};
 pub use rolloutaction::{RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use schedule::{Day, Freeze, TimeOfDay, Window};
+pub use state::State;
 pub use status::FeatureRolloutStatus;
 pub use time::MicroTime;
 pub use trigger::Severity;
@@ -75,7 +80,7 @@ pub const VERSION: &str = "v1alpha1";
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalRef {
-    /// Name of the object.
+    /// Name of the object, in the namespace that the referring field says.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Reason {
     /// The rollout was seen for the first time.
     Started,
-    /// A step was entered.
+    /// A step of the schedule was entered.
     StepEntered,
     /// A cohort's delay was over and its raise came.
     CohortRaised,
@@ -18,39 +18,45 @@ pub enum Reason {
     EditApplied,
     /// The rollout moved to an edited audience.
     AudienceChanged,
-    /// The schedule stands still.
+    /// The rollout was paused: nothing is raised until the cause ends. What ends it is in `status.pauses`.
     Paused,
-    /// The schedule goes on.
+    /// The cause of a pause ended, and the schedule goes on.
     Resumed,
     /// The last hold is over and nothing is pending.
     Completed,
-    /// A new attempt began.
+    /// A new attempt began by a raised `spec.attempt`.
     AttemptStarted,
     /// `spec.attempt` was raised while there was nothing to start again from.
     AttemptNoted,
-    /// The FlagSet's emergency took the rollout to control.
+    /// The FlagSet's emergency took the rollout to the control variant. Taking `emergency` out of the FlagSet ends it.
     EmergencyControl,
     /// The FlagSet's emergency is over.
     EmergencyLifted,
-    /// The status was lost and rebuilt from the file.
+    /// The status was lost and rebuilt from the file; the rollout is paused. `sluice resume` ends the pause, or a
+    /// retry.
     StatusLost,
-    /// The status came from another object and was lowered to what the file serves.
+    /// The status came from another object and was lowered to what the file serves; the rollout is paused. `sluice
+    /// resume` ends the pause, or a retry.
     Restored,
-    /// The file's flag of a deleted rollout of the same name was taken over.
+    /// The flag of a deleted rollout of the same name was taken over from the file; the rollout is paused. `sluice
+    /// resume` ends the pause, or a retry.
     Adopted,
-    /// After an edit the current step could not be found again.
+    /// After an edit the current step could not be found again; the rollout is paused. Putting it back ends the pause,
+    /// or a retry.
     PositionLost,
     /// The rollout is being deleted and serves control.
     Deleting,
-    /// The file does not hold what is decided: apps still get what they got.
+    /// The file does not hold what is decided, so that apps still get what they got before. It ends by itself, as
+    /// `Delivered`, when the file can be written.
     NotDelivered,
     /// The file holds what is decided, after a time in which it did not.
     Delivered,
     /// A level of a trigger was in breach for its time.
     TriggerFired,
-    /// A rollback began.
+    /// A rollback of some or all cohorts began, or has ended. It stays in force until a retry: `sluice retry`, or a
+    /// raised `spec.attempt`.
     RolledBack,
-    /// A rollback is on its way down a ladder.
+    /// A rollback is on its way, and some of its cohorts still have the feature. It ends by itself, as `RolledBack`.
     RollingBack,
     /// A rollback became stronger or took in more cohorts.
     RollbackEscalated,
@@ -62,63 +68,71 @@ pub enum Reason {
     RollbackVerified,
     /// Somebody started again after a rollback or a recovery pause.
     Retried,
-    /// Somebody approved a step.
+    /// Somebody approved a step by an action.
     Approved,
     /// Somebody had the next step entered.
     Promoted,
     /// Somebody set percentages by hand.
     PercentSet,
-    /// Somebody has seen it.
+    /// Somebody said that they have seen it.
     Acknowledged,
-    /// A gate does not pass.
+    /// A gate of the phase does not pass, or was not measured. It ends by itself when the criterion passes.
     AwaitingGates,
-    /// A trigger is in breach, or its data is missing.
+    /// A level that pauses or rolls back is in breach, or data of its trigger is missing. It ends by itself when the
+    /// metric is good again.
     TriggersNotQuiet,
     /// Every criterion with a bound passes.
     CriteriaMet,
-    /// A criterion does not pass.
+    /// A criterion with a bound does not pass, or was not measured. It ends by itself when all of them pass.
     CriteriaNotMet,
     /// The action was carried out.
     Applied,
-    /// The action was not carried out.
+    /// The action was not carried out; its message says why.
     Rejected,
-    /// The action was first read too late.
+    /// The action was not carried out, as it was first read after it had expired.
     Expired,
-    /// Kept for at least its hold.
+    /// The file holds what was decided, and no step may be entered yet. It ends by itself.
     Holding,
-    /// Nothing has been entered yet.
+    /// No step has been entered yet. It ends by itself, when the check in `status.waitingFor` allows the first one.
     Waiting,
-    /// A step waits for approval.
+    /// The next step has `approval: Required` and is not approved. `sluice approve` ends it, or an entry in
+    /// `spec.approvals`.
     AwaitingApproval,
-    /// The file does not yet hold the decision.
+    /// The file is being written. It ends by itself.
     Delivering,
-    /// An error is being retried.
+    /// An error is tried again without anybody's help. It ends by itself, when what the message names is over.
     Retrying,
-    /// The spec is invalid.
+    /// The spec cannot be followed; the message names each field. Correcting them ends it.
     InvalidSpec,
-    /// Rollouts wait for each other in a circle.
+    /// Rollouts wait for each other in a circle, which the message names. Taking one `dependsOn` of it away ends it.
     DependencyCycle,
-    /// A named object does not exist.
+    /// An object that the spec names does not exist. It ends by itself when the object is there.
     ReferenceNotFound,
-    /// Another living rollout, or an orphan in the file, has the flag key.
+    /// Another rollout has the flag key: one that exists, or a deleted one whose flag is still in the file. Another key
+    /// ends it, or the key in `prune` of the FlagSet.
     KeyConflict,
-    /// The ConfigMap belongs to somebody else.
+    /// The ConfigMap or FeatureFlag belongs to somebody else, or is immutable. Deleting it ends it, or another name in
+    /// `outputs` or `featureFlag`.
     Conflict,
-    /// The API server forbids a write.
+    /// The API server forbids a write that is needed. Granting it ends it, see the table of permissions in
+    /// operations.md.
     Forbidden,
-    /// The namespace is being deleted: nothing can be written there any more.
+    /// The namespace is being deleted, and nothing can be written there any more. It ends with the namespace.
     NamespaceTerminating,
-    /// The API server finds what is written invalid.
+    /// The API server, or an admission policy, finds what is written invalid. It ends by itself when what the message
+    /// names is corrected.
     Refused,
-    /// The file would break its byte budget.
+    /// The file would pass 95 % of 1 MiB; what lowers may use the rest. Splitting the FlagSet ends it, or taking flags
+    /// out.
     PayloadTooLarge,
-    /// The rendered flag does not say what status says.
+    /// The rendered flag does not evaluate to what the status says, so the last good one stays in the file. A corrected
+    /// version of Sluice ends it: report it.
     SelfCheckFailed,
-    /// Pods mount a file in a way in which no update ever arrives.
+    /// Pods mount the file by `subPath`, where no update arrives. Mounting the folder ends it.
     SubPathMount,
-    /// All is as it should be.
+    /// The object is valid and can be used.
     Valid,
-    /// The file is written.
+    /// The file is written and holds what was decided.
     Written,
     /// Somebody else had edited or deleted the file, and it is put right.
     FileRestored,

@@ -11,24 +11,25 @@ use super::{MicroTime, Reason};
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// Number of the entry, growing by one for each.
+    /// Number of the entry; each has one more than the one before.
     pub seq: i64,
     /// When it was decided.
     pub at: MicroTime,
-    /// What happened, from a closed set.
+    /// What happened, in one word. Events have the same reason.
     pub reason: Reason,
     /// What happened, in words.
     pub message: String,
-    /// Who did it: `schedule`, `git`, `recovery`, `delivery`, `trigger/NAME`, or the actor of an action.
+    /// Who did it: `schedule`, `git`, `recovery`, `delivery`, `trigger/NAME`, or the name of whoever asked for an
+    /// action.
     pub who: String,
-    /// The trigger it is about.
+    /// Name of the trigger that the entry is about. Absent where it is about none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
-    /// How bad that trigger's breach is.
+    /// How bad the breach of that trigger is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// Revision of the file's fragment that it brings about; until `status.deliveredRevision` has come to it, it is decided
-    /// and apps do not have it. Absent where it changes nothing in the file.
+    /// Revision of the flag that the entry brings about: until `status.deliveredRevision` has come to it, apps do not
+    /// have it. Absent where it changes nothing in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
 }
@@ -47,9 +48,9 @@ impl HistoryEntry {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LastStop {
-    /// When it was created.
+    /// When the action was created.
     pub created: MicroTime,
-    /// The resource version that it was created with: creation times have whole seconds.
+    /// Resource version that the action was created with, which tells the order within a second.
     pub version: i64,
 }
 
@@ -57,13 +58,13 @@ pub struct LastStop {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// Phase of the step.
+    /// Name of the phase that the step is in.
     pub phase: String,
     /// Name of the step.
     pub step: String,
-    /// Who approved it.
+    /// Name of whoever approved it.
     pub by: String,
-    /// When.
+    /// When it was approved.
     pub at: MicroTime,
 }
 
@@ -71,11 +72,11 @@ pub struct ApprovalStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct UsedApproval {
-    /// Phase of the step.
+    /// Name of the phase that the step is in.
     pub phase: String,
     /// Name of the step.
     pub step: String,
-    /// The attempt that the approval names, where it names one.
+    /// Number of the attempt that the approval names. Absent where it names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
 }
@@ -84,12 +85,12 @@ pub struct UsedApproval {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryStatus {
-    /// When it was asked for.
+    /// When the retry was asked for.
     pub at: MicroTime,
-    /// The phase to start from; absent: from the start.
+    /// Name of the phase to start from. Absent where it is the first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Checks that the entry passes over.
+    /// Checks that the entry of its first step passes over.
     #[serde(rename = "override", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "atomic"))]
     pub overrides: Vec<Override>,
@@ -99,12 +100,12 @@ pub struct RetryStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Considered {
-    /// Phase of the step.
+    /// Name of the phase that the step is in.
     pub phase: String,
     /// Number of the step in its phase, from 1.
     #[schemars(range(min = 1))]
     pub number: i32,
-    /// Whether it was too late by then.
+    /// Whether the step was 15 minutes or more too late by then, so that it waits for a Promote.
     pub missed: bool,
 }
 
@@ -113,9 +114,9 @@ pub struct Considered {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Announced {
-    /// Its revision, which nothing else takes.
+    /// Revision of the flag after the change; no other change gets it.
     pub revision: i64,
-    /// Digest of its fragment.
+    /// Digest of the flag after the change, in hexadecimal digits.
     pub fragment: String,
 }
 
@@ -127,9 +128,9 @@ pub struct ActionRecord {
     pub uid: String,
     /// When the action expires: from then on it cannot be taken for a new one.
     pub until: MicroTime,
-    /// What became of it.
+    /// What became of the action.
     pub answer: Answer,
-    /// The answer in words, until it is known to be given.
+    /// The answer in words. Absent once it is known to be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -76,38 +76,43 @@ pub const NOT_BLANK: &str = r"\S";
 #[x_kube(validation = Rule::new("!has(self.override) || self.action in ['Promote', 'SetPercent', 'Retry']").message("override belongs to the actions Promote, SetPercent and Retry"))]
 #[x_kube(validation = Rule::new("!has(self.override) || self.action != 'SetPercent' || !self.override.exists(o, o == 'Gates')").message("SetPercent passes no gates, so there is none to override"))]
 pub struct RolloutActionSpec {
-    /// The rollout, of the same namespace.
+    /// The rollout that the action is for, of the same namespace.
     pub rollout_ref: RolloutRef,
-    /// What is to be done.
+    /// What is to be done. Each action is an RBAC verb on the rollout, in lower case, such as `setpercent`.
     pub action: Action,
-    /// Why, for the record.
+    /// Why it is to be done, for the record: the history and the events repeat it.
     #[schemars(length(min = 1, max = 512), regex(pattern = NOT_BLANK))]
     pub reason: String,
-    /// What is approved; with Approve.
+    /// The step that is approved. The action Approve needs it, and no other takes it; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<Approve>,
-    /// Percentage to serve, by cohort; with SetPercent.
+    /// Percentage to serve to each named cohort, such as `{regular: 10}`. The action SetPercent needs it, and no other
+    /// takes it; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub set_percent: Option<BTreeMap<String, Percent>>,
-    /// How to roll back; with Rollback; default: every cohort at once.
+    /// How to roll back. Only the action Rollback takes it. Default: every cohort goes to the control variant at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackHow>,
-    /// Where to start again; with Retry; default: from the start.
+    /// Where to start again. Only the action Retry takes it. Default: from the first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryHow>,
-    /// Generation of the rollout's spec that the action was meant for: with another one it is rejected.
+    /// `metadata.generation` of the rollout that the action was meant for; where the rollout has another one, the
+    /// action is rejected. Default: any generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub expected_generation: Option<i64>,
-    /// Age at which the action counts as come too late when it is first read; default 10m for what raises, else 1h.
+    /// Age at which the action is too late when it is first read; then nothing is done. Default: 10m for what raises
+    /// (Approve, Promote, Resume, Retry, and SetPercent above what is served), 1h for everything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after: Option<Duration>,
-    /// Checks of a raise that the action passes over. Needs the RBAC verb `override` too.
+    /// Checks of a raise that the action passes over; it takes the RBAC verb `override` as well. Only Promote,
+    /// SetPercent and Retry take it. Default: none.
     #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub overrides: Option<Vec<Override>>,
-    /// Who asked for it. Filled in by admission policy; without one it is `unverified`, which cannot raise.
+    /// Name of whoever asked for it. The admission policy fills it in and refuses another's name. Default:
+    /// `unverified`, where that policy is not installed; such an action can stop and lower and cannot raise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub requested_by: Option<String>,
@@ -117,10 +122,11 @@ pub struct RolloutActionSpec {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRef {
-    /// Name of the FeatureRollout.
+    /// Name of the FeatureRollout, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its UID: with another one the action is rejected.
+    /// UID of the FeatureRollout; where the rollout of that name has another one, the action is rejected. Default: any
+    /// UID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[!-~]+$"))]
     pub uid: Option<String>,
@@ -129,22 +135,22 @@ pub struct RolloutRef {
 /// What can be done to a rollout. Each is an RBAC verb, in lower case, on the rollout.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
-    /// Stop the schedule.
+    /// The schedule stops; what is served stays served.
     #[default]
     Pause,
-    /// Let the schedule go on.
+    /// The schedule goes on after pauses by people, triggers and recoveries.
     Resume,
-    /// Approve a step.
+    /// The step named in `approve` may be entered in this attempt.
     Approve,
-    /// Enter the next step now.
+    /// The next step is entered now, without waiting for its hold and its date.
     Promote,
-    /// Serve these percentages, and hold the schedule.
+    /// The percentages in `setPercent` are served, and the schedule stops until a Resume.
     SetPercent,
-    /// Go back to control.
+    /// The cohorts go back to the control variant, and stay there until a Retry.
     Rollback,
-    /// Start again after a rollback or a recovery pause.
+    /// The schedule starts again after a rollback or a recovery pause (StatusLost, Restored, Adopted, PositionLost).
     Retry,
-    /// Say that somebody has seen it.
+    /// It is noted that somebody has seen a rollback, or what a trigger or a recovery stopped.
     Acknowledge,
 }
 
@@ -168,10 +174,10 @@ impl Action {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Approve {
-    /// Phase of the step.
+    /// Name of the phase that the step is in.
     #[schemars(length(min = 1, max = 63))]
     pub phase: String,
-    /// Name of the step.
+    /// Name of the step that is approved.
     #[schemars(length(min = 1, max = 63))]
     pub step: String,
 }
@@ -180,10 +186,11 @@ pub struct Approve {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackHow {
-    /// Immediate, gradual or partial; default Immediate.
+    /// How fast the cohorts go, and which of them.
     #[serde(default)]
     pub mode: RollbackMode,
-    /// The cohorts that go to control; default: all, or with Partial all but those of `spec.rollback.partial.keep`.
+    /// Names of the cohorts that go to the control variant. Default: all of them; with `Partial`, all but those in
+    /// `spec.rollback.partial.keep` of the rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub cohorts: Option<Vec<String>>,
@@ -193,7 +200,7 @@ pub struct RollbackHow {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryHow {
-    /// From the first step, or from the first step of the phase that the rollout was in.
+    /// The step that the schedule starts from.
     #[serde(default)]
     pub from: RetryFrom,
 }
@@ -201,21 +208,21 @@ pub struct RetryHow {
 /// Where a retry starts.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RetryFrom {
-    /// From the first step.
+    /// It starts from the first step.
     #[default]
     Start,
-    /// From the first step of the phase that the rollout was in.
+    /// It starts from the first step of the phase that the rollout was in.
     Phase,
 }
 
 /// A check of a raise that an action passes over.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Override {
-    /// Windows.
+    /// The action does not wait for a window.
     Window,
-    /// Freezes.
+    /// The action is carried out in a freeze, too.
     Freeze,
-    /// The gates of the phase.
+    /// The action is carried out although a gate of the phase does not pass.
     Gates,
 }
 
@@ -223,23 +230,24 @@ pub enum Override {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutActionStatus {
-    /// Generation that was answered; -1 before.
+    /// Generation of the action that was answered; -1 before.
     #[serde(default = "super::unobserved")]
     pub observed_generation: i64,
-    /// The answer; absent before.
+    /// The answer. Absent until there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// The answer, in words.
+    /// The answer in words: what was done, or why nothing was, and what comes next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Revision of the rollout in which it is done: apps have it once the rollout's `status.deliveredRevision` has come to
-    /// that. Absent where the file holds it whatever was answered, as nothing in it was to change.
+    /// Revision of the rollout in which it is done: apps have it once the rollout's `status.deliveredRevision` has come
+    /// to that. Absent where nothing in the file was to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
-    /// When it was answered.
+    /// When the action was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<MicroTime>,
-    /// Ready: true when applied, false when it was not.
+    /// `Ready` is True when the action was applied and False when it was not; `Stalled` is there, and True, when it was
+    /// not.
     #[serde(default)]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -248,11 +256,11 @@ pub struct RolloutActionStatus {
 /// What became of an action.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is decided, and stays decided; the file follows.
+    /// The action is decided, and stays decided; the file follows.
     Applied,
-    /// It was not done; the message says why.
+    /// Nothing was done; the message says why.
     Rejected,
-    /// It was first read too late, and not done.
+    /// Nothing was done, as the action was first read after it had expired.
     Expired,
 }
 

@@ -16,13 +16,15 @@ use super::MicroTime;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.from < self.to").message("from must come before to; a window does not cross midnight"))]
 pub struct Window {
-    /// Days of the week, by local date; every day when absent.
+    /// Days of the week on which the window opens, by the local date, such as `[Mon, Tue, Wed, Thu]`. Default: every
+    /// day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 7), extend("x-kubernetes-list-type" = "set"))]
     pub days: Option<Vec<Day>>,
-    /// Local time from which the window is open, inclusive.
+    /// Local time at which the window opens, in the time zone of the list that it is in. It comes before `to`: a window
+    /// does not cross midnight.
     pub from: TimeOfDay,
-    /// Local time at which the window closes, exclusive; `24:00` is the end of the day.
+    /// Local time at which the window closes; that minute is not in it any more. `24:00` is the end of the day.
     pub to: TimeOfDay,
 }
 
@@ -31,25 +33,31 @@ pub struct Window {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("timestamp(self.from) < timestamp(self.to)").message("from must come before to"))]
 pub struct Freeze {
-    /// Name, unique in its list, shown while the freeze holds a raise back.
+    /// Name of the freeze, unique in its list, such as `holidays`. It is shown while the freeze holds a raise back.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// First instant of the freeze.
     pub from: MicroTime,
-    /// First instant after it.
+    /// First instant after the freeze, which is not frozen any more.
     pub to: MicroTime,
 }
 
 /// A day of the week.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Day {
+    /// The window opens on Monday.
     Mon,
+    /// The window opens on Tuesday.
     Tue,
+    /// The window opens on Wednesday.
     Wed,
+    /// The window opens on Thursday.
     Thu,
+    /// The window opens on Friday.
     Fri,
+    /// The window opens on Saturday.
     Sat,
+    /// The window opens on Sunday.
     Sun,
 }
 
@@ -66,6 +74,9 @@ impl From<Day> for Weekday {
         }
     }
 }
+
+/// The pattern of a time of day.
+pub const TIME_OF_DAY: &str = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$";
 
 /// A local time of day to the minute, `00:00` to `24:00`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +149,7 @@ impl JsonSchema for TimeOfDay {
         json_schema!({
             "type": "string",
             "maxLength": 5,
-            "pattern": r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+            "pattern": TIME_OF_DAY
         })
     }
 }

@@ -11,7 +11,7 @@ pub use super::record::{
 use super::rollback::RollbackStatus;
 use super::verdict::{CriterionStatus, TriggerStatus};
 pub use super::waiting::{Check, WaitingFor};
-use super::{Condition, MicroTime};
+use super::{Condition, MicroTime, State, state};
 
 /// Entries of the history that status keeps.
 pub const HISTORY: usize = 20;
@@ -25,153 +25,165 @@ pub const HIGHEST_REVISION: i64 = super::crds::LARGEST;
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FeatureRolloutStatus {
-    /// Generation whose decision is delivered; -1 before the first.
+    /// Generation of the spec, `metadata.generation`, whose decision the file holds; -1 before the first one.
     #[serde(default = "super::unobserved")]
     pub observed_generation: i64,
-    /// UID of the object this status was written for; another one tells a restored backup.
+    /// UID of the object that this status was written for. Another UID than that of the object itself means that the
+    /// status came from a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The last `spec.attempt` taken note of.
+    /// The highest `spec.attempt` that was seen, from which a raise is told.
     #[serde(default)]
     pub attempt: i32,
-    /// When the object was first seen; the start of a rollout without `schedule.startAt`.
+    /// When the object was first seen; a rollout without `schedule.startAt` starts then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<MicroTime>,
-    /// The step entered last in this attempt.
+    /// The step that was entered last in this attempt. Absent before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
-    /// First exposure in this attempt: the entry of its first raising step.
+    /// When users first got the feature in this attempt, by a step. The cohorts' delays count from then. Absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_exposure: Option<Exposure>,
-    /// Per cohort of the pinned audience, in its order: what is served, decided, asked and pending.
+    /// What each cohort is served, what is decided for it, what the steps ask for it, and what is pending, in the order
+    /// in which the cohorts match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub cohorts: Vec<CohortStatus>,
-    /// The pinned audience: names, order and match of the cohorts that the file serves.
+    /// The cohorts that the file serves, as they are kept in a ControllerRevision: an edit of them is taken over as a
+    /// raise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<AudienceRef>,
-    /// The edited audience that waits to replace the pinned one.
+    /// The edited cohorts that wait for the checks of a raise. Absent where there is no such edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_audience: Option<AudienceRef>,
-    /// Why the schedule stands still, by cause.
+    /// Why the rollout is paused, one entry for each cause. Empty while it is not paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cause"]))]
     pub pauses: Vec<Pause>,
-    /// Since when the rollout clock stands still.
+    /// Since when holds and delays do not count down. Absent while the rollout is not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<MicroTime>,
-    /// When the first step that raised anybody was entered, in whatever attempt. What a playbook's phase requires is not asked
-    /// any more from then on.
+    /// When the first step that raised anybody was entered, in whatever attempt. From then on what a playbook's phase
+    /// requires is not asked any more. Absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
-    /// Whether every dependency has been met once in this attempt.
+    /// Whether everything in `spec.dependsOn` has been met once in this attempt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dependencies_met: bool,
-    /// When the last hold was over with nothing pending.
+    /// When the last hold was over with nothing pending. Absent before, and again after a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<MicroTime>,
-    /// Grows whenever the rollout's fragment of the file changes.
+    /// Number that grows whenever the flag in the file changes.
     #[serde(default)]
     #[schemars(range(min = 0, max = 9_007_199_254_740_991i64))]
     pub revision: i64,
-    /// Digest of the fragment of `revision`.
+    /// Digest of the flag that belongs to `revision`, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<String>,
-    /// The next change of the file, decided on before its time.
+    /// The next change of the flag that comes by the passing of time alone, decided before its time so that it is in
+    /// the file at once. Absent where none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
-    /// The revision that the file is known to hold; one less than `revision` where somebody else has changed the file. As long
-    /// as it is lower than `revision`, what `decided` and the newest history entries say has not reached apps, or not any more.
+    /// The revision that the file is known to hold. It is lower than `revision` while what was decided has not reached
+    /// the apps, or not any more because somebody changed the file.
     #[serde(default)]
     #[schemars(range(min = 0, max = 9_007_199_254_740_991i64))]
     pub delivered_revision: i64,
-    /// Why the file does not hold what is decided; absent while it does, or while it is just being written.
+    /// Why the file does not hold what is decided. Absent while it does, and while it is just being written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<Undelivered>,
-    /// The last history entry published as an event.
+    /// Number of the last history entry that was published as an event.
     #[serde(default)]
     pub published_seq: i64,
-    /// Approvals given by actions in this attempt.
+    /// Approvals that actions gave in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub approvals: Vec<ApprovalStatus>,
-    /// Approvals given in `spec.approvals` by which a step was entered: each is for one entry. One that is taken out of
-    /// the spec is forgotten here, so that it counts again when it is given again.
+    /// Approvals of `spec.approvals` by which a step was entered: each is for one entry. One that is taken out of the
+    /// spec is forgotten here, so that it counts again when it is given again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub used_approvals: Vec<UsedApproval>,
-    /// The rollback in force.
+    /// The rollback in force: nothing is raised until a retry. Absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackStatus>,
-    /// A retry whose first step has not been entered yet.
+    /// A retry whose first step has not been entered yet. Absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryStatus>,
-    /// With `onMissed: Hold`, the step that was considered in time, or missed.
+    /// The step whose checks were asked last, and whether it was too late by then; only with `onMissed: Hold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub considered: Option<Considered>,
-    /// The ControllerRevision that keeps the last valid triggers and rollback.
+    /// Name of the ControllerRevision that keeps the last valid triggers and rollback, which stay in force while the
+    /// spec is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<String>,
-    /// Measurements up to then do not count any more: a retry or a resume began then.
+    /// Measurements up to this instant do not count any more, as the rollout was resumed or retried then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_from: Option<MicroTime>,
-    /// When somebody got the treatment last after nobody had it: from then on missing data of the rollout counts.
+    /// When somebody got the feature after nobody had had it: from then on missing data of the whole rollout counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed_at: Option<MicroTime>,
-    /// What the triggers said last.
+    /// What each trigger said last; of one with `perCohort`, for each cohort.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name", "cohort"]))]
     pub triggers: Vec<TriggerStatus>,
-    /// What the criteria said last.
+    /// What each criterion said last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub criteria: Vec<CriterionStatus>,
-    /// Actions that were carried out and could still be read as new.
+    /// Actions that were carried out and have not expired yet, so that none is carried out twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
     pub actions: Vec<ActionRecord>,
-    /// The newest action that has stopped or lowered: what raises and was created before it would undo it, and is rejected.
+    /// The newest action that stopped or lowered something: an action that raises and was created before it would undo
+    /// it, and is rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_stop: Option<LastStop>,
-    /// When somebody said last that they have seen what a trigger or a recovery did.
+    /// When somebody last said that they have seen what a trigger or a recovery stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<MicroTime>,
-    /// What the next raise waits for.
+    /// The first check that does not let the next raise through, and until when. Absent where no raise is to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
-    /// What happened last, oldest first. When it is full, what says little of what users got gives way first, and the last
-    /// rollbacks at the end.
+    /// What happened last, oldest first, at most 20 entries. When it is full, entries that say little about what users
+    /// got give way first, and the last rollbacks last. `sluice history` prints it; events repeat it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<HistoryEntry>,
 
     /// What the rollout is doing, in one word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    /// Phase of the last entered step.
+    #[serde(default, deserialize_with = "state::known", skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Name of the phase of the step that was entered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// The last entered step of all steps, such as `2/5`.
+    /// Number of the step that was entered last, and how many there are in all phases, such as `2/5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Expected part of the whole audience that the file gives the feature; absent when a cohort's share is unknown.
+    /// Expected part of all users that has the feature, by the file, such as `42.5%`: the sum over the cohorts of share
+    /// × percentage. Absent where the share of a cohort is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<String>,
-    /// Percentage that the file gives each cohort, in one line.
+    /// Percentage that the file gives each cohort, in one line, such as `internal=100%,regular=5%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<String>,
-    /// Release of the time zone data in use, such as `2026f`; absent for UTC.
+    /// Release of the time zone data that the controller uses, such as `2026f`. Absent where only UTC is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone_data: Option<String>,
-    /// When something changes next, UTC; absent when nothing is due by itself.
+    /// When something changes next by itself, in UTC, such as `2025-09-29T16:00:00Z`. Absent where nothing does until
+    /// somebody acts or something is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Why it does what `state` says: while it waits the check that says no and what of it, such as `Hold`,
-    /// `Freeze:holidays` or `Dependencies:search`; the cause of a pause; what began a rollback, such as
-    /// `Trigger:crash-rate`; else the reason of the condition Ready. Absent when it is completed.
+    /// Why it does what `state` says: while it waits, the check that does not let the next raise through and what of
+    /// it, such as `Hold`, `Freeze:holidays` or `Dependencies:search`; while it is paused, the cause; in a rollback,
+    /// what began it, such as `Trigger:crash-rate` or `Person`; in an error, the reason of the condition `Ready`.
+    /// Absent when it is completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Ready and Completed always; Reconciling, Stalled and Paused only while they are true.
+    /// `Ready` is always there: True means that the file holds what the rollout has decided, also while it waits or is
+    /// paused. `Completed` is always there, too. Only while they are True there are `Reconciling` (the file is being
+    /// written, or an error is retried), `Stalled` (nothing is raised until somebody acts), `Paused`, and `RolledBack`.
+    /// `CriteriaMet` says whether all criteria with a bound pass, where there are any.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -269,22 +281,22 @@ impl FeatureRolloutStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Position {
-    /// Phase of the step.
+    /// Name of the phase that the step is in.
     pub phase: String,
     /// Number of the step in its phase, from 1.
     #[schemars(range(min = 1))]
     pub number: i32,
-    /// How many steps the phase had.
+    /// Number of steps that the phase had when the step was entered.
     #[schemars(range(min = 1))]
     pub of: i32,
-    /// Name of the step, where it has one; in a ramp its percentage.
+    /// Name of the step; of a ramp, its percentage. Absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Digest of what the step asks, which finds an unnamed step again after an edit.
+    /// Digest of the percentages that the step asks for, by which a step without a name is found again after an edit.
     pub content: String,
     /// When the step was entered.
     pub entered_at: MicroTime,
-    /// From when its hold counts: the entry, moved on by pauses and by edits that raised.
+    /// From when its hold counts: the entry, moved on by the length of pauses, and to the time of an edit that raised.
     pub hold_from: MicroTime,
 }
 
@@ -292,9 +304,9 @@ pub struct Position {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
-    /// When the attempt's first raising step was entered.
+    /// When the first step that raises was entered.
     pub at: MicroTime,
-    /// From when the cohorts' delays count: `at`, moved on by pauses.
+    /// From when the cohorts' delays count: the same instant, moved on by the length of pauses.
     pub delay_from: MicroTime,
 }
 
@@ -302,7 +314,7 @@ pub struct Exposure {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AudienceRef {
-    /// Name of the ControllerRevision that holds it: the set or rollout, and the content's digest.
+    /// Name of the ControllerRevision that keeps the cohorts: that of the set or rollout, and a digest of the content.
     pub name: String,
 }
 
@@ -310,38 +322,58 @@ pub struct AudienceRef {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
-    /// What paused it.
+    /// What paused the rollout, and so what ends the pause.
     pub cause: PauseCause,
-    /// Since when.
+    /// Since when the rollout is paused for this cause.
     pub since: MicroTime,
-    /// Why, and what ends it.
+    /// Why it is paused, in words.
     pub message: String,
 }
 
 /// What pauses a rollout.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PauseCause {
-    /// `spec.suspend`.
+    /// `spec.suspend` is true. Taking it away ends the pause.
     Suspended,
-    /// The FlagSet's `emergency`.
+    /// The FlagSet has `emergency`. Taking it away ends the pause; what was served comes back when the checks of a
+    /// raise allow it.
     Emergency,
-    /// The status was empty although the file knows this object.
+    /// The status was empty although the file knows this object, which serves what the file has. `sluice resume` ends
+    /// the pause and goes on from there, and so does a retry, which starts again.
     StatusLost,
-    /// The status came from another object: a restored backup.
+    /// The status came from another object, such as by a backup, so each cohort is served the lower of status and file.
+    /// `sluice resume` ends the pause and goes on from there, and so does a retry, which starts again.
     Restored,
-    /// The file served the flag of a deleted rollout of the same name.
+    /// A rollout of the same name was deleted, and this one serves what the file had. `sluice resume` ends the pause
+    /// and goes on from there, and so does a retry, which starts again.
     Adopted,
-    /// After an edit the current step could not be found again.
+    /// After an edit the current step could not be found again. Putting it back ends the pause, and so does a retry,
+    /// which starts again.
     PositionLost,
-    /// Somebody paused it.
+    /// Somebody paused it, by `sluice pause`. `sluice resume` ends the pause.
     Person,
-    /// Somebody set percentages by hand.
+    /// Somebody set percentages by hand, by `sluice set-percent`. `sluice resume` ends the pause, and the schedule goes
+    /// on from its position.
     SetPercent,
-    /// A trigger paused it.
+    /// A level with the action `Pause` was in breach for its time, or data was missing under the policy `Pause`.
+    /// `sluice resume` ends the pause, or the level's `resumeAfter`.
     Trigger,
 }
 
 impl PauseCause {
+    /// Every cause.
+    pub const ALL: [PauseCause; 9] = [
+        PauseCause::Suspended,
+        PauseCause::Emergency,
+        PauseCause::StatusLost,
+        PauseCause::Restored,
+        PauseCause::Adopted,
+        PauseCause::PositionLost,
+        PauseCause::Person,
+        PauseCause::SetPercent,
+        PauseCause::Trigger,
+    ];
+
     /// As the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -20,9 +20,10 @@ pub const MAX_PAIRS: usize = 64;
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Metric {
-    /// The MetricTemplate.
+    /// The MetricTemplate of this namespace that has the query.
     pub template_ref: LocalRef,
-    /// Values of the template's arguments, by name.
+    /// Values of the template's arguments, by name, such as `service: search`. Default: the defaults that the template
+    /// gives.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "args_schema")]
     pub args: BTreeMap<String, String>,
@@ -40,36 +41,39 @@ fn args_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Trigger {
-    /// Name, unique among the rollout's triggers.
+    /// Name of the trigger, unique in the rollout, such as `error-rate`.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What is measured.
+    /// What is measured. The result is about whatever the query selects: a query over a whole service hardly moves with
+    /// a feature that few users have, so select by a label with the user's cohort or variant where there is one, see
+    /// `perCohort`.
     pub metric: Metric,
-    /// Measures each cohort by itself: a breach concerns that cohort only. Without it the rule is about the whole rollout.
+    /// Measures each cohort by itself: a breach then concerns that cohort only. Default: the trigger is about the whole
+    /// rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_cohort: Option<PerCohort>,
-    /// How often it is measured; default 1m.
+    /// How often it is measured, at least 1s. Default: 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
-    /// How long missing data is no fault after the rollout (of a trigger that judges each cohort by itself: the cohort)
-    /// was last raised from 0; default 0s. Set it to the time that the first samples take to arrive, such as `5m`.
+    /// How long missing data is no fault after users got the feature for the first time, or for the first time again;
+    /// set it to the time that the first samples take to arrive. With `perCohort` it counts for each cohort. Default:
+    /// 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Duration>,
-    /// What follows from which values.
+    /// Thresholds, and what follows from each of them. The strongest one that has been in breach for long enough acts.
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     pub levels: Vec<Level>,
-    /// What follows when there is no data: no series, more than one, NaN, or an infinite value. Default `Hold`; `Ignore`
-    /// where every level of the trigger only notifies.
+    /// What follows when there is no data: no series, more than one, NaN or an infinite value. It follows once the data
+    /// has been missing for `missingFor`. Default: `Hold`, or `Ignore` where every level of the trigger only notifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<MissingPolicy>,
-    /// What follows when the source does not answer, or answers with an error. Default `Hold`; `Ignore` where every level
-    /// of the trigger only notifies.
+    /// What follows when the source does not answer, answers with an error, or may not be asked. It follows once that
+    /// has lasted for `missingFor`. Default: `Hold`, or `Ignore` where every level of the trigger only notifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_provider_error: Option<MissingPolicy>,
-    /// How long data must be missing without a break before `onNoData` or `onProviderError` follows, such as `2m`. It is
-    /// counted between measurements, from the first one that is missing on; one that is there starts it anew. Default:
-    /// three intervals of the trigger, as single scrapes and queries do fail; with the policy `Hold`, 0s: nothing is
-    /// raised as soon as one is missing.
+    /// How long data must be missing without a break before `onNoData` or `onProviderError` follows. It is counted from
+    /// the first measurement without data on. Default: three intervals of the trigger; with the policy `Hold` 0s, as
+    /// that only keeps raises back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_for: Option<Duration>,
 }
@@ -78,7 +82,9 @@ pub struct Trigger {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PerCohort {
-    /// The label whose value is the cohort's name; one series a cohort.
+    /// Name of the label whose value is the name of the cohort, such as `cohort`. The app puts it on its own metrics
+    /// (the pages in `docs/apps` show how), and the query must keep it, such as by `sum by (cohort) (…)`, with one
+    /// series for each cohort.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"))]
     pub label: String,
 }
@@ -89,26 +95,32 @@ pub struct PerCohort {
 #[x_kube(validation = Rule::new("[has(self.above), has(self.below), has(self.atLeast), has(self.atMost)].exists_one(b, b)").message("give exactly one of above, below, atLeast and atMost"))]
 #[x_kube(validation = Rule::new("!has(self.resumeAfter) || self.action == 'Pause'").message("resumeAfter belongs to the action Pause"))]
 pub struct Level {
-    /// How bad it is.
+    /// How bad a breach of this level is.
     pub severity: Severity,
-    /// In breach above this value.
+    /// The level is in breach above this value. Give exactly one of `above`, `below`, `atLeast` and `atMost`; there is
+    /// no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<Decimal>,
-    /// In breach below this value.
+    /// The level is in breach below this value. Give exactly one of `above`, `below`, `atLeast` and `atMost`; there is
+    /// no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Decimal>,
-    /// In breach at this value and above it.
+    /// The level is in breach at this value and above it. Give exactly one of `above`, `below`, `atLeast` and `atMost`;
+    /// there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<Decimal>,
-    /// In breach at this value and below it.
+    /// The level is in breach at this value and below it. Give exactly one of `above`, `below`, `atLeast` and `atMost`;
+    /// there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<Decimal>,
-    /// How long it must be in breach before the action follows; default 0s: the first breaching sample does it.
+    /// How long the level must be in breach before its action follows, counted between samples that are at most three
+    /// intervals apart. Default: 0s, so that the first sample in breach acts.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub for_: Option<Duration>,
-    /// What follows.
+    /// What follows when the level has been in breach for the time in `for`.
     pub action: LevelAction,
-    /// With Pause: resume by itself after the level has been quiet for this long. Off by default.
+    /// How long the level must have been out of breach for the rollout to resume by itself; only with the action
+    /// `Pause`. Default: it stays paused until somebody resumes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_after: Option<Duration>,
 }
@@ -116,12 +128,12 @@ pub struct Level {
 /// How bad a breach is.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth knowing.
+    /// It is worth knowing.
     Info,
-    /// Worth looking at.
+    /// It is worth looking at in working hours.
     #[default]
     Warning,
-    /// Somebody should come.
+    /// It needs attention now. Triggers with such a level are measured at their own interval for ever.
     Critical,
 }
 
@@ -139,16 +151,19 @@ impl Severity {
 /// What follows from a breach, weakest first.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LevelAction {
-    /// Say so.
+    /// An event and a history entry say so; nothing else changes.
     #[default]
     Notify,
-    /// Stop the schedule.
+    /// The schedule stops until somebody resumes it, or `resumeAfter` is over; what is served stays served.
     Pause,
-    /// Take all cohorts but those of `rollback.partial.keep` to control at once.
+    /// All cohorts but those in `rollback.partial.keep` go to the control variant at once, and stay there until a
+    /// retry. With `perCohort`, the cohort in breach.
     PartialRollback,
-    /// Go down `rollback.gradual.ladder` to control.
+    /// The cohorts go down `rollback.gradual.ladder` to the control variant, and stay there until a retry. With
+    /// `perCohort`, the cohort in breach.
     GradualRollback,
-    /// Go to control at once.
+    /// The cohorts go to the control variant at once, and stay there until a retry. With `perCohort`, the cohort in
+    /// breach.
     ImmediateRollback,
 }
 
@@ -183,14 +198,14 @@ impl LevelAction {
 /// missing for its `missingFor`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingPolicy {
-    /// No raise while data is missing.
+    /// Nothing is raised while data is missing; it goes on by itself when there is data again.
     #[default]
     Hold,
-    /// Nothing.
+    /// Nothing follows: raises go on without the data.
     Ignore,
     /// The schedule stops until somebody resumes it.
     Pause,
-    /// Every cohort the trigger is about goes to control at once.
+    /// Every cohort that the trigger is about goes to the control variant at once, and stays there until a retry.
     ImmediateRollback,
 }
 
@@ -202,32 +217,37 @@ pub enum MissingPolicy {
 #[x_kube(validation = Rule::new("[has(self.above), has(self.below), has(self.atLeast), has(self.atMost)].filter(b, b).size() <= 1").message("give at most one of above, below, atLeast and atMost"))]
 #[x_kube(validation = Rule::new("has(self.metric) || !(has(self.interval) || has(self.minSamples))").message("interval and minSamples belong to a metric"))]
 pub struct Criterion {
-    /// Name, unique among the rollout's criteria.
+    /// Name of the criterion, unique in the rollout, such as `adoption`.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What is measured.
+    /// What is measured. Give this or `manual`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
-    /// What people measured.
+    /// A number that people measured. Give this or `metric`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<Manual>,
-    /// Passes above this value.
+    /// The criterion passes above this value. Give at most one of `above`, `below`, `atLeast` and `atMost`. Default:
+    /// none of them, and the value is only recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<Decimal>,
-    /// Passes below this value.
+    /// The criterion passes below this value. Give at most one of `above`, `below`, `atLeast` and `atMost`. Default:
+    /// none of them, and the value is only recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Decimal>,
-    /// Passes at this value and above it.
+    /// The criterion passes at this value and above it. Give at most one of `above`, `below`, `atLeast` and `atMost`.
+    /// Default: none of them, and the value is only recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<Decimal>,
-    /// Passes at this value and below it.
+    /// The criterion passes at this value and below it. Give at most one of `above`, `below`, `atLeast` and `atMost`.
+    /// Default: none of them, and the value is only recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<Decimal>,
-    /// Samples below which a value counts as no data; the template must count them.
+    /// Number of samples below which a value counts as no data; the template must have a `sampleCount`. Default: the
+    /// number of samples is not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub min_samples: Option<i64>,
-    /// How often it is measured; default 5m.
+    /// How often it is measured, at least 1s. Default: 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
 }
@@ -243,9 +263,9 @@ impl Criterion {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Manual {
-    /// The number.
+    /// The number that was measured, in the unit of the criterion.
     pub value: Decimal,
-    /// When it was measured.
+    /// When the number was measured.
     pub at: MicroTime,
 }
 
@@ -253,18 +273,20 @@ pub struct Manual {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MonitoringPeriod {
-    /// Name.
+    /// Name of the period, such as `high-alert`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// How long after the completion it ends; the last period may do without.
+    /// How long after the completion the period ends; each ends later than the one before. Default: never; only the
+    /// last period may do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Duration>,
-    /// How often triggers without a Critical level, and criteria, are measured in it.
+    /// How often criteria, and triggers without a Critical level, are measured in this period, at least 1s. Triggers
+    /// with a Critical level keep their own interval.
     pub interval: Duration,
-    /// How soon somebody responds to a critical issue, for people.
+    /// How soon somebody responds to a critical problem. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub respond_within: Option<Duration>,
-    /// How often people review the rollout.
+    /// How often people review the rollout. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_every: Option<Duration>,
 }

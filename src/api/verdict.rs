@@ -9,15 +9,15 @@ use super::trigger::LevelAction;
 /// What a check says. Unmeasured is never success.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Measured, and no level is in breach; of a criterion: the target is met.
+    /// It was measured, and no level is in breach; of a criterion, the target is met.
     Pass,
-    /// Measured, and a level is in breach; of a criterion: the target is missed.
+    /// It was measured, and a level is in breach; of a criterion, the target is missed.
     Breach,
-    /// The provider has no usable number.
+    /// The source answered, but not with one finite and recent number.
     NoData,
-    /// The provider does not answer.
+    /// The source did not answer, answered with an error, or may not be asked.
     ProviderError,
-    /// The check was stopped before it could say anything.
+    /// The measurement was stopped before it could say anything.
     Cancelled,
 }
 
@@ -49,30 +49,31 @@ impl Verdict {
 pub struct TriggerStatus {
     /// Name of the trigger.
     pub name: String,
-    /// The cohort, or empty where the trigger is about the whole rollout.
+    /// Name of the cohort; empty where the trigger is about the whole rollout.
     #[serde(default)]
     pub cohort: String,
-    /// The verdict.
+    /// What the newest measurements say.
     pub verdict: Verdict,
-    /// Since when that is the verdict.
+    /// Since when the verdict is this one.
     pub since: MicroTime,
-    /// The value, as of `at`: a quiet trigger's status is not written at each check.
+    /// The value as of `at`, when the verdict began: it is not written again while the verdict stays. Current values
+    /// are in the metric `sluice_trigger_value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// When that value was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<MicroTime>,
-    /// Why there is no value.
+    /// Why there is no value, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Levels that are in breach, or have acted and not been quiet for long enough since.
+    /// The levels that are in breach, or have acted and were not out of breach for long enough since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     pub levels: Vec<LevelStatus>,
-    /// Whether the policy for missing data has acted since data was there last.
+    /// Whether `onNoData` or `onProviderError` has acted since there was data last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub missing_acted: bool,
-    /// The first measurement without data since there was data last, where a policy may follow from that.
+    /// The first measurement without data since there was data last, where something may follow from that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<MicroTime>,
 }
@@ -89,15 +90,15 @@ impl TriggerStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LevelStatus {
-    /// The level, as `ImmediateRollback above 10`: an edit that changes it starts anew.
+    /// The level, as its action and bound, such as `ImmediateRollback above 10`. An edit that changes them starts anew.
     pub rule: String,
-    /// When its action followed.
+    /// When its action followed. Absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acted_at: Option<MicroTime>,
-    /// Time in breach, while it is.
+    /// How long the level has been in breach. Absent while it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach: Option<Streak>,
-    /// Time without breach after its action, while something waits for that.
+    /// How long the level has been out of breach after its action, while something waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Streak>,
 }
@@ -113,12 +114,12 @@ impl LevelStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Streak {
-    /// Milliseconds counted.
+    /// Time counted so far, in milliseconds.
     #[schemars(range(min = 0))]
     pub milliseconds: i64,
-    /// The last sample counted.
+    /// The last sample that was counted.
     pub last: MicroTime,
-    /// Samples counted, at most 2: more make no difference.
+    /// Number of samples counted, at most 2: more make no difference.
     #[schemars(range(min = 1, max = 2))]
     pub samples: i32,
 }
@@ -129,18 +130,18 @@ pub struct Streak {
 pub struct CriterionStatus {
     /// Name of the criterion.
     pub name: String,
-    /// The verdict; absent where there is no bound and so nothing to judge.
+    /// What the newest measurement says. Absent where the criterion has no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// Since when that is the verdict.
+    /// Since when the verdict is this one.
     pub since: MicroTime,
-    /// The value, as of `at`.
+    /// The value as of `at`: it is not written again while the verdict stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// When that value was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<MicroTime>,
-    /// Why there is no value.
+    /// Why there is no value, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -1,9 +1,9 @@
-//! `sluice crds`: the CustomResourceDefinitions, and the admission policies, as YAML.
+//! `sluice crds`: the CustomResourceDefinitions, and the admission policies, as YAML, or the reference as Markdown.
 
 use std::path::PathBuf;
 
 use super::Failure;
-use crate::api::policies;
+use crate::api::{policies, reference};
 
 /// Arguments of `sluice crds`.
 #[derive(clap::Args, Debug)]
@@ -12,19 +12,35 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Also the admission policies that say who asks for an action, and who may
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     with_policies: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    output: Form,
+}
+
+/// Form of the output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// What `kubectl apply` takes
+    Yaml,
+    /// The reference: a page a kind, with every field
+    Markdown,
 }
 
 /// Prints or writes the definitions.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let mut files = files()?;
+    let mut files = match args.output {
+        Form::Yaml => files()?,
+        Form::Markdown => reference::pages(),
+    };
     if args.with_policies {
         let policies = policies::FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         files.extend(policies);
     }
     let Some(dir) = &args.dir else {
-        let stream: String = files.iter().map(|(_, text)| format!("---\n{text}")).collect();
+        let start = if args.output == Form::Yaml { "---\n" } else { "" };
+        let stream: String = files.iter().map(|(_, text)| format!("{start}{text}")).collect();
         return super::print_exact(&stream);
     };
     let write = || -> std::io::Result<()> {

@@ -190,6 +190,15 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches()?)
 }
 
+/// Whether the arguments are a command of this program, without running it: pages that show commands are held to it.
+///
+/// # Errors
+/// What is wrong with them, as people would read it.
+pub fn understands(arguments: &[String]) -> Result<(), String> {
+    let words = std::iter::once("sluice").chain(arguments.iter().map(String::as_str));
+    Cli::try_parse_from(words).map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// The command under the name it was called by.
 fn command() -> clap::Command {
     let called = std::env::args_os().next();

@@ -48,7 +48,7 @@ impl Summary {
             namespace: rollout.metadata.namespace.clone().unwrap_or_default(),
             name: rollout.metadata.name.clone().unwrap_or_default(),
             ready: ready.map(|ready| ready.status.clone()),
-            state: status.state,
+            state: status.state.map(|state| state.to_string()),
             phase: status.phase,
             step: status.step,
             exposure: status.exposure,

@@ -14,7 +14,7 @@ use super::context::{Context, Key};
 use super::queue::Priority;
 use super::{events, playbooks};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
-use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason, State};
 use crate::engine::{self, report};
 use crate::error::Fault;
 
@@ -149,7 +149,7 @@ fn readable(status: Value) -> FeatureRolloutStatus {
     let said = |field: &str| status.get(field).cloned().unwrap_or_default();
     let report = FeatureRolloutStatus {
         observed_generation: said("observedGeneration").as_i64().unwrap_or_else(crate::api::unobserved),
-        state: said("state").as_str().map(str::to_owned),
+        state: said("state").as_str().and_then(State::named),
         reason: said("reason").as_str().map(str::to_owned),
         conditions: serde_json::from_value(said("conditions")).unwrap_or_default(),
         ..FeatureRolloutStatus::default()

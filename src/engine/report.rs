@@ -5,7 +5,7 @@ use super::pauses::pause_words;
 use super::text::{decided_line, second, short};
 use crate::api::conditions::{Want, is_true, merge, types};
 use crate::api::status::{Check, WaitingFor};
-use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, Verdict};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason, State, Verdict};
 use crate::plan::Plan;
 
 /// What a report speaks of, besides the state.
@@ -28,7 +28,7 @@ pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
     note_delivery(status, &report.delivery, report.now);
     let undelivered = undelivered_message(status);
     columns(status, report);
-    let mut want = match &report.delivery {
+    let (state, mut want) = match &report.delivery {
         Delivery::Done => {
             status.observed_generation = report.generation;
             settled(status)
@@ -52,15 +52,15 @@ pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
             return stalled(status, *reason, &message, report.generation, report.now);
         }
     };
-    let state = want.first().map(|ready| if ready.status { ready.reason } else { "Reconciling" });
-    status.state = rolling_back(status).or(state).map(str::to_owned);
+    status.state = Some(rolling_back(status).unwrap_or(state));
     want.extend(criteria_met(report.plan, status));
     finish(status, want, report.generation, report.now);
 }
 
 /// How a rollback in force stands, in one word. It has ended once the file is at control.
-fn rolling_back(status: &FeatureRolloutStatus) -> Option<&'static str> {
-    status.rollback.as_ref().map(|_| rollback_reason(status).as_str())
+fn rolling_back(status: &FeatureRolloutStatus) -> Option<State> {
+    let rollback = status.rollback.as_ref()?;
+    Some(if rollback.ended_at.is_none() { State::RollingBack } else { State::RolledBack })
 }
 
 /// Fills the report part of a status that cannot be decided on as a whole: nothing is raised until somebody acts, and
@@ -110,7 +110,7 @@ fn stalled(
     now: MicroTime,
 ) {
     status.observed_generation = generation;
-    status.state = Some(rolling_back(status).unwrap_or("Stalled").to_owned());
+    status.state = Some(rolling_back(status).unwrap_or(State::Stalled));
     let ready = Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(message) };
     let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
     finish(status, vec![ready, stalled], generation, now);
@@ -139,8 +139,8 @@ fn is_new_rollback(status: &FeatureRolloutStatus) -> bool {
 
 /// How a rollback stands, in one word: it has happened once its cohorts are at control.
 fn rollback_reason(status: &FeatureRolloutStatus) -> Reason {
-    match &status.rollback {
-        Some(rollback) if rollback.ended_at.is_none() => Reason::RollingBack,
+    match rolling_back(status) {
+        Some(State::RollingBack) => Reason::RollingBack,
         _ => Reason::RolledBack,
     }
 }
@@ -252,46 +252,45 @@ fn finish(status: &mut FeatureRolloutStatus, mut want: Vec<Want>, generation: i6
     status.reason = reason_column(status);
 }
 
-fn reconciling(reason: Reason, message: String) -> Vec<Want> {
+fn reconciling(reason: Reason, message: String) -> (State, Vec<Want>) {
     let ready =
         Want { type_: types::READY, status: false, reason: reason.as_str(), message: short(&message) };
     let reconciling = Want { type_: types::RECONCILING, status: true, ..ready.clone() };
-    vec![ready, reconciling]
+    (State::Reconciling, vec![ready, reconciling])
 }
 
 /// Ready in every state in which the file holds what was decided: a week-long hold must not look in progress.
-fn settled(status: &FeatureRolloutStatus) -> Vec<Want> {
+fn settled(status: &FeatureRolloutStatus) -> (State, Vec<Want>) {
     let served = decided_line(&status.cohorts);
     let waiting = status.waiting_for.as_ref();
     let waits = waiting.map(|waiting| format!("; {}", waiting.message)).unwrap_or_default();
-    if let Some(message) = rollback_message(status) {
-        let ended = status.rollback.as_ref().is_some_and(|rollback| rollback.ended_at.is_some());
+    if let Some((state, message)) = rolling_back(status).zip(rollback_message(status)) {
         let ready = Want {
             type_: types::READY,
             status: false,
             reason: rollback_reason(status).as_str(),
             message: short(&message),
         };
-        let type_ = if ended { types::STALLED } else { types::RECONCILING };
+        let type_ = if state == State::RolledBack { types::STALLED } else { types::RECONCILING };
         let other = Want { type_, status: true, ..ready.clone() };
-        return vec![ready, other];
+        return (state, vec![ready, other]);
     }
-    let (reason, message) = if let Some(pause) = status.pauses.first() {
-        (Reason::Paused, format!("serving {served}; {}", pause_words(status, pause)))
+    let (state, reason, message) = if let Some(pause) = status.pauses.first() {
+        (State::Paused, Reason::Paused, format!("serving {served}; {}", pause_words(status, pause)))
     } else if status.completed_at.is_some() {
-        (Reason::Completed, format!("completed, serving {served}{waits}"))
-    } else if waiting.is_some_and(|waiting| waiting.check == Check::Approval) {
-        (Reason::AwaitingApproval, format!("serving {served}{waits}"))
-    } else if waiting.is_some_and(|waiting| waiting.check == Check::Gates) {
-        (Reason::AwaitingGates, format!("serving {served}{waits}"))
-    } else if waiting.is_some_and(|waiting| waiting.check == Check::Triggers) {
-        (Reason::TriggersNotQuiet, format!("serving {served}{waits}"))
-    } else if status.position.is_none() {
-        (Reason::Waiting, format!("serving {served}{waits}"))
+        (State::Completed, Reason::Completed, format!("completed, serving {served}{waits}"))
     } else {
-        (Reason::Holding, format!("serving {served}{waits}"))
+        let (state, reason) = match waiting.map(|waiting| waiting.check) {
+            Some(Check::Approval) => (State::AwaitingApproval, Reason::AwaitingApproval),
+            Some(Check::Gates) => (State::AwaitingGates, Reason::AwaitingGates),
+            Some(Check::Triggers) => (State::TriggersNotQuiet, Reason::TriggersNotQuiet),
+            _ if status.position.is_none() => (State::Waiting, Reason::Waiting),
+            _ => (State::Holding, Reason::Holding),
+        };
+        (state, reason, format!("serving {served}{waits}"))
     };
-    vec![Want { type_: types::READY, status: true, reason: reason.as_str(), message: short(&message) }]
+    let ready = Want { type_: types::READY, status: true, reason: reason.as_str(), message: short(&message) };
+    (state, vec![ready])
 }
 
 fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {

@@ -61,14 +61,16 @@ pub fn self_check(
     let samples = samples(feature, status, audience);
     let found = evaluate(fragment, &samples)?;
     for (sample, found) in samples.iter().zip(&found) {
-        let expected = if sample.expected { &feature.treatment } else { &feature.control };
-        if found.as_str() != Some(expected) {
-            let cohort = sample.cohort.and_then(|index| audience.cohorts.get(index));
+        let cohort = sample.cohort.and_then(|index| audience.cohorts.get(index));
+        let variant = if sample.expected { &feature.treatment } else { &feature.control };
+        let expected =
+            cohort.map_or_else(|| variant.clone(), |cohort| feature.variant_in(&cohort.name, variant));
+        if found.as_str() != Some(&expected) {
             return Err(CheckError::Differs {
                 cohort: cohort
                     .map_or_else(|| "nobody's match".to_owned(), |cohort| format!("cohort {}", cohort.name)),
                 found: found.to_string(),
-                expected: expected.clone(),
+                expected,
                 context: Value::Object(sample.context.clone()).to_string(),
             });
         }
@@ -89,7 +91,7 @@ fn check_words(
         ("key", fragment.key == feature.key),
         ("state", body.get("state") == Some(&json!("ENABLED"))),
         ("default variant", body.get("defaultVariant") == Some(&json!(feature.control))),
-        ("variants", variants(feature) == body.get("variants").cloned()),
+        ("variants", has_variants(feature, audience, body.get("variants"))),
         ("rollout", live.namespace == fragment.namespace && live.rollout == fragment.rollout),
         ("UID", live.uid == fragment.uid),
         ("revision", live.revision == status.revision && fragment.revision == status.revision),
@@ -103,10 +105,17 @@ fn check_words(
     }
 }
 
-fn variants(feature: &Feature) -> Option<Value> {
-    let variants: Map<String, Value> = feature.variants.iter().cloned().collect();
-    (variants.contains_key(&feature.control) && variants.contains_key(&feature.treatment))
-        .then_some(Value::Object(variants))
+/// Whether a flag has the variants of the feature, with their values, and no others.
+fn has_variants(feature: &Feature, audience: &Audience, found: Option<&Value>) -> bool {
+    let Some(found) = found.and_then(Value::as_object) else { return false };
+    let mut expected: Map<String, Value> = feature.variants.iter().cloned().collect();
+    for variant in [&feature.control, &feature.treatment] {
+        let Some(value) = expected.get(variant).cloned() else { return false };
+        for cohort in audience.names() {
+            expected.insert(feature.variant_in(cohort, variant), value.clone());
+        }
+    }
+    *found == expected
 }
 
 fn samples(feature: &Feature, status: &FeatureRolloutStatus, audience: &Audience) -> Vec<Sample> {

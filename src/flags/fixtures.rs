@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::fragment::{Fragment, Identity, fragment};
 use super::merge::{Live, Merge, Merged, SetInfo, merge};
+use crate::api::featurerollout::VariantNames;
 use crate::api::status::{AudienceRef, CohortStatus};
 use crate::api::{FeatureRolloutStatus, Match, Percent, Tier};
 use crate::plan::{Audience, AudienceCohort, Feature};
@@ -19,6 +20,7 @@ pub fn feature(key: &str) -> Feature {
         title: None,
         owner: None,
         tier: Tier::default(),
+        variant_names: VariantNames::default(),
     }
 }
 

@@ -95,10 +95,9 @@ pub fn fragment(
     let mut branches = Vec::with_capacity(2 * audience.cohorts.len() + 1);
     for cohort in &audience.cohorts {
         branches.push(condition(&cohort.matches));
-        branches.push(outcome(feature, served(status, &cohort.name)));
+        branches.push(outcome(feature, &cohort.name, served(status, &cohort.name)));
     }
     branches.push(Value::String(feature.control.clone()));
-    let variants: Map<String, Value> = feature.variants.iter().cloned().collect();
     Fragment {
         key: feature.key.clone(),
         namespace: identity.namespace.clone(),
@@ -107,7 +106,7 @@ pub fn fragment(
         revision: status.revision,
         body: json!({
             "state": "ENABLED",
-            "variants": variants,
+            "variants": variants(feature, audience),
             "defaultVariant": feature.control,
             "targeting": {"if": branches},
             "metadata": metadata(feature, identity, status, audience),
@@ -222,8 +221,20 @@ pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
     status.cohort(cohort).map_or(Percent::ZERO, |cohort| cohort.decided())
 }
 
-fn outcome(feature: &Feature, percent: Percent) -> Value {
-    let (treatment, control) = (&feature.treatment, &feature.control);
+/// Every variant that the flag can say, with its value: where names tell the cohort, there is one of each cohort besides.
+fn variants(feature: &Feature, audience: &Audience) -> Map<String, Value> {
+    let plain = feature.variants.iter().cloned();
+    let rolled_out = |name: &String| *name == feature.control || *name == feature.treatment;
+    let of_cohorts =
+        feature.variants.iter().filter(|(name, _)| rolled_out(name)).flat_map(|(name, value)| {
+            audience.names().map(move |cohort| (feature.variant_in(cohort, name), value.clone()))
+        });
+    plain.chain(of_cohorts).collect()
+}
+
+fn outcome(feature: &Feature, cohort: &str, percent: Percent) -> Value {
+    let treatment = &feature.variant_in(cohort, &feature.treatment);
+    let control = &feature.variant_in(cohort, &feature.control);
     if percent == Percent::ZERO {
         return json!(control);
     }

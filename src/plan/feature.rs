@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Feature, FieldError, matching};
 use crate::api::FeatureRollout;
+use crate::api::featurerollout::VariantNames;
 use crate::bounds;
 
 /// The flag of a rollout, whatever else its spec says; `None` when the flag itself is invalid.
@@ -29,6 +30,7 @@ pub(super) fn feature(rollout: &FeatureRollout, errors: &mut Vec<FieldError>) ->
         title: declared.title,
         owner: declared.owner,
         tier: declared.tier,
+        variant_names: declared.variant_names,
         key,
         variants,
     };
@@ -72,6 +74,10 @@ fn check(feature: &Feature, errors: &mut Vec<FieldError>) {
                 FieldError::new(format!("{path}.name"), "has one of \" \\ < > & or a control character in it, which Go's evaluator does not find again")
                     .with_value(name),
             );
+        }
+        if feature.variant_names == VariantNames::WithCohort && name.contains('@') {
+            let message = "has an @ in it, which stands before the cohort where variantNames is WithCohort";
+            errors.push(FieldError::new(format!("{path}.name"), message).with_value(name));
         }
         if let Err(excess) = bounds::measure(value, bounds::VALUE) {
             errors.push(FieldError::new(format!("{path}.value"), excess.to_string()));

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed};
+use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed, VariantNames};
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Playbook, Tier};
 
 pub mod audience;
@@ -163,6 +163,20 @@ pub struct Feature {
     pub owner: Option<String>,
     /// How settled it is.
     pub tier: Tier,
+    /// How an evaluation names the variants.
+    pub variant_names: VariantNames,
+}
+
+impl Feature {
+    /// How an evaluation names a variant that a user of this cohort gets.
+    ///
+    /// A cohort's name has no `@`, so that whatever follows the last one is the cohort.
+    pub fn variant_in(&self, cohort: &str, variant: &str) -> String {
+        match self.variant_names {
+            VariantNames::Plain => variant.to_owned(),
+            VariantNames::WithCohort => format!("{variant}@{cohort}"),
+        }
+    }
 }
 
 /// What applies to a cohort at once, other than its place in the audience.

@@ -124,6 +124,10 @@ fn phases_and_steps(#[case] rest: &str, #[case] expected: &[&str]) {
     "{cohorts: [{name: a, match: {anyOf: [{attributes: {a: b}}, {}]}}]}",
     &["spec.cohorts[0].match.anyOf[1]"]
 )]
+#[case::at_sign_where_the_cohort_follows(
+    "{cohorts: [{name: a}], feature: {variantNames: WithCohort, variants: [{name: a@b, value: 1}, {name: x, value: 2}], control: x, treatment: a@b}}",
+    &["spec.feature.variants[0].name"]
+)]
 #[case::treatment_no_variant("{cohorts: [{name: a}], feature: {treatment: blue}}", &["spec.feature.treatment"])]
 #[case::control_no_variant("{cohorts: [{name: a}], feature: {control: red}}", &["spec.feature.control"])]
 #[case::control_is_treatment("{cohorts: [{name: a}], feature: {control: enabled}}", &["spec.feature.treatment"])]

@@ -1,7 +1,7 @@
 //! What the API server itself refuses, what only the controller can, and what must pass at the size bounds.
 
 use serde_json::{Value, json};
-use sluice::api::{FeatureRollout, FlagSet, all_crds};
+use sluice::api::{FeatureRollout, FlagSet, State, all_crds};
 
 use crate::support::raw::object;
 use crate::support::{Space, is_ready, is_stalled, shared};
@@ -306,7 +306,7 @@ async fn what_the_schema_cannot_see_stalls_with_its_path_and_harms_nobody() {
         } else {
             let status = space.until(name, says, |status| is_stalled(status, reason, says)).await;
             assert_eq!(status.observed_generation, 1, "{name}");
-            assert_eq!(status.state.as_deref(), Some("Stalled"));
+            assert_eq!(status.state.map(State::as_str), Some("Stalled"));
         }
     }
     // Mending one member of the circle frees all three.

@@ -4,19 +4,29 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use sluice::api::featurerollout::VariantNames;
 use sluice::api::status::CohortStatus;
 use sluice::api::{FeatureRolloutStatus, Match, Percent, Tier};
 use sluice::flags::{File, Hash, Identity, compose, evaluate_as, fragment, parse, self_check};
 use sluice::plan::{Audience, AudienceCohort, Feature};
 
-use crate::support::languages::{App, Mount, java, node, python};
+use crate::support::languages::{App, Mount, java, node, python, python_of_nodes_generation};
 
 const FLAG: &str = "dreams.advanced";
+/// A flag whose variants name the user's cohort.
+const LABELLED: &str = "whispers";
+const COHORTS: [&str; 3] = ["early", "regular", "late"];
 const REGULAR: usize = 2_000;
 
 #[test]
 fn python_gets_what_status_says() {
     promise(python(), Hash::Cbor);
+}
+
+/// The version of Python's provider that chooses the users that Node's does.
+#[test]
+fn an_older_python_gets_what_node_gets() {
+    promise(python_of_nodes_generation(), Hash::Ascii);
 }
 
 #[test]
@@ -36,7 +46,7 @@ fn promise(command: Command, hash: Hash) {
     let (low, high) = (file(25_000), file(50_000));
     mount.swap(&low);
     let (users, expected) = users();
-    let app = App::start(command, &mount, [FLAG], &users);
+    let app = App::start(command, &mount, [FLAG, LABELLED], &users);
     let first = round(&app, &users);
     check(&users, &expected, &first, 25.0);
     assert_eq!(first, foretold(hash, &low, &users));
@@ -64,10 +74,18 @@ fn round(app: &App, users: &[Value]) -> BTreeSet<usize> {
         assert_eq!(answer["targetingKey"], user["targetingKey"], "{answer}");
         assert_eq!(answer["reason"], json!("TARGETING_MATCH"), "{user}: {answer}");
         let variant = if answer["value"] == json!(true) { "enabled" } else { "disabled" };
-        assert_eq!(answer["variant"], json!(variant), "{answer}");
+        assert_eq!((&answer["variant"], &answer["cohort"]), (&json!(variant), &Value::Null), "{answer}");
         if variant == "enabled" {
             with_feature.insert(index);
         }
+    }
+    for user in users {
+        let answer = app.line();
+        assert_eq!((&answer["flag"], &answer["targetingKey"]), (&json!(LABELLED), &user["targetingKey"]));
+        let name = if answer["value"] == json!(true) { "enabled" } else { "disabled" };
+        let segment = user["segment"].as_str().unwrap();
+        let cohort = COHORTS.contains(&segment).then_some(segment);
+        assert_eq!((&answer["variant"], &answer["cohort"]), (&json!(name), &json!(cohort)), "{user}");
     }
     with_feature
 }
@@ -109,7 +127,7 @@ fn file(regular: u32) -> String {
         attributes: [("segment".to_owned(), name.to_owned())].into(),
         ..Match::default()
     };
-    let cohorts = [("early", 100_000), ("regular", regular), ("late", 0)];
+    let cohorts: Vec<(&str, u32)> = COHORTS.into_iter().zip([100_000, regular, 0]).collect();
     let audience = Audience {
         name: "users-0123456789".to_owned(),
         cohorts: cohorts
@@ -126,7 +144,7 @@ fn file(regular: u32) -> String {
         ..FeatureRolloutStatus::default()
     };
     let mut file = File::default();
-    for key in [FLAG, "whispers"] {
+    for (key, variant_names) in [(FLAG, VariantNames::Plain), (LABELLED, VariantNames::WithCohort)] {
         let feature = Feature {
             key: key.to_owned(),
             variants: vec![("enabled".to_owned(), json!(true)), ("disabled".to_owned(), json!(false))],
@@ -137,6 +155,7 @@ fn file(regular: u32) -> String {
             title: None,
             owner: None,
             tier: Tier::default(),
+            variant_names,
         };
         let identity =
             Identity { namespace: "maya".to_owned(), name: "dreams".to_owned(), uid: "u".to_owned() };

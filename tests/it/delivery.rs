@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use sluice::api::status::Check;
-use sluice::api::{FeatureRollout, FeatureRolloutStatus, FlagSet, RolloutAction};
+use sluice::api::{FeatureRollout, FeatureRolloutStatus, FlagSet, RolloutAction, State};
 use sluice::clock::{Clock, real_now};
 use sluice::controller::Options;
 
@@ -58,7 +58,7 @@ fn assert_undelivered(status: &FeatureRolloutStatus, why: &str) {
     assert!(message.contains(said) && message.contains(why), "{message}");
     assert!(condition(status, "RolledBack").unwrap().2.contains(said), "{:#?}", status.conditions);
     assert!(status.rollback.as_ref().unwrap().ended_at.is_none(), "at control, it says");
-    assert_eq!(status.state.as_deref(), Some("RollingBack"));
+    assert_eq!(status.state.map(State::as_str), Some("RollingBack"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,7 +119,7 @@ async fn a_rollback_that_an_immutable_config_map_refuses_is_not_told_as_done() {
     assert_eq!((done.served.as_deref(), done.exposure.as_deref()), (Some("staff=0%,all=0%"), Some("0%")));
     assert!(done.rollback.unwrap().ended_at.is_some() && done.undelivered.is_none());
     assert_eq!(done.history.last().unwrap().reason.as_str(), "Delivered");
-    assert_eq!(done.state.as_deref(), Some("RolledBack"));
+    assert_eq!(done.state.map(State::as_str), Some("RolledBack"));
     assert_eq!(served(&space, "half").await, "staff=0%,all=0%");
     controller.stop().await;
 }
@@ -230,17 +230,17 @@ async fn what_is_shown_of_an_invalid_rollout_follows_what_lowers_it() {
     assert_eq!((held.served.as_deref(), held.exposure.as_deref()), (Some("staff=100%,all=50%"), Some("55%")));
     let waiting = held.waiting_for.unwrap();
     assert_eq!(
-        (waiting.check, held.next.as_deref(), held.state.as_deref()),
+        (waiting.check, held.next.as_deref(), held.state.map(State::as_str)),
         (Check::Valid, None, Some("Stalled"))
     );
     let action = "{metadata: {name: down}, spec: {rolloutRef: {name: half}, action: Rollback, reason: because, rollback: {mode: Gradual}}}";
     space.apply::<RolloutAction>(action).await.unwrap();
     let rung = space.until("half", "first rung", |s| s.served.as_deref() == Some("staff=50%,all=25%")).await;
     assert_eq!(rung.exposure.as_deref(), Some("27.5%"));
-    assert_eq!(rung.state.as_deref(), Some("RollingBack"));
+    assert_eq!(rung.state.map(State::as_str), Some("RollingBack"));
     assert!(rung.next.is_some() && stalled(&rung), "{rung:#?}");
     let ended = space.until("half", "at control", |s| s.served.as_deref() == Some("staff=0%,all=0%")).await;
-    assert_eq!((ended.exposure.as_deref(), ended.state.as_deref()), (Some("0%"), Some("RolledBack")));
+    assert_eq!((ended.exposure.as_deref(), ended.state.map(State::as_str)), (Some("0%"), Some("RolledBack")));
     assert_eq!(ended.next, None);
     // What takes milliseconds of real time is not late because the schedule's clock runs fast.
     assert!(!reasons(&ended).contains(&"NotDelivered"), "{:#?}", ended.history);

@@ -20,6 +20,9 @@ use crate::support::{Space, eventually, is_ready, pause};
 async fn dev_runs_a_rollout_to_its_end_and_leaves_nothing_behind() {
     // A day a second.
     let dev = Dev::start(&["--speed", "86400"]);
+    let row =
+        dev.said.iter().find(|line| line.starts_with("new-search ")).expect("it ends its start with a table");
+    assert!(row.contains('%') && row.contains("ga"), "what is served is in it: {row}");
 
     let config = Kubeconfig::read_from(&dev.kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
@@ -93,6 +96,8 @@ struct Dev {
     child: Option<Child>,
     lines: Lines<BufReader<ChildStdout>>,
     kubeconfig: String,
+    /// What it printed up to the kubeconfig.
+    said: Vec<String>,
 }
 
 impl Dev {
@@ -110,10 +115,14 @@ impl Dev {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
         let kubeconfig = lines
-            .find_map(|line| line.unwrap().trim().strip_prefix("export KUBECONFIG=").map(str::to_owned))
+            .find_map(|line| {
+                said.push(line.unwrap());
+                said.last()?.trim().strip_prefix("export KUBECONFIG=").map(str::to_owned)
+            })
             .expect("it says which kubeconfig to use");
-        Dev { child: Some(child), lines, kubeconfig }
+        Dev { child: Some(child), lines, kubeconfig, said }
     }
 
     /// Ctrl-C, after which nothing is left.

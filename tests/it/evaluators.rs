@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
+use sluice::api::featurerollout::VariantNames;
 use sluice::api::status::CohortStatus;
 use sluice::api::{FeatureRolloutStatus, Match, Percent, Tier};
 use sluice::flags::{File, Identity, compose, evaluate, fragment, parse, self_check, takes_in};
@@ -177,6 +178,7 @@ fn file(flags: &BTreeMap<String, Flag>) -> File {
             title: None,
             owner: None,
             tier: Tier::default(),
+            variant_names: VariantNames::default(),
         };
         let identity = Identity { namespace: "n".to_owned(), name: key.clone(), uid: "u".to_owned() };
         let fragment = fragment(&feature, &identity, &status, &audience);

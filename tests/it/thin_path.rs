@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
-use sluice::api::FeatureRollout;
+use sluice::api::{FeatureRollout, State};
 
 use crate::support::bare::Recorded;
 use crate::support::{Space, eventually, is_ready, ready_reason};
@@ -35,7 +35,7 @@ async fn a_ramp_reaches_the_file_step_by_step_and_says_so() {
     let done =
         space.until("fast", "completed", |status| status.completed_at.is_some() && is_ready(status)).await;
     assert_eq!(done.exposure.as_deref(), Some("100%"));
-    assert_eq!(done.state.as_deref(), Some("Completed"));
+    assert_eq!(done.state.map(State::as_str), Some("Completed"));
     let reasons: Vec<&str> = done.history.iter().map(|entry| entry.reason.as_str()).collect();
     assert_eq!(reasons, ["Started", "StepEntered", "StepEntered", "StepEntered", "Completed"]);
 

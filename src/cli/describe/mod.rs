@@ -93,7 +93,7 @@ pub fn describe(rollout: &FeatureRollout, now: MicroTime, units: &Units) -> Stri
         field("State", Some("not seen by the controller yet".to_owned()));
         return out;
     }
-    field("State", status.state.clone());
+    field("State", status.state.map(|state| state.to_string()));
     field("Position", Some(position(&status, now)));
     field("Zone data", status.time_zone_data.as_deref().map(zone_data));
     field("Not delivered", undelivered_message(&status));

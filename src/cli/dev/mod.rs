@@ -6,6 +6,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::controller::{end_on_signal, instance, runtime};
+use super::summary::{Summary, as_table};
 use super::{Failure, cluster, complain, print, schedule_clock};
 use crate::clock::Clock;
 use crate::controller;
@@ -18,6 +19,7 @@ use crate::telemetry::{LogFormat, start_logging};
 
 mod metrics;
 mod objects;
+mod served;
 
 /// A week a minute.
 const DEMO_SPEED: u32 = 10_080;
@@ -111,7 +113,11 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let mut namespaces = apply(&client, &objects).await?;
     namespaces.retain(|namespace| namespace != controller::NAMESPACE);
     let url = prometheus.as_ref().map(Prometheus::url);
-    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, &clock, speed, url))?;
+    let served: Vec<Summary> = served::rollouts(&client, &namespaces).await.iter().map(Summary::of).collect();
+    if !served.is_empty() {
+        print(&format!("\n{}", as_table(&served, super::now())))?;
+    }
+    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, (&clock, speed), url, served.first()))?;
 
     let ended = running.await;
     if plane.is_none() {
@@ -172,14 +178,16 @@ fn instructions(
     kubeconfig: &std::path::Path,
     plane: Option<&ControlPlane>,
     namespaces: &[String],
-    clock: &Clock,
-    speed: u32,
+    (clock, speed): (&Clock, u32),
     prometheus: Option<&str>,
+    first: Option<&Summary>,
 ) -> String {
     let kubectl = plane.and_then(ControlPlane::kubectl_path).map_or("kubectl".to_owned(), |path| {
         if on_path("kubectl") { "kubectl".to_owned() } else { path.display().to_string() }
     });
-    let namespace = namespaces.first().map_or("default", String::as_str);
+    let first_namespace = namespaces.first().map_or("default", String::as_str);
+    let (namespace, rollout) =
+        first.map_or((first_namespace, "ROLLOUT"), |first| (first.namespace.as_str(), first.name.as_str()));
     let time = if speed == 1 {
         String::new()
     } else {
@@ -194,9 +202,13 @@ fn instructions(
          export KUBECONFIG={}\n  \
          {kubectl} get featurerollouts -n {namespace} -w\n  \
          {kubectl} get events -n {namespace} -w\n  \
-         {kubectl} get configmaps -n {namespace} -o yaml\n  \
-         sluice describe -n {namespace} ROLLOUT\n\
+         {kubectl} get configmaps -n {namespace} -o yaml\n\
          {prometheus}\n\
+         Look at one rollout, and act on it:\n\n  \
+         sluice describe {rollout} -n {namespace}\n  \
+         sluice history {rollout} -n {namespace}\n  \
+         sluice pause {rollout} -n {namespace} --reason 'let us see'\n  \
+         sluice rollback {rollout} -n {namespace} --reason 'let us see'\n\n\
          Ctrl-C ends it.\n",
         kubeconfig.display()
     )

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::Condition;
+use crate::api::{Condition, State};
 use crate::engine::tests::support::{plan, t};
 use crate::engine::{Facts, Ground, Request, act, decide};
 
@@ -51,7 +51,7 @@ fn a_rollback_shows_before_the_file_has_it() {
     assert_eq!(find(&status, types::ROLLED_BACK).unwrap().status, "True");
     assert_eq!(find(&status, types::READY).unwrap().reason, "RollingBack");
     assert_eq!(find(&status, types::READY).unwrap().status, "False");
-    assert_eq!(status.state.as_deref(), Some("RollingBack"));
+    assert_eq!(status.state.map(State::as_str), Some("RollingBack"));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_ladder_is_in_progress_and_its_end_is_a_failure() {
     let ended = decide(&plan(SPEC), &status, &Facts::favourable("uid-1"), t("2025-09-08T00:40:00Z")).status;
     let ended = reported(ended, "2025-09-08T00:40:00Z", Delivery::Done);
     assert!(find(&ended, types::STALLED).is_some() && find(&ended, types::RECONCILING).is_none());
-    assert_eq!(ended.state.as_deref(), Some("RolledBack"));
+    assert_eq!(ended.state.map(State::as_str), Some("RolledBack"));
     assert_eq!(ended.served.as_deref(), Some("everyone=0%"));
 }
 

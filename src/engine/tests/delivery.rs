@@ -7,7 +7,7 @@ use serde_json::json;
 use super::support::{Life, START, plan, t};
 use crate::api::conditions::{is_true, types};
 use crate::api::status::CohortStatus;
-use crate::api::{FeatureRolloutStatus, Percent, Reason};
+use crate::api::{FeatureRolloutStatus, Percent, Reason, State};
 use crate::engine::delivery::{gap, mark_entries, note_file, undelivered_message};
 use crate::engine::report::stall;
 use crate::engine::{Delivery, Report, deliver, report};
@@ -88,7 +88,7 @@ fn what_is_shown_is_what_the_file_gives() {
         (status.served.as_deref(), status.exposure.as_deref()),
         (Some("staff=100%,all=80%"), Some("82%"))
     );
-    assert_eq!(status.state.as_deref(), Some("RollingBack"));
+    assert_eq!(status.state.map(State::as_str), Some("RollingBack"));
     let said = "decided staff 0%, all 0%; apps still get staff 100%, all 80%";
     assert_eq!(undelivered_message(&status).unwrap(), format!("{said}: ConfigMap web is immutable"));
     for type_ in [types::READY, types::STALLED, types::ROLLED_BACK] {
@@ -97,7 +97,7 @@ fn what_is_shown_is_what_the_file_gives() {
     }
     let status = seen(&life, Delivery::Done);
     assert_eq!((status.served.as_deref(), status.exposure.as_deref()), (Some("staff=0%,all=0%"), Some("0%")));
-    assert_eq!((status.state.as_deref(), gap(&status)), (Some("RolledBack"), None));
+    assert_eq!((status.state.map(State::as_str), gap(&status)), (Some("RolledBack"), None));
 }
 
 /// An invalid spec once froze what was shown while its rollback went on.

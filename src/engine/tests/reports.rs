@@ -24,7 +24,7 @@ fn reported(life: &Life) -> FeatureRolloutStatus {
 fn columns(life: &Life) -> (String, String, String) {
     let status = reported(life);
     let ready = status.conditions.iter().find(|condition| condition.type_ == types::READY).unwrap();
-    (status.state.unwrap(), status.reason.unwrap_or_default(), ready.reason.clone())
+    (status.state.unwrap().to_string(), status.reason.unwrap_or_default(), ready.reason.clone())
 }
 
 const WAITING: &str = "

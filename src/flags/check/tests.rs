@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::api::featurerollout::VariantNames;
 use crate::api::{Expression, Match, MatchGroup, Operator};
 use crate::flags::fixtures::{everyone, feature, identity, segments, status};
 use crate::flags::fragment::fragment;
@@ -19,9 +20,26 @@ fn render(feature: &Feature, audience: &Audience, served: &[u32]) -> (FeatureRol
 #[case(everyone(), &[99_999])]
 #[case(segments(&["a", "b", "c"]), &[100_000, 25_000, 0])]
 fn what_is_rendered_passes(#[case] audience: Audience, #[case] served: &[u32]) {
-    let feature = feature("x");
-    let (status, fragment) = render(&feature, &audience, served);
-    assert_eq!(self_check(&feature, &status, &audience, &fragment), Ok(()));
+    for variant_names in [VariantNames::Plain, VariantNames::WithCohort] {
+        let feature = Feature { variant_names, ..feature("x") };
+        let (status, fragment) = render(&feature, &audience, served);
+        assert_eq!(self_check(&feature, &status, &audience, &fragment), Ok(()));
+    }
+}
+
+/// Apps label their metrics by it: another cohort's errors would be this one's.
+#[rstest]
+#[case("/targeting/if/1", json!("enabled@b"))]
+#[case("/targeting/if/1", json!("enabled"))]
+#[case("/targeting/if/3/if/2", json!("disabled@a"))]
+#[case("/targeting/if/6", json!("disabled@c"))]
+#[case("/variants/enabled@b", json!(false))]
+fn another_cohorts_name_is_caught(#[case] place: &str, #[case] slip: Value) {
+    let feature = Feature { variant_names: VariantNames::WithCohort, ..feature("x") };
+    let audience = segments(&["a", "b", "c"]);
+    let (status, mut fragment) = render(&feature, &audience, &[100_000, 25_000, 0]);
+    *fragment.body.pointer_mut(place).unwrap() = slip;
+    assert!(self_check(&feature, &status, &audience, &fragment).is_err());
 }
 
 #[rstest]

@@ -1,5 +1,6 @@
 use super::super::fixtures::{everyone, feature, identity, percent, segments, status};
 use super::*;
+use crate::api::featurerollout::VariantNames;
 use crate::api::status::{Check, Pending, Position, RaiseCause};
 use crate::api::{MicroTime, RollbackStatus};
 
@@ -53,6 +54,32 @@ fn renders_literals_weights_and_the_guard() {
             },
         })
     );
+}
+
+#[test]
+fn a_variant_names_its_users_cohort_where_that_is_asked_for() {
+    let audience = segments(&["early", "regular"]);
+    let status = status(&audience, &[100_000, 500], 7);
+    let plain = feature("dreams");
+    let feature = Feature { variant_names: VariantNames::WithCohort, ..plain.clone() };
+    let body = fragment(&feature, &identity("dreams", "u1"), &status, &audience).body;
+    assert_eq!(
+        body["variants"],
+        json!({
+            "enabled": true, "disabled": false, "enabled@early": true, "disabled@early": false,
+            "enabled@regular": true, "disabled@regular": false,
+        })
+    );
+    assert_eq!(body["defaultVariant"], json!("disabled"));
+    let split = json!([["enabled@regular", 500], ["disabled@regular", 99_500]]);
+    let rule = body["targeting"]["if"].as_array().unwrap();
+    assert_eq!((&rule[1], &rule[4]), (&json!("enabled@early"), &json!("disabled")));
+    assert_eq!(rule[3]["if"][1]["fractional"].as_array().unwrap()[1..], split.as_array().unwrap()[..]);
+    assert_eq!(rule[3]["if"][2], json!("disabled@regular"));
+    // Only names differ, so that nobody gets another value when it is switched on.
+    let text = canonical::text(&body["targeting"]).replace("@early", "").replace("@regular", "");
+    let before = fragment(&plain, &identity("dreams", "u1"), &status, &audience).body;
+    assert_eq!(text, canonical::text(&before["targeting"]));
 }
 
 #[test]

@@ -17,25 +17,48 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The app in Python.
 pub fn python() -> Command {
-    let home = installed("python", &["requirements.txt"], |home| {
+    python_with("requirements.txt", "app.py")
+}
+
+/// The shop in Python, whose metrics tell cohorts and variants.
+pub fn python_shop() -> Command {
+    python_with("requirements.txt", "shop.py")
+}
+
+/// The same with an older provider, which hashes as Node's does.
+pub fn python_of_nodes_generation() -> Command {
+    python_with("requirements-as-node.txt", "app.py")
+}
+
+fn python_with(requirements: &str, program: &str) -> Command {
+    let home = installed("python", &[requirements], |home| {
         run(Command::new(tool("python3")).args(["-m", "venv", "venv"]).current_dir(home));
         run(Command::new(home.join("venv/bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "-r", "requirements.txt"])
+            .args(["-m", "pip", "install", "--quiet", "-r", requirements])
             .current_dir(home));
     });
     let mut command = Command::new(home.join("venv/bin/python"));
-    command.arg(format!("{EXAMPLES}/python/app.py"));
+    command.arg(format!("{EXAMPLES}/python/{program}"));
     command
 }
 
 /// The app in JavaScript.
 pub fn node() -> Command {
+    node_with("app.js")
+}
+
+/// The shop in JavaScript.
+pub fn node_shop() -> Command {
+    node_with("shop.js")
+}
+
+fn node_with(program: &str) -> Command {
     tool("node");
-    let home = installed("node", &["package.json", "package-lock.json", "app.js"], |home| {
+    let home = installed("node", &["package.json", "package-lock.json", "app.js", "shop.js"], |home| {
         run(Command::new(tool("npm")).args(["ci", "--no-audit", "--no-fund"]).current_dir(home));
     });
     let mut command = Command::new("node");
-    command.arg(home.join("app.js"));
+    command.arg(home.join(program));
     command
 }
 
@@ -63,7 +86,7 @@ impl Mount {
         mount
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.0.path().join("flags.json")
     }
 

@@ -22,10 +22,15 @@ impl Measured {
     /// Starts app and Prometheus and applies a source and templates: `errors` (per cent of all requests that fail),
     /// `latency` (95th percentile by cohort, in milliseconds) and `nothing` (no series at all).
     pub async fn start(name: &str) -> Measured {
+        Measured::scraping(name, Vec::new()).await
+    }
+
+    /// The same with more that is scraped.
+    pub async fn scraping(name: &str, more: Vec<ScrapeTarget>) -> Measured {
         let space = bare_space(name).await;
         let app = ScriptedApp::start("dreams", &["early", "all"]).await.unwrap();
         let prometheus = Prometheus::start(PrometheusOptions {
-            targets: vec![ScrapeTarget::new("dreams", app.address())],
+            targets: [vec![ScrapeTarget::new("dreams", app.address())], more].concat(),
             scrape_interval: Duration::from_millis(200),
             ..PrometheusOptions::default()
         })

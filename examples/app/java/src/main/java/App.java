@@ -68,13 +68,22 @@ public final class App {
                 line.put("flag", flag);
                 line.put("targetingKey", user.get("targetingKey"));
                 line.put("value", details.getValue());
-                line.put("variant", details.getVariant());
+                line.putAll(labels(details.getVariant()));
                 line.put("reason", details.getReason());
                 out.append(JSON.writeValueAsString(line)).append('\n');
             }
         }
         System.out.print(out);
         System.out.flush();
+    }
+
+    /** The variant's name and the user's cohort, as labels of a metric; feature.variantNames says whether there is one. */
+    private static Map<String, String> labels(String variant) {
+        int at = variant == null ? -1 : variant.lastIndexOf('@');
+        Map<String, String> labels = new LinkedHashMap<>();
+        labels.put("variant", at < 0 ? variant : variant.substring(0, at));
+        labels.put("cohort", at < 0 ? null : variant.substring(at + 1));
+        return labels;
     }
 
     private static EvaluationContext context(Map<String, Object> user) {

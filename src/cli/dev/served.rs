@@ -1,0 +1,39 @@
+//! What the rollouts that `sluice dev` has applied serve, at the end of its start.
+
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::{Api, Client};
+
+use crate::api::FeatureRollout;
+use crate::clock;
+use crate::error::call;
+
+/// How often it is looked whether the controller has seen all of them, and how long apart.
+const LOOKS: (usize, Duration) = (20, Duration::from_millis(250));
+
+/// The rollouts of these namespaces, as soon as each has a state, or after five seconds; nothing where they cannot be listed, as
+/// they are only shown.
+pub(super) async fn rollouts(client: &Client, namespaces: &[String]) -> Vec<FeatureRollout> {
+    let mut found = Vec::new();
+    for _ in 0..LOOKS.0 {
+        found = list(client, namespaces).await.unwrap_or_default();
+        let has_state =
+            |rollout: &FeatureRollout| rollout.status.as_ref().is_some_and(|status| status.state.is_some());
+        if found.iter().all(has_state) {
+            break;
+        }
+        clock::sleep(LOOKS.1).await;
+    }
+    found
+}
+
+async fn list(client: &Client, namespaces: &[String]) -> Option<Vec<FeatureRollout>> {
+    let mut found = Vec::new();
+    for namespace in namespaces {
+        let api: Api<FeatureRollout> = Api::namespaced(client.clone(), namespace);
+        let rollouts = call(api.list(&ListParams::default())).await.ok()?;
+        found.extend(rollouts.items);
+    }
+    Some(found)
+}
