@@ -61,7 +61,7 @@ pub struct Neighbour {
     pub flag: String,
     /// Its file.
     pub set: SetId,
-    /// When it was created: the elder of two with one flag key wins.
+    /// When it was created: the older of two with one flag key wins.
     pub created: Option<Time>,
     depends_on: BTreeSet<String>,
     /// The playbook that it joins.

@@ -121,7 +121,7 @@ pub(super) async fn advance(
     let Some(audience) = audience(ctx, key, &plan.audience, &status, facts.deleting).await? else {
         let name = status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!(
-            "the pinned audience {name} is gone, or is not what its name stands for; the file keeps what it has"
+            "the audience {name} that the file serves is gone, or is not what its name stands for; the file keeps what it has"
         );
         let why = Stalled { owes_status, ..Stalled::new(Reason::ReferenceNotFound, message) };
         return Ok(Advanced::Stalled(Box::new(why)));

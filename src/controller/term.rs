@@ -83,7 +83,7 @@ async fn load_revisions(ctx: &Shared) {
         failures += 1;
         let wait = Cause::Failure.wait(failures).mul_f64(0.75 + fastrand::f64() / 2.0);
         tracing::warn!(
-            "the pinned audiences could not be listed: {}; they are listed again in {} ms",
+            "the audiences that files serve could not be listed: {}; they are listed again in {} ms",
             chain(&fault),
             wait.as_millis()
         );

@@ -93,7 +93,7 @@ pub async fn serve(
 /// Serves `/livez` and `/readyz` until `shutdown`: whoever fills the port of the metrics takes no probe along. Returns the
 /// address it listens on.
 ///
-/// `/livez` says that the runtime turns, not that the API server can be reached: a restart mends only the former.
+/// `/livez` says that the runtime turns, not that the API server can be reached: a restart repairs only the former.
 ///
 /// # Errors
 /// When the address cannot be listened on.

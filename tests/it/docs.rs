@@ -162,6 +162,20 @@ fn all() -> Vec<(Shown, Vec<String>)> {
     shown.into_iter().filter_map(|shown| arguments(&shown.text).map(|arguments| (shown, arguments))).collect()
 }
 
+/// The copies in the repository are what the program prints of its own kinds.
+#[test]
+fn the_reference_in_the_repository_is_that_of_the_kinds() {
+    for (name, page) in sluice::api::reference::pages() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name);
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == page,
+            "{} is old: run `sluice crds -o markdown --dir docs/reference`",
+            path.display()
+        );
+    }
+}
+
 #[test]
 fn every_command_of_the_pages_is_understood() {
     let mut wrong = Vec::new();

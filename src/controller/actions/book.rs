@@ -27,7 +27,7 @@ pub struct Book {
     places: HashMap<ObjectKey, (ObjectKey, Order)>,
     /// Keys seen since a list began.
     listing: Option<HashSet<ObjectKey>>,
-    /// Whether the first list is complete: before, an elder action may still be unknown.
+    /// Whether the first list is complete: before, an older action may still be unknown.
     listed: bool,
     /// UIDs of actions that were answered here while the watch has not told of it yet.
     answered: HashMap<String, ObjectKey>,

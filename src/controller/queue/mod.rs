@@ -12,7 +12,7 @@
 //! asks for it ([`retry`]).
 //!
 //! Keys belong to groups, the rollouts of one file. Those that are due together are worked on group by group, so that
-//! the first files are complete early instead of all of them late. Namespaces take turns ([`lanes`]).
+//! the first files are complete early instead of all of them late. Namespaces take turns ([`in_turns`]).
 
 use crate::api::MicroTime;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -25,13 +25,13 @@ use tokio::sync::Notify;
 use crate::clock::{self, Clock};
 pub use hold::Held;
 use hold::Hold;
-use lanes::Lanes;
-pub use lanes::Tenant;
+use in_turns::InTurns;
+pub use in_turns::Tenant;
 pub use retry::Cause;
 use retry::Retries;
 
 mod hold;
-mod lanes;
+mod in_turns;
 mod retry;
 
 /// How soon a key should be worked on.
@@ -83,9 +83,9 @@ pub struct Queue<K, G> {
 }
 
 struct Inner<K, G> {
-    urgent: Lanes<K>,
-    decide: Lanes<K>,
-    report: Lanes<K>,
+    urgent: InTurns<K>,
+    decide: InTurns<K>,
+    report: InTurns<K>,
     entries: HashMap<K, Entry<G>>,
     timers: BTreeSet<(MicroTime, K)>,
     due: HashMap<K, MicroTime>,
@@ -116,9 +116,9 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
         let places = Places { deciding: places.deciding.max(1), reporting: places.reporting.max(1) };
         Queue {
             inner: Mutex::new(Inner {
-                urgent: Lanes::default(),
-                decide: Lanes::default(),
-                report: Lanes::default(),
+                urgent: InTurns::default(),
+                decide: InTurns::default(),
+                report: InTurns::default(),
                 entries: HashMap::new(),
                 timers: BTreeSet::new(),
                 due: HashMap::new(),
@@ -324,7 +324,7 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G
         self.waiting(priority).push_back(key);
     }
 
-    fn waiting(&mut self, priority: Priority) -> &mut Lanes<K> {
+    fn waiting(&mut self, priority: Priority) -> &mut InTurns<K> {
         match priority {
             Priority::Urgent => &mut self.urgent,
             Priority::Decide => &mut self.decide,

@@ -140,7 +140,7 @@ fn field_path(pointer: &str) -> String {
     pointer.split('/').skip(1).map(part).collect()
 }
 
-/// One flag key, one owner: of two rollouts the elder, then the first by name; never a static flag as well.
+/// One flag key, one owner: of two rollouts the older one, then the first by name; never a static flag as well.
 fn check_keys(
     typed: &Typed<'_>,
     namespace: &str,

@@ -13,42 +13,42 @@ pub trait Tenant {
 
 /// Keys that wait.
 #[derive(Debug)]
-pub(super) struct Lanes<K> {
-    lanes: HashMap<String, VecDeque<K>>,
+pub(super) struct InTurns<K> {
+    waiting: HashMap<String, VecDeque<K>>,
     /// The namespaces of which keys wait, the one whose turn it is first.
     turns: VecDeque<String>,
     /// Keys that are left of its turn.
     left: usize,
 }
 
-impl<K> Default for Lanes<K> {
-    fn default() -> Lanes<K> {
-        Lanes { lanes: HashMap::new(), turns: VecDeque::new(), left: TURN }
+impl<K> Default for InTurns<K> {
+    fn default() -> InTurns<K> {
+        InTurns { waiting: HashMap::new(), turns: VecDeque::new(), left: TURN }
     }
 }
 
-impl<K: Tenant> Lanes<K> {
+impl<K: Tenant> InTurns<K> {
     /// Adds a key behind those of its namespace.
     pub fn push_back(&mut self, key: K) {
-        if let Some(lane) = self.lanes.get_mut(key.tenant()) {
-            return lane.push_back(key);
+        if let Some(keys) = self.waiting.get_mut(key.tenant()) {
+            return keys.push_back(key);
         }
         let tenant = key.tenant().to_owned();
         self.turns.push_back(tenant.clone());
-        self.lanes.insert(tenant, VecDeque::from([key]));
+        self.waiting.insert(tenant, VecDeque::from([key]));
     }
 
     /// Takes the next key.
     pub fn pop_front(&mut self) -> Option<K> {
-        let lane = self.lanes.get_mut(self.turns.front()?)?;
-        let key = lane.pop_front();
-        let is_empty = lane.is_empty();
+        let keys = self.waiting.get_mut(self.turns.front()?)?;
+        let key = keys.pop_front();
+        let is_empty = keys.is_empty();
         self.left = self.left.saturating_sub(1);
         if is_empty || self.left == 0 {
             self.left = TURN;
             let tenant = self.turns.pop_front()?;
             match is_empty {
-                true => drop(self.lanes.remove(&tenant)),
+                true => drop(self.waiting.remove(&tenant)),
                 false => self.turns.push_back(tenant),
             }
         }
@@ -76,27 +76,27 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_namespace_lets_another_in_after_one_turn() {
-        let mut lanes = Lanes::default();
-        (0..1000).for_each(|i| lanes.push_back(Of("greedy", i)));
-        assert_eq!(lanes.pop_front(), Some(Of("greedy", 0)));
-        (0..3).for_each(|i| lanes.push_back(Of("maya", i)));
-        let order: Vec<Of> = std::iter::from_fn(|| lanes.pop_front()).collect();
+        let mut in_turns = InTurns::default();
+        (0..1000).for_each(|i| in_turns.push_back(Of("greedy", i)));
+        assert_eq!(in_turns.pop_front(), Some(Of("greedy", 0)));
+        (0..3).for_each(|i| in_turns.push_back(Of("maya", i)));
+        let order: Vec<Of> = std::iter::from_fn(|| in_turns.pop_front()).collect();
         let at = |of: &Of| order.iter().position(|other| other == of).unwrap();
         assert_eq!([0, 1, 2].map(|i| at(&Of("maya", i))), [63, 64, 65]);
         let greedy: Vec<usize> = order.iter().filter(|of| of.0 == "greedy").map(|of| of.1).collect();
         assert_eq!(greedy, (1..1000).collect::<Vec<_>>(), "in their order");
-        assert!(lanes.is_empty() && lanes.lanes.is_empty());
+        assert!(in_turns.is_empty() && in_turns.waiting.is_empty());
     }
 
     #[test]
     fn whoever_comes_back_waits_for_its_turn() {
-        let mut lanes = Lanes::default();
-        lanes.push_back(Of("a", 0));
-        lanes.push_back(Of("b", 0));
-        assert_eq!(lanes.pop_front(), Some(Of("a", 0)));
-        lanes.push_back(Of("a", 1));
-        assert_eq!(lanes.pop_front(), Some(Of("b", 0)));
-        assert_eq!(lanes.pop_front(), Some(Of("a", 1)));
-        assert_eq!(lanes.pop_front(), None);
+        let mut in_turns = InTurns::default();
+        in_turns.push_back(Of("a", 0));
+        in_turns.push_back(Of("b", 0));
+        assert_eq!(in_turns.pop_front(), Some(Of("a", 0)));
+        in_turns.push_back(Of("a", 1));
+        assert_eq!(in_turns.pop_front(), Some(Of("b", 0)));
+        assert_eq!(in_turns.pop_front(), Some(Of("a", 1)));
+        assert_eq!(in_turns.pop_front(), None);
     }
 }
