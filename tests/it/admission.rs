@@ -75,7 +75,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "phases: [{name: a, steps: [{cohorts: {all: 5}, week: 2}]}]",
-        "schedule.startAt must say when week 1 starts",
+        "schedule.startAt or a playbook must say when week 1 starts",
     ),
     ("phases: [{name: a, steps: [{cohorts: {all: 5}, week: 0}]}]", "spec.phases[0].steps[0].week"),
     (
