@@ -98,9 +98,9 @@ impl Default for NotificationChannelStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LastError {
-    /// When.
+    /// When it went wrong.
     pub at: MicroTime,
-    /// What, in words.
+    /// What went wrong, in words.
     pub message: String,
 }
 
@@ -156,7 +156,7 @@ pub struct OutboxEntry {
     pub severity: Severity,
     /// What happened, in words.
     pub message: String,
-    /// Who did it.
+    /// Who did it, as the history says it.
     pub who: String,
     /// The trigger that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

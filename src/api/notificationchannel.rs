@@ -73,27 +73,34 @@ pub const MAX_TIMEOUT_SECONDS: i64 = 30;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.slack), has(self.slackWebhook), has(self.teams), has(self.webhook), has(self.pagerDuty), has(self.alertmanager)].exists_one(given, given)").message("give exactly one of slack, slackWebhook, teams, webhook, pagerDuty and alertmanager"))]
 pub struct NotificationChannelSpec {
-    /// Slack by a bot's token: one message for each attempt of a rollout, which is edited as the rollout goes on, with what
-    /// happened in its thread. The bot needs the scope `chat:write` and is a member of the channel.
+    /// Slack, by a bot's token: one message for each attempt of a rollout, which is edited as the rollout goes on, with
+    /// what happened in its thread. The bot needs the scope `chat:write` and is a member of the channel. Give exactly
+    /// one receiver; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<Slack>,
     /// Slack, or a chat that takes the same messages, by an incoming webhook: one message for everything that happens.
+    /// Give exactly one receiver; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack_webhook: Option<SecretUrl>,
-    /// Microsoft Teams by the webhook of a workflow, with an Adaptive Card.
+    /// Microsoft Teams, by the webhook of a workflow, with an Adaptive Card. Give exactly one receiver; there is no
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teams: Option<SecretUrl>,
-    /// Any program that takes a CloudEvent by HTTP, signed as Standard Webhooks says.
+    /// Any program that takes a CloudEvent by HTTP, signed as Standard Webhooks says. Give exactly one receiver; there
+    /// is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
-    /// PagerDuty by its Events API v2. An incident is triggered by what is Critical; it is acknowledged or resolved when
-    /// somebody acknowledges the rollout, and resolved when a rollback is verified or the rollout is started again.
+    /// PagerDuty, by its Events API v2. An incident is triggered by what is Critical; it is acknowledged or resolved
+    /// when somebody acknowledges the rollout, and resolved when a rollback is verified or the rollout is started
+    /// again. Give exactly one receiver; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pager_duty: Option<PagerDuty>,
-    /// Alertmanager by its API v2. What is Warning or Critical fires an alert; it is resolved as PagerDuty's incidents are.
+    /// Alertmanager, by its API v2. What is Warning or Critical fires an alert; it is resolved as PagerDuty's incidents
+    /// are. Give exactly one receiver; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<Alertmanager>,
-    /// Namespaces whose rollouts are told of here; `*` means all. The operator's own always are.
+    /// Namespaces whose rollouts are told of here; `*` means all. The operator's own namespace always is. Default: no
+    /// other namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_namespaces: Vec<String>,
@@ -109,7 +116,8 @@ pub struct NotificationChannelSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 1024), regex(pattern = r"^https?://"))]
     pub link: Option<String>,
-    /// Whom an `https` URL's certificate must come from.
+    /// Authorities that the certificate of an `https` URL must come from. Default: those that the operator's system
+    /// trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Addresses and CIDR blocks that may be reached although they are refused by default: loopback, link-local and the
@@ -151,15 +159,17 @@ pub struct SecretUrl {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.url) != has(self.urlSecretRef)").message("give exactly one of url and urlSecretRef"))]
 pub struct Webhook {
-    /// Where events are posted: `http` or `https`, without user information and fragment.
+    /// URL that events are posted to: it begins with `http://` or `https://`, such as `https://example.com/events`,
+    /// without a user name and without `#`. Give this or `urlSecretRef`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 2048), regex(pattern = URL_PATTERN))]
     pub url: Option<String>,
-    /// The key of a Secret of the operator's namespace that holds the URL.
+    /// The key of a Secret of the operator's namespace that holds the URL. Give this or `url`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_secret_ref: Option<KeyRef>,
-    /// Keys of Secrets of the operator's namespace to sign with, as Standard Webhooks writes them: `whsec_` and 24 to 64
-    /// bytes in base64. Two sign side by side while one takes the other's place. Without any, requests are not signed.
+    /// Keys of Secrets of the operator's namespace to sign with, as Standard Webhooks writes them: `whsec_` and 24 to
+    /// 64 bytes in base64. Two sign side by side while one takes the other's place. Default: none, and requests are not
+    /// signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "atomic"))]
     pub signing_secret_refs: Vec<KeyRef>,
@@ -184,7 +194,7 @@ pub struct Alertmanager {
     /// Its URL; `/api/v2/alerts` is appended to the URL's path.
     #[schemars(length(min = 8, max = 2048), regex(pattern = URL_PATTERN))]
     pub url: String,
-    /// The Secret of the operator's namespace with the keys `username` and `password`, where it asks who one is.
+    /// The Secret of the operator's namespace that holds `username` and `password`. Default: none are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth_secret_ref: Option<LocalRef>,
 }
@@ -197,7 +207,7 @@ pub struct Filter {
     /// file that cannot be written) or `Critical` (rollbacks, emergencies, Critical levels of triggers).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// The only reasons that are told, as events and the history spell them, such as `StepEntered`; all when empty.
+    /// The only reasons that are told, as events and the history spell them, such as `StepEntered`. Default: all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub reasons: Vec<Reason>,
@@ -210,11 +220,11 @@ pub struct Filter {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Selector {
-    /// Labels with their values, such as `team: dreams`.
+    /// Labels with their values, such as `team: dreams`, which a rollout must all have. Default: none are asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels_schema")]
     pub match_labels: BTreeMap<String, String>,
-    /// Rules for labels.
+    /// Rules for labels, which must all hold. Default: none are asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<Requirement>,
@@ -233,13 +243,13 @@ fn labels_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)").message("In and NotIn take values, Exists and DoesNotExist take none"))]
 pub struct Requirement {
-    /// The label.
+    /// Key of the label, such as `team`.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
     /// `In`: it has one of the values. `NotIn`: it has none of them, or is not there. `Exists` and `DoesNotExist`: whether
     /// it is there.
     pub operator: SelectorOperator,
-    /// Values of In and NotIn.
+    /// Values that the operators In and NotIn compare with. Default: none, for Exists and DoesNotExist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,
@@ -248,13 +258,13 @@ pub struct Requirement {
 /// How a label is judged.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelectorOperator {
-    /// It has one of the values.
+    /// The label has one of the values.
     In,
-    /// It has none of the values, or is not there.
+    /// The label has none of the values, or is not there.
     NotIn,
-    /// It is there.
+    /// The label is there, whatever its value.
     Exists,
-    /// It is not there.
+    /// The label is not there.
     DoesNotExist,
 }
 

@@ -90,7 +90,7 @@ pub const LAST_WEEK: i32 = 520;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PlaybookSpec {
-    /// Name of the plan for people.
+    /// Name of the plan for people. Optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub title: Option<String>,
@@ -105,16 +105,17 @@ pub struct PlaybookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// The stretches of the plan, in the order in which they are shown. Their weeks may overlap.
+    /// The phases of the plan, in the order in which they are shown. Their weeks may overlap.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.name == p.name))").message("phase names must be unique"))]
     pub phases: Vec<PlaybookPhase>,
-    /// What the plan is measured by: events that are expected in a week.
+    /// Events that are expected in a week, by which the plan is measured. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(m, self.exists_one(n, n.name == m.name))").message("milestone names must be unique"))]
     pub milestones: Vec<Milestone>,
-    /// What may go wrong, and what is done about it. Risks are shown and counted; they hold nothing back.
+    /// What may go wrong, and what is done about it. Risks are shown and counted; they hold nothing back. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub risks: Vec<Risk>,
@@ -126,30 +127,30 @@ pub struct PlaybookSpec {
     pub criteria: Vec<Criterion>,
 }
 
-/// A stretch of the plan. It opens at the beginning of its first week, and never closes by time: it is finished when its tasks
-/// are done and its rollouts completed.
+/// A phase of the plan. It opens at the beginning of its first week, and never closes by time: it is finished when its
+/// tasks are done and its rollouts completed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlaybookPhase {
     /// Name, unique in the playbook; rollouts join the phase by it.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Name for people.
+    /// Name of the phase for people. Optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub title: Option<String>,
-    /// What this phase is for, for people.
+    /// What this phase is for. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub goal: Option<String>,
     /// The weeks that it is planned for.
     pub weeks: WeekRange,
-    /// Work for people, in groups.
+    /// Work for people, in groups. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub sections: Vec<Section>,
-    /// What must be so before a rollout that joins this phase starts. It is asked at a rollout's first start only: a task that
-    /// is unticked later stops nobody who has started. Missing objects are waited for.
+    /// What must be so before a rollout that joins this phase starts. It is asked at a rollout's first start only: a
+    /// task that is unticked later stops nobody who has started. Missing objects are waited for. Default: nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub requires: Vec<Requirement>,
@@ -163,7 +164,7 @@ pub struct WeekRange {
     /// The first week, from 1.
     #[schemars(range(min = 1, max = 520))]
     pub from: i32,
-    /// The last week.
+    /// The last week, which is in the range.
     #[schemars(range(min = 1, max = 520))]
     pub to: i32,
 }
@@ -175,7 +176,7 @@ pub struct Section {
     /// What the tasks are about.
     #[schemars(length(min = 1, max = 256))]
     pub title: String,
-    /// The tasks.
+    /// The tasks of the group, in order.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub tasks: Vec<Task>,
 }
@@ -190,7 +191,7 @@ pub struct Task {
     /// What there is to do.
     #[schemars(length(min = 1, max = 256))]
     pub title: String,
-    /// Who does it.
+    /// Who does the work. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub owner: Option<String>,
@@ -204,19 +205,23 @@ pub struct Task {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.task), has(self.rollout), has(self.milestone), has(self.criterion)].exists_one(r, r)").message("give exactly one of task, rollout, milestone and criterion"))]
 pub struct Requirement {
-    /// The task of this id is done.
+    /// The task with this `id` is done. Give exactly one of `task`, `rollout`, `milestone` and `criterion`; there is no
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub task: Option<String>,
-    /// A rollout of the namespace has come far enough: `{name: dreams, condition: Completed}` or `{name: dreams, phase: ga}`,
-    /// which is that phase of the rollout entered.
+    /// A rollout of the namespace has come far enough: `{name: dreams, condition: Completed}` or `{name: dreams, phase:
+    /// ga}`, which is that phase of the rollout entered. Give exactly one of `task`, `rollout`, `milestone` and
+    /// `criterion`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Dependency>,
-    /// The milestone of this name is reached.
+    /// The milestone of this name is reached. Give exactly one of `task`, `rollout`, `milestone` and `criterion`; there
+    /// is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub milestone: Option<String>,
-    /// A criterion passes, of the playbook or of a rollout. What is not measured does not pass.
+    /// A criterion passes, of the playbook or of a rollout. What is not measured does not pass. Give exactly one of
+    /// `task`, `rollout`, `milestone` and `criterion`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criterion: Option<CriterionRef>,
 }
@@ -241,7 +246,7 @@ pub struct Milestone {
     /// Name, unique in the playbook.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Name for people.
+    /// Name of the milestone for people. Optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub title: Option<String>,
@@ -257,14 +262,17 @@ pub struct Milestone {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.rollout), has(self.phase), has(self.tasks)].exists_one(w, w)").message("give exactly one of rollout, phase and tasks"))]
 pub struct When {
-    /// A rollout of the namespace has come far enough.
+    /// A rollout of the namespace has come far enough. Give exactly one of `rollout`, `phase` and `tasks`; there is no
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Dependency>,
-    /// This phase of the playbook is finished: its tasks are done and its rollouts completed.
+    /// This phase of the playbook is finished: its tasks are done and its rollouts completed. Give exactly one of
+    /// `rollout`, `phase` and `tasks`; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub phase: Option<String>,
-    /// All of these tasks are done, by id.
+    /// All of these tasks are done; they are named by their `id`. Give exactly one of `rollout`, `phase` and `tasks`;
+    /// there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub tasks: Option<Vec<String>>,
@@ -280,11 +288,11 @@ pub struct Risk {
     /// What it concerns, such as `Technical`, `Business` or `Communication`.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
-    /// What is done about it.
+    /// What is done about it. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub mitigation: Option<String>,
-    /// Who sees to that.
+    /// Who sees to that. Optional; for people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub owner: Option<String>,

@@ -125,26 +125,26 @@ impl PhaseState {
 pub struct PlaybookPhaseStatus {
     /// Name of the phase.
     pub name: String,
-    /// How it stands.
+    /// How far the phase has come.
     pub state: PhaseState,
     /// Whether its weeks are over and it is not finished.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
     /// When its first week begins.
     pub opens_at: MicroTime,
-    /// Its tasks.
+    /// Number of the tasks of the phase.
     #[serde(default)]
     pub tasks: i32,
-    /// Those of them that are done.
+    /// Number of those tasks that are done.
     #[serde(default)]
     pub tasks_done: i32,
-    /// The rollouts that join it.
+    /// Number of the rollouts that join the phase.
     #[serde(default)]
     pub rollouts: i32,
-    /// Those of them that are completed.
+    /// Number of those rollouts that are completed.
     #[serde(default)]
     pub rollouts_completed: i32,
-    /// The rollouts that have started.
+    /// Number of those rollouts that have started.
     #[serde(default)]
     pub rollouts_started: i32,
 }
@@ -158,7 +158,7 @@ pub enum MilestoneState {
     Due,
     /// Its week is over, and it is not reached.
     Overdue,
-    /// It is reached.
+    /// The milestone is reached.
     Reached,
 }
 
@@ -182,7 +182,7 @@ pub struct MilestoneStatus {
     pub name: String,
     /// The week in which it is expected.
     pub week: i32,
-    /// How it stands.
+    /// How far the milestone has come.
     pub state: MilestoneState,
     /// When it was seen to be reached. It is forgotten where the milestone is no longer reached, because a task was unticked
     /// or a rollout began another attempt.
@@ -213,13 +213,13 @@ impl BlockedKind {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Blocked {
-    /// What it is.
+    /// Whether it is a phase or a rollout.
     pub kind: BlockedKind,
-    /// Its name.
+    /// Name of the phase or the rollout.
     pub name: String,
     /// Why, for programs: of a phase the first thing that it waits for, of a rollout what its column REASON says.
     pub reason: String,
-    /// Why, in words.
+    /// Why it waits, in words.
     pub message: String,
 }
 
