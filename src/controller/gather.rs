@@ -352,10 +352,11 @@ async fn with_known_audience(
     mut live: LiveFlag,
     plan: &Plan,
 ) -> Result<LiveFlag, Fault> {
-    if live.audience != plan.audience.name
-        && super::revisions::audiences::find(ctx, namespace, &live.audience).await?.is_none()
-    {
-        live.audience.clear();
+    if live.audience != plan.audience.name {
+        let names = live.served.iter().map(|(name, _)| name.as_str());
+        if super::revisions::audiences::find(ctx, namespace, &live.audience, names).await?.is_none() {
+            live.audience.clear();
+        }
     }
     Ok(live)
 }

@@ -243,7 +243,7 @@ async fn audience(
         return Ok(Some(Arc::new(declared.clone())));
     }
     if pinned.name == declared.name {
-        return audiences::ensure(ctx, &key.0, declared).await.map(Some);
+        return audiences::ensure(ctx, &key.0, declared, status).await.map(Some);
     }
     audiences::serving(ctx, &key.0, status).await
 }

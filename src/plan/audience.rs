@@ -44,6 +44,14 @@ impl Audience {
         names_content(&self.name, &content(&self.cohorts))
     }
 
+    /// The audience of this name, where it is one of these cohorts in this order, none of which has a condition. Its name
+    /// tells whether it is, so that nothing need be stored to find it again.
+    pub fn without_conditions<'a>(name: &str, cohorts: impl Iterator<Item = &'a str>) -> Option<Audience> {
+        let cohort = |name: &str| AudienceCohort { name: name.to_owned(), matches: Match::default() };
+        let audience = Audience { name: name.to_owned(), cohorts: cohorts.map(cohort).collect() };
+        audience.is_named_by_content().then_some(audience)
+    }
+
     /// What the names of an owner's audiences begin with. ControllerRevision names are DNS subdomains of 253 characters
     /// at most.
     pub fn prefix(owner: &str) -> String {
@@ -104,6 +112,20 @@ mod tests {
         let stored = serde_json::to_value(&audience).unwrap();
         let read: Audience = serde_json::from_value(stored).unwrap();
         assert!(read == audience && read.is_named_by_content());
+    }
+
+    #[test]
+    fn an_audience_without_conditions_is_found_by_its_name_and_cohorts() {
+        let all = audience("[{name: staff}, {name: rest, match: {}}]");
+        assert_eq!(Audience::without_conditions(&all.name, ["staff", "rest"].into_iter()), Some(all.clone()));
+        assert_eq!(
+            Audience::without_conditions(&all.name, ["rest", "staff"].into_iter()),
+            None,
+            "another order"
+        );
+        assert_eq!(Audience::without_conditions(&all.name, ["staff"].into_iter()), None, "one is missing");
+        let some = audience(STAFF);
+        assert_eq!(Audience::without_conditions(&some.name, some.names()), None, "it has a condition");
     }
 
     #[test]

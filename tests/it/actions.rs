@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sluice::api::rolloutaction::Answer;
 use sluice::api::{FeatureRollout, FeatureRolloutStatus, RolloutAction};
 
-use crate::support::bare::{Running, bare_space, events, served};
+use crate::support::bare::{Running, bare_space, events, served, told};
 use crate::support::{Space, condition, eventually};
 
 mod disturbed;
@@ -168,10 +168,9 @@ async fn each_verb_does_what_it_says_with_who_and_why() {
     let status = space.until("half", "published", |s| s.published_seq == s.last_seq()).await;
     let mut published = events(&space, "half").await;
     published.sort();
-    let said = status.history.iter().map(|entry| format!("{}: {}", entry.reason.as_str(), entry.message));
-    let mut said: Vec<String> = said.collect();
+    let mut said = told(&status);
     said.sort();
-    assert_eq!(published, said, "one event an entry");
+    assert_eq!(published, said);
     controller.stop().await;
 }
 

@@ -38,13 +38,22 @@ async fn the_audience_is_stored_before_the_status_that_names_it() {
     let api = space.api::<FeatureRollout>();
     // A watch from before the creation on tells every version, the first one with an audience among them.
     let from = api.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
-    create(&space, &[object("FeatureRollout", "one", &format!("cohorts: [{{name: all}}]\n{HALF}"))]).await;
+    // What has no condition is told by the status alone.
+    create(&space, &[object("FeatureRollout", "everyone", &format!("cohorts: [{{name: all}}]\n{HALF}"))])
+        .await;
+    let status = space.until("everyone", "ready", is_ready).await;
+    let everyone = pinned(&status);
+    let cohorts = "cohorts: [{name: all, match: {attributes: {plan: gold}}}]";
+    create(&space, &[object("FeatureRollout", "one", &format!("{cohorts}\n{HALF}"))]).await;
     space.until("one", "ready", is_ready).await;
     let mut events = api.watch(&WatchParams::default(), &from).await.unwrap().boxed();
     let mut named = None;
     let mut without = 0;
     while let Some(event) = events.try_next().await.unwrap() {
         let (WatchEvent::Added(seen) | WatchEvent::Modified(seen)) = event else { continue };
+        if seen.metadata.name.as_deref() != Some("one") {
+            continue;
+        }
         without += usize::from(seen.status.as_ref().is_none_or(|status| status.audience.is_none()));
         if let Some(status) = seen.status.as_ref().filter(|status| status.audience.is_some()) {
             named = Some((version(&seen), pinned(status)));
@@ -53,6 +62,8 @@ async fn the_audience_is_stored_before_the_status_that_names_it() {
     }
     assert!(without > 0, "the version without an audience was seen, too");
     let (written, name) = named.unwrap();
+    assert!(everyone.starts_with("everyone-"));
+    assert!(space.api::<ControllerRevision>().get_opt(&everyone).await.unwrap().is_none());
     let stored = space.api::<ControllerRevision>().get(&name).await.unwrap();
     assert!(version(&stored) < written, "the definition comes first");
     assert!(stored.metadata.owner_references.is_none());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sluice::api::status::PauseCause;
 use sluice::api::{FeatureRollout, FeatureRolloutStatus};
 
-use crate::support::bare::{Recorded, Running, assert_never_fell, bare_space, events, served};
+use crate::support::bare::{Recorded, Running, assert_never_fell, bare_space, events, served, told};
 use crate::support::{Space, eventually, is_ready, pause, ready_reason};
 
 /// Holds after its first step.
@@ -109,7 +109,7 @@ async fn a_wiped_status_is_rebuilt_from_the_file_and_waits_for_a_person() {
     assert_eq!(reasons, ["StatusLost", "AttemptStarted", "StepEntered", "StepEntered", "Completed"]);
     assert_never_fell(&recorded.of("half"));
     eventually("every entry has its event", async || {
-        events(&space, "half").await.len() == said_before + done.history.len()
+        events(&space, "half").await.len() == said_before + told(&done).len()
     })
     .await;
     controller.stop().await;

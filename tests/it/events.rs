@@ -9,7 +9,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, PostParams};
 use sluice::api::{FeatureRollout, RolloutAction};
 
-use crate::support::bare::{Running, bare_space, events};
+use crate::support::bare::{Running, bare_space, events, told};
 use crate::support::proxy::Proxy;
 use crate::support::{Space, eventually, is_ready, pause};
 
@@ -92,10 +92,10 @@ async fn fail(name: &str, fails: impl Fn(&Proxy)) {
     }
     for name in &names {
         let status = space.status(name).await;
-        assert_eq!(published.get(name), Some(&status.history.len()), "{name}");
-        let told: Vec<String> =
-            status.history.iter().map(|entry| format!("{}: {}", entry.reason, entry.message)).collect();
-        assert_eq!(events(&space, name).await, told);
+        let expected = told(&status);
+        assert_eq!(published.get(name), Some(&expected.len()), "{name}");
+        assert_eq!(expected.len(), status.history.len() - 1, "the beginning and the first step are one");
+        assert_eq!(events(&space, name).await, expected);
     }
     controller.stop().await;
 }
@@ -129,7 +129,7 @@ async fn what_a_crash_left_unpublished_is_published_by_the_next_start() {
     drop(controller);
     let controller = Running::in_space(&space).await;
     let status = space.until("one", "published", |s| s.published_seq == s.last_seq()).await;
-    assert_eq!(events(&space, "one").await.len(), status.history.len());
+    assert_eq!(events(&space, "one").await, told(&status));
     controller.stop().await;
 }
 

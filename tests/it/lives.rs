@@ -59,7 +59,7 @@ fn rollout(i: usize, set: bool) -> Value {
         "FeatureRollout",
         &format!("r{i}"),
         &format!(
-            "{set}{depends}deletionPolicy: {policy}\nbaseline: {{all: 5}}\ncohorts: [{{name: all, share: 100}}]\n{trigger}\nphases: [{{name: ga, ramp: {{percents: [50, 100], every: 1h}}}}]"
+            "{set}{depends}deletionPolicy: {policy}\nbaseline: {{all: 5}}\ncohorts: [{{name: all, share: 100, match: {{attributes: {{plan: gold}}}}}}]\n{trigger}\nphases: [{{name: ga, ramp: {{percents: [50, 100], every: 1h}}}}]"
         ),
     )
 }

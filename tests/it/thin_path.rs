@@ -1,10 +1,8 @@
 //! From a rollout on the API server to the file an app reads.
 
-use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
 use sluice::api::{FeatureRollout, State};
 
-use crate::support::bare::Recorded;
+use crate::support::bare::{Recorded, events, told};
 use crate::support::{Space, eventually, is_ready, ready_reason};
 
 fn ramp(name: &str, every: &str) -> String {
@@ -43,9 +41,5 @@ async fn a_ramp_reaches_the_file_step_by_step_and_says_so() {
         recorded.all_of("fast").await.into_iter().map(|(_, served)| served["everyone"]).collect();
     assert_eq!(served, [5.0, 25.0, 100.0]);
 
-    let events = space.api::<Event>();
-    eventually("one event per history entry", async || {
-        events.list(&ListParams::default()).await.unwrap().items.len() == done.history.len()
-    })
-    .await;
+    eventually("the history is told", async || events(&space, "fast").await == told(&done)).await;
 }

@@ -1,4 +1,5 @@
-//! What happened, as Kubernetes events: history entries, one event each, and warnings that no status can hold.
+//! What happened, as Kubernetes events: history entries, one event each, but for a beginning with its first step, which
+//! is one; and warnings that no status can hold.
 //!
 //! Publishing is best effort and has a queue and calls of its own: nothing that decides, and no worker of decisions,
 //! waits for an event. Only the report of a rollout, its last status write of a step, lets its events go first while
@@ -22,13 +23,14 @@ use super::channels::News;
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
 use super::rollout::delivered;
-use crate::api::status::HistoryEntry;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::error::{Fault, call, chain};
 use crate::flags::sha256_hex;
+use entries::to_tell;
 use pending::{Entry, MOST, Notice, Outcome, Pending, Regarding};
 
+mod entries;
 mod object;
 mod pending;
 
@@ -133,20 +135,16 @@ pub fn submit(
         return;
     }
     let about = Arc::new(Regarding { kind: kind(), key: key.clone(), uid });
-    let waits = |entry: &HistoryEntry| {
-        under_way && entry.revision.is_some_and(|revision| revision > delivered_revision)
-    };
-    let unpublished = status.history.iter().filter(|entry| entry.seq > published);
-    let unpublished = unpublished.take_while(|entry| !waits(entry));
-    let notices = unpublished.map(|entry| {
-        let at = entry.at;
+    let told = to_tell(status, published, delivered_revision, under_way);
+    let notices = told.into_iter().map(|told| {
+        let at = told.entry.at;
         Notice {
             about: about.clone(),
             // The instant keeps it apart from an entry of the same number before the status was lost.
-            number: format!("{}.{:x}", entry.seq, at.as_microsecond()),
-            entry: Some(Entry { seq: entry.seq, at }),
-            reason: entry.reason,
-            message: entry.told(delivered_revision),
+            number: format!("{}.{:x}", told.entry.seq, at.as_microsecond()),
+            entry: Some(Entry { seq: told.entry.seq, at }),
+            reason: told.entry.reason,
+            message: told.message,
             at,
         }
     });

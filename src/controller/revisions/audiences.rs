@@ -20,11 +20,20 @@ pub(super) fn read(revision: &ControllerRevision) -> Option<Audience> {
         .then_some(audience)
 }
 
-/// The stored audience of this name; `None` when there is none, or another one than the name stands for.
+/// The audience of this name and these cohorts; `None` when it is not stored, or another one than the name stands for.
+/// One without conditions is not stored: the cohorts are all there is of it.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub async fn find(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Arc<Audience>>, Fault> {
+pub async fn find<'a>(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+    cohorts: impl Iterator<Item = &'a str>,
+) -> Result<Option<Arc<Audience>>, Fault> {
+    if let Some(audience) = Audience::without_conditions(name, cohorts) {
+        return Ok(Some(Arc::new(audience)));
+    }
     let key = (namespace.to_owned(), name.to_owned());
     if let Some(audience) = ctx.revisions.audiences.get(&key) {
         return Ok(Some(audience));
@@ -52,7 +61,8 @@ pub async fn serving(
     status: &FeatureRolloutStatus,
 ) -> Result<Option<Arc<Audience>>, Fault> {
     let Some(pinned) = &status.audience else { return Ok(None) };
-    let found = find(ctx, namespace, &pinned.name).await?;
+    let names = status.cohorts.iter().map(|cohort| cohort.name.as_str());
+    let found = find(ctx, namespace, &pinned.name, names).await?;
     let nobody = || {
         let cohort =
             |cohort: &CohortStatus| AudienceCohort { name: cohort.name.clone(), ..AudienceCohort::default() };
@@ -61,11 +71,20 @@ pub async fn serving(
     Ok(found.or_else(|| (!status.exposed()).then(nobody)))
 }
 
-/// Stores an audience, before any status names it.
+/// Stores an audience, before this status, which names it, is. Nothing is stored where the status itself tells all of it.
 ///
 /// # Errors
 /// When it could not be stored.
-pub async fn ensure(ctx: &Context, namespace: &str, audience: &Audience) -> Result<Arc<Audience>, Fault> {
+pub async fn ensure(
+    ctx: &Context,
+    namespace: &str,
+    audience: &Audience,
+    status: &FeatureRolloutStatus,
+) -> Result<Arc<Audience>, Fault> {
+    let names = status.cohorts.iter().map(|cohort| cohort.name.as_str());
+    if let Some(told) = Audience::without_conditions(&audience.name, names) {
+        return Ok(Arc::new(told));
+    }
     let key = (namespace.to_owned(), audience.name.clone());
     if let Some(known) = ctx.revisions.audiences.get(&key) {
         return Ok(known);

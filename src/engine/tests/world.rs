@@ -149,6 +149,12 @@ impl World {
         let after = &self.status;
         let now = self.now;
         let paused = !after.pauses.is_empty();
+        if after.audience.as_ref().is_some_and(|pinned| pinned.name == self.plan.audience.name) {
+            // An audience without conditions is found again by these alone.
+            prop_assert!(
+                after.cohorts.iter().map(|cohort| cohort.name.as_str()).eq(self.plan.audience.names())
+            );
+        }
         let happened = |reasons: &[Reason]| {
             let mut new = after.history.iter().filter(|entry| entry.seq > before.last_seq());
             new.any(|entry| reasons.contains(&entry.reason))

@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher;
 use kube::{Api, Config, ResourceExt};
 use serde_json::Value;
+use sluice::api::FeatureRolloutStatus;
 use sluice::controller;
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 use tokio::runtime::Runtime;
@@ -187,6 +188,25 @@ pub async fn events(space: &Space, rollout: &str) -> Vec<String> {
         .into_iter()
         .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.note.unwrap_or_default()))
         .collect()
+}
+
+/// What the events of a history say, as `reason: note`: each entry is one, but for a beginning that enters its first step
+/// in the same decision.
+pub fn told(status: &FeatureRolloutStatus) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    let mut beginning = None;
+    for entry in &status.history {
+        let reason = entry.reason.as_str();
+        let is_one = |at: &sluice::api::MicroTime| reason == "StepEntered" && *at == entry.at;
+        if beginning.take().is_some_and(|at| is_one(&at)) {
+            let start = told.pop().unwrap().replace("Started: ", "");
+            told.push(format!("{reason}: {start}; {}", entry.message));
+            continue;
+        }
+        beginning = (reason == "Started").then_some(entry.at);
+        told.push(format!("{reason}: {}", entry.message));
+    }
+    told
 }
 
 /// Writes of sluice in a namespace by the audit log: verb, resource with subresource, name, HTTP code.
