@@ -30,6 +30,7 @@ pub use in_turns::Tenant;
 pub use retry::Cause;
 use retry::Retries;
 
+mod files;
 mod hold;
 mod in_turns;
 mod retry;
@@ -96,6 +97,8 @@ struct Inner<K, G> {
     /// The keys that are worked on: whether they are decided on, and since when.
     at_work: HashMap<K, (bool, Instant)>,
     places: Places,
+    /// Files that wait to be written.
+    files_waiting: usize,
 }
 
 struct Entry<G> {
@@ -127,6 +130,7 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
                 deciding: HashMap::new(),
                 at_work: HashMap::new(),
                 places,
+                files_waiting: 0,
             }),
             changed: Notify::new(),
             decided: Notify::new(),
@@ -260,21 +264,6 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
         self.lock().deciding.get(group).is_some_and(|keys| keys.iter().any(counts))
     }
 
-    /// Waits until no key waits to be decided on, for `longest` at most.
-    pub async fn until_decided(&self, longest: Duration) {
-        let decided = async {
-            loop {
-                let decided = self.decided.notified();
-                if self.lock().is_decided() {
-                    return;
-                }
-                decided.await;
-            }
-        };
-        // Whoever has waited long enough goes on all the same.
-        let _late = tokio::time::timeout(longest, decided).await;
-    }
-
     /// Keeps ordinary work from beginning until what this returns is dropped; not for long at a stretch.
     pub fn hold(&self) -> Held<'_> {
         self.hold.hold()
@@ -353,9 +342,9 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G
         }
     }
 
-    /// Whether no key waits to be decided on.
+    /// Whether no key waits to be decided on, and no file to be written.
     fn is_decided(&self) -> bool {
-        self.urgent.is_empty() && self.decide.is_empty()
+        self.urgent.is_empty() && self.decide.is_empty() && self.files_waiting == 0
     }
 
     /// Whether there is a place for one more key of a pool.
@@ -364,7 +353,7 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G
         let answered = of_pool().filter(|(_, since)| now.duration_since(*since) < HUNG).count();
         let places = match deciding {
             true => self.places.deciding,
-            // While decisions wait one report at a time goes on, so that none waits for ever.
+            // While decisions or files wait one report at a time goes on, so that none waits for ever.
             false if self.is_decided() => self.places.reporting,
             false => 1,
         };

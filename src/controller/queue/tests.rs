@@ -213,3 +213,20 @@ async fn events_wait_while_decisions_do() {
     // Not for ever.
     queue.until_decided(Duration::from_millis(5)).await;
 }
+
+#[tokio::test]
+async fn one_report_at_a_time_goes_on_while_files_wait() {
+    let queue = queue(Clock::system());
+    let (first, second) = (queue.file_waits(), queue.file_waits());
+    queue.push("a", Priority::Report);
+    queue.push("b", Priority::Report);
+    assert_eq!(next(&queue).await, Some("a"));
+    assert_eq!(next(&queue).await, None, "b waits for the files");
+    drop(first);
+    assert_eq!(next(&queue).await, None, "one still waits");
+    queue.push("c", Priority::Decide);
+    assert_eq!(next(&queue).await, Some("c"), "decisions do not wait for files");
+    drop(second);
+    assert_eq!(next(&queue).await, Some("b"));
+    queue.until_decided(Duration::from_secs(60)).await;
+}

@@ -55,16 +55,20 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         leave_out(&ctx, &mailbox, overtaken, unread);
         let place = match offers.values().any(|offer| offer.urgent) {
             true => None,
-            false => tokio::select! {
-                place = ctx.places.write() => place,
-                () = mailbox.until_urgent() => {
-                    // With what is urgent, and without waiting.
-                    mailbox.lock().dirty = true;
-                    continue;
+            false => {
+                let _waits = ctx.queue.file_waits();
+                tokio::select! {
+                    place = ctx.places.write() => place,
+                    () = mailbox.until_urgent() => {
+                        // With what is urgent, and without waiting.
+                        mailbox.lock().dirty = true;
+                        continue;
+                    }
                 }
-            },
+            }
         };
-        let mut flushed = places::hold((place, looked), flush(&ctx, &set, &offers)).await;
+        // A writer that waits is small, as there is one for each file: only what is under way is allocated, while it is.
+        let mut flushed = places::hold((place, looked), Box::pin(flush(&ctx, &set, &offers))).await;
         if flushed.wrote {
             last_write = Some(clock::monotonic());
         }
@@ -109,7 +113,7 @@ async fn take<'a>(
         let is_ahead = offers.values().any(|offer| offer.ahead_of.is_some());
         let look = async {
             let place = if is_ahead { ctx.places.look().await } else { None };
-            (confirm(ctx, set, offers).await, place)
+            (Box::pin(confirm(ctx, set, offers)).await, place)
         };
         tokio::select! {
             taken = look => return Some(taken),
@@ -231,4 +235,18 @@ fn read_again(ctx: &Shared, key: ObjectKey) {
         }
         ctx.queue.failed(&Key::Rollout(key), Cause::Outdated);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is a writer for each file, and a thousand of them wait while nothing changes.
+    #[test]
+    fn a_writer_that_waits_takes_little_memory() {
+        fn size<F>(_: impl Fn(Shared, SetId, Arc<Mailbox>) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(run) < 1024, "{} bytes", size(run));
+    }
 }
