@@ -28,6 +28,7 @@ mod dev;
 mod docs;
 mod evaluators;
 mod events;
+mod faults;
 mod feature_flag;
 mod flag_sets;
 mod labels;

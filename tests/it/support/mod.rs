@@ -10,6 +10,7 @@ pub mod panics;
 pub mod process;
 pub mod prom;
 pub mod proxy;
+mod reads;
 pub mod running;
 
 use std::fmt::Debug;

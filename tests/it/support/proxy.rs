@@ -13,6 +13,7 @@ use futures::StreamExt;
 use kube::{Client, Config};
 
 use super::pause;
+use super::reads::Faults;
 
 /// When, in the life of a write, something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ struct Inner {
     hung_lists: AtomicUsize,
     /// Nothing passes any more, in either direction, and nobody is told so.
     is_cut: AtomicBool,
+    /// How late every answer is.
+    latency: Mutex<Duration>,
+    faults: Faults,
 }
 
 impl Inner {
@@ -106,6 +110,8 @@ impl Proxy {
             refusing: AtomicUsize::new(0),
             every_other: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
+            latency: Mutex::default(),
+            faults: Faults::default(),
             answered: Mutex::default(),
             plan: Mutex::default(),
             watch_delay,
@@ -195,6 +201,37 @@ impl Proxy {
         self.inner.is_cut.store(false, Ordering::SeqCst);
     }
 
+    /// From now on every answer comes so much later.
+    pub fn slow_down(&self, by: Duration) {
+        *self.inner.latency.lock().unwrap() = by;
+    }
+
+    /// Ends the watches, and tells every one that is begun again from there that its version is gone, until
+    /// [`Proxy::let_watch`]. Lists are answered.
+    pub fn compact(&self) {
+        self.inner.faults.compact();
+    }
+
+    /// Lets watches begin anywhere again.
+    pub fn let_watch(&self) {
+        self.inner.faults.let_watch();
+    }
+
+    /// From now on lists come in pages of so many objects, and so many of their later pages are told to begin anew.
+    pub fn expire_pages(&self, size: usize, times: usize) {
+        self.inner.faults.expire_pages(size, times);
+    }
+
+    /// How many watches and pages were told that their version is gone.
+    pub fn expired(&self) -> usize {
+        self.inner.faults.expired()
+    }
+
+    /// From now on lists and watches of this plural are forbidden; an empty one forbids none. Those that are open end.
+    pub fn forbid_reading(&self, plural: &str) {
+        self.inner.faults.forbid_reading(plural);
+    }
+
     /// From now on lists and watches of this plural wait until [`Proxy::stop_hanging`].
     pub fn hang_on_lists_of(&self, plural: &str) {
         self.inner.hangs_on_lists_of.lock().unwrap().push(plural.to_owned());
@@ -224,6 +261,13 @@ fn agent(url: &str) -> String {
 
 async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     inner.until_mended().await;
+    let latency = *inner.latency.lock().unwrap();
+    if !latency.is_zero() {
+        pause(u64::try_from(latency.as_millis()).unwrap()).await;
+    }
+    if let Some(refusal) = inner.faults.refusal(&request) {
+        return refusal;
+    }
     if request.method() == Method::GET {
         let path = request.uri().path().to_owned();
         let hangs = || {
@@ -297,17 +341,17 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
 fn refused(code: u16) -> Response {
     let status = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
-        "reason": if code == 403 { "Forbidden" } else { "InternalError" },
+        "reason": match code { 403 => "Forbidden", 409 => "Conflict", 429 => "TooManyRequests", _ => "InternalError" },
         "message": "failed calling webhook \"no.example.com\": connection refused",
     });
     let code = StatusCode::from_u16(code).unwrap();
-    (code, [("content-type", "application/json")], status.to_string()).into_response()
+    (code, [("content-type", "application/json"), ("retry-after", "1")], status.to_string()).into_response()
 }
 
 async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let path = narrowed(parts.uri.path(), &inner.namespace);
-    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = inner.faults.paged(parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default());
     let is_watch = query.contains("watch=true");
     let is_late = is_watch && path.ends_with(&inner.late);
     parts.uri = format!("{path}{query}").parse().unwrap();
@@ -320,7 +364,7 @@ async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
             let body = Body::new(body);
             let slow = is_late && !inner.watch_delay.is_zero();
             let body = if slow { delayed(body, inner.watch_delay) } else { body };
-            let body = if is_watch { held(body, inner.clone()) } else { body };
+            let body = if is_watch { inner.faults.until_ended(held(body, inner.clone())) } else { body };
             Response::from_parts(parts, body)
         }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
