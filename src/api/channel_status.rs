@@ -62,6 +62,10 @@ pub struct NotificationChannelStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2048), extend("x-kubernetes-list-type" = "atomic"))]
     pub heard: Vec<Heard>,
+    /// The digests that were sent last, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub digests: Vec<DigestStatus>,
     /// With `slack`, the messages that are edited as their rollouts go on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
@@ -88,6 +92,7 @@ impl Default for NotificationChannelStatus {
             outbox: Vec::new(),
             heard_until: None,
             heard: Vec::new(),
+            digests: Vec::new(),
             threads: Vec::new(),
             conditions: Vec::new(),
         }
@@ -188,6 +193,16 @@ pub struct Heard {
     /// Number of the last history entry that was taken in.
     pub seq: i64,
     /// When that was decided.
+    pub at: MicroTime,
+}
+
+/// The digest that was sent last.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DigestStatus {
+    /// Name of the digest.
+    pub name: String,
+    /// The time of its schedule that it was sent for.
     pub at: MicroTime,
 }
 

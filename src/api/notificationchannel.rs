@@ -10,8 +10,8 @@ use super::metricsource::{KeyRef, Tls, URL_PATTERN};
 use super::{Duration, LocalRef, Reason, Severity};
 
 pub use super::channel_status::{
-    Heard, LastError, MOST_HEARD, MOST_QUEUED, MOST_THREADS, NotificationChannelStatus, OutboxEntry, Subject,
-    Thread,
+    DigestStatus, Heard, LastError, MOST_HEARD, MOST_QUEUED, MOST_THREADS, NotificationChannelStatus,
+    OutboxEntry, Subject, Thread,
 };
 
 /// Highest number of seconds that one message may take to be sent.
@@ -71,7 +71,9 @@ pub const MAX_TIMEOUT_SECONDS: i64 = 30;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.slack), has(self.slackWebhook), has(self.teams), has(self.webhook), has(self.pagerDuty), has(self.alertmanager)].exists_one(given, given)").message("give exactly one of slack, slackWebhook, teams, webhook, pagerDuty and alertmanager"))]
+#[x_kube(validation = Rule::new("[has(self.slack), has(self.slackWebhook), has(self.teams), has(self.webhook), has(self.pagerDuty), has(self.alertmanager), has(self.email)].exists_one(given, given)").message("give exactly one of slack, slackWebhook, teams, webhook, pagerDuty, alertmanager and email"))]
+#[x_kube(validation = Rule::new("!has(self.digests) || !(has(self.pagerDuty) || has(self.alertmanager))").message("incidents have no digests"))]
+#[x_kube(validation = Rule::new("self.transitions == 'Sent' || has(self.digests) && self.digests.size() > 0").message("without transitions and without digests nothing is told"))]
 pub struct NotificationChannelSpec {
     /// Slack, by a bot's token: one message for each attempt of a rollout, which is edited as the rollout goes on, with
     /// what happened in its thread. The bot needs the scope `chat:write` and is a member of the channel. Give exactly
@@ -99,11 +101,22 @@ pub struct NotificationChannelSpec {
     /// are. Give exactly one receiver; there is no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<Alertmanager>,
+    /// Email by SMTP, as text and HTML. Give exactly one receiver; there is no default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
     /// Namespaces whose rollouts are told of here; `*` means all. The operator's own namespace always is. Default: no
     /// other namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_namespaces: Vec<String>,
+    /// Whether each thing that happens is told when it happens: `Sent` (default), or `Omitted` where a channel is for digests
+    /// alone.
+    #[serde(default)]
+    pub transitions: Transitions,
+    /// Summaries at fixed times, of the same rollouts. Not with pagerDuty and alertmanager.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub digests: Vec<Digest>,
     /// What of these rollouts is told here. Everything when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
@@ -197,6 +210,91 @@ pub struct Alertmanager {
     /// The Secret of the operator's namespace that holds `username` and `password`. Default: none are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth_secret_ref: Option<LocalRef>,
+}
+
+/// Email by SMTP.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Email {
+    /// Name or address of the SMTP server, such as `smtp.example.com`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-.:A-Za-z0-9]*[A-Za-z0-9])?$"))]
+    pub server: String,
+    /// Its port; default 587 for `StartTls`, 465 for `Tls`, 25 for `Plain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub security: MailSecurity,
+    /// The sender, such as `Sluice <sluice@example.com>`.
+    #[schemars(length(min = 3, max = 320), regex(pattern = r"^[^@\x00-\x1f]+@[^@\x00-\x1f]+$"))]
+    pub from: String,
+    /// The recipients.
+    #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 320), regex(pattern = r"^[^@\x00-\x1f]+@[^@\x00-\x1f]+$")), extend("x-kubernetes-list-type" = "atomic"))]
+    pub to: Vec<String>,
+    /// The Secret of the operator's namespace with the keys `username` and `password`, where the server asks who one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_secret_ref: Option<LocalRef>,
+}
+
+/// How a connection to an SMTP server is protected.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// By STARTTLS, without which nothing is sent.
+    #[default]
+    StartTls,
+    /// By TLS from the beginning.
+    Tls,
+    /// Not at all. Then nobody is told a password.
+    Plain,
+}
+
+/// Whether things are told when they happen.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transitions {
+    /// They are.
+    #[default]
+    Sent,
+    /// They are not: the channel is for digests.
+    Omitted,
+}
+
+/// A summary at fixed times.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Digest {
+    /// Name, unique among the channel's digests.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// When, as cron says it: minute, hour, day of the month, month, day of the week, such as `0 9 * * MON-FRI`; at most every
+    /// quarter of an hour.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[-0-9A-Za-z*,/#?LW ]+$"))]
+    pub schedule: String,
+    /// The IANA time zone of the schedule and of the times in the digest, such as `America/Los_Angeles`; default UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// What it says.
+    pub kind: DigestKind,
+}
+
+/// What a digest says.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestKind {
+    /// What needs attention, which reviews are due, what waits and what is served.
+    Status,
+    /// What was completed since the digest before. It is not sent where that is nothing.
+    Highlights,
+}
+
+impl DigestKind {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DigestKind::Status => "Status",
+            DigestKind::Highlights => "Highlights",
+        }
+    }
 }
 
 /// What is told. What is given must all hold.

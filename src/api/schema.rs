@@ -98,6 +98,7 @@ mod tests {
         ("MetricSource.conditions", 8, 2, "Ready and Stalled"),
         ("MetricTemplate.conditions", 8, 2, "Ready and Stalled"),
         ("NotificationChannel.conditions", 8, 2, "Ready, and Reconciling or Stalled"),
+        ("NotificationChannel.digests", 4, 4, "those of the spec"),
         ("NotificationChannel.heard", 2048, 2048, "notify/outbox.rs drops the oldest"),
         (
             "NotificationChannel.outbox",

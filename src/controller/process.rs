@@ -204,6 +204,10 @@ fn context(
         gate.clone(),
         options.namespace.clone(),
         options.api_server.clone(),
+        {
+            let rollouts = caches.rollouts.clone();
+            Arc::new(move || rollouts.keys().iter().filter_map(|key| rollouts.get(key)).collect())
+        },
     ));
     Arc::new(Context {
         client,

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lettre::message::Mailbox;
 use url::Url;
 
+use super::schedule::Schedule;
 use crate::api::metricsource::KeyRef;
 use crate::api::notificationchannel::{
-    Alertmanager, MAX_TIMEOUT_SECONDS, NotificationChannelSpec, PagerDuty, Slack, Webhook,
+    Alertmanager, Digest, Email, MAX_TIMEOUT_SECONDS, MailSecurity, NotificationChannelSpec, PagerDuty,
+    Slack, Webhook,
 };
 use crate::sources::outbound::{self, Outbound};
 use crate::sources::{Secret, Wanted};
+use crate::visible;
 
 /// Time that sending one message may take where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -54,6 +58,8 @@ pub enum Endpoint {
         /// The integration key.
         routing_key: Secret,
     },
+    /// An SMTP server.
+    Email(Box<Mail>),
     /// Alertmanager's API for alerts.
     Alertmanager {
         /// Where it takes them.
@@ -63,6 +69,32 @@ pub enum Endpoint {
     },
 }
 
+/// An SMTP server, and whom it is to carry letters to.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Name or address of the server.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub security: MailSecurity,
+    /// The sender.
+    pub from: Mailbox,
+    /// The recipients.
+    pub to: Vec<Mailbox>,
+    /// User name and password.
+    pub credentials: Option<(String, Secret)>,
+}
+
+/// A digest and its times.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What the spec says of it.
+    pub digest: Digest,
+    /// When it is sent.
+    pub schedule: Schedule,
+}
+
 /// A channel, ready to be sent to.
 #[derive(Clone, Debug)]
 pub struct Channel {
@@ -70,6 +102,8 @@ pub struct Channel {
     pub endpoint: Endpoint,
     /// Within what bounds.
     pub outbound: Outbound,
+    /// What is summed up when.
+    pub digests: Vec<Planned>,
 }
 
 /// What must be read before the channel can be resolved.
@@ -84,6 +118,7 @@ pub fn wanted(spec: &NotificationChannelSpec) -> Vec<Wanted> {
     keys.extend(spec.pager_duty.iter().map(|pager| &pager.routing_key_secret_ref));
     let mut wanted: Vec<Wanted> = keys.into_iter().map(secret).collect();
     let basic = spec.alertmanager.as_ref().and_then(|manager| manager.basic_auth_secret_ref.as_ref());
+    let basic = basic.or(spec.email.as_ref().and_then(|email| email.auth_secret_ref.as_ref()));
     wanted.extend(basic.iter().flat_map(|basic| outbound::wanted_basic(&basic.name)));
     wanted.extend(outbound::wanted_for(spec.tls.as_ref()));
     wanted
@@ -118,8 +153,15 @@ pub fn resolve(
     };
     let outbound = Outbound::new(spec.tls.as_ref(), found, &spec.allow_addresses, timeout, api_server);
     let endpoint = endpoint(&Read(found), spec);
+    let mut digests = Vec::new();
+    for (i, digest) in spec.digests.iter().enumerate() {
+        match Schedule::new(&digest.schedule, digest.time_zone.as_deref()) {
+            Ok(schedule) => digests.push(Planned { digest: digest.clone(), schedule }),
+            Err((field, error)) => problems.push(format!("spec.digests[{i}].{field}: {error}")),
+        }
+    }
     match (endpoint, outbound, problems.is_empty()) {
-        (Ok(endpoint), Ok(outbound), true) => Ok(Channel { endpoint, outbound }),
+        (Ok(endpoint), Ok(outbound), true) => Ok(Channel { endpoint, outbound, digests }),
         (endpoint, outbound, _) => {
             problems.extend(endpoint.err());
             problems.extend(outbound.err().into_iter().flatten());
@@ -140,11 +182,12 @@ fn endpoint(read: &Read, spec: &NotificationChannelSpec) -> Result<Endpoint, Str
         spec.webhook.as_ref().map(|webhook| read.webhook(webhook)),
         spec.pager_duty.as_ref().map(|pager| read.pager_duty(pager)),
         spec.alertmanager.as_ref().map(|manager| read.alertmanager(manager)),
+        spec.email.as_ref().map(|email| read.email(email)),
     ];
     let mut given: Vec<_> = given.into_iter().flatten().collect();
     match (given.pop(), given.is_empty()) {
         (Some(endpoint), true) => endpoint,
-        _ => Err("spec: give exactly one of slack, slackWebhook, teams, webhook, pagerDuty and alertmanager"
+        _ => Err("spec: give exactly one of slack, slackWebhook, teams, webhook, pagerDuty, alertmanager and email"
             .to_owned()),
     }
 }
@@ -204,6 +247,38 @@ impl Read<'_> {
         Ok(Endpoint::Alertmanager { url, authorization })
     }
 
+    fn email(&self, email: &Email) -> Result<Endpoint, String> {
+        let mailbox = |path: &str, text: &str| {
+            text.parse::<Mailbox>().map_err(|_| format!("{path}: {} is no address", visible::line(text)))
+        };
+        let from = mailbox("spec.email.from", &email.from)?;
+        let to = email.to.iter().enumerate().map(|(i, to)| mailbox(&format!("spec.email.to[{i}]"), to));
+        let credentials = match &email.auth_secret_ref {
+            None => None,
+            Some(_) if email.security == MailSecurity::Plain => {
+                return Err("spec.email.authSecretRef: without TLS nobody is told a password".to_owned());
+            }
+            Some(secret) => {
+                let path = "spec.email.authSecretRef";
+                let [name, password] = outbound::wanted_basic(&secret.name).map(|wanted| {
+                    outbound::text(&wanted, self.0).map_err(|error| format!("{path}: {error}"))
+                });
+                Some((name?.to_string(), Secret::new(password?.as_bytes().to_vec())))
+            }
+        };
+        let port = match (email.port, email.security) {
+            (Some(port), _) => {
+                u16::try_from(port).map_err(|_| "spec.email.port: it is no port".to_owned())?
+            }
+            (None, MailSecurity::StartTls) => 587,
+            (None, MailSecurity::Tls) => 465,
+            (None, MailSecurity::Plain) => 25,
+        };
+        let (server, security) = (email.server.clone(), email.security);
+        let to = to.collect::<Result<Vec<Mailbox>, String>>()?;
+        Ok(Endpoint::Email(Box::new(Mail { server, port, security, from, to, credentials })))
+    }
+
     /// A text that can stand in a header.
     fn word(&self, path: &str, key: &KeyRef) -> Result<zeroize::Zeroizing<String>, String> {
         let text = outbound::text(&secret(key), self.0).map_err(|error| format!("{path}: {error}"))?;
@@ -224,65 +299,4 @@ fn plain(path: &str, text: &str) -> Result<Url, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    fn resolved(spec: &str, secrets: &[(&str, &str)]) -> Result<Channel, Vec<String>> {
-        let spec: NotificationChannelSpec = serde_saphyr::from_str(spec).unwrap();
-        let found: BTreeMap<Wanted, Secret> = secrets
-            .iter()
-            .map(|(key, value)| {
-                let wanted = Wanted::Secret { name: "s".to_owned(), key: (*key).to_owned() };
-                (wanted, Secret::new(value.as_bytes().to_vec()))
-            })
-            .collect();
-        resolve(&spec, &found, Vec::new())
-    }
-
-    #[rstest]
-    #[case("{slack: {channel: C1, tokenSecretRef: {name: s, key: k}}}", "xoxb-1\n")]
-    #[case("{slackWebhook: {urlSecretRef: {name: s, key: k}}}", "https://hooks.example/x")]
-    #[case("{teams: {urlSecretRef: {name: s, key: k}}}", "https://hooks.example/x?sig=1")]
-    #[case("{webhook: {urlSecretRef: {name: s, key: k}}}", "http://hooks.example/x")]
-    #[case(
-        "{webhook: {url: 'http://a.example', signingSecretRefs: [{name: s, key: k}]}}",
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    )]
-    #[case("{pagerDuty: {routingKeySecretRef: {name: s, key: k}}}", "R0123")]
-    fn channels_with_their_secrets(#[case] spec: &str, #[case] secret: &str) {
-        resolved(spec, &[("k", secret)]).unwrap();
-        let missing = resolved(spec, &[]).unwrap_err();
-        assert!(missing.len() == 1 && missing[0].contains("Secret \"s\" has no key \"k\""), "{missing:?}");
-    }
-
-    #[rstest]
-    #[case("{}", "k", "exactly one of")]
-    #[case(
-        "{teams: {urlSecretRef: {name: s, key: k}}}",
-        "not a url",
-        "spec.teams.urlSecretRef: it is no URL"
-    )]
-    #[case("{teams: {urlSecretRef: {name: s, key: k}}}", "ftp://x", "http or https")]
-    #[case("{slack: {channel: C1, tokenSecretRef: {name: s, key: k}}}", "a b", "no key has")]
-    #[case(
-        "{webhook: {url: 'http://a.example', signingSecretRefs: [{name: s, key: k}]}}",
-        "short",
-        "24 to 64 bytes"
-    )]
-    #[case("{pagerDuty: {routingKeySecretRef: {name: s, key: k}}, timeout: 31s}", "R", "spec.timeout")]
-    #[case(
-        "{pagerDuty: {routingKeySecretRef: {name: s, key: k}}, allowAddresses: ['x/1']}",
-        "R",
-        "spec.allowAddresses[0]"
-    )]
-    fn what_is_wrong_is_said_without_the_secret(
-        #[case] spec: &str,
-        #[case] secret: &str,
-        #[case] says: &str,
-    ) {
-        let problems = resolved(spec, &[("k", secret)]).unwrap_err().join("; ");
-        assert!(problems.contains(says) && !problems.contains("not a url"), "{problems}");
-    }
-}
+mod tests;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::api::Severity;
-use crate::api::notificationchannel::{NotificationChannelSpec, OutboxEntry, Selector, SelectorOperator};
+use crate::api::notificationchannel::{
+    NotificationChannelSpec, OutboxEntry, Selector, SelectorOperator, Transitions,
+};
 
 use super::words;
 
@@ -17,6 +19,9 @@ pub fn serves(spec: &NotificationChannelSpec, operator_namespace: &str, namespac
 ///
 /// What ends an incident is told where what began it would be: by severity alone nothing would ever be resolved.
 pub fn wants(spec: &NotificationChannelSpec, labels: &BTreeMap<String, String>, entry: &OutboxEntry) -> bool {
+    if spec.transitions == Transitions::Omitted {
+        return false;
+    }
     let filter = spec.filter.clone().unwrap_or_default();
     if !filter.rollout_selector.as_ref().is_none_or(|selector| selects(selector, labels)) {
         return false;
@@ -30,6 +35,12 @@ pub fn wants(spec: &NotificationChannelSpec, labels: &BTreeMap<String, String>, 
         }
         None => entry.severity >= filter.severity.unwrap_or(Severity::Info),
     }
+}
+
+/// Whether a digest of a channel speaks of rollouts with these labels.
+pub fn digests(spec: &NotificationChannelSpec, labels: &BTreeMap<String, String>) -> bool {
+    let selector = spec.filter.as_ref().and_then(|filter| filter.rollout_selector.as_ref());
+    selector.is_none_or(|selector| selects(selector, labels))
 }
 
 /// From which severity on something is an incident, where the channel is one of incidents.

@@ -25,8 +25,19 @@ pub struct Message {
     pub facts: Vec<(&'static str, String)>,
     /// Where people look at the rollout.
     pub link: Option<String>,
+    /// Of a digest what it says, by heading.
+    pub sections: Vec<Section>,
     /// What is wrong with the channel's own words, so that the default ones stand here.
     pub problem: Option<String>,
+}
+
+/// A part of a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What it is about.
+    pub heading: &'static str,
+    /// One line a rollout: its name, and what there is to say.
+    pub rows: Vec<(String, String)>,
 }
 
 /// The words of an entry in a channel.
@@ -40,7 +51,7 @@ pub fn message(spec: &NotificationChannelSpec, entry: &OutboxEntry) -> Message {
         Ok(own) => (own.0.unwrap_or(default.0), own.1.unwrap_or(default.1), unlinked),
         Err(problem) => (default.0, default.1, Some(problem)),
     };
-    Message { title, text: words, facts: facts(entry), link, problem }
+    Message { title, text: words, facts: facts(entry), link, sections: Vec::new(), problem }
 }
 
 /// What is wrong with the templates of a channel, each with its field: tried with an example.

@@ -6,11 +6,14 @@
 
 pub mod answer;
 pub mod channel;
+pub mod digest;
 pub mod filter;
 pub mod form;
 pub mod message;
 pub mod outbox;
+pub mod schedule;
 pub mod send;
+pub mod smtp;
 pub mod template;
 pub mod text;
 pub mod words;

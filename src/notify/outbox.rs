@@ -12,7 +12,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::api::notificationchannel::{
-    Heard, LastError, MOST_HEARD, MOST_QUEUED, MOST_THREADS, NotificationChannelStatus, OutboxEntry, Thread,
+    DigestStatus, Heard, LastError, MOST_HEARD, MOST_QUEUED, MOST_THREADS, NotificationChannelStatus,
+    OutboxEntry, Thread,
 };
 use crate::api::{Condition, MicroTime};
 
@@ -191,17 +192,10 @@ impl Outbox {
     /// Messages of one rollout are sent in their order. One that fails holds up its rollout, and not another's.
     pub fn next(&self, now: MicroTime, generation: i64, spacing: SignedDuration) -> Next {
         let status = &self.status;
-        if status.outbox.is_empty() || status.gone_generation == Some(generation) {
-            return Next::Idle;
-        }
-        if self.unrecorded.len() >= MOST_UNRECORDED {
-            return Next::Record;
+        if let Some(next) = self.held_up(now, generation, spacing) {
+            return next;
         }
         let due = |at: &MicroTime| *at > now && at.duration_since(now) <= BELIEVED;
-        let spaced = status.last_sent_at.map(|sent| sent.saturating_add(spacing));
-        if let Some(at) = status.retry_at.filter(due).max(spaced.filter(due)) {
-            return Next::Wait(at);
-        }
         let mut held: Vec<&str> = Vec::new();
         let mut soonest: Option<MicroTime> = None;
         for entry in &status.outbox {
@@ -219,12 +213,45 @@ impl Outbox {
         soonest.map_or(Next::Idle, Next::Wait)
     }
 
+    /// Why nothing at all is to be sent at this time.
+    pub fn held_up(&self, now: MicroTime, generation: i64, spacing: SignedDuration) -> Option<Next> {
+        let status = &self.status;
+        if status.gone_generation == Some(generation) {
+            return Some(Next::Idle);
+        }
+        if self.unrecorded.len() >= MOST_UNRECORDED {
+            return Some(Next::Record);
+        }
+        let due = |at: &MicroTime| *at > now && at.duration_since(now) <= BELIEVED;
+        let spaced = status.last_sent_at.map(|sent| sent.saturating_add(spacing));
+        status.retry_at.filter(due).max(spaced.filter(due)).map(Next::Wait)
+    }
+
+    /// The time of its schedule that a digest was sent for last; when the channel began where it never was.
+    pub fn digest_at(&self, name: &str) -> Option<MicroTime> {
+        let sent = self.status.digests.iter().find(|digest| digest.name == name);
+        sent.map(|digest| digest.at).or(self.status.since)
+    }
+
+    /// Notes that a digest was sent for a time of its schedule, or has nothing to say. Those that the spec does not name are
+    /// forgotten.
+    pub fn keep_digest(&mut self, name: &str, at: MicroTime, names: &[&str]) {
+        let digests = &mut self.status.digests;
+        digests.retain(|known| known.name != name && names.contains(&known.name.as_str()));
+        digests.push(DigestStatus { name: name.to_owned(), at });
+        self.changed();
+    }
+
     /// Takes in what became of a message. `chance`, from 0 to 1, spreads the waits.
     pub fn settle(&mut self, entry: &OutboxEntry, settled: Settled, now: MicroTime, chance: f64) {
-        self.changed();
         let place = self.status.outbox.iter().position(|known| {
             known.seq == entry.seq && known.rollout.uid == entry.rollout.uid && known.at == entry.at
         });
+        self.settled(place, settled, now, chance);
+    }
+
+    fn settled(&mut self, place: Option<usize>, settled: Settled, now: MicroTime, chance: f64) {
+        self.changed();
         match settled {
             Settled::Sent(thread) => {
                 self.unrecorded.push(self.changes);
@@ -259,6 +286,20 @@ impl Outbox {
                 self.status.gone_generation = Some(generation);
             }
         }
+    }
+
+    /// Takes in what became of a digest for a time of its schedule. One that is refused is given up.
+    pub fn settle_digest(
+        &mut self,
+        (name, at, names): (&str, MicroTime, &[&str]),
+        settled: Settled,
+        now: MicroTime,
+        chance: f64,
+    ) {
+        if matches!(settled, Settled::Sent(_) | Settled::Refused(_)) {
+            self.keep_digest(name, at, names);
+        }
+        self.settled(None, settled, now, chance);
     }
 
     /// What Slack's bot has posted of an attempt.

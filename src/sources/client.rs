@@ -134,7 +134,7 @@ impl Place<'_> {
 }
 
 /// Speaks TLS over a connection.
-async fn secure(
+pub(super) async fn secure(
     config: &Arc<ClientConfig>,
     name: ServerName<'static>,
     stream: TcpStream,

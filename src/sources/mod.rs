@@ -36,6 +36,7 @@ mod request;
 mod resolved;
 mod secret;
 mod spelling;
+mod stream;
 
 pub use crate::clock::Monotonic;
 pub use prepare::{check, is_alert, prepare};

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Method};
 use http_body_util::Full;
 use ipnet::IpNet;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -21,6 +22,8 @@ use super::failure::Failure;
 use super::resolved::{self, Wanted, keep};
 use super::{Secret, address};
 use crate::api::metricsource::Tls;
+
+pub use super::stream::Stream;
 
 /// Where messages may be sent, and within what bounds.
 #[derive(Clone, Debug)]
@@ -146,6 +149,33 @@ impl Outbound {
         let answer = tokio::time::timeout(self.timeout, sending).await;
         let answer = answer.unwrap_or(Err(Failure::TimedOut(self.timeout)))?;
         Ok(Reply { status: answer.status, retry_after: answer.retry_after, body: answer.body })
+    }
+
+    /// The time that sending may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Connects to a host for another protocol than HTTP.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<Stream, Unsent> {
+        let place = self.place();
+        let stream = place.within(place.connect_to(host, port)).await?;
+        Ok(Stream::Plain(stream))
+    }
+
+    /// Secures a connection by TLS with a host of this name.
+    ///
+    /// # Errors
+    /// That this fails.
+    pub async fn secure(&self, stream: Stream, host: &str) -> Result<Stream, Unsent> {
+        let (Stream::Plain(stream), Some(config)) = (stream, &self.tls) else { return Err(Unsent::Tls) };
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| Unsent::Tls)?;
+        let place = self.place();
+        let secured = place.within(client::secure(config, name, stream)).await?;
+        Ok(Stream::Tls(Box::new(secured)))
     }
 
     fn place(&self) -> Place<'_> {

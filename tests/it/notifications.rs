@@ -15,14 +15,17 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use sluice::api::{FeatureRollout, NotificationChannel, NotificationChannelStatus, RolloutAction};
+use sluice::clock::Clock;
 use sluice::controller::Options;
 
 use crate::support::bare::{Running, bare_space};
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::Proxy;
 use crate::support::{Space, eventually, is_ready, options, pause};
+use mail::{Certificate, MailServer};
 use receiver::{Behaviour, Receiver};
 
+mod mail;
 mod receiver;
 
 /// A key of Standard Webhooks, and what it is the base64 of.
@@ -429,4 +432,124 @@ async fn what_is_no_channel_is_refused() {
         let refused = space.apply::<NotificationChannel>(&yaml).await.expect_err(spec).to_string();
         assert!(refused.contains(says), "{spec}: {refused}");
     }
+}
+
+/// By a real SMTP server, over TLS with a password; what is wrong with a server, a sender or a recipient is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_go_by_a_real_smtp_server_and_what_it_refuses_is_said() {
+    let space = bare_space("tell-mail").await;
+    let certificate = Certificate::new();
+    let (secured, plain) = (MailServer::start(Some(&certificate)).await, MailServer::start(None).await);
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "mail"}, "stringData": {"username": "sluice", "password": "secret"},
+    }))
+    .unwrap();
+    space.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
+    let running = controller(&space).await;
+    let email = |server: &MailServer, more: Value| {
+        let mut email = json!({"server": "127.0.0.1", "port": server.port, "from": "Sluice <sluice@a.example>",
+            "to": ["team@a.example", "nobody@a.example"]});
+        email.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"email": email})
+    };
+    let completed = json!({"filter": {"reasons": ["Completed"]}, "timeout": "5s"});
+    let mut trusted = completed.clone();
+    trusted["tls"] = json!({"ca": {"pem": certificate.pem}});
+    trusted["link"] = json!("https://x.example/{{ name }}");
+    channel(&space, "mail", &email(&secured, json!({"authSecretRef": {"name": "mail"}})), &trusted).await;
+    channel(&space, "distrusts", &email(&secured, json!({})), &completed).await;
+    channel(&space, "unprotected", &email(&plain, json!({})), &completed).await;
+    let unknown = json!({"security": "Plain", "from": "refused@a.example"});
+    channel(&space, "unknown", &email(&plain, unknown), &completed).await;
+    let nobody = json!({"security": "Plain", "to": ["nobody@a.example"]});
+    channel(&space, "nobody", &email(&plain, nobody), &completed).await;
+
+    space.apply::<FeatureRollout>(&rollout("dreams", 2)).await.unwrap();
+    space.until("dreams", "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+    until_sent(&space, "mail", 1).await;
+    let letters = secured.letters();
+    let [letter] = &letters[..] else { panic!("{letters:#?}") };
+    assert_eq!((&letter["tls"], &letter["user"]), (&json!(true), &json!("sluice")));
+    assert_eq!(
+        (&letter["from"], &letter["to"]),
+        (&json!("sluice@a.example"), &json!(["team@a.example"])),
+        "the others get it"
+    );
+    assert_eq!(letter["headers"]["subject"], "Dreams <!here>: completed");
+    let told = history(&space, "dreams").await;
+    let (id, _) = told.iter().find(|(_, reason)| *reason == "Completed").unwrap();
+    assert_eq!(letter["headers"]["message-id"], format!("<{}@a.example>", id.replace('/', ".")));
+    let (text, html) = (letter["text"].as_str().unwrap(), letter["html"].as_str().unwrap());
+    assert!(
+        text.starts_with("Dreams <!here>: completed") && text.contains("https://x.example/dreams"),
+        "{text}"
+    );
+    assert!(
+        html.contains("<h1") && html.contains("Dreams &lt;!here&gt;: completed") && !html.contains("<!here>"),
+        "{html}"
+    );
+
+    until_says(&space, "distrusts", "False Retrying", "the TLS connection failed").await;
+    until_says(&space, "unprotected", "False Retrying", "offers no STARTTLS").await;
+    until_says(&space, "unknown", "False Retrying", "refuses the sender refused@a.example").await;
+    until_says(&space, "unknown", "False Retrying", "we do not know this sender").await;
+    until_says(&space, "nobody", "False Retrying", "refuses the recipient nobody@a.example").await;
+    assert!(plain.letters().is_empty());
+    running.stop().await;
+}
+
+/// An hour passes in three seconds: digests come at their times, each once, also where the controller was started anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn digests_come_at_their_times_each_once() {
+    let space = bare_space("tell-digests").await;
+    let (server, receiver) = (MailServer::start(None).await, Receiver::start().await);
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let clock = Clock::accelerated("2026-03-06T08:30:00Z".parse().unwrap(), 1200);
+    let start = || {
+        let namespace = space.name.clone();
+        Running::as_told(proxy.config(), Options { namespace, clock: clock.clone(), ..options() })
+    };
+    let running = start();
+    let status_digest =
+        json!({"name": "hourly", "schedule": "0 * * * *", "timeZone": "Europe/Berlin", "kind": "Status"});
+    let alone = json!({"transitions": "Omitted", "digests": [status_digest]});
+    let mail = json!({"email": {"server": "127.0.0.1", "port": server.port, "security": "Plain",
+        "from": "sluice@a.example", "to": ["team@a.example"]}});
+    channel(&space, "mail", &mail, &alone).await;
+    let highlights = json!({"transitions": "Omitted",
+        "digests": [{"name": "news", "schedule": "0 * * * *", "kind": "Highlights"}]});
+    channel(&space, "news", &webhook(&receiver, "/news"), &highlights).await;
+    space.apply::<FeatureRollout>(&rollout("dreams", 1)).await.unwrap();
+    space.until("dreams", "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+    let later = r#"{metadata: {name: later}, spec: {cohorts: [{name: everyone, share: 100}],
+        phases: [{name: ga, steps: [{name: half, cohorts: {everyone: 50}, hold: 1000h}, {cohorts: {everyone: 100}}]}]}}"#;
+    space.apply::<FeatureRollout>(later).await.unwrap();
+    space.until("later", "holding", is_ready).await;
+    let before = server.letters().len();
+    eventually("two more digests", async || server.letters().len() >= before + 2).await;
+    running.stop().await;
+    let running = start();
+    let before = server.letters().len();
+    eventually("and two more", async || server.letters().len() >= before + 2).await;
+    running.stop().await;
+
+    let letters = server.letters();
+    let mut ids: Vec<&str> =
+        letters.iter().map(|letter| letter["headers"]["message-id"].as_str().unwrap()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "each once: {ids:#?}");
+    let last = &letters[before];
+    let (text, html) = (last["text"].as_str().unwrap(), last["html"].as_str().unwrap());
+    assert!(last["headers"]["subject"].as_str().unwrap().starts_with("Rollouts on 2026-03-0"), "{last:#}");
+    let waits = format!("Waits\n- {}/later: ", space.name);
+    assert!(text.replace("\r\n", "\n").contains(&waits), "{text}");
+    assert!(text.contains("ga 1/2: everyone=50%") && text.contains("CET"), "{text}");
+    assert!(html.contains("<h2") && html.contains("What is served") && html.contains("/later"), "{html}");
+    let news = receiver.taken("/news");
+    assert_eq!(news.len(), 1, "what was completed is said once, and nothing is not sent: {news:#?}");
+    assert_eq!(news[0].body["type"], "dev.sluice.digest.v1alpha1.Highlights");
+    assert_eq!(news[0].body["data"]["sections"][0]["rows"][0]["rollout"], format!("{}/dreams", space.name));
+    assert_eq!(status(&space, "mail").await.digests.len(), 1);
 }

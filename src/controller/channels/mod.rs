@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +23,12 @@ use super::cluster::Cluster;
 use super::leader::Gate;
 use crate::api::notificationchannel::{OutboxEntry, Subject};
 use crate::api::status::HistoryEntry;
-use crate::api::{FeatureRolloutSpec, FeatureRolloutStatus, MicroTime, NotificationChannel};
+use crate::api::{FeatureRollout, FeatureRolloutSpec, FeatureRolloutStatus, MicroTime, NotificationChannel};
 use crate::clock::{self, Clock};
 use crate::notify::{text, words};
 use line::Line;
 
+mod digests;
 mod keep;
 mod line;
 mod report;
@@ -42,6 +44,9 @@ const LONGEST: usize = 240;
 
 type Key = (String, String);
 
+/// Every rollout as it is known, for digests.
+pub type Rollouts = Arc<dyn Fn() -> Vec<Arc<DeserializeGuard<FeatureRollout>>> + Send + Sync>;
+
 /// The channels.
 pub struct Channels {
     cluster: Arc<Cluster>,
@@ -49,6 +54,7 @@ pub struct Channels {
     gate: Gate,
     namespace: String,
     api_server: Vec<SocketAddr>,
+    rollouts: Rollouts,
     inner: Mutex<Inner>,
 }
 
@@ -86,8 +92,9 @@ impl Channels {
         gate: Gate,
         namespace: String,
         api_server: Vec<SocketAddr>,
+        rollouts: Rollouts,
     ) -> Channels {
-        Channels { cluster, clock, gate, namespace, api_server, inner: Mutex::default() }
+        Channels { cluster, clock, gate, namespace, api_server, rollouts, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
-use super::Channels;
 use super::line::Line;
 use super::report::Trouble;
+use super::{Channels, digests};
 use crate::api::notificationchannel::{NotificationChannelSpec, OutboxEntry};
 use crate::api::{MicroTime, Reason};
 use crate::clock;
@@ -68,6 +68,15 @@ async fn tell(channels: &Channels, line: &Line) {
             known = Some(resolve(channels, line, &spec, generation).await);
         }
         let ready = known.as_ref().and_then(|known| known.channel.clone());
+        if let Some(channel) = ready.as_ref().filter(|channel| !channel.digests.is_empty()) {
+            let is_free = line.with(|outbox| outbox.held_up(now(), generation, spacing(&spec)).is_none());
+            if is_free == Some(true)
+                && !channels.gate.is_closed()
+                && digests::send_due(channels, line, &spec, channel, generation).await
+            {
+                continue;
+            }
+        }
         match (next, ready) {
             (Some(Next::Send(entry)), Some(channel)) => {
                 // Whoever leads by then sends it.
@@ -81,7 +90,10 @@ async fn tell(channels: &Channels, line: &Line) {
                 }
             }
             (Some(Next::Wait(at)), Some(_)) => wait(line, changed, until(at)).await,
-            (_, Some(_)) => wait(line, changed, LONGEST_WAIT).await,
+            (_, Some(channel)) => {
+                let digest = digests::next(channels, &channel).map(|at| channels.clock.real_until(at));
+                wait(line, changed, digest.unwrap_or(LONGEST_WAIT)).await;
+            }
             (_, None) => {
                 let until =
                     known.as_ref().map_or(SOON, |known| known.until.duration_since(clock::monotonic()));

@@ -8,13 +8,14 @@ use serde_json::Value;
 use url::Url;
 
 use crate::api::MicroTime;
-use crate::api::notificationchannel::{OutboxEntry, Thread};
+use crate::api::notificationchannel::{DigestKind, OutboxEntry, Thread};
 use crate::sources::Secret;
 
 use super::channel::Endpoint;
 use super::message::Message;
 
 mod alertmanager;
+pub mod email;
 mod pagerduty;
 mod slack;
 mod teams;
@@ -84,6 +85,8 @@ pub fn requests(
             .iter()
             .map(|event| Request::json(url, event))
             .collect(),
+        // That is no request: see `smtp.rs`.
+        Endpoint::Email(_) => Vec::new(),
         Endpoint::Alertmanager { url, authorization } => {
             let Some(alerts) = alertmanager::alerts(entry, message) else { return Vec::new() };
             let request = Request::json(url, &alerts);
@@ -92,6 +95,35 @@ pub fn requests(
                 None => request,
             }]
         }
+    }
+}
+
+/// A digest of a channel, as far as a receiver tells it from others.
+#[derive(Clone, Copy, Debug)]
+pub struct DigestOf<'a> {
+    /// What tells it from every other.
+    pub id: &'a str,
+    /// Namespace of the channel.
+    pub namespace: &'a str,
+    /// Name of the channel.
+    pub channel: &'a str,
+    /// What it says.
+    pub kind: DigestKind,
+    /// The time of its schedule that it is for.
+    pub at: MicroTime,
+}
+
+/// The requests that send a digest; none where the channel has none.
+pub fn digest(endpoint: &Endpoint, of: DigestOf<'_>, message: &Message, now: MicroTime) -> Vec<Request> {
+    match endpoint {
+        Endpoint::Slack { base, channel, authorization } => {
+            let posts = slack::bot(base, channel, authorization, message, None);
+            posts.into_iter().map(|post| Request { step: Step::Whole, ..post }).collect()
+        }
+        Endpoint::SlackWebhook(url) => vec![Request::json(url, &slack::post(message))],
+        Endpoint::Teams(url) => vec![Request::json(url, &teams::card(message))],
+        Endpoint::Webhook { url, keys } => vec![webhook::digest(url, keys, of, message, now)],
+        Endpoint::Email(_) | Endpoint::PagerDuty { .. } | Endpoint::Alertmanager { .. } => Vec::new(),
     }
 }
 

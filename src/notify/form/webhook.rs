@@ -13,7 +13,7 @@ use crate::api::{GROUP, MicroTime, VERSION};
 use crate::notify::message::Message;
 use crate::sources::Secret;
 
-use super::{Request, Step};
+use super::{DigestOf, Request, Step};
 
 /// The event of an entry. Its id stays the same however often it is sent; the time of the headers is that of the try.
 pub(super) fn event(
@@ -56,12 +56,46 @@ pub(super) fn event(
         },
     })
     .to_string();
-    let (id, timestamp) = (entry.id(), now.as_second().to_string());
-    let signatures: Vec<String> = keys.iter().map(|key| sign(key, &id, &timestamp, &body)).collect();
+    signed(url, keys, &entry.id(), body, now)
+}
+
+/// The event of a digest.
+pub(super) fn digest(
+    url: &Url,
+    keys: &[Secret],
+    of: DigestOf<'_>,
+    message: &Message,
+    now: MicroTime,
+) -> Request {
+    let sections: Vec<_> = message
+        .sections
+        .iter()
+        .map(|section| {
+            let rows = section.rows.iter().map(|(rollout, says)| json!({"rollout": rollout, "says": says}));
+            json!({"heading": section.heading, "rows": rows.collect::<Vec<_>>()})
+        })
+        .collect();
+    let body = json!({
+        "specversion": "1.0",
+        "id": of.id,
+        "source": format!("/apis/{GROUP}/{VERSION}/namespaces/{}/notificationchannels/{}", of.namespace, of.channel),
+        "type": format!("dev.sluice.digest.{VERSION}.{}", of.kind.as_str()),
+        "subject": of.channel,
+        "time": format!("{:.6}", of.at),
+        "datacontenttype": "application/json",
+        "data": {"title": message.title, "text": message.text, "sections": sections},
+    });
+    signed(url, keys, of.id, body.to_string(), now)
+}
+
+/// A request with the headers of Standard Webhooks.
+fn signed(url: &Url, keys: &[Secret], id: &str, body: String, now: MicroTime) -> Request {
+    let timestamp = now.as_second().to_string();
+    let signatures: Vec<String> = keys.iter().map(|key| sign(key, id, &timestamp, &body)).collect();
     let content_type = (CONTENT_TYPE, Secret::new(b"application/cloudevents+json; charset=utf-8".to_vec()));
     let request =
         Request { url: url.clone(), headers: vec![content_type], body: body.into_bytes(), step: Step::Whole }
-            .with("webhook-id", id)
+            .with("webhook-id", id.to_owned())
             .with("webhook-timestamp", timestamp);
     match signatures.is_empty() {
         true => request,

@@ -1,0 +1,74 @@
+//! Sends digests when they are due.
+
+use kube::{Resource, ResourceExt};
+
+use super::Channels;
+use super::line::Line;
+use crate::api::MicroTime;
+use crate::api::notificationchannel::NotificationChannelSpec;
+use crate::notify::channel::{Channel, Planned};
+use crate::notify::form::DigestOf;
+use crate::notify::send::{now, send_digest};
+use crate::notify::{digest, filter};
+
+/// Sends the first digest that is due, if any is. Says whether there was one.
+///
+/// Of several times that passed while nobody looked, the last one counts.
+pub async fn send_due(
+    channels: &Channels,
+    line: &Line,
+    spec: &NotificationChannelSpec,
+    channel: &Channel,
+    generation: i64,
+) -> bool {
+    let shown = channels.clock.now();
+    let due = channel.digests.iter().find_map(|planned| {
+        let sent = line.with(|outbox| outbox.digest_at(&planned.digest.name)).flatten()?;
+        let at = planned.schedule.last(shown).filter(|at| *at > sent)?;
+        Some((planned, sent, at))
+    });
+    let Some((planned, sent, at)) = due else { return false };
+    let names: Vec<&str> = spec.digests.iter().map(|digest| digest.name.as_str()).collect();
+    let name = planned.digest.name.as_str();
+    let Some(message) = compose(channels, spec, planned, sent, at) else {
+        line.with(|outbox| outbox.keep_digest(name, at, &names));
+        return true;
+    };
+    let id = format!("{}/{name}/{}", line.uid, at.as_second());
+    let of = DigestOf {
+        id: &id,
+        namespace: &channels.namespace,
+        channel: &line.name,
+        kind: planned.digest.kind,
+        at,
+    };
+    let settled = send_digest(channel, generation, of, &message).await;
+    line.with(|outbox| outbox.settle_digest((name, at, &names), settled, now(), fastrand::f64()));
+    true
+}
+
+/// When the next digest is due.
+pub fn next(channels: &Channels, channel: &Channel) -> Option<MicroTime> {
+    let shown = channels.clock.now();
+    channel.digests.iter().filter_map(|planned| planned.schedule.next(shown)).min()
+}
+
+fn compose(
+    channels: &Channels,
+    spec: &NotificationChannelSpec,
+    planned: &Planned,
+    since: MicroTime,
+    at: MicroTime,
+) -> Option<crate::notify::message::Message> {
+    let all = (channels.rollouts)();
+    let told: Vec<_> = all
+        .iter()
+        .filter_map(|stored| stored.0.as_ref().ok())
+        .filter(|rollout| {
+            let namespace = rollout.namespace().unwrap_or_default();
+            filter::serves(spec, &channels.namespace, &namespace)
+                && filter::digests(spec, &rollout.meta().labels.clone().unwrap_or_default())
+        })
+        .collect();
+    digest::digest(planned.digest.kind, &told, since, at, planned.schedule.zone())
+}
