@@ -76,6 +76,9 @@ pub enum Reason {
     PercentSet,
     /// Somebody said that they have seen it.
     Acknowledged,
+    /// Nobody has responded to a critical problem in the time that `respondWithin` gives. `sluice ack` says that
+    /// somebody has.
+    ResponseOverdue,
     /// A gate of the phase does not pass, or was not measured. It ends by itself when the criterion passes.
     AwaitingGates,
     /// A level that pauses or rolls back is in breach, or data of its trigger is missing. It ends by itself when the
@@ -136,7 +139,7 @@ pub enum Reason {
     Written,
     /// Somebody else had edited or deleted the file, and it is put right.
     FileRestored,
-    /// Where messages went says that it takes none any more.
+    /// The address that messages of a channel go to says that it takes none any more. Correcting the address ends it.
     EndpointGone,
 }
 
@@ -175,6 +178,7 @@ impl Reason {
             Reason::Promoted => "Promoted",
             Reason::PercentSet => "PercentSet",
             Reason::Acknowledged => "Acknowledged",
+            Reason::ResponseOverdue => "ResponseOverdue",
             Reason::AwaitingGates => "AwaitingGates",
             Reason::TriggersNotQuiet => "TriggersNotQuiet",
             Reason::CriteriaMet => "CriteriaMet",
@@ -218,6 +222,7 @@ impl Reason {
                 | Reason::Adopted
                 | Reason::PositionLost
                 | Reason::NotDelivered
+                | Reason::ResponseOverdue
                 | Reason::Retrying
                 | Reason::InvalidSpec
                 | Reason::DependencyCycle

@@ -96,6 +96,22 @@ pub struct RetryStatus {
     pub overrides: Vec<Override>,
 }
 
+/// A critical issue that somebody is to respond to.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseStatus {
+    /// When it began.
+    pub at: MicroTime,
+    /// Until when somebody is to respond, by `respondWithin` of the monitoring period.
+    pub until: MicroTime,
+    /// The trigger it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// When it was said that nobody had responded in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_at: Option<MicroTime>,
+}
+
 /// A step whose checks were asked for the first time.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

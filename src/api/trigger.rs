@@ -283,10 +283,13 @@ pub struct MonitoringPeriod {
     /// How often criteria, and triggers without a Critical level, are measured in this period, at least 1s. Triggers
     /// with a Critical level keep their own interval.
     pub interval: Duration,
-    /// How soon somebody responds to a critical problem. Optional; for people only.
+    /// How soon somebody responds to a critical problem: by an Acknowledge action by then, or the history says
+    /// `ResponseOverdue`, once. Until the completion that of the first period counts. Optional: without it nobody is
+    /// waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub respond_within: Option<Duration>,
-    /// How often people review the rollout. Optional; for people only.
+    /// How often people review the rollout: an Acknowledge action says that somebody has, and digests list what is due.
+    /// Optional: without it nothing is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_every: Option<Duration>,
 }

@@ -25,6 +25,7 @@ mod pauses;
 mod position;
 mod precedence;
 pub mod report;
+mod response;
 mod retry;
 mod rollback;
 mod start;
@@ -133,7 +134,8 @@ fn decide_once(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: M
     run.follow_delays();
     run.follow_edits();
     run.advance();
-    let wake_at = run.wake_at();
+    response::follow(&plan.guard, &mut run.status, status.last_seq(), now);
+    let wake_at = [run.wake_at(), response::wake_at(&run.status)].into_iter().flatten().min();
     missing::note_exposure(status, &mut run.status, run.now);
     run.watching().settle();
     Decision { status: run.status, wake_at }
@@ -171,7 +173,9 @@ pub fn guard_only(
     triggers::Watch { guard, status: &mut status, metrics, now }.run();
     retry::keep_the_clock(&mut status, now);
     missing::note_exposure(before, &mut status, now);
-    let wake_at = wake::next_rung(&status).filter(|at| *at > now);
+    response::follow(guard, &mut status, before.last_seq(), now);
+    let rung = wake::next_rung(&status).filter(|at| *at > now);
+    let wake_at = [rung, response::wake_at(&status)].into_iter().flatten().min();
     Decision { status, wake_at }
 }
 

@@ -31,6 +31,8 @@ pub(super) fn restart(
     let rolled_back = status.rollback.take().is_some();
     status.triggers.clear();
     status.metrics_from = Some(now);
+    // Whoever starts again has responded.
+    status.response = None;
     status.position = None;
     status.first_exposure = None;
     status.completed_at = None;

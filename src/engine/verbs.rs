@@ -45,7 +45,7 @@ pub(super) fn lower(
             record(&mut status, now, Reason::Paused, &cause.by, short(&message));
             "paused".to_owned()
         }
-        Action::Acknowledge => acknowledge(&mut status, &cause, now)?,
+        Action::Acknowledge => acknowledge(guard, &mut status, &cause, now)?,
         Action::SetPercent => set_percent(&mut status, request, now)?,
         Action::Rollback => roll_back(guard, &mut status, request, now)?,
         Action::Resume | Action::Approve | Action::Promote | Action::Retry => {
@@ -55,26 +55,37 @@ pub(super) fn lower(
     Ok((status, message))
 }
 
-/// Notes that somebody has seen what Sluice did by itself: a rollback, a pause, or what a trigger told.
-fn acknowledge(status: &mut FeatureRolloutStatus, cause: &Cause, now: MicroTime) -> Result<String, String> {
+/// Notes that somebody has seen what Sluice did by itself: a rollback, a pause, or what a trigger told; or has reviewed a
+/// finished rollout where that is expected.
+fn acknowledge(
+    guard: &Guard,
+    status: &mut FeatureRolloutStatus,
+    cause: &Cause,
+    now: MicroTime,
+) -> Result<String, String> {
+    let is_reviewed = status.completed_at.is_some()
+        && guard.care(status.completed_at, now).is_some_and(|care| care.has_reviews);
+    let answers = status.response.take().is_some();
     let by_itself = |cause: PauseCause| cause == PauseCause::Trigger || cause.is_recovery();
     let fired = status.triggers.iter().flat_map(|known| &known.levels).filter_map(|level| level.acted_at);
     let paused = status.pauses.iter().filter(|pause| by_itself(pause.cause)).map(|pause| pause.since);
     let newest = fired.chain(paused).max();
     match &mut status.rollback {
         Some(rollback) => {
-            if let Some(at) = rollback.acknowledged_at {
+            if let Some(at) = rollback.acknowledged_at.filter(|_| !answers) {
                 return Err(format!("the rollback was acknowledged at {}", second(at)));
             }
             rollback.acknowledged_at = Some(now);
         }
         None if newest.is_some() => {
             // Once is enough: whoever has seen it again tells nobody anything.
-            if let Some(at) = status.acknowledged_at.filter(|at| newest <= Some(*at)) {
+            let is_known = |at: &MicroTime| newest <= Some(*at) && !is_reviewed && !answers;
+            if let Some(at) = status.acknowledged_at.filter(is_known) {
                 return Err(format!("it was acknowledged at {}, and nothing has happened since", second(at)));
             }
             status.acknowledged_at = Some(now);
         }
+        None if is_reviewed || answers => status.acknowledged_at = Some(now),
         None => {
             return Err(
                 "there is nothing to acknowledge: no rollback is in force, and neither a trigger nor \

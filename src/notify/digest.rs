@@ -132,7 +132,7 @@ impl View<'_> {
             return None;
         }
         let waiting = status.waiting_for.as_ref()?;
-        let until = waiting.until.map(|until| format!(", until {}", self.time(until))).unwrap_or_default();
+        let until = waiting.until.map(|until| format!(" ({})", self.time(until))).unwrap_or_default();
         Some(format!("{}{until}", waiting.message))
     }
 

@@ -37,6 +37,7 @@ pub const fn headline(reason: Reason) -> &'static str {
         Reason::Promoted => "promoted by hand",
         Reason::PercentSet => "percentages were set by hand",
         Reason::Acknowledged => "acknowledged",
+        Reason::ResponseOverdue => "nobody has responded in time",
         Reason::AwaitingGates => "waits for a gate",
         Reason::TriggersNotQuiet => "waits for quiet triggers",
         Reason::CriteriaMet => "the criteria are met",

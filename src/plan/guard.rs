@@ -67,6 +67,19 @@ pub struct Guard {
     pub criteria: Vec<Criterion>,
     /// How often what is not critical is measured after the completion: until when, counted from it, and the interval.
     pub monitoring: Vec<(Option<SignedDuration>, SignedDuration)>,
+    /// What is expected of people in these periods.
+    pub care: Vec<Care>,
+}
+
+/// What is expected of people for a while after the completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Care {
+    /// How long after the completion it ends.
+    pub until: Option<SignedDuration>,
+    /// How soon somebody responds to a critical issue.
+    pub respond_within: Option<SignedDuration>,
+    /// Whether people review the rollout every so often.
+    pub has_reviews: bool,
 }
 
 impl Default for Guard {
@@ -78,6 +91,7 @@ impl Default for Guard {
             keep: Vec::new(),
             criteria: Vec::new(),
             monitoring: Vec::new(),
+            care: Vec::new(),
         }
     }
 }
@@ -86,6 +100,12 @@ impl Guard {
     /// The trigger of this name.
     pub fn trigger(&self, name: &str) -> Option<&Trigger> {
         self.triggers.iter().find(|trigger| trigger.name == name)
+    }
+
+    /// What is expected of people now; until the completion what is expected right after it.
+    pub fn care(&self, completed: Option<MicroTime>, now: MicroTime) -> Option<&Care> {
+        let passed = completed.map_or(SignedDuration::ZERO, |completed| now.duration_since(completed));
+        self.care.iter().find(|care| care.until.is_none_or(|until| passed < until))
     }
 
     /// The criterion of this name.

@@ -545,8 +545,8 @@ async fn digests_come_at_their_times_each_once() {
     assert!(last["headers"]["subject"].as_str().unwrap().starts_with("Rollouts on 2026-03-0"), "{last:#}");
     let waits = format!("Waits\n- {}/later: ", space.name);
     assert!(text.replace("\r\n", "\n").contains(&waits), "{text}");
-    assert!(text.contains("ga 1/2: everyone=50%") && text.contains("CET"), "{text}");
-    assert!(html.contains("<h2") && html.contains("What is served") && html.contains("/later"), "{html}");
+    assert!(text.contains("ga 1/2: everyone=50%") && text.contains(" CE"), "{text}");
+    assert!(html.contains("<h2") && html.contains("What is served") && html.contains("later</td>"), "{html}");
     let news = receiver.taken("/news");
     assert_eq!(news.len(), 1, "what was completed is said once, and nothing is not sent: {news:#?}");
     assert_eq!(news[0].body["type"], "dev.sluice.digest.v1alpha1.Highlights");

@@ -23,6 +23,7 @@ mod random_edits;
 mod random_guard;
 mod record;
 mod reports;
+mod response;
 mod rollbacks;
 mod shadow;
 mod shadow_rules;

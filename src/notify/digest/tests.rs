@@ -76,7 +76,7 @@ Reviews that are due
 - maya/old: since Wed 2026-01-07 16:00 PST (every 168h in the period standard)
 
 Waits
-- maya/zebra: the hold is not over, until Mon 2026-03-09 09:00 PDT
+- maya/zebra: the hold is not over (Mon 2026-03-09 09:00 PDT)
 
 What is served
 - maya/asks: Holding, ga 1/2: everyone=50%

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    Bound, CRITERION_INTERVAL, Comparison, Criterion, CriterionSource, Guard, GuardSpec, Level,
+    Bound, CRITERION_INTERVAL, Care, Comparison, Criterion, CriterionSource, Guard, GuardSpec, Level,
     TRIGGER_INTERVAL, Trigger,
 };
 use crate::api::trigger::{self as api, LevelAction, MAX_PAIRS, MissingPolicy, MonitoringPeriod};
@@ -75,6 +75,7 @@ pub fn guard(spec: &GuardSpec, cohorts: &[String], errors: &mut Vec<FieldError>)
         keep,
         criteria,
         monitoring: monitoring(&spec.monitoring, errors),
+        care: spec.monitoring.iter().map(care).collect(),
     }
 }
 
@@ -227,6 +228,14 @@ fn criterion(declared: &api::Criterion, path: &str, errors: &mut Vec<FieldError>
         min_samples: declared.min_samples.and_then(|least| u64::try_from(least).ok()),
         interval: interval(declared.interval, CRITERION_INTERVAL, path, errors),
     })
+}
+
+fn care(period: &MonitoringPeriod) -> Care {
+    Care {
+        until: period.until.map(|until| until.signed()),
+        respond_within: period.respond_within.map(|within| within.signed()),
+        has_reviews: period.review_every.is_some(),
+    }
 }
 
 fn monitoring(
