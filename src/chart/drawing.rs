@@ -256,7 +256,13 @@ impl Page<'_> {
             x += 14.0;
             word(self, &mut x, kind.meaning());
         }
+        let has = |tone| bars().any(|bar| bar.fill == Fill::Tone(tone));
         let swatches = [
+            ("done", "done", has(Tone::Done)),
+            ("running", "running", has(Tone::Running)),
+            ("planned", "planned", has(Tone::Planned)),
+            ("blocked", "blocked", has(Tone::Blocked)),
+            ("late", "late", has(Tone::Late)),
             ("freeze", "freeze", timeline.groups.iter().any(|group| !group.freezes.is_empty())),
             ("closed", "no window open", self.shows_closed(timeline)),
         ];

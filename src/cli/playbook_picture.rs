@@ -88,7 +88,11 @@ fn tone_of_tasks(status: &PlaybookPhaseStatus) -> Tone {
 
 /// The steps of a rollout, each from when it is planned to the next one.
 fn bars(shown: &Shown, course: &Course) -> Vec<Bar> {
-    let nexts = course.entries.iter().skip(1).map(|entry| entry.at).chain(course.planned_end);
+    // The last one is shown to the end of its week at least: what it gives stays.
+    let weeks = &shown.book.weeks;
+    let last = course.entries.last().map(|entry| weeks.week_at(entry.at).saturating_add(1));
+    let end = course.planned_end.max(last.and_then(|week| weeks.begins(week)));
+    let nexts = course.entries.iter().skip(1).map(|entry| entry.at).chain(end);
     let mut nexts = nexts.map(Some).chain(std::iter::repeat(None));
     course
         .entries
@@ -97,7 +101,7 @@ fn bars(shown: &Shown, course: &Course) -> Vec<Bar> {
         .map(|(i, entry)| {
             let to = nexts.next().flatten();
             let tone = course.tone(i, shown.now);
-            let label = label(entry);
+            let label = gives(entry).unwrap_or_else(|| entry.name.as_ref().unwrap_or(&entry.phase).clone());
             let state = tone_word(tone);
             let when = local(entry.at, shown.book.weeks.zone());
             let why = course.seen.held.as_ref().filter(|_| matches!(tone, Tone::Blocked | Tone::Late));
@@ -116,10 +120,12 @@ pub fn step(entry: &Entry) -> String {
     }
 }
 
-/// What a step gives: the part of everybody, where that is known, else the most that any cohort gets.
-pub fn label(entry: &Entry) -> String {
+/// What a step gives: the part of everybody, where that is known, else the most that any cohort gets. `None` for what only reaches
+/// those who are no part of the audience, such as staff.
+pub fn gives(entry: &Entry) -> Option<String> {
     let most = entry.cohorts.iter().map(|(_, percent)| *percent).max().unwrap_or_default();
-    entry.exposure.filter(|exposure| !exposure.is_zero()).unwrap_or(most).to_string()
+    let given = entry.exposure.unwrap_or(most);
+    (!given.is_zero()).then(|| given.to_string())
 }
 
 /// A tone in a word.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::playbook::{Course, Shown};
-use super::playbook_picture::{label, picture, step, tone_word};
+use super::playbook_picture::{gives, picture, step, tone_word};
 use super::table::table as columns;
 use crate::api::playbook_status::PlaybookPhaseStatus;
 use crate::api::verdict::Verdict;
@@ -149,7 +149,8 @@ struct StepJson {
     week: i32,
     at: String,
     step: String,
-    gives: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gives: Option<String>,
     state: &'static str,
 }
 
@@ -184,7 +185,7 @@ fn steps(shown: &Shown, course: &Course) -> Vec<StepJson> {
             week: shown.book.weeks.week_at(entry.at),
             at: entry.at.to_string(),
             step: step(entry),
-            gives: label(entry),
+            gives: gives(entry),
             state: tone_word(course.tone(i, shown.now)),
         })
         .collect()
@@ -216,7 +217,7 @@ pub fn markdown(shown: &Shown) -> String {
                     course.seen.name.clone(),
                     step.week.to_string(),
                     step.step,
-                    step.gives,
+                    step.gives.unwrap_or_default(),
                     step.state.to_owned(),
                 ]
             };

@@ -165,14 +165,48 @@ pub fn rollout_changed(ctx: &Context, rollout: &ObjectKey) {
     }
 }
 
-/// The playbook that a rollout joins, read directly where the cache does not know it yet.
+/// The playbook that a rollout joins, read directly where the cache does not know it yet, and where what is known of it would let
+/// the rollout start: a start is never taken back, so a task that was unticked a moment ago counts.
 ///
 /// # Errors
 /// When it could not be read.
-pub async fn of(ctx: &Context, rollout: &FeatureRollout) -> Result<Option<Playbook>, Fault> {
+pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Playbook>, Fault> {
     let Some(reference) = &rollout.spec.playbook_ref else { return Ok(None) };
-    let namespace = rollout.namespace().unwrap_or_default();
-    gather::look_up(ctx, &ctx.playbooks, &namespace, &reference.name).await
+    let key = (rollout.namespace().unwrap_or_default(), reference.name.clone());
+    let known = gather::look_up(ctx, &ctx.playbooks, &key.0, &key.1).await?;
+    let is_open = |playbook: &Playbook| lets_start(ctx, &key, playbook, &reference.phase);
+    if Seen::has_started(rollout.status.as_ref()) || !known.as_ref().is_some_and(is_open) {
+        return Ok(known);
+    }
+    let Some(found) = ctx.cluster.get::<Playbook>(&key).await? else { return Ok(None) };
+    let fresh = found.0.as_ref().ok().cloned();
+    if ctx.playbooks.apply(found) {
+        // The watch will not tell the others: what is in the cache by then is no news to it.
+        event(ctx, &key, News::Spec);
+    }
+    Ok(fresh)
+}
+
+/// Whether a phase is open, and all that it requires is so.
+fn lets_start(ctx: &Context, key: &ObjectKey, playbook: &Playbook, phase: &str) -> bool {
+    let compiled = ctx.plans.compiled(key, playbook);
+    let Ok(book) = &*compiled else { return false };
+    let opens_at = book.phase(phase).and_then(|phase| book.weeks.begins(phase.declared.weeks.from));
+    opens_at.is_some_and(|opens_at| opens_at <= ctx.clock.now())
+        && lacking(ctx, key, playbook, book, phase).is_empty()
+}
+
+/// What a phase requires that is not so.
+fn lacking(
+    ctx: &Context,
+    key: &ObjectKey,
+    playbook: &Playbook,
+    book: &Book,
+    phase: &str,
+) -> Vec<Requirement> {
+    let prior = playbook.status.as_ref().map_or(&[][..], |status| &status.criteria);
+    let criteria = business::verdicts(book, prior, &[]);
+    playbook::unmet(book, phase, &View::new(ctx, key, criteria))
 }
 
 /// What the phase that a rollout joins requires and is not so; nothing once it has started.
@@ -196,11 +230,7 @@ pub fn requirements(
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
             lacks(format!("playbook {} to be valid ({first})", joins.playbook))
         }
-        Ok(book) => {
-            let prior = playbook.status.as_ref().map_or(&[][..], |status| &status.criteria);
-            let criteria = business::verdicts(book, prior, &[]);
-            playbook::unmet(book, &joins.phase, &View::new(ctx, &key, criteria))
-        }
+        Ok(book) => lacking(ctx, &key, playbook, book, &joins.phase),
     }
 }
 

@@ -16,6 +16,7 @@ mod lint;
 mod live;
 mod metrics;
 mod playbook;
+mod playbook_live;
 mod simulate;
 mod zones;
 

@@ -448,6 +448,101 @@ fn the_plan_is_told_by_week() {
     }
 }
 
+/// Step by step as of the Tuesday of week 5: what the steps give, and how they stand.
+#[test]
+fn each_step_is_told_with_its_week_and_state_in_every_form() {
+    let as_of = |form: &str| {
+        let at = "2025-10-07T16:00:00Z";
+        let ran = sluice(&["playbook", "maya-2025", "-f", "examples/playbook", "--at", at, "-o", form]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+        ran
+    };
+    let json = as_of("json").json();
+    let steps = |name: &str| -> Vec<String> {
+        let rollout = list(&json, "rollouts").iter().find(|rollout| rollout["name"] == name).unwrap();
+        let told = |step: &Value| {
+            format!("{} {} {} {}", step["week"], text(step, "step"), text(step, "gives"), text(step, "state"))
+        };
+        list(rollout, "steps").iter().map(told).collect()
+    };
+    assert_eq!(steps("dreams"), ["3 beta/all 10% done", "4 ga/half 55% done", "5 ga/full 100% done"]);
+    assert_eq!(
+        steps("whispers"),
+        [
+            "3 internal/staff  done",
+            "4 beta/quarter 2.5% done",
+            "5 beta/most 7.5% running",
+            "6 beta/all 10% planned",
+        ]
+    );
+    let page = as_of("markdown").out;
+    assert!(
+        page.contains("- [x] Fix RLS policies on all tables\n")
+            && page.contains("- [ ] Database connection pooling\n")
+    );
+    assert!(page.contains("| whispers | 5 | beta/most | 7.5% | running |"), "{page}");
+    let svg = as_of("svg").out;
+    assert!(svg.starts_with("<svg") && svg.contains("Phase 2: User Experience"), "{svg}");
+    let chart = as_of("table").out;
+    assert!(chart.contains("Week 5/12, 6/52 done, 0 blocked, 2 overdue"), "{chart}");
+    assert!(
+        chart.contains("phase   user-experience   4\n") && chart.contains("whispers-beta (week 6)\n"),
+        "{chart}"
+    );
+}
+
+#[test]
+fn a_playbook_that_is_wrong_is_told_of_by_file_line_and_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "apiVersion: sluice.dev/v1alpha1
+kind: Playbook
+metadata: {name: plan}
+spec:
+  startDate: '2025-09-08'
+  phases:
+  - {name: one, weeks: {from: 1, to: 2}, requires: [{milestone: done}, {rollout: {name: nobody, condition: Completed}}]}
+  - {name: two, weeks: {from: 1, to: 2}, requires: [{task: none}]}
+  milestones: [{name: done, week: 2, when: {phase: one}}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: r}
+spec:
+  playbookRef: {name: plan, phase: three}
+  cohorts: [{name: all}]
+  phases: [{name: ga, steps: [{week: 2, cohorts: {all: 5}}]}]
+";
+    let file = super::write(dir.path(), "plan.yaml", yaml);
+    let lint = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        sluice(&["lint", "-f", &file]).out
+    };
+    let said = lint(yaml);
+    assert!(
+        said.contains(
+            ":8: error: Playbook default/plan spec.phases[1].requires[0].task: \"none\": is the id of no task"
+        ) || said.contains("spec.phases[1].requires[0].task"),
+        "{said}"
+    );
+    assert!(
+        said.contains(
+            "spec.playbookRef.phase: \"three\": playbook plan has no such phase: its phases are one, two"
+        ),
+        "{said}"
+    );
+    let said = lint(&yaml.replace(", requires: [{task: none}]", "").replace("phase: three", "phase: two"));
+    assert!(
+        said.contains("spec.phases[0].requires: waits for itself: phase one → milestone done → phase one"),
+        "{said}"
+    );
+    assert!(
+        said.contains("warning") && said.contains("\"nobody\": there is no such rollout in the files"),
+        "{said}"
+    );
+    let said = lint(&yaml.replace("name: plan, phase: three", "name: plans, phase: one"));
+    assert!(said.contains("spec.playbookRef.name: \"plans\": there is no Playbook of this name"), "{said}");
+}
+
 #[test]
 fn every_test_and_file_of_the_page_is_there() {
     let page = page();
