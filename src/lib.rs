@@ -6,6 +6,7 @@ pub mod chart;
 pub mod cli;
 pub mod clock;
 pub mod controller;
+pub mod dashboard;
 pub mod engine;
 pub mod error;
 pub mod fair;

@@ -60,6 +60,14 @@ impl ConnectArgs {
 }
 
 impl ClusterArgs {
+    /// The configuration that is meant.
+    ///
+    /// # Errors
+    /// There is none, or it is of no use.
+    pub async fn config(&self) -> Result<Config, Failure> {
+        config(self).await
+    }
+
     /// The namespace that was given, if one was.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()

@@ -16,6 +16,7 @@ mod cluster;
 mod completion;
 mod controller;
 mod crds;
+mod dashboard;
 mod describe;
 mod dev;
 mod dry_run;
@@ -118,6 +119,8 @@ enum Command {
     Retry(act::RetryArgs),
     /// Say that somebody has seen a rollback
     Ack(act::PlainArgs),
+    /// See and steer rollouts in a browser, with your own rights
+    Dashboard(dashboard::Args),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
     /// Print a completion script for a shell
@@ -235,6 +238,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Rollback(args) => act::rollback(&args),
         Command::Retry(args) => act::retry(&args),
         Command::Ack(args) => act::plain(Action::Acknowledge, &args),
+        Command::Dashboard(args) => dashboard::run(args),
         Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args),
     }

@@ -57,6 +57,18 @@ pub async fn now(cluster: &Cluster) -> MicroTime {
     shown(&data, real_now()).unwrap_or_else(super::now)
 }
 
+/// The clock of the cluster's schedules: the real one wherever nothing else is said, or not to us.
+pub async fn read(client: &Client) -> Clock {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let map = call(api.get_opt(NAME)).await.ok().flatten();
+    let data = map.and_then(|map| map.data).unwrap_or_default();
+    let speed = data.get("speed").and_then(|speed| speed.parse().ok());
+    match shown(&data, real_now()).zip(speed) {
+        Some((shows, speed)) => Clock::accelerated(shows, speed),
+        None => Clock::system(),
+    }
+}
+
 fn written(shows: MicroTime, at: MicroTime, speed: u32) -> BTreeMap<String, String> {
     let data = [("shows", shows.to_string()), ("at", at.to_string()), ("speed", speed.to_string())];
     data.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

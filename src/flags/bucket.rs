@@ -64,7 +64,7 @@ pub(super) fn has_feature(hash: Hash, salt: &str, user: &str, thousandths: u32) 
 }
 
 /// The bucket of a user among 100 000; of those below a percentage's thousandths each has the feature.
-pub(super) fn bucket(salt: &str, user: &str) -> u32 {
+pub fn bucket(salt: &str, user: &str) -> u32 {
     scaled(murmur(&cbor(&format!("{salt}:{user}"))))
 }
 

@@ -22,7 +22,7 @@ pub mod signature;
 mod split_tests;
 mod statics;
 
-pub use bucket::Hash;
+pub use bucket::{Hash, bucket};
 pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};

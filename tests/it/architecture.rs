@@ -11,7 +11,7 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 38] = [
+const LAYERS: [&str; 39] = [
     "bounds",
     "visible",
     "api",
@@ -44,6 +44,7 @@ const LAYERS: [&str; 38] = [
     "controller",
     "sandbox",
     "cli/files",
+    "dashboard",
     "cli/dev",
     "cli/act",
     "cli/describe",
@@ -162,10 +163,10 @@ const ASKS_THE_MACHINE: [&str; 8] =
     ["now", "system", "try_system", "print!", "println!", "eprint!", "eprintln!", "dbg!"];
 
 /// The parts that know a client of the cluster at all.
-const CLIENTS: [&str; 5] = ["controller", "notify", "sandbox", "cli", "error"];
+const CLIENTS: [&str; 6] = ["controller", "notify", "sandbox", "cli", "error", "dashboard"];
 
 /// The files of the library that write to a cluster, besides those of `cli/` and `sandbox/`, and what they write.
-const WRITERS: [(&str, &str); 11] = [
+const WRITERS: [(&str, &str); 14] = [
     ("src/controller/actions/house.rs", "deletes actions that were answered long ago"),
     ("src/controller/channels/keep.rs", "the outboxes of NotificationChannels"),
     ("src/controller/events/mod.rs", "Events"),
@@ -177,6 +178,9 @@ const WRITERS: [(&str, &str); 11] = [
     ("src/controller/signing.rs", "the Secret with the keys that files are signed with"),
     ("src/controller/writer/config_map.rs", "ConfigMaps"),
     ("src/controller/writer/feature_flag.rs", "FeatureFlags of the open-feature operator"),
+    ("src/dashboard/access.rs", "reviews of what a person may do, which are answered and not stored"),
+    ("src/dashboard/ask.rs", "RolloutActions, as the person who asks"),
+    ("src/dashboard/person.rs", "reviews of who a person is, which are answered and not stored"),
 ];
 
 /// The files of the controller that may name a client: all others have the one of their term, whose writes pass its gate.

@@ -21,6 +21,7 @@ mod chart;
 mod checks;
 mod cli;
 mod crash;
+mod dashboard;
 mod dead_ends;
 mod deletion;
 mod delivery;

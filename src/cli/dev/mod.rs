@@ -6,8 +6,8 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::controller::{end_on_signal, instance, runtime};
-use super::summary::{Summary, as_table};
-use super::{Failure, cluster, complain, print, schedule_clock};
+use super::summary::{Columns, Summary, as_table};
+use super::{Failure, cluster, complain, dashboard, print, schedule_clock};
 use crate::clock::Clock;
 use crate::controller;
 use crate::error::chain;
@@ -84,7 +84,7 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
         false => None,
     };
     let api_server = controller::api_server(&config).await;
-    let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
+    let client = controller::client(config.clone()).map_err(|error| Failure::Cluster(chain(&error)))?;
     install_crds(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     install_policies(&client).await.map_err(|error| Failure::Cluster(chain(&error)))?;
     let demo = args.file.is_empty();
@@ -113,9 +113,15 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let mut namespaces = apply(&client, &objects).await?;
     namespaces.retain(|namespace| namespace != controller::NAMESPACE);
     let url = prometheus.as_ref().map(Prometheus::url);
+    // Whoever tries Sluice does without the panel where it cannot be had.
+    match dashboard::beside(config, clock.clone(), shutdown.clone()).await {
+        Ok(panel) => print(&format!("\nSee it in a browser: {}\n", panel.entrance.borrow().as_str()))?,
+        Err(Failure::Cluster(why)) => complain(&format!("there is no panel: {why}")),
+        Err(failure) => return Err(failure),
+    }
     let served: Vec<Summary> = served::rollouts(&client, &namespaces).await.iter().map(Summary::of).collect();
     if !served.is_empty() {
-        print(&format!("\n{}", as_table(&served, super::now())))?;
+        print(&format!("\n{}", as_table(&served, super::now(), Columns::default())))?;
     }
     print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, (&clock, speed), url, served.first()))?;
 

@@ -62,7 +62,7 @@ impl Cause {
 }
 
 /// The course of a rollout.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timeline {
     /// The changes in order.
     pub entries: Vec<Entry>,
@@ -101,6 +101,47 @@ pub fn timeline(plan: &Plan, now: MicroTime) -> Timeline {
     Timeline { entries, completed_at: status.completed_at, steps, followed: later }
 }
 
+/// What comes after `now` for a rollout that is as `status` says, if all goes well from then on: approvals are given, but what
+/// is paused stays paused, and what was rolled back stays so.
+pub fn ahead(plan: &Plan, status: &FeatureRolloutStatus, now: MicroTime) -> Timeline {
+    let approvals: Vec<Approval> = plan.steps.iter().map(|step| step.approval).collect();
+    let plan = favourable(plan, now);
+    let uid = status.uid.clone().unwrap_or_else(|| plan.name.clone());
+    let facts = Facts::favourable(&uid);
+    let mut status = status.clone();
+    let mut ahead = Timeline::default();
+    let mut at = now;
+    for _ in 0..MOST_DECISIONS {
+        let before = status.clone();
+        let wake_at = settle(&plan, &facts, &mut status, at);
+        ahead.entries.extend(change(&plan, &before, &status, at).map(|entry| match status.rollback {
+            Some(_) => Entry { cause: Cause::Ladder, ..entry },
+            None => entry,
+        }));
+        ahead.steps.extend(entered(&plan, &approvals, &before, &status, at));
+        ahead.followed.extend(followed(&plan, &before, &status, at));
+        match wake_at {
+            Some(next) if status.completed_at.is_none() => at = next,
+            _ => break,
+        }
+    }
+    Timeline { completed_at: status.completed_at.filter(|completed| *completed >= now), ..ahead }
+}
+
+/// Decides at one instant until the decision stands; returns when the next one may differ. Where all goes well the file
+/// follows at once.
+fn settle(plan: &Plan, facts: &Facts, status: &mut FeatureRolloutStatus, at: MicroTime) -> Option<MicroTime> {
+    loop {
+        let decision = decide(plan, status, facts, at);
+        let stable = decision.status == *status;
+        *status = decision.status;
+        deliver(status, at);
+        if stable {
+            return decision.wake_at;
+        }
+    }
+}
+
 /// The state of a rollout at `at` if all goes well; before the start it serves its baseline.
 pub fn state_at(plan: &Plan, now: MicroTime, at: MicroTime) -> FeatureRolloutStatus {
     walk(plan, now, Some(at), |_, _, _, _| {})
@@ -120,16 +161,7 @@ fn walk(
     let mut status = FeatureRolloutStatus::default();
     for _ in 0..MOST_DECISIONS {
         let before = status.clone();
-        let wake_at = loop {
-            let decision = decide(&plan, &status, &facts, at);
-            let stable = decision.status == status;
-            status = decision.status;
-            // Where all goes well the file follows at once.
-            deliver(&mut status, at);
-            if stable {
-                break decision.wake_at;
-            }
-        };
+        let wake_at = settle(&plan, &facts, &mut status, at);
         if before.is_begun() || at >= start {
             each(&plan, &before, &status, at);
         }

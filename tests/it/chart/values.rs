@@ -99,6 +99,28 @@ fn what_is_off_is_not_there_and_what_is_on_is() {
     assert_eq!(one(&none, "Deployment", "sluice")["spec"]["template"]["spec"]["serviceAccountName"], "ours");
 }
 
+/// Whatever is seen and done in the panel is seen and done with somebody's token: its own account is bound to nothing.
+#[test]
+fn the_panel_has_no_rights_and_no_token() {
+    let set = ["dashboard.enabled=true", "dashboard.publicUrl=https://sluice.example.com"];
+    let objects = rendered(&set);
+    let name = "sluice-dashboard";
+    let deployment = one(&objects, "Deployment", name);
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], name);
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(one(&objects, "ServiceAccount", name)["automountServiceAccountToken"], false);
+    for binding in objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding")) {
+        assert!(!binding["subjects"].to_string().contains(name), "{binding}");
+    }
+    let controller = &one(&objects, "Service", "sluice")["spec"]["selector"];
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    assert_ne!(labels["app.kubernetes.io/name"], controller["app.kubernetes.io/name"]);
+    assert!(!rendered(&[]).iter().any(|object| object["metadata"]["name"] == name), "it is off by default");
+    let refused = render(Helm::Four, &["--set", "dashboard.enabled=true"]).unwrap_err();
+    assert!(refused.contains("dashboard.publicUrl"), "{refused}");
+}
+
 #[test]
 fn the_image_is_named_by_tag_or_digest() {
     let digest = format!("sha256:{}", "4a".repeat(32));

@@ -1,0 +1,389 @@
+//! The rollouts that one person may list, kept up to date by watches, and what changed in them.
+//!
+//! All pages of a person share one watch a namespace, or one for the whole cluster. A watch is made with the person's own
+//! identity, so that whatever stands here was given to that person by the API server; and it is made anew every minute,
+//! which is when the API server asks again whether it may be.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::row::{Id, Row};
+use crate::api::FeatureRollout;
+use crate::clock::{monotonic, sleep};
+use crate::error::{call, chain};
+
+/// Seconds that a watch lasts: then it is made anew, and the API server asks again whether it may be.
+const WATCH: u32 = 60;
+/// How many changes are remembered: whoever has missed more looks at everything again.
+const REMEMBERED: usize = 1_024;
+/// How long a watch that failed must be quiet before it is asked whether it works again.
+const QUIET: Duration = Duration::from_secs(1);
+/// How long is waited after a failure, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
+
+type Guarded = DeserializeGuard<FeatureRollout>;
+
+/// Where rollouts are listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In every namespace.
+    All,
+    /// In one.
+    Namespace(String),
+}
+
+/// How a watch stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Nothing is known yet.
+    Listing,
+    /// What is shown is what there is.
+    Live,
+    /// The API server cannot be reached since then, or fails.
+    Lost(Instant, String),
+    /// The API server says no.
+    Refused(String),
+}
+
+/// What is known, and who is told when it changes.
+pub struct Board {
+    client: Client,
+    known: Mutex<Known>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Known {
+    rows: BTreeMap<Id, (Scope, Arc<Row>)>,
+    watches: BTreeMap<Scope, Watching>,
+    /// How it stands as long as nothing was found to be watched: `None` before the first answer, too.
+    before: Option<Standing>,
+    version: u64,
+    changes: VecDeque<(u64, Id)>,
+}
+
+struct Watching {
+    standing: Standing,
+    task: AbortHandle,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Board {
+    /// A board that lists with this client, which is the person's. Nothing is watched yet.
+    pub fn new(client: Client) -> Arc<Board> {
+        Arc::new(Board { client, known: Mutex::default(), version: watch::Sender::new(0) })
+    }
+
+    /// Watches these and nothing else: what was known by others is gone at once.
+    pub fn follow(self: &Arc<Board>, scopes: &[Scope]) {
+        let mut known = self.known();
+        let nowhere = "you may list rollouts in no namespace that this panel knows of".to_owned();
+        known.before = scopes.is_empty().then_some(Standing::Refused(nowhere));
+        let ended: Vec<Scope> =
+            known.watches.keys().filter(|scope| !scopes.contains(scope)).cloned().collect();
+        for scope in ended {
+            known.watches.remove(&scope);
+            known.forget(&scope);
+        }
+        for scope in scopes {
+            if !known.watches.contains_key(scope) {
+                // It ends with the board: the task keeps none.
+                let task = tokio::spawn(keep(Arc::downgrade(self), self.client.clone(), scope.clone()));
+                let watching = Watching { standing: Standing::Listing, task: task.abort_handle() };
+                known.watches.insert(scope.clone(), watching);
+                known.version += 1;
+            }
+        }
+        self.publish(known);
+    }
+
+    /// Whether anything is watched.
+    pub fn is_followed(&self) -> bool {
+        !self.known().watches.is_empty()
+    }
+
+    /// Says that nothing can be watched yet, and why.
+    pub fn cannot_begin(&self, why: &str) {
+        let mut known = self.known();
+        let standing = Standing::Lost(monotonic(), why.to_owned());
+        if !matches!(known.before, Some(Standing::Lost(..))) {
+            known.before = Some(standing);
+            known.version += 1;
+        }
+        self.publish(known);
+    }
+
+    /// Every row, by namespace and name.
+    pub fn rows(&self) -> Vec<Arc<Row>> {
+        self.known().rows.values().map(|(_, row)| row.clone()).collect()
+    }
+
+    /// How the watches stand, the worst of them first.
+    pub fn standing(&self) -> Standing {
+        let known = self.known();
+        let weight = |standing: &Standing| match standing {
+            Standing::Lost(..) => 0,
+            Standing::Listing => 1,
+            Standing::Refused(_) => 2,
+            Standing::Live => 3,
+        };
+        let worst = known.watches.values().map(|watching| &watching.standing).min_by_key(|s| weight(s));
+        worst.or(known.before.as_ref()).cloned().unwrap_or(Standing::Listing)
+    }
+
+    /// Waits until everything is listed or cannot be, but no longer than `most`.
+    pub async fn listed(&self, most: Duration) {
+        let mut version = self.version.subscribe();
+        let listed = async {
+            while self.standing() == Standing::Listing {
+                if version.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        // Whoever asks is shown what there is, and that it is not all.
+        let _in_time = tokio::time::timeout(most, listed).await;
+    }
+
+    /// Tells whenever something changes: the number grows.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// What has changed after a version; `None` where that is not known any more, so that all may have.
+    pub fn since(&self, version: u64) -> Option<Vec<Id>> {
+        let known = self.known();
+        let forgotten = known.version - known.changes.len() as u64;
+        let oldest = known.changes.front().map_or(forgotten, |(at, _)| at.saturating_sub(1));
+        if version < oldest && known.version > version {
+            return None;
+        }
+        let mut ids: Vec<Id> =
+            known.changes.iter().filter(|(at, _)| *at > version).map(|(_, id)| id.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        Some(ids)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, known: MutexGuard<'_, Known>) {
+        let version = known.version;
+        drop(known);
+        self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+    }
+
+    fn change(&self, scope: &Scope, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known();
+        // A watch that was ended meanwhile has nothing to say any more.
+        if known.watches.contains_key(scope) {
+            change(&mut known);
+        }
+        self.publish(known);
+    }
+
+    fn stand(&self, scope: &Scope, standing: Standing) {
+        self.change(scope, |known| known.stand(scope, standing));
+    }
+}
+
+impl Known {
+    fn stand(&mut self, scope: &Scope, standing: Standing) {
+        if let Some(watching) = self.watches.get_mut(scope) {
+            if let (Standing::Lost(..), Standing::Lost(..)) = (&watching.standing, &standing) {
+                return;
+            }
+            if watching.standing != standing {
+                watching.standing = standing;
+                self.version += 1;
+            }
+        }
+    }
+
+    fn note(&mut self, id: Id) {
+        self.version += 1;
+        self.changes.push_back((self.version, id));
+        while self.changes.len() > REMEMBERED {
+            self.changes.pop_front();
+        }
+    }
+
+    fn put(&mut self, scope: &Scope, row: Row) {
+        let id = row.id.clone();
+        if self.rows.get(&id).is_some_and(|(_, known)| **known == row) {
+            return;
+        }
+        self.rows.insert(id.clone(), (scope.clone(), Arc::new(row)));
+        self.note(id);
+    }
+
+    fn remove(&mut self, id: &Id) {
+        if self.rows.remove(id).is_some() {
+            self.note(id.clone());
+        }
+    }
+
+    fn forget(&mut self, scope: &Scope) {
+        let gone: Vec<Id> =
+            self.rows.iter().filter(|(_, (of, _))| of == scope).map(|(id, _)| id.clone()).collect();
+        for id in &gone {
+            self.remove(id);
+        }
+    }
+
+    /// Takes a whole list for what there is.
+    fn replace(&mut self, scope: &Scope, listed: BTreeMap<Id, Row>) {
+        let gone: Vec<Id> = self
+            .rows
+            .iter()
+            .filter(|(id, (of, _))| of == scope && !listed.contains_key(*id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in &gone {
+            self.remove(id);
+        }
+        for row in listed.into_values() {
+            self.put(scope, row);
+        }
+    }
+}
+
+/// Follows one scope until it is aborted or the board is gone.
+async fn keep(board: std::sync::Weak<Board>, client: Client, scope: Scope) {
+    let api: Api<Guarded> = match &scope {
+        Scope::All => Api::all(client),
+        Scope::Namespace(name) => Api::namespaced(client, name),
+    };
+    let mut events = std::pin::pin!(watcher(api.clone(), watcher::Config::default().timeout(WATCH)));
+    let mut listed = BTreeMap::new();
+    let mut pause = AGAIN.0;
+    let mut is_lost = false;
+    loop {
+        // A watch that goes on where it was says nothing before something changes.
+        let next = match is_lost {
+            true => tokio::time::timeout(QUIET, events.next()).await.ok(),
+            false => Some(events.next().await),
+        };
+        let Some(event) = next else {
+            let answers = call(api.list_metadata(&ListParams::default().limit(1))).await.is_ok();
+            let Some(board) = board.upgrade() else { return };
+            if answers {
+                board.stand(&scope, Standing::Live);
+                is_lost = false;
+            }
+            continue;
+        };
+        let (Some(event), Some(board)) = (event, board.upgrade()) else { return };
+        is_lost = false;
+        if event.is_ok() && !matches!(event, Ok(Event::Init)) {
+            pause = AGAIN.0;
+        }
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                let row = Row::of(&object);
+                listed.insert(row.id.clone(), row);
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut listed);
+                board.change(&scope, |known| {
+                    known.replace(&scope, listed);
+                    known.stand(&scope, Standing::Live);
+                });
+            }
+            Ok(Event::Apply(object)) => {
+                let row = Row::of(&object);
+                board.change(&scope, |known| {
+                    known.put(&scope, row);
+                    known.stand(&scope, Standing::Live);
+                });
+            }
+            Ok(Event::Delete(object)) => {
+                let id = Row::of(&object).id;
+                board.change(&scope, |known| {
+                    known.remove(&id);
+                    known.stand(&scope, Standing::Live);
+                });
+            }
+            Err(error) => {
+                match refusal(&error) {
+                    // What it may not be given any more, nobody is shown any more.
+                    Some(why) => board.change(&scope, |known| {
+                        known.forget(&scope);
+                        known.stand(&scope, Standing::Refused(why));
+                    }),
+                    None => {
+                        board.stand(&scope, Standing::Lost(monotonic(), chain(&error)));
+                        is_lost = true;
+                    }
+                }
+                drop(board);
+                sleep(pause).await;
+                pause = (pause * 2).min(AGAIN.1);
+            }
+        }
+    }
+}
+
+/// What the API server says where it does not allow to list or to watch.
+fn refusal(error: &watcher::Error) -> Option<String> {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        watcher::Error::WatchError(status) => status,
+        _ => return None,
+    };
+    matches!(status.code, 401 | 403).then(|| status.message.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(namespace: &str, name: &str, title: &str) -> Row {
+        let id = Id { namespace: namespace.to_owned(), name: name.to_owned() };
+        Row { id, title: title.to_owned(), ..Row::default() }
+    }
+
+    fn scope(name: &str) -> Scope {
+        Scope::Namespace(name.to_owned())
+    }
+
+    fn titles(known: &Known) -> Vec<&str> {
+        known.rows.values().map(|(_, row)| row.title.as_str()).collect()
+    }
+
+    #[test]
+    fn a_list_takes_the_place_of_what_was_known_of_its_scope_only() {
+        let mut known = Known::default();
+        let (one, two) = (scope("one"), scope("two"));
+        known.put(&one, row("one", "a", "A"));
+        known.put(&one, row("one", "b", "B"));
+        known.put(&two, row("two", "c", "C"));
+        let before = known.version;
+        let listed = [row("one", "b", "B2")].map(|row| (row.id.clone(), row)).into();
+        known.replace(&one, listed);
+        assert_eq!(titles(&known), ["B2", "C"]);
+        assert_eq!(known.version, before + 2, "one is gone, and one is another");
+        known.put(&one, row("one", "b", "B2"));
+        assert_eq!(known.version, before + 2, "the same again is no change");
+        known.forget(&two);
+        assert_eq!(titles(&known), ["B2"]);
+    }
+}

@@ -1,0 +1,188 @@
+//! The files that apps read, and what one user gets from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::Response;
+use kube::Api;
+use kube::core::DeserializeGuard;
+use minijinja::Value;
+
+use super::{Problem, base, file_link, link, query, rollout_link, show};
+use crate::api::{FeatureRollout, FlagSet, Percent};
+use crate::bounds::{VALUE, measure};
+use crate::dashboard::app::{App, Visitor};
+use crate::dashboard::form::Fields;
+use crate::dashboard::read::{self, Seen, said};
+use crate::dashboard::row::Row;
+use crate::dashboard::text::context;
+use crate::error::call;
+use crate::flags::{self, File, LiveFlag};
+
+/// Most bytes of a context that is evaluated.
+const MOST_CONTEXT: usize = 16 * 1024;
+
+/// Every file that the rollouts of the person are in.
+pub async fn all(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
+    let board = &visitor.person.board;
+    let mut files: BTreeMap<(String, &'static str, String), Vec<Arc<Row>>> = BTreeMap::new();
+    for row in board.rows() {
+        let (kind, name) = match &row.flag_set {
+            Some(set) => ("flagset", set.clone()),
+            None => ("rollout", row.id.name.clone()),
+        };
+        files.entry((row.id.namespace.clone(), kind, name)).or_default().push(row);
+    }
+    let told: Vec<Value> = files
+        .iter()
+        .map(|((namespace, kind, name), rows)| {
+            let rows: Vec<Value> = rows
+                .iter()
+                .map(|row| {
+                    context! { link => rollout_link(&row.id.namespace, &row.id.name), title => row.title }
+                })
+                .collect();
+            let of = if *kind == "flagset" { "FlagSet" } else { "the rollout itself" };
+            context! { link => file_link(namespace, kind, name), namespace, name, kind => of, rows }
+        })
+        .collect();
+    let values =
+        context! { files => told, notices => Vec::<String>::new(), ..base(&app, Some(&visitor), "files") };
+    show(&app, "files.html", values)
+}
+
+/// One file.
+pub async fn page(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path((namespace, kind, name)): Path<(String, String, String)>,
+    uri: Uri,
+) -> Response {
+    let client = &visitor.person.client;
+    let flag_set = match kind.as_str() {
+        "flagset" => {
+            let api: Api<DeserializeGuard<FlagSet>> = Api::namespaced(client.clone(), &namespace);
+            match call(api.get(&name)).await {
+                Ok(DeserializeGuard(Ok(set))) => Some(set),
+                Ok(DeserializeGuard(Err(invalid))) => {
+                    let why = format!("FlagSet {name} cannot be read: {}", invalid.error);
+                    return Problem::Later(why).page(&app, Some(&visitor));
+                }
+                Err(fault) => return Problem::from(fault).page(&app, Some(&visitor)),
+            }
+        }
+        "rollout" => None,
+        _ => return Problem::Missing("there is no such file".to_owned()).page(&app, Some(&visitor)),
+    };
+    let place = read::place(flag_set.as_ref(), &name);
+    let (text, problem) = match read::file(client, &namespace, &place).await {
+        Ok(Some(text)) => (Some(text), None),
+        Ok(None) => (None, Some(format!("There is no ConfigMap {} with a key {} yet.", place.0, place.1))),
+        Err(fault) => (None, Some(said(&fault))),
+    };
+    let link = file_link(&namespace, &kind, &name);
+    let kind = if flag_set.is_some() { "FlagSet" } else { "Rollout without a FlagSet" };
+    let start = context! {
+        namespace, name, kind, link, config_map => place.0, key => place.1, ..base(&app, Some(&visitor), "files")
+    };
+    let fields = query(&uri);
+    let values = match text.as_deref().map(flags::parse) {
+        Some(Ok(file)) => {
+            let size = text.as_deref().map(str::len);
+            let flags: Vec<Value> =
+                file.flags().into_iter().map(|(key, body)| flag(&link, &file, key, body)).collect();
+            let asked = asked(&visitor, &file, &fields).await;
+            context! { flags, size, text, ..context! { ..asked, ..start } }
+        }
+        Some(Err(error)) => context! { problem => format!("The file cannot be read: {error}"), ..start },
+        None => context! { problem, ..start },
+    };
+    show(&app, "file.html", values)
+}
+
+fn flag(file_link: &str, file: &File, key: &str, body: &serde_json::Value) -> Value {
+    let live = file.live(key);
+    let variants: Vec<String> = body
+        .get("variants")
+        .and_then(serde_json::Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let bar = |(name, percent): &(String, Percent)| {
+        context! {
+            name, served => percent.to_string(), served_width => percent.thousandths(),
+            pending_width => percent.thousandths(),
+        }
+    };
+    context! {
+        key,
+        link => format!("{}#ask", link(file_link, &[("flag", key)])),
+        variants => variants.join(", "),
+        rollout => live.as_ref().map(|live| live.rollout.clone()),
+        rollout_link => live.as_ref().map(|live| rollout_link(&live.namespace, &live.rollout)),
+        served => live.as_ref().map(|live| live.served.iter().map(bar).collect::<Vec<_>>()),
+        revision => live.as_ref().map_or_else(|| "–".to_owned(), |live| live.revision.to_string()),
+    }
+}
+
+/// What one user gets, where somebody asks.
+async fn asked(visitor: &Visitor, file: &File, fields: &Fields) -> Value {
+    let example = "{\"targetingKey\": \"user-1\"}";
+    let context_text = fields.whole("context").unwrap_or(example);
+    let asked = fields.text("flag");
+    let start = context! { asked, context => context_text };
+    let (Some(key), Some(_)) = (asked, fields.text("context")) else { return start };
+    match evaluated(visitor, file, key, context_text).await {
+        Ok(result) => context! { result, ..start },
+        Err(wrong) => context! { wrong, ..start },
+    }
+}
+
+async fn evaluated(visitor: &Visitor, file: &File, key: &str, text: &str) -> Result<Value, String> {
+    if text.len() > MOST_CONTEXT {
+        return Err(format!("the context is longer than {MOST_CONTEXT} bytes"));
+    }
+    let context: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("the context is no JSON: {error}"))?;
+    measure(&context, VALUE).map_err(|excess| format!("the context {excess}"))?;
+    let serde_json::Value::Object(context) = context else {
+        return Err("the context is no JSON object".to_owned());
+    };
+    let live = file.live(key);
+    let seen = match &live {
+        Some(live) => owner(visitor, live).await,
+        None => None,
+    };
+    let plan = seen.as_ref().and_then(|seen| seen.plan.as_ref().ok());
+    let audience = plan.map(|plan| &plan.audience);
+    let found = flags::evaluate(file, key, &context, audience).map_err(|error| error.to_string())?;
+    let share = plan.zip(found.cohort.as_deref()).and_then(|(plan, name)| plan.cohort(name)?.share);
+    let bucket = plan.and_then(|plan| {
+        let user = context.get(&plan.feature.bucket_by)?.as_str()?;
+        let bucket = Percent::from_thousandths(flags::bucket(&plan.feature.salt, user))?;
+        let text = bucket.to_string();
+        Some(format!("{text}: has the feature where its cohort is served more than {text}"))
+    });
+    let reason = serde_json::to_value(found.reason).unwrap_or_default();
+    Ok(context! {
+        value => found.value.to_string(),
+        variant => found.variant.unwrap_or_else(|| "–".to_owned()),
+        reason => reason.as_str(),
+        cohort => found.cohort.unwrap_or_else(|| match audience {
+            Some(_) => "none takes this user in".to_owned(),
+            None => "not known: the flag is static, or its rollout cannot be read".to_owned(),
+        }),
+        share => share.map(|share| share.to_string()),
+        bucket => bucket.unwrap_or_else(|| "not known: the user has no such attribute, or nobody is split".to_owned()),
+    })
+}
+
+/// The rollout of a flag, where the person may read it and it still is the one that wrote the flag.
+async fn owner(visitor: &Visitor, live: &LiveFlag) -> Option<Seen> {
+    let seen = read::rollout(&visitor.person.client, &live.namespace, &live.rollout).await.ok()?;
+    let is_it = |rollout: &FeatureRollout| rollout.metadata.uid.as_deref() == Some(live.uid.as_str());
+    is_it(&seen.rollout).then_some(seen)
+}

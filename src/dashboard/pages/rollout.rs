@@ -1,0 +1,334 @@
+//! One rollout: what is served, why it waits, what comes, and what happened.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::Response;
+use kube::{Api, ResourceExt};
+use minijinja::Value;
+
+use super::line::{Line, changes, step};
+use super::watched::watched;
+use super::{Problem, base, file_link, link, query, rollout_link, row_values, show};
+use crate::api::rolloutaction::{Action, Answer, RolloutAction};
+use crate::api::status::{Check, CohortStatus, HistoryEntry};
+use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
+use crate::dashboard::access::{ACTIONS, Rights, verb};
+use crate::dashboard::app::{App, Visitor};
+use crate::dashboard::past::Mark;
+use crate::dashboard::person::Person;
+use crate::dashboard::read::{self, Seen, said};
+use crate::dashboard::text::context;
+use crate::engine::delivery;
+use crate::engine::forecast::timeline::{Timeline, ahead};
+use crate::error::call;
+use crate::flags::{self, Identity};
+use crate::plan::{Approval, Plan};
+
+/// Steps to come that are listed; the picture has all.
+const STEPS: usize = 12;
+
+/// The page.
+pub async fn page(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path((namespace, name)): Path<(String, String)>,
+    uri: Uri,
+) -> Response {
+    let person = &visitor.person;
+    let read = read::rollout(&person.client, &namespace, &name);
+    let (seen, rights) = tokio::join!(read, person.access.rights(&namespace, &name));
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(error) => return Problem::from(error).page(&app, Some(&visitor)),
+    };
+    let fields = query(&uri);
+    let answer = match fields.text("asked") {
+        Some(asked) => answer(person, &namespace, asked, &seen.status()).await,
+        None => None,
+    };
+    let now = app.clock.now();
+    let values = context! {
+        answer,
+        actions => actions(&seen, &rights.unwrap_or_default()),
+        ..context! { ..values(&seen, now), ..base(&app, Some(&visitor), "rollouts") }
+    };
+    show(&app, "rollout.html", values)
+}
+
+fn values(seen: &Seen, now: MicroTime) -> Value {
+    let status = seen.status();
+    let row = seen.row();
+    let plan = seen.plan.as_ref().ok();
+    let coming = plan.map(|plan| ahead(plan, &status, now));
+    let none = Timeline::default();
+    let zone = seen.zone();
+    let line = Line {
+        status: &status,
+        ahead: coming.as_ref().unwrap_or(&none),
+        plan,
+        zone: &zone,
+        now,
+        title: format!("Percentages of {} by cohort over time: {}", row.title, served(&status)),
+    };
+    let picture = line.values();
+    let attribute = |name: &str| picture.as_ref().and_then(|picture| picture.get_attr(name).ok());
+    let (kind, owner) = match &seen.rollout.spec.flag_set_ref {
+        Some(reference) => ("flagset", reference.name.clone()),
+        None => ("rollout", row.id.name.clone()),
+    };
+    let file_name = match kind {
+        "flagset" => format!("the file of FlagSet {owner}"),
+        _ => "a file of its own".to_owned(),
+    };
+    context! {
+        row => row_values(&row),
+        zone, picture, file_name,
+        legend => attribute("legend"),
+        freezes => attribute("freezes"),
+        closed => attribute("closed"),
+        oldest => attribute("oldest"),
+        file_link => file_link(&row.id.namespace, kind, &owner),
+        try_link => link("/try", &[("namespace", &row.id.namespace), ("rollout", &row.id.name)]),
+        tier => seen.rollout.spec.feature.as_ref().map(|feature| format!("{:?}", feature.tier)),
+        remarks => remarks(seen, &status),
+        cohorts => status.cohorts.iter().map(cohort).collect::<Vec<_>>(),
+        plan => steps(plan, coming.as_ref(), &status),
+        completes => coming.as_ref().and_then(|c| c.completed_at).map(|at| at.to_string()),
+        no_plan => no_plan(seen, &status),
+        watched => watched(seen, &status),
+        history => status.history.iter().rev().map(|entry| told(entry, &status)).collect::<Vec<_>>(),
+        fragment => fragment(seen, &status),
+        fragment_says => format!("The flag as the status decides it, revision {}; the file holds revision {}.",
+            status.revision, status.delivered_revision),
+        yaml => yaml(seen),
+    }
+}
+
+fn served(status: &FeatureRolloutStatus) -> String {
+    let told = status.cohorts.iter().map(|cohort| format!("{} {}", cohort.name, cohort.served));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// What stands beside what it waits for.
+fn remarks(seen: &Seen, status: &FeatureRolloutStatus) -> Vec<String> {
+    let mut remarks = seen.unread.clone();
+    if let Err(why) = &seen.plan {
+        remarks.push(format!("The spec cannot be followed: {why}"));
+    }
+    if let Some(pending) = &status.pending_audience {
+        remarks
+            .push(format!("An edited audience, {}, waits to replace the one that is served.", pending.name));
+    }
+    let generation = seen.rollout.metadata.generation.unwrap_or_default();
+    if status.is_begun() && status.observed_generation != generation {
+        remarks.push(format!(
+            "The spec was edited: generation {generation} is not taken up yet, {} is.",
+            status.observed_generation
+        ));
+    }
+    if let Some(rollback) = status.rollback.as_ref().filter(|rollback| rollback.acknowledged_at.is_none()) {
+        remarks.push(match rollback.verified_at {
+            Some(_) => "Its triggers have been quiet since; nobody has acknowledged it.".to_owned(),
+            None => "Nobody has acknowledged it yet.".to_owned(),
+        });
+    }
+    remarks
+}
+
+fn cohort(cohort: &CohortStatus) -> Value {
+    let served = cohort.served.percent();
+    let pending = cohort.pending.as_ref();
+    let to_come = pending.map(|pending| pending.percent).or(cohort.restore);
+    let why = match pending {
+        Some(pending) => Some(pending.check.as_str()),
+        None if cohort.restore.is_some() => Some("Emergency"),
+        None if cohort.tier_refused => Some("Tier"),
+        None => None,
+    };
+    context! {
+        name => cohort.name,
+        share => cohort.share.map(|share| share.to_string()),
+        served => served.to_string(),
+        served_width => served.thousandths(),
+        pending_width => to_come.unwrap_or_default().max(cohort.decided()).max(served).thousandths(),
+        decided => (cohort.decided() != served).then(|| cohort.decided().to_string()),
+        asked => cohort.asked.to_string(),
+        pending => to_come.map(|percent| percent.to_string()),
+        why,
+        due => pending.map(|pending| pending.due.to_string()),
+    }
+}
+
+/// The steps to come, as far as they are listed.
+fn steps(plan: Option<&Plan>, ahead: Option<&Timeline>, status: &FeatureRolloutStatus) -> Vec<Value> {
+    let (Some(plan), Some(ahead)) = (plan, ahead) else { return Vec::new() };
+    let mut before: Vec<(String, Percent)> =
+        status.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.decided())).collect();
+    let mut told = Vec::new();
+    for entry in ahead.entries.iter().take(STEPS) {
+        let is_it = |step: &&crate::plan::Step| {
+            step.phase == entry.phase && step.number as i64 == i64::from(entry.step)
+        };
+        let given = |step: &crate::plan::Step| {
+            let by_action = |approval: &crate::api::status::ApprovalStatus| {
+                approval.phase == step.phase && Some(&approval.step) == step.name.as_ref()
+            };
+            status.approvals.iter().any(by_action)
+        };
+        let asks = plan.steps.iter().find(is_it);
+        let approval = asks.is_some_and(|step| step.approval == Approval::Missing && !given(step));
+        told.push(context! {
+            at => entry.at.to_string(), step => step(entry), changes => changes(entry, &before), approval,
+        });
+        before.clone_from(&entry.cohorts);
+    }
+    told
+}
+
+/// Why nothing comes by itself.
+fn no_plan(seen: &Seen, status: &FeatureRolloutStatus) -> &'static str {
+    if seen.plan.is_err() {
+        return "Nothing can be planned before the spec is valid.";
+    }
+    if status.rollback.is_some() {
+        return "Nothing by itself: it is rolled back until somebody retries.";
+    }
+    if !status.pauses.is_empty() {
+        return "Nothing by itself: the schedule stands still.";
+    }
+    if status.completed_at.is_some() {
+        return "Nothing: every step is done.";
+    }
+    "Nothing by itself."
+}
+
+fn told(entry: &HistoryEntry, status: &FeatureRolloutStatus) -> Value {
+    let class = match Mark::of(entry) {
+        Some(Mark::Rollback) => "rollback",
+        Some(Mark::Pause) => "pause",
+        Some(Mark::Person) => "person",
+        Some(Mark::Edit) => "edit",
+        None => "",
+    };
+    context! {
+        at => entry.at.to_string(), reason => entry.reason.as_str(), who => entry.who, class,
+        message => entry.told(status.delivered_revision),
+    }
+}
+
+/// The flag as it goes into the file.
+fn fragment(seen: &Seen, status: &FeatureRolloutStatus) -> Option<String> {
+    let plan = seen.plan.as_ref().ok()?;
+    let identity = Identity {
+        namespace: plan.namespace.clone(),
+        name: plan.name.clone(),
+        uid: seen.rollout.uid().unwrap_or_default(),
+    };
+    let fragment = flags::fragment(&plan.feature, &identity, status, &plan.audience);
+    let flag = serde_json::json!({ fragment.key: fragment.body });
+    serde_json::to_string_pretty(&flag).ok()
+}
+
+/// The object, without what only machines read.
+fn yaml(seen: &Seen) -> String {
+    let mut rollout = seen.rollout.clone();
+    rollout.metadata.managed_fields = None;
+    let value = serde_json::to_value(&rollout).unwrap_or_default();
+    serde_saphyr::to_string(&value).unwrap_or_else(|error| error.to_string())
+}
+
+/// The actions that the person may ask for, those first that the state asks for.
+fn actions(seen: &Seen, rights: &Rights) -> Vec<Value> {
+    let row = seen.row();
+    let status = seen.status();
+    let mut offered: Vec<(usize, Value)> = Vec::new();
+    for action in ACTIONS.into_iter().filter(|action| rights.may(*action)) {
+        let (rank, style) = match (action, fits(action, &status)) {
+            (Action::Rollback, true) => (0, "danger"),
+            (_, true) => (1, ""),
+            (_, false) => (2, "quiet"),
+        };
+        let wanted = status.waiting_for.as_ref().is_some_and(|w| w.check == Check::Approval);
+        let style = if action == Action::Approve && wanted { "primary" } else { style };
+        let link = format!("{}/{}", rollout_link(&row.id.namespace, &row.id.name), verb(action));
+        offered.push((rank, context! { link, style, title => title(action) }));
+    }
+    offered.sort_by_key(|(rank, _)| *rank);
+    offered.into_iter().map(|(_, value)| value).collect()
+}
+
+/// Whether an action does something in this state, as far as a glance tells: the preview tells exactly.
+fn fits(action: Action, status: &FeatureRolloutStatus) -> bool {
+    let is_back = status.rollback.is_some();
+    match action {
+        Action::Rollback => status.exposed(),
+        Action::Pause => status.pauses.is_empty() && !is_back && status.completed_at.is_none(),
+        Action::Resume => !status.pauses.is_empty() && !is_back,
+        Action::Approve => status.waiting_for.as_ref().is_some_and(|w| w.check == Check::Approval),
+        Action::Promote => !is_back && status.pauses.is_empty() && status.completed_at.is_none(),
+        Action::SetPercent => true,
+        Action::Retry => is_back || status.pauses.iter().any(|pause| pause.cause.is_recovery()),
+        Action::Acknowledge => is_back || !status.pauses.is_empty(),
+    }
+}
+
+/// What an action is called on a button.
+pub const fn title(action: Action) -> &'static str {
+    match action {
+        Action::Pause => "Pause",
+        Action::Resume => "Resume",
+        Action::Approve => "Approve",
+        Action::Promote => "Promote",
+        Action::SetPercent => "Set percentages",
+        Action::Rollback => "Roll back",
+        Action::Retry => "Retry",
+        Action::Acknowledge => "Acknowledge",
+    }
+}
+
+/// What became of an action that was asked for on this page.
+async fn answer(
+    person: &Person,
+    namespace: &str,
+    name: &str,
+    status: &FeatureRolloutStatus,
+) -> Option<Value> {
+    let api: Api<RolloutAction> = Api::namespaced(person.client.clone(), namespace);
+    let action = match call(api.get_opt(name)).await {
+        Ok(Some(action)) => action,
+        Ok(None) => return None,
+        Err(fault) => {
+            let message = said(&fault);
+            return Some(context! {
+                action => "The action", word => "asked for", kind => "open", open => false,
+                message => format!("Its answer cannot be read, look at the history: {message}"),
+            });
+        }
+    };
+    let said = action.status.clone().unwrap_or_default();
+    let delivered = said.revision.is_none_or(|revision| status.delivered_revision >= revision);
+    let (word, kind, open) = match said.answer {
+        None => ("asked for, and not answered yet", "open", true),
+        Some(Answer::Applied) => ("applied", "good", !delivered),
+        Some(Answer::Rejected) => ("rejected", "bad", false),
+        Some(Answer::Expired) => ("expired", "bad", false),
+    };
+    let delivery = (said.answer == Some(Answer::Applied)).then(|| match delivered {
+        true => format!("Apps have it: {}.", served(status)),
+        false => {
+            let gap = delivery::undelivered_message(status);
+            format!(
+                "Apps do not have it yet: {}.",
+                gap.unwrap_or_else(|| "the file is being written".to_owned())
+            )
+        }
+    });
+    let waits = "The operator has not answered yet. It may still be carried out, until it expires.";
+    Some(context! {
+        action => title(action.spec.action), word, kind, open, delivery,
+        message => said.message.unwrap_or_else(|| waits.to_owned()),
+        by => action.spec.requested_by, reason => action.spec.reason,
+    })
+}

@@ -1,0 +1,268 @@
+//! Trying a spec out: its plan beside that of the rollout as it is, by the same engine. Nothing is applied.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use kube::ResourceExt;
+use minijinja::Value;
+
+use super::line::{Line, step};
+use super::{Problem, base, checked, query, show};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Percent};
+use crate::cli::files::lint;
+use crate::cli::files::problem::Severity;
+use crate::cli::files::{Input, Kind};
+use crate::dashboard::app::{App, Visitor};
+use crate::dashboard::read::{self, Seen};
+use crate::dashboard::text::context;
+use crate::engine::Facts;
+use crate::engine::decide;
+use crate::engine::forecast::timeline::{Entry, Timeline, ahead, timeline};
+use crate::plan::Plan;
+
+/// Most bytes of a spec: more than the API server stores.
+const MOST_SPEC: usize = 512 * 1024;
+/// Namespace of a spec that names none, where none is given.
+const DEFAULT_NAMESPACE: &str = "default";
+/// Most rows of the table.
+const MOST_ROWS: usize = 200;
+
+const EXAMPLE: &str = "\
+apiVersion: sluice.dev/v1alpha1
+kind: FeatureRollout
+metadata: {name: my-feature}
+spec:
+  cohorts: [{name: everyone}]
+  phases:
+  - name: ga
+    ramp: {percents: [5, 10, 25, 50, 100], every: 24h}
+";
+
+/// The page, with the rollout that an address names, or with an example.
+pub async fn page(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Response {
+    let fields = query(&uri);
+    let namespace = fields.text("namespace").unwrap_or(DEFAULT_NAMESPACE).to_owned();
+    let spec = match fields.text("rollout") {
+        None => EXAMPLE.to_owned(),
+        Some(name) => match read::rollout(&visitor.person.client, &namespace, name).await {
+            Ok(seen) => text_of(&seen.rollout),
+            Err(error) => return Problem::from(error).page(&app, Some(&visitor)),
+        },
+    };
+    let values = context! { spec, namespace, ..base(&app, Some(&visitor), "try") };
+    show(&app, "try.html", values)
+}
+
+/// What somebody edits: what stands in git, without what the cluster has added.
+fn text_of(rollout: &FeatureRollout) -> String {
+    let value = serde_json::json!({
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "FeatureRollout",
+        "metadata": {"name": rollout.name_any(), "namespace": rollout.namespace()},
+        "spec": rollout.spec,
+    });
+    serde_saphyr::to_string(&value).unwrap_or_else(|error| error.to_string())
+}
+
+/// The page with what the spec would do.
+pub async fn submit(State(app): State<Arc<App>>, visitor: Visitor, body: Bytes) -> Response {
+    let fields = match checked(&app, &visitor, &body) {
+        Ok(fields) => fields,
+        Err(problem) => return problem.page(&app, Some(&visitor)),
+    };
+    let spec = fields.whole("spec").unwrap_or_default().to_owned();
+    let namespace = fields.text("namespace").unwrap_or(DEFAULT_NAMESPACE).to_owned();
+    let start = context! { spec, namespace, ..base(&app, Some(&visitor), "try") };
+    let (values, code) = match tried(&app, &visitor, &spec, &namespace).await {
+        Ok((result, remarks)) => (context! { result, remarks, ..start }, StatusCode::OK),
+        Err(wrong) => (context! { wrong, ..start }, StatusCode::BAD_REQUEST),
+    };
+    (code, show(&app, "try.html", values)).into_response()
+}
+
+async fn tried(
+    app: &App,
+    visitor: &Visitor,
+    text: &str,
+    namespace: &str,
+) -> Result<(Value, Vec<String>), Vec<String>> {
+    let (rollout, mut remarks) = understood(text, namespace)?;
+    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let client = &visitor.person.client;
+    let (mut seen, living) =
+        tokio::join!(read::with_references(client, rollout), read::rollout(client, &namespace, &name));
+    let plan = match &seen.plan {
+        Ok(plan) => plan.clone(),
+        Err(why) => {
+            seen.unread.push(why.clone());
+            return Err(seen.unread);
+        }
+    };
+    remarks.append(&mut seen.unread);
+    let now = app.clock.now();
+    let living = living.ok();
+    if living.is_none() {
+        remarks.push(format!(
+            "There is no rollout {namespace}/{name} to compare with: this is how a new one would go."
+        ));
+    }
+    Ok((result(&seen, &plan, living.as_ref(), now), remarks))
+}
+
+/// The one rollout of a text, or all that is wrong with it.
+fn understood(text: &str, namespace: &str) -> Result<(FeatureRollout, Vec<String>), Vec<String>> {
+    if text.len() > MOST_SPEC {
+        return Err(vec![format!("the text is longer than {MOST_SPEC} bytes")]);
+    }
+    let mut input = Input::default();
+    input.add("-", text);
+    for object in &mut input.objects {
+        let names_one = object.value.pointer("/metadata/namespace").and_then(serde_json::Value::as_str);
+        if names_one.is_none_or(str::is_empty) {
+            object.namespace = namespace.to_owned();
+        }
+    }
+    let checked = lint::check(&input);
+    // What other files would have is read from the cluster here.
+    let elsewhere = |message: &str| message.contains("of the files") || message.contains("in the files");
+    let (mut wrong, mut remarks) = (Vec::new(), Vec::new());
+    for problem in checked.problems.iter().filter(|problem| !elsewhere(&problem.message)) {
+        let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+        let told = format!("line {}: {path}{}", problem.line.max(1), problem.message);
+        match problem.severity {
+            Severity::Error => wrong.push(told),
+            Severity::Warning => remarks.push(told),
+        }
+    }
+    let others = input.objects.iter().filter(|object| object.kind != Kind::FeatureRollout).count();
+    if others > 0 {
+        remarks
+            .push("Only the FeatureRollout is tried: what it refers to is read from the cluster.".to_owned());
+    }
+    let mut rollouts = checked.typed.rollouts.values();
+    match (rollouts.next(), rollouts.next()) {
+        _ if !wrong.is_empty() => Err(wrong),
+        (None, _) => Err(vec!["there is no FeatureRollout in it".to_owned()]),
+        (Some(_), Some(_)) => Err(vec!["there are several FeatureRollouts in it: give one".to_owned()]),
+        (Some(item), None) => Ok((item.typed.clone(), remarks)),
+    }
+}
+
+fn result(seen: &Seen, plan: &Plan, living: Option<&Seen>, now: MicroTime) -> Value {
+    let none = FeatureRolloutStatus::default();
+    let status = living.map(Seen::status).unwrap_or_default();
+    let is_begun = status.is_begun();
+    let zone = seen.zone();
+    let (after, tried) = match is_begun {
+        true => {
+            let facts = Facts::favourable(status.uid.as_deref().unwrap_or_default());
+            let after = decide(plan, &status, &facts, now).status;
+            let tried = ahead(plan, &after, now);
+            (after, tried)
+        }
+        false => (none.clone(), timeline(plan, now)),
+    };
+    let today = living.filter(|_| is_begun).and_then(|seen| Some((seen, seen.plan.as_ref().ok()?)));
+    let today = today.map(|(seen, plan)| (seen, plan, ahead(plan, &status, now)));
+    let draw = |status: &FeatureRolloutStatus, plan: &Plan, ahead: &Timeline, zone: &str, what: &str| {
+        let title = format!("{what} of {}/{}", plan.namespace, plan.name);
+        Line { status, ahead, plan: Some(plan), zone, now, title }.values()
+    };
+    let drawn = draw(&after, plan, &tried, &zone, "The plan with this edit");
+    let drawn_today = today
+        .as_ref()
+        .and_then(|(seen, plan, coming)| draw(&status, plan, coming, &seen.zone(), "The plan as it is"));
+    let coming = today.as_ref().map(|(_, _, coming)| coming);
+    context! {
+        title => format!("{}/{}", plan.namespace, plan.name),
+        zone,
+        at_once => at_once(&status, &after),
+        legend => drawn.as_ref().and_then(|drawn| drawn.get_attr("legend").ok()),
+        tried => drawn,
+        today => drawn_today,
+        entries => compared(&tried, coming),
+    }
+}
+
+/// What an edit would change in the same moment.
+fn at_once(before: &FeatureRolloutStatus, after: &FeatureRolloutStatus) -> Option<Vec<Value>> {
+    if !before.is_begun() {
+        return None;
+    }
+    let change = |cohort: &crate::api::status::CohortStatus| {
+        let was = before.cohort(&cohort.name).map_or(Percent::ZERO, |was| was.decided());
+        let will = cohort.decided();
+        context! {
+            cohort => cohort.name, before => was.to_string(), after => will.to_string(),
+            changes => was != will, lowers => will < was,
+        }
+    };
+    Some(after.cohorts.iter().map(change).collect())
+}
+
+/// Two plans side by side: at each instant of either, what each gives from then on.
+fn compared(tried: &Timeline, today: Option<&Timeline>) -> Vec<Value> {
+    let mut instants: BTreeSet<MicroTime> = tried.entries.iter().map(|entry| entry.at).collect();
+    instants.extend(today.iter().flat_map(|today| today.entries.iter().map(|entry| entry.at)));
+    let row = |at: MicroTime| {
+        let (new, old) = (last(&tried.entries, at), today.and_then(|today| last(&today.entries, at)));
+        let named = new.filter(|entry| entry.at == at).or(old.filter(|entry| entry.at == at));
+        let (tried, old) = (told(new), told(old));
+        context! {
+            at => at.to_string(), step => named.map(step), differs => today.is_some() && tried != old, tried,
+            today => old,
+        }
+    };
+    instants.into_iter().take(MOST_ROWS).map(row).collect()
+}
+
+fn last(entries: &[Entry], at: MicroTime) -> Option<&Entry> {
+    entries.iter().rev().find(|entry| entry.at <= at)
+}
+
+fn told(entry: Option<&Entry>) -> String {
+    let Some(entry) = entry else { return "as it is now".to_owned() };
+    let told = entry.cohorts.iter().map(|(name, percent)| format!("{name} {percent}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_understood_or_everything_is_said_that_is_wrong() {
+        let (rollout, _) = understood(EXAMPLE, "maya").unwrap();
+        assert_eq!(
+            (rollout.namespace().as_deref(), rollout.name_any().as_str()),
+            (Some("maya"), "my-feature")
+        );
+        let wrong = understood(&EXAMPLE.replace("every: 24h", "every: soon").replace("25,", "250,"), "maya");
+        let wrong = wrong.unwrap_err();
+        assert!(
+            wrong.len() >= 2 && wrong.iter().all(|said| said.starts_with("line 8: spec.phases[0].ramp")),
+            "{wrong:?}"
+        );
+        for (text, said) in [
+            ("", "is empty"),
+            ("{", "line 1"),
+            ("a: b", "no Kubernetes object"),
+            ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}", "no FeatureRollout"),
+            (&format!("{EXAMPLE}---\n{}", EXAMPLE.replace("my-feature", "other")), "several"),
+            (&"a".repeat(MOST_SPEC + 1), "longer than"),
+        ] {
+            let wrong = understood(text, "maya").unwrap_err();
+            assert!(wrong.iter().any(|problem| problem.contains(said)), "{said}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sets_that_other_files_have_are_looked_for_in_the_cluster() {
+        let text = EXAMPLE.replace("cohorts: [{name: everyone}]", "cohortSetRef: {name: maya-users}");
+        assert!(understood(&text, "maya").is_ok());
+    }
+}

@@ -1,0 +1,121 @@
+//! What watches over a rollout, beside its bounds: triggers and criteria.
+
+use minijinja::Value;
+
+use crate::api::{FeatureRolloutStatus, Verdict};
+use crate::dashboard::read::Seen;
+use crate::dashboard::text::context;
+use crate::plan::guard::CriterionSource;
+use crate::plan::{GuardSpec, guard};
+
+/// Triggers and criteria, with what they said last.
+pub fn watched(seen: &Seen, status: &FeatureRolloutStatus) -> Vec<Value> {
+    let guard = match &seen.plan {
+        Ok(plan) => plan.guard.clone(),
+        Err(_) => guard(&GuardSpec::of(&seen.rollout.spec), &[], &mut Vec::new()),
+    };
+    let mut rows = Vec::new();
+    for trigger in &guard.triggers {
+        let bounds: Vec<String> = trigger
+            .levels
+            .iter()
+            .map(|level| {
+                let lasting =
+                    if level.for_.is_zero() { String::new() } else { format!(" for {:#}", level.for_) };
+                format!("{}{lasting}: {} ({})", level.bound, level.action.as_str(), level.severity.as_str())
+            })
+            .collect();
+        let limits: Vec<f64> = trigger.levels.iter().map(|level| level.bound.value.value()).collect();
+        let known: Vec<_> = status.triggers.iter().filter(|known| known.name == trigger.name).collect();
+        let every = format!("{:#}", trigger.interval);
+        if known.is_empty() {
+            rows.push(context! {
+                name => trigger.name, kind => "trigger", every, verdict => "not measured yet", class => "muted",
+                bounds,
+            });
+            continue;
+        }
+        for known in known {
+            let of = if known.cohort.is_empty() { String::new() } else { format!(" of {}", known.cohort) };
+            rows.push(context! {
+                name => format!("{}{of}", known.name), kind => "trigger", every, bounds,
+                verdict => known.verdict.as_str(), class => class(Some(known.verdict)),
+                message => known.message, value => known.value, since => known.since.to_string(),
+                at => known.at.map(|at| at.to_string()),
+                gauge => gauge(known.value.as_deref(), &limits, known.verdict == Verdict::Breach),
+            });
+        }
+    }
+    for criterion in &guard.criteria {
+        let known = status.criteria.iter().find(|known| known.name == criterion.name);
+        let verdict = known.and_then(|known| known.verdict);
+        let bounds: Vec<String> = criterion.bound.iter().map(ToString::to_string).collect();
+        let limits: Vec<f64> = criterion.bound.iter().map(|bound| bound.value.value()).collect();
+        let every = match criterion.source {
+            CriterionSource::Metric(_) => Some(format!("{:#}", criterion.interval)),
+            CriterionSource::Manual { .. } => None,
+        };
+        let unmeasured = if criterion.bound.is_some() { "not measured yet" } else { "only recorded" };
+        rows.push(context! {
+            name => criterion.name, kind => "criterion", every, bounds,
+            verdict => verdict.map_or(unmeasured, Verdict::as_str), class => class(verdict),
+            message => known.and_then(|known| known.message.clone()),
+            value => known.and_then(|known| known.value.clone()),
+            at => known.and_then(|known| known.at).map(|at| at.to_string()),
+            since => known.map(|known| known.since.to_string()),
+            gauge => gauge(known.and_then(|known| known.value.as_deref()), &limits, verdict == Some(Verdict::Breach)),
+        });
+    }
+    rows
+}
+
+fn class(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        Some(Verdict::Pass) => "good",
+        Some(Verdict::Breach) => "bad",
+        Some(_) => "none",
+        None => "muted",
+    }
+}
+
+/// A value beside its bounds, on one rail.
+fn gauge(value: Option<&str>, limits: &[f64], is_bad: bool) -> String {
+    let Some(value) = value.and_then(|value| value.parse::<f64>().ok()).filter(|value| value.is_finite())
+    else {
+        return String::new();
+    };
+    let most = limits.iter().copied().fold(value, f64::max) * 1.15;
+    if limits.is_empty() || value < 0.0 || most <= 0.0 || !most.is_finite() || limits.iter().any(|l| *l < 0.0)
+    {
+        return String::new();
+    }
+    let x = |number: f64| (number / most * 1000.0).round() / 10.0;
+    let class = if is_bad { "val bad" } else { "val" };
+    let marks: String =
+        limits.iter().map(|limit| format!(r#"<path class="limit" d="M{} 0V12"/>"#, x(*limit))).collect();
+    format!(
+        r#"<svg class="gauge" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true"><rect class="rail" y="4" width="100" height="4"/><rect class="{class}" y="3" width="{}" height="6"/>{marks}</svg>"#,
+        x(value)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_shows_a_value_beside_its_bounds() {
+        let drawn = gauge(Some("5"), &[10.0], false);
+        assert!(drawn.contains(r#"class="val" y="3" width="43.5""#) && drawn.contains("M87 0V12"), "{drawn}");
+        assert!(gauge(Some("20"), &[10.0], true).contains("val bad"));
+        for (value, limits) in [
+            (None, &[1.0][..]),
+            (Some("NaN"), &[1.0]),
+            (Some("x"), &[1.0]),
+            (Some("1"), &[]),
+            (Some("-1"), &[1.0]),
+        ] {
+            assert_eq!(gauge(value, limits, false), "");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a page reads of the cluster, with the person's own client.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::preview::Basis;
+use super::row::Row;
+use crate::api::flagset::Emergency;
+use crate::api::status::Check;
+use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, Playbook};
+use crate::engine::{Facts, Metrics};
+use crate::error::{Fault, call};
+use crate::plan::{self, GuardSpec, Plan, Refs, compile, guard, join_errors};
+
+/// Key of a file where nothing else is said.
+const FILE_KEY: &str = "flags.json";
+
+/// A rollout with what it refers to, as far as the person may read that.
+pub struct Seen {
+    /// The rollout.
+    pub rollout: FeatureRollout,
+    /// The FlagSet that it names.
+    pub flag_set: Option<FlagSet>,
+    /// The compiled spec, or what is wrong with it.
+    pub plan: Result<Plan, String>,
+    /// What could not be read, and why.
+    pub unread: Vec<String>,
+}
+
+/// A rollout that is there, and cannot be read as one.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The API server says no, has no such object, or cannot be asked.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The object is of another form.
+    #[error("the object cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl Seen {
+    /// What its status says; empty before the first decision.
+    pub fn status(&self) -> FeatureRolloutStatus {
+        self.rollout.status.clone().unwrap_or_default()
+    }
+
+    /// The rollout as a row of the list.
+    pub fn row(&self) -> Row {
+        Row::of_rollout(&self.rollout)
+    }
+
+    /// Name of the zone that its local times are in.
+    pub fn zone(&self) -> String {
+        let own = self.rollout.spec.schedule.as_ref().and_then(|schedule| schedule.time_zone.clone());
+        let of_set = || self.flag_set.as_ref().and_then(|set| set.spec.time_zone.clone());
+        own.or_else(of_set).unwrap_or_else(|| "UTC".to_owned())
+    }
+
+    /// What an action on it would be judged by, as far as that can be known here.
+    pub fn basis(&self) -> Basis {
+        let status = self.status();
+        match &self.plan {
+            Ok(plan) => {
+                let waiting =
+                    status.waiting_for.as_ref().filter(|waiting| waiting.check == Check::Dependencies);
+                let emergency = |set: &FlagSet| set.spec.emergency == Some(Emergency::Control);
+                let facts = Facts {
+                    deleting: self.rollout.metadata.deletion_timestamp.is_some(),
+                    delivered: status.is_delivered(),
+                    emergency: self.flag_set.as_ref().is_some_and(emergency),
+                    unmet: waiting.map(|waiting| waiting.message.clone()).into_iter().collect(),
+                    metrics: Metrics::Measured(Vec::new()),
+                    ..Facts::favourable(&self.rollout.uid().unwrap_or_default())
+                };
+                Basis::Plan(Box::new(plan.clone()), Box::new(facts))
+            }
+            Err(why) => {
+                let guard = guard(&GuardSpec::of(&self.rollout.spec), &[], &mut Vec::new());
+                Basis::Invalid(Box::new(guard), why.clone())
+            }
+        }
+    }
+}
+
+/// Reads a rollout and what it refers to.
+///
+/// # Errors
+/// The rollout itself cannot be read. What it refers to may be missing.
+pub async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Seen, ReadError> {
+    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(client.clone(), namespace);
+    let rollout = call(api.get(name)).await?.0.map_err(|invalid| ReadError::Unreadable(invalid.error))?;
+    Ok(with_references(client, rollout).await)
+}
+
+/// Reads what a rollout refers to, of one that is not in the cluster, too.
+pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let mut unread = Vec::new();
+    let flag_set: Option<FlagSet> = match &rollout.spec.flag_set_ref {
+        Some(reference) => one(client, &namespace, "FlagSet", &reference.name, &mut unread).await,
+        None => None,
+    };
+    let cohort_set: Option<CohortSet> = match plan::cohort_set_name(&rollout, flag_set.as_ref()) {
+        Some(name) => one(client, &namespace, "CohortSet", name, &mut unread).await,
+        None => None,
+    };
+    let playbook: Option<Playbook> = match &rollout.spec.playbook_ref {
+        Some(reference) => one(client, &namespace, "Playbook", &reference.name, &mut unread).await,
+        None => None,
+    };
+    let refs =
+        Refs { cohort_set: cohort_set.as_ref(), flag_set: flag_set.as_ref(), playbook: playbook.as_ref() };
+    let plan = compile(&rollout, refs).map_err(|errors| join_errors(&errors));
+    Seen { plan, rollout, flag_set, unread }
+}
+
+async fn one<K>(
+    client: &Client,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+    unread: &mut Vec<String>,
+) -> Option<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
+    match call(api.get_opt(name)).await {
+        Ok(Some(found)) => match found.0 {
+            Ok(found) => return Some(found),
+            Err(invalid) => unread.push(format!("{kind} {name} cannot be read: {}", invalid.error)),
+        },
+        // The plan itself says what is missing.
+        Ok(None) => {}
+        Err(fault) => unread.push(format!("{kind} {name}: {}", said(&fault))),
+    }
+    None
+}
+
+/// Where a file is: name of the ConfigMap, and the key in it.
+pub fn place(flag_set: Option<&FlagSet>, owner: &str) -> (String, String) {
+    let output = flag_set.and_then(|set| set.spec.outputs.as_ref()).and_then(|outputs| outputs.first());
+    match output {
+        Some(output) => (output.config_map.clone(), output.key.clone()),
+        None => (owner.to_owned(), FILE_KEY.to_owned()),
+    }
+}
+
+/// The text of a file; `None` where there is no such ConfigMap or no such key.
+///
+/// # Errors
+/// The API server says no, or cannot be asked.
+pub async fn file(
+    client: &Client,
+    namespace: &str,
+    (config_map, key): &(String, String),
+) -> Result<Option<String>, Fault> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = call(api.get_opt(config_map)).await?;
+    Ok(found.and_then(|map| map.data).and_then(|mut data| data.remove(key)))
+}
+
+/// What went wrong, as the API server said it where it did.
+pub fn said(fault: &Fault) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(fault);
+    while let Some(error) = cause {
+        if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
+            return status.message.clone();
+        }
+        if let Some(kube::Error::Api(status)) = error.downcast_ref::<Box<kube::Error>>().map(|error| &**error)
+        {
+            return status.message.clone();
+        }
+        cause = error.source();
+    }
+    crate::error::chain(fault)
+}

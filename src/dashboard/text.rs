@@ -1,0 +1,216 @@
+//! The templates, and how texts that people wrote get into them.
+//!
+//! There is one way: every value that a template prints is spelt out where it would hide or turn something, and then
+//! escaped. Nothing of an object is ever marked as safe.
+
+use std::collections::BTreeMap;
+
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value, escape_formatter};
+
+use crate::api::MicroTime;
+use crate::plan::calendar;
+use crate::visible;
+
+/// The values of a template: each by the name of a variable or by `name => expression`, and `..more`, of which those before count
+/// first. Nothing is moved into it.
+macro_rules! context {
+    (@value $key:ident) => { $crate::dashboard::text::value(&$key) };
+    (@value $key:ident => $value:expr) => { $crate::dashboard::text::value(&$value) };
+    ($($key:ident $(=> $value:expr)?),* $(, ..$more:expr)* $(,)?) => {
+        $crate::dashboard::text::merged(
+            minijinja::Value::from_pairs([
+                $((stringify!($key), $crate::dashboard::text::context!(@value $key $(=> $value)?))),*
+            ]),
+            [$($more),*],
+        )
+    };
+    (..$first:expr $(, ..$more:expr)* $(,)?) => {
+        $crate::dashboard::text::merged($first, [$($more),*])
+    };
+}
+pub(super) use context;
+
+/// Anything as a template reads it.
+pub fn value<T: serde::Serialize + ?Sized>(value: &T) -> Value {
+    Value::from(Serde(value))
+}
+
+/// The values of the first, and those of the others that it has not.
+pub fn merged<const N: usize>(first: Value, more: [Value; N]) -> Value {
+    let mut all: BTreeMap<String, Value> = BTreeMap::new();
+    for part in more.into_iter().rev().chain([first]) {
+        for key in part.try_iter().into_iter().flatten() {
+            if let (Some(name), Ok(value)) = (key.as_str(), part.get_item(&key)) {
+                all.insert(name.to_owned(), value);
+            }
+        }
+    }
+    Value::from_pairs(all)
+}
+
+/// Name and text of each template.
+const TEMPLATES: [(&str, &str); 11] = [
+    ("base.html", include_str!("templates/base.html")),
+    ("parts.html", include_str!("templates/parts.html")),
+    ("list.html", include_str!("templates/list.html")),
+    ("rollout.html", include_str!("templates/rollout.html")),
+    ("act.html", include_str!("templates/act.html")),
+    ("files.html", include_str!("templates/files.html")),
+    ("file.html", include_str!("templates/file.html")),
+    ("try.html", include_str!("templates/try.html")),
+    ("enter.html", include_str!("templates/enter.html")),
+    ("again.html", include_str!("templates/again.html")),
+    ("problem.html", include_str!("templates/problem.html")),
+];
+
+/// The templates, compiled.
+///
+/// # Errors
+/// A template is broken, which a test holds not to happen.
+pub fn templates() -> Result<Environment<'static>, Error> {
+    let mut env = Environment::new();
+    env.set_auto_escape_callback(|_| AutoEscape::Html);
+    env.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
+    env.set_formatter(shown);
+    env.add_filter("own", own);
+    env.add_filter("width", width);
+    env.add_function("time", time);
+    for (name, text) in TEMPLATES {
+        env.add_template(name, text)?;
+    }
+    Ok(env)
+}
+
+/// Prints a value: whatever is a text is spelt out first, then escaped.
+fn shown(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    match value.as_str() {
+        Some(text) if !value.is_safe() => {
+            out.write_str(&escaped(&visible::text(text))).map_err(|_| Error::from(ErrorKind::WriteFailure))
+        }
+        _ => escape_formatter(out, state, value),
+    }
+}
+
+/// What somebody is editing, given back as it was written: escaped, and nothing else.
+fn own(text: &str) -> Value {
+    Value::from_safe_string(escaped(text))
+}
+
+/// A text as it may stand in an element and in an attribute's quotes.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // It cannot stand in a page at all.
+            '\0' => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Thousandths of a per cent as part of a width of 100.
+fn width(thousandths: u32) -> String {
+    let (whole, rest) = (thousandths / 1000, thousandths % 1000);
+    format!("{whole}.{rest:03}")
+}
+
+/// An instant in a zone, as an element from which the browser makes the reader's own time.
+///
+/// `time(instant, zone=name, now=instant)`: with `now` it says how long ago or how soon that is, too.
+fn time(instant: Value, options: Kwargs) -> Result<Value, Error> {
+    let Some(text) = instant.as_str() else { return Ok(Value::from("")) };
+    let parse = |text: &str| {
+        text.parse::<MicroTime>()
+            .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("no instant: {error}")))
+    };
+    let at = parse(text)?;
+    let zone: Option<String> = options.get("zone")?;
+    let now: Option<String> = options.get("now")?;
+    options.assert_all_used()?;
+    let zone = zone.as_deref().and_then(calendar::zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zoned = at.to_zoned(zone);
+    let shown = zoned.strftime("%a %-d %b %Y, %H:%M %Z");
+    let relative = match now {
+        Some(now) => format!(" <span class=\"ago\">({})</span>", distance(at, parse(&now)?)),
+        None => String::new(),
+    };
+    let minutes = zoned.offset().seconds() / 60;
+    Ok(Value::from_safe_string(format!(
+        "<time datetime=\"{at}\" data-offset=\"{minutes}\">{shown}</time>{relative}"
+    )))
+}
+
+/// How far away an instant is, in the largest unit that says enough.
+pub fn distance(at: MicroTime, now: MicroTime) -> String {
+    let seconds = at.duration_since(now).as_secs();
+    let (count, unit) = match seconds.unsigned_abs() {
+        0..60 => return if seconds > 0 { "in a moment" } else { "just now" }.to_owned(),
+        s @ 60..5_400 => ((s + 30) / 60, "min"),
+        s @ 5_400..129_600 => ((s + 1_800) / 3_600, "h"),
+        s => ((s + 43_200) / 86_400, "d"),
+    };
+    if seconds > 0 { format!("in {count} {unit}") } else { format!("{count} {unit} ago") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(template: &str, value: &str) -> String {
+        let env = templates().unwrap();
+        env.render_named_str("test.html", template, context! { value }).unwrap()
+    }
+
+    #[test]
+    fn what_stands_first_counts() {
+        let base = context! { a => 1, b => 1, c => 1 };
+        let all = context! { b => 2, ..context! { c => 3, ..base } };
+        let read = |name: &str| all.get_attr(name).unwrap().to_string();
+        assert_eq!(["a", "b", "c"].map(read), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn what_people_wrote_is_text_wherever_it_is_printed() {
+        let hostile = "</script><img src=x onerror=\"alert('1')\">\u{202e}\u{200b}&\u{0}";
+        for template in
+            ["<p>{{ value }}</p>", "<a title=\"{{ value }}\">", "{{ value ~ '' }}", "{{ [value]|join(',') }}"]
+        {
+            let page = rendered(template, hostile);
+            assert!(!page.contains("<img") && !page.contains("</script"), "{page}");
+            assert!(!page.contains('\u{202e}') && !page.contains('\u{0}'), "{page:?}");
+            assert!(!page.contains("onerror=\""), "{page}");
+        }
+        let edited = rendered("<textarea>{{ value|own }}</textarea>", "a\tb\n</textarea><script>");
+        assert_eq!(edited, "<textarea>a\tb\n&lt;/textarea&gt;&lt;script&gt;</textarea>");
+    }
+
+    #[test]
+    fn times_are_in_the_zone_of_the_rollout_and_say_how_far_they_are() {
+        let shown = rendered(
+            "{{ time(value, zone='America/Los_Angeles', now='2025-09-08T14:00:00Z') }}",
+            "2025-09-08T16:00:00.000000Z",
+        );
+        assert_eq!(
+            shown,
+            "<time datetime=\"2025-09-08T16:00:00Z\" data-offset=\"-420\">Mon 8 Sep 2025, 09:00 PDT</time> \
+             <span class=\"ago\">(in 2 h)</span>"
+        );
+        let t = |text: &str| text.parse::<MicroTime>().unwrap();
+        let from = t("2025-09-08T00:00:00Z");
+        for (to, said) in [
+            ("2025-09-08T00:00:30Z", "in a moment"),
+            ("2025-09-07T23:59:30Z", "just now"),
+            ("2025-09-07T23:00:00Z", "60 min ago"),
+            ("2025-09-10T00:00:00Z", "in 2 d"),
+        ] {
+            assert_eq!(distance(t(to), from), said);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+// The panel in Chromium: node panel.mjs check ENTRANCE NAMESPACE ROLLOUT, or shots ENTRANCE NAMESPACE ROLLOUT FOLDER.
+// ENTRANCE is the address that `sluice dashboard` prints.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const [what, entrance, namespace, rollout, folder = "shots"] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin" });
+const page = await context.newPage();
+const faults = [];
+page.on("console", (message) => message.type() === "error" && faults.push(`${page.url()}: ${message.text()}`));
+page.on("pageerror", (error) => faults.push(`${page.url()}: ${error}`));
+const { origin } = new URL(entrance);
+page.on("request", (request) => {
+  if (!request.url().startsWith(origin)) faults.push(`another host is asked: ${request.url()}`);
+});
+
+await page.goto(entrance);
+if (page.url() !== `${origin}/`) faults.push(`the address keeps the token: ${page.url()}`);
+const at = `/rollouts/${namespace}/${rollout}`;
+await page.goto(`${origin}${at}`);
+const file = await page.locator(".lead a").first().getAttribute("href");
+const context1 = encodeURIComponent('{"targetingKey": "user-1"}');
+const key = await page.locator(".lead code").first().textContent();
+const pages = {
+  rollouts: `/?namespace=${namespace}`,
+  rollout: at,
+  rollback: `${at}/rollback`,
+  setpercent: `${at}/setpercent`,
+  approve: `${at}/approve`,
+  retry: `${at}/retry`,
+  files: "/files",
+  file: `${file}?flag=${encodeURIComponent(key)}&context=${context1}`,
+  try: `/try?namespace=${namespace}&rollout=${rollout}`,
+  missing: "/nowhere",
+};
+
+async function eachView(widths, look) {
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
+    for (const width of widths) {
+      await page.setViewportSize({ width, height: width < 600 ? 844 : 900 });
+      for (const [name, path] of Object.entries(pages)) {
+        await page.goto(`${origin}${path}`);
+        if (name === "try") {
+          await page.getByRole("button", { name: "Show the plan" }).click();
+          await page.locator("#result").waitFor();
+        }
+        await look(name, scheme, width);
+      }
+    }
+  }
+}
+
+if (what === "shots") {
+  await eachView([390, 1440], async (name, scheme, width) => {
+    await page.waitForTimeout(300);
+    await page.screenshot({ path: `${folder}/${name}-${scheme}-${width}.png`, fullPage: true });
+  });
+} else {
+  let looked = 0;
+  await eachView([360, 768, 1440], async (name, scheme, width) => {
+    await page.evaluate(axe);
+    for (const details of await page.locator("details").all()) await details.evaluate((it) => (it.open = true));
+    const { violations } = await page.evaluate(() =>
+      globalThis.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+    looked += 1;
+    for (const { id, nodes } of violations) {
+      faults.push(`${name}, ${scheme}, ${width} px: ${id}: ${nodes.map((node) => node.html.slice(0, 200)).join(" | ")}`);
+    }
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (wide > 0) faults.push(`${name}, ${width} px: is ${wide} px wider than the screen`);
+  });
+  console.log(`axe has looked at ${looked} views`);
+  faults.splice(0, faults.length, ...faults.filter((fault) => !fault.includes("/nowhere") && !fault.includes("404")));
+
+  // From the list to a rollback, on a phone: two taps and a reason.
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.goto(`${origin}${pages.rollouts}`);
+  await page.getByRole("link", { name: "Roll back" }).first().click();
+  await page.keyboard.type("errors are rising");
+  await page.getByRole("button", { name: "Roll back now" }).click();
+  await page.getByRole("heading", { name: /Roll back: applied/ }).waitFor({ timeout: 30000 });
+  await page.getByText(/Apps have it/).waitFor({ timeout: 30000 });
+  await page.locator('#live[data-state="live"]').waitFor({ timeout: 30000 });
+  console.log("two taps and a reason have rolled it back");
+}
+await browser.close();
+if (faults.length > 0) {
+  console.error([...new Set(faults)].join("\n"));
+  process.exit(1);
+}

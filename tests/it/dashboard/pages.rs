@@ -1,0 +1,303 @@
+//! What the pages show: as it happens, whatever people wrote, and however much there is.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use sluice::sandbox::{ControlPlane, Options as PlaneOptions, install_crds};
+
+use super::*;
+
+/// Texts that would do something where they are not taken for texts.
+const HOSTILE: [&str; 8] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "'-alert(1)-'",
+    "</title></textarea></script><svg onload=alert(1)>",
+    "{{ 7 * 7 }}{% raw %}",
+    "javascript:alert(1)",
+    "gnp.exe\u{202e}\u{200b}",
+    "a\u{0}b\r\nSet-Cookie: a=b",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_people_wrote_is_text_on_every_page() {
+    let space = bare_space("panel-hostile").await;
+    let controller = Running::in_space(&space).await;
+    let hostile = HOSTILE.join(" ").replace('\0', "");
+    let short: String = hostile.chars().take(200).collect();
+    let rollout = json!({
+        "metadata": {"name": "dreams"},
+        "spec": {
+            "feature": {"title": short, "owner": short,
+                "variants": [{"name": "on-it", "value": hostile}, {"name": "off-it", "value": "<b>"}],
+                "control": "off-it", "treatment": "on-it"},
+            "flagSetRef": {"name": "maya"},
+            "cohorts": [{"name": "everyone", "title": short}],
+            "phases": [{"name": "ga", "goal": short, "steps": [{"name": "half", "cohorts": {"everyone": 50}, "hold": "1000h"}]}],
+        },
+    });
+    let statics =
+        json!({"state": "ENABLED", "variants": {hostile.clone(): hostile}, "defaultVariant": hostile});
+    let set =
+        json!({"metadata": {"name": "maya"}, "spec": {"flags": {"<script>alert(2)</script>": statics}}});
+    space.apply::<FlagSet>(&set.to_string()).await.unwrap();
+    space.apply::<FeatureRollout>(&rollout.to_string()).await.unwrap();
+    space.until("dreams", "served", |status| is_ready(status) && status.exposed()).await;
+    let panel = Served::of(bare().kubeconfig(), &space.name).await;
+    let mut browser = panel.entered().await;
+    let path = page_of(&space);
+    let csrf = hidden(&browser.get(&format!("{path}/pause")).await.text, "csrf");
+    let reason: String = reqwest::Url::parse_with_params("http://x/", [("reason", &short)])
+        .unwrap()
+        .query()
+        .unwrap()
+        .to_owned();
+    let asked =
+        browser.send(Method::POST, &format!("{path}/pause"), Some(format!("csrf={csrf}&{reason}"))).await;
+    assert_eq!(asked.status, StatusCode::SEE_OTHER, "{}", asked.text);
+    browser.until(asked.location(), "applied").await;
+    let query = reason.replace("reason=", "q=");
+    let flag = reason.replace("reason=", "flag=");
+    let file = format!("/files/{}/flagset/maya", space.name);
+    let mut pages = vec![
+        browser.get("/").await,
+        browser.get(&format!("/?{query}&{}", query.replace("q=", "owner="))).await,
+        browser.get(asked.location()).await,
+        browser.get(&format!("{path}/rollback?{reason}&mode=%3Cscript%3E")).await,
+        browser.get(&format!("{path}/setpercent?percent.everyone=%3Cscript%3E")).await,
+        browser.get("/files").await,
+        browser.get(&format!("{file}?{flag}&{}", reason.replace("reason=", "context="))).await,
+        browser.get(&format!("{file}?flag=dreams&context=%7B%22targetingKey%22:%22%3Cscript%3E%22%7D")).await,
+        browser.get(&format!("/try?namespace={}&rollout=dreams", space.name)).await,
+        browser.get("/%3Cscript%3Ealert(1)%3C/script%3E").await,
+        browser.get(&format!("/rollouts/%3Cscript%3E/{}", "%3Cimg%3E")).await,
+    ];
+    let spec = reason.replace("reason=", "spec=");
+    pages.push(browser.send(Method::POST, "/try", Some(format!("csrf={csrf}&{spec}"))).await);
+    for (i, page) in pages.iter().enumerate() {
+        let text = &page.text;
+        for raw in
+            ["<script>alert", "<img src=x", "<svg onload", "onerror=alert(1)>\"", "\u{202e}", "\u{200b}"]
+        {
+            // What somebody edits is given back letter by letter, escaped.
+            let edits = raw.starts_with('\u{202e}') || raw.starts_with('\u{200b}');
+            assert!(
+                !text.contains(raw)
+                    || (edits && (text.contains("<textarea") || text.contains("id=\"reason\""))),
+                "page {i} has {raw:?}: {text}"
+            );
+        }
+        assert!(!text.contains("49{"), "page {i} evaluates what people wrote: {text}");
+        assert_eq!(page.header("set-cookie"), "", "page {i}");
+        assert!(page.status != StatusCode::INTERNAL_SERVER_ERROR, "page {i}: {text}");
+    }
+    assert!(pages[2].text.contains("&lt;script&gt;alert(1)"), "it is there, as text");
+    assert!(pages[6].text.contains("&lt;script&gt;alert(2)"), "{}", pages[6].text);
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_page_hears_of_a_change_and_of_a_lost_connection() {
+    let (space, controller) = served("panel-live").await;
+    let panel = Served::of(bare().kubeconfig(), &space.name).await;
+    let mut browser = panel.entered().await;
+    browser.until("/", "Dreams").await;
+    let mut stream = browser.stream().await;
+    stream.until("event: ").await;
+    let title = json!({"spec": {"feature": {"title": "Dreams, renamed"}}});
+    let begun = Instant::now();
+    space
+        .api::<FeatureRollout>()
+        .patch("dreams", &PatchParams::default(), &Patch::Merge(&title))
+        .await
+        .unwrap();
+    let id = format!("{}/dreams", space.name);
+    while !stream.until("\n\n").await.contains(&id) {}
+    let late = begun.elapsed();
+    println!("a change was on the stream after {} ms", late.as_millis());
+    assert!(browser.get("/").await.text.contains("Dreams, renamed"));
+    // The end of a session ends its streams.
+    let csrf = hidden(&browser.get("/").await.text, "csrf");
+    browser.form("/leave", &csrf, "").await;
+    stream.until("event: over").await;
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_api_server_a_page_says_how_old_it_is_and_comes_back_by_itself() {
+    let mut plane = ControlPlane::start(PlaneOptions::default()).await.unwrap();
+    install_crds(&plane.client().unwrap()).await.unwrap();
+    let space = Space::on(plane.client().unwrap(), "panel-lost").await;
+    space.apply::<FeatureRollout>(STEPS).await.unwrap();
+    let panel = Served::of(plane.kubeconfig(), &space.name).await;
+    let mut browser = panel.entered().await;
+    browser.until("/", "Dreams").await;
+    let mut stream = browser.stream().await;
+    plane.stop_api_server();
+    stream.until("event: lost").await;
+    let page = browser.get("/").await;
+    assert!(page.text.contains("cannot be reached since") && page.text.contains("Dreams"), "{}", page.text);
+    assert_eq!(browser.get(&page_of(&space)).await.status, StatusCode::BAD_GATEWAY);
+    plane.start_api_server().await.unwrap();
+    stream.until("event: changed").await;
+    let back = browser.until("/", "Dreams").await;
+    assert!(!back.text.contains("cannot be reached"), "{}", back.text);
+    drop(panel);
+    plane.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_says_what_one_user_gets_and_a_spec_can_be_tried_out() {
+    let (space, controller) = served("panel-file").await;
+    let panel = Served::of(bare().kubeconfig(), &space.name).await;
+    let mut browser = panel.entered().await;
+    let file = format!("/files/{}/rollout/dreams", space.name);
+    let shown = browser.get("/files").await;
+    assert!(browser.until("/files", &file).await.status == StatusCode::OK, "{}", shown.text);
+    let ask = |context: &str| {
+        let url =
+            reqwest::Url::parse_with_params("http://x/", [("flag", "dreams"), ("context", context)]).unwrap();
+        format!("{file}?{}", url.query().unwrap())
+    };
+    let early = browser.get(&ask("{\"targetingKey\": \"u1\", \"segment\": \"A\"}")).await.text;
+    let has = |page: &str, name: &str, value: &str| {
+        let (_, rest) = page.split_once(&format!("<dt>{name}</dt>")).unwrap_or_else(|| panic!("{page}"));
+        rest.split("</div>").next().unwrap().contains(value)
+    };
+    assert!(has(&early, "Value", "true") && has(&early, "Cohort", "early"), "{early}");
+    assert!(has(&early, "Reason", "TARGETING_MATCH"), "{early}");
+    // Of many users the split gives half the feature, and the bucket says which half.
+    let mut with = 0;
+    for i in 0..40 {
+        let page = browser.get(&ask(&format!("{{\"targetingKey\": \"user-{i}\"}}"))).await.text;
+        assert!(has(&page, "Cohort", "rest"), "{page}");
+        let (_, bucket) = page.split_once("<dt>Bucket</dt><dd>").unwrap();
+        let bucket: f64 = bucket.split('%').next().unwrap().parse().unwrap();
+        assert_eq!(has(&page, "Value", "true"), bucket < 50.0, "{page}");
+        with += usize::from(bucket < 50.0);
+    }
+    assert!((8..=32).contains(&with), "{with} of 40");
+    for wrong in ["[]", "x", "{\"a\": ", &"[".repeat(500)] {
+        assert!(browser.get(&ask(wrong)).await.text.contains("would-not"), "{wrong}");
+    }
+
+    let tried = browser.get(&format!("/try?namespace={}&rollout=dreams", space.name)).await;
+    let csrf = hidden(&tried.text, "csrf");
+    let form = |spec: &str| {
+        let url =
+            reqwest::Url::parse_with_params("http://x/", [("csrf", csrf.as_str()), ("spec", spec)]).unwrap();
+        Some(url.query().unwrap().to_owned())
+    };
+    let object = space.api::<FeatureRollout>().get("dreams").await.unwrap();
+    let mut edited = json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout",
+        "metadata": {"name": "dreams", "namespace": space.name}, "spec": object.spec});
+    edited["spec"]["phases"][0]["steps"][0]["cohorts"]["rest"] = json!(20);
+    edited["spec"]["phases"][0]["steps"][1]["approval"] = Value::Null;
+    let plan = browser.send(Method::POST, "/try", form(&edited.to_string())).await;
+    assert_eq!(plan.status, StatusCode::OK, "{}", plan.text);
+    assert!(plan.text.contains("50% → 20%") && plan.text.contains("differs"), "{}", plan.text);
+    edited["spec"]["phases"][0]["steps"][0]["cohorts"]["nobody"] = json!(20);
+    let wrong = browser.send(Method::POST, "/try", form(&edited.to_string())).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.text.contains("nobody"), "{}", wrong.text);
+    let now = space.api::<FeatureRollout>().get("dreams").await.unwrap();
+    assert_eq!(now.metadata.generation, object.metadata.generation, "nothing was applied");
+    controller.stop().await;
+}
+
+/// Prints how long a list of a thousand takes; how long is output and no condition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_rollouts_are_listed_a_hundred_at_a_time() {
+    let space = bare_space("panel-many").await;
+    let api = space.api::<FeatureRollout>();
+    let create = |i: usize| {
+        let api = api.clone();
+        async move {
+            let rollout: FeatureRollout = serde_json::from_value(json!({
+                "apiVersion": "sluice.dev/v1alpha1", "kind": "FeatureRollout",
+                "metadata": {"name": format!("r{i:04}")},
+                "spec": {"feature": {"title": format!("Feature {i:04}"), "owner": format!("team-{}", i % 7)},
+                    "cohorts": [{"name": "everyone"}],
+                    "phases": [{"name": "ga", "ramp": {"percents": [5, 100], "every": "24h"}}]},
+            }))
+            .unwrap();
+            api.create(&PostParams::default(), &rollout).await.unwrap();
+        }
+    };
+    futures::stream::iter(0..1_000).map(create).buffer_unordered(32).collect::<Vec<()>>().await;
+    let panel = Served::of(bare().kubeconfig(), &space.name).await;
+    let mut browser = panel.entered().await;
+    let list = format!("/?namespace={}", space.name);
+    browser.until(&list, "1000 of them fit").await;
+    let mut took: Vec<Duration> = Vec::new();
+    for _ in 0..50 {
+        let begun = Instant::now();
+        browser.get(&list).await;
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    let plain = browser.get(&list).await;
+    assert_eq!(plain.text.matches("<tr class=\"").count(), 100);
+    browser.headers = vec![("accept-encoding", "gzip")];
+    let packed = browser.raw(&list).await;
+    assert_eq!(packed.1, "gzip");
+    println!(
+        "1,000 rollouts: the list takes {} ms (median), {} ms (slowest of 50), {} KiB, {} KiB compressed",
+        took[25].as_millis(),
+        took[49].as_millis(),
+        plain.text.len() / 1024,
+        packed.0 / 1024
+    );
+    browser.headers.clear();
+    let last = browser.get(&format!("{list}&from=900&q=feature+099")).await;
+    assert!(last.text.contains("Feature 0999") && last.text.contains("10 of them fit"), "{}", last.text);
+}
+
+/// In Chromium: no finding of axe on any page, in both schemes and three widths, and two taps and a reason from the list to
+/// a rollback.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_browser_every_page_is_accessible_and_a_rollback_is_two_taps_away() {
+    let (space, controller) = served("panel-browser").await;
+    let panel = Served::of(bare().kubeconfig(), &space.name).await;
+    let home = installed();
+    let entrance = panel.panel.entrance.borrow().clone();
+    let name = space.name.clone();
+    let ran = tokio::task::spawn_blocking(move || {
+        Command::new("node")
+            .arg(home.join("panel.mjs"))
+            .args(["check", &entrance, &name, "dreams"])
+            .current_dir(home)
+            .output()
+            .unwrap()
+    });
+    let ran = ran.await.unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+    println!("{said}");
+    let status = space.until("dreams", "rolled back", |status| status.rollback.is_some()).await;
+    assert_eq!(status.rollback.unwrap().message, "errors are rising");
+    controller.stop().await;
+}
+
+/// The script with what it needs, installed once for each content.
+fn installed() -> std::path::PathBuf {
+    let found = Command::new("/usr/bin/chromium").arg("--version").output();
+    assert!(found.is_ok_and(|ran| ran.status.success()), "this test needs /usr/bin/chromium");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    let files = ["package.json", "package-lock.json", "panel.mjs"];
+    let contents: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(from.join(file)).unwrap()).collect();
+    let digest = sluice::flags::sha256_hex(&contents.concat());
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{digest:.12}"));
+    if !home.join("ready").exists() {
+        let _ = std::fs::remove_dir_all(&home);
+        std::fs::create_dir_all(&home).unwrap();
+        for (file, content) in files.iter().zip(contents) {
+            std::fs::write(home.join(file), content).unwrap();
+        }
+        let npm = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&home).status();
+        assert!(npm.is_ok_and(|status| status.success()), "this test needs npm");
+        std::fs::write(home.join("ready"), "").unwrap();
+    }
+    home
+}
