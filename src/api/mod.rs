@@ -27,6 +27,7 @@ pub mod guide;
 pub mod metricsource;
 pub mod metrictemplate;
 pub mod notificationchannel;
+pub mod pause;
 pub mod percent;
 pub mod playbook;
 pub mod playbook_status;

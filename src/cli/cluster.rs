@@ -65,7 +65,7 @@ impl ClusterArgs {
     /// # Errors
     /// There is none, or it is of no use.
     pub async fn config(&self) -> Result<Config, Failure> {
-        config(self).await
+        config(&self.connect).await
     }
 
     /// The namespace that was given, if one was.

@@ -186,8 +186,8 @@ impl Row {
 }
 
 fn state(status: &FeatureRolloutStatus) -> String {
-    let unseen = || "New".to_owned();
-    status.state.clone().filter(|_| status.is_begun() || !status.conditions.is_empty()).unwrap_or_else(unseen)
+    let seen = status.state.filter(|_| status.is_begun() || !status.conditions.is_empty());
+    seen.map_or("New", |state| state.as_str()).to_owned()
 }
 
 fn bars(status: &FeatureRolloutStatus) -> Vec<Bar> {

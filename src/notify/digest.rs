@@ -138,7 +138,7 @@ impl View<'_> {
 
     fn serves(&self, status: &FeatureRolloutStatus) -> Option<String> {
         let served = status.served.clone()?;
-        let state = status.state.clone().unwrap_or_default();
+        let state = status.state.map(|state| state.as_str()).unwrap_or_default();
         let step = match (&status.phase, &status.step) {
             (Some(phase), Some(step)) => format!(", {phase} {step}"),
             _ => String::new(),

@@ -21,6 +21,9 @@ mod node;
 #[path = "../it/support/proxy.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod proxy;
+#[path = "../it/support/reads.rs"]
+#[allow(dead_code, reason = "shared with the tests, which ask for more")]
+mod reads;
 mod recorder;
 mod refusals;
 mod rollback;
