@@ -113,7 +113,7 @@ pub struct NotificationChannelSpec {
     /// alone.
     #[serde(default)]
     pub transitions: Transitions,
-    /// Summaries at fixed times, of the same rollouts. Not with pagerDuty and alertmanager.
+    /// Summaries at fixed times, of the same rollouts. Not with pagerDuty and alertmanager. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub digests: Vec<Digest>,
@@ -229,10 +229,11 @@ pub struct Email {
     /// The sender, such as `Sluice <sluice@example.com>`.
     #[schemars(length(min = 3, max = 320), regex(pattern = r"^[^@\x00-\x1f]+@[^@\x00-\x1f]+$"))]
     pub from: String,
-    /// The recipients.
+    /// The addresses that every message goes to, such as `oncall@example.com`.
     #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 320), regex(pattern = r"^[^@\x00-\x1f]+@[^@\x00-\x1f]+$")), extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Vec<String>,
     /// The Secret of the operator's namespace with the keys `username` and `password`, where the server asks who one is.
+    /// Default: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_secret_ref: Option<LocalRef>,
 }
@@ -252,7 +253,7 @@ pub enum MailSecurity {
 /// Whether things are told when they happen.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transitions {
-    /// They are.
+    /// What happens is sent when it happens.
     #[default]
     Sent,
     /// They are not: the channel is for digests.
@@ -274,7 +275,7 @@ pub struct Digest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// What it says.
+    /// What the digest says: how every rollout stands, or what was completed.
     pub kind: DigestKind,
 }
 

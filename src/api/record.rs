@@ -100,7 +100,7 @@ pub struct RetryStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ResponseStatus {
-    /// When it began.
+    /// When the critical problem began.
     pub at: MicroTime,
     /// Until when somebody is to respond, by `respondWithin` of the monitoring period.
     pub until: MicroTime,

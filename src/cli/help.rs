@@ -7,7 +7,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Begin", &["dev", "lint", "plan", "simulate", "render", "evaluate"]),
     (
         "See what a cluster does",
-        &["get", "describe", "history", "report", "watch", "playbook", "wait", "check"],
+        &["get", "describe", "history", "report", "watch", "dashboard", "playbook", "wait", "check"],
     ),
     (
         "Do something to a rollout",
@@ -24,6 +24,7 @@ pub const CLUSTER: &[&str] = &[
     "history",
     "report",
     "watch",
+    "dashboard",
     "playbook",
     "wait",
     "check",
@@ -66,6 +67,7 @@ pub const EXAMPLES: &[(&str, &[&str])] = &[
     ("history", &["sluice history dreams -n maya"]),
     ("report", &["sluice report dreams -n maya > rollback.md"]),
     ("watch", &["sluice watch -n maya", "sluice watch -A -o json"]),
+    ("dashboard", &["sluice dashboard", "sluice dashboard -n maya"]),
     (
         "playbook",
         &[

@@ -98,7 +98,8 @@ fn changes(message: &str) -> Vec<(&str, Percent, Percent)> {
         let mut words = left.rsplitn(3, ' ');
         let before = words.next().and_then(|word| word.parse::<Percent>().ok());
         let name = words.next().map(|word| word.trim_start_matches(['(', ',', ';']));
-        let after = right.split([' ', ',', ';', ')']).next().and_then(|word| word.parse::<Percent>().ok());
+        let after =
+            right.split([' ', ',', ';', ':', ')']).next().and_then(|word| word.parse::<Percent>().ok());
         if let (Some(name), Some(before), Some(after)) = (name, before, after) {
             found.push((name, before, after));
         }

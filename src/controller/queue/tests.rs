@@ -216,7 +216,8 @@ async fn events_wait_while_decisions_do() {
 
 #[tokio::test]
 async fn one_report_at_a_time_goes_on_while_files_wait() {
-    let queue = queue(Clock::system());
+    let places = Places { deciding: 8, reporting: 2 };
+    let queue = Queue::new(Clock::system(), places, |key: &&'static str| key.chars().next());
     let (first, second) = (queue.file_waits(), queue.file_waits());
     queue.push("a", Priority::Report);
     queue.push("b", Priority::Report);
@@ -226,6 +227,7 @@ async fn one_report_at_a_time_goes_on_while_files_wait() {
     assert_eq!(next(&queue).await, None, "one still waits");
     queue.push("c", Priority::Decide);
     assert_eq!(next(&queue).await, Some("c"), "decisions do not wait for files");
+    queue.done(&"c");
     drop(second);
     assert_eq!(next(&queue).await, Some("b"));
     queue.until_decided(Duration::from_secs(60)).await;

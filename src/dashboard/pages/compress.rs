@@ -16,7 +16,12 @@ const MOST: usize = 16 * 1024 * 1024;
 pub fn is_accepted(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let mut encodings = accepted.unwrap_or_default().split(',').map(str::trim);
-    encodings.any(|encoding| encoding.split(';').next() == Some("gzip") && !encoding.contains(";q=0"))
+    encodings.any(|encoding| {
+        let mut parts = encoding.split(';').map(str::trim);
+        let is_gzip = parts.next() == Some("gzip");
+        let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+        is_gzip && quality.is_none_or(|quality| quality > 0.0)
+    })
 }
 
 /// The answer with its text compressed. A stream is left as it is: it would wait for more.
