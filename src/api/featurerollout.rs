@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::feature::{Feature, Variant, VariantNames};
+use super::freeze::MAX_FREEZES;
 use super::playbook::PlaybookRef;
 use super::rollback::Rollback;
 use super::status::FeatureRolloutStatus;
 use super::trigger::{Criterion, MonitoringPeriod, Trigger};
-use super::{Cohort, Duration, Freeze, LocalRef, MicroTime, Percent, Window};
+use super::{Cohort, Freeze, Hold, LocalRef, MicroTime, Percent, Window};
 
 /// Highest number of phases in a rollout.
 pub const MAX_PHASES: usize = 16;
@@ -184,8 +185,8 @@ pub struct Schedule {
     /// that the rollout joins, else when the object is first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<MicroTime>,
-    /// Time zone of the windows and weeks, by its name in the IANA database, such as `America/Los_Angeles`. Default:
-    /// the time zone of the FlagSet, else UTC.
+    /// Time zone of the windows, weeks, dates of freezes and holds in days, by its name in the IANA database, such as
+    /// `America/Los_Angeles`. Default: the time zone of the FlagSet, else UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
@@ -194,10 +195,10 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
-    /// Spans of time in which nothing is raised; whatever lowers is not held back. The FlagSet's freezes apply as well.
-    /// Default: none.
+    /// Spans of time in which nothing is raised; whatever lowers is not held back. Their dates are local dates of
+    /// `timeZone`. The FlagSet's freezes apply as well. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = MAX_FREEZES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub freezes: Vec<Freeze>,
     /// What becomes of steps whose time has passed without their being entered, such as after a pause.
     #[serde(default)]
@@ -313,10 +314,11 @@ pub struct Step {
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub cohorts: BTreeMap<String, Percent>,
     /// How long the step is kept before the next one may be entered; it does not count down while the rollout is
-    /// paused. Default: 24h, or the distance to the date of the next step where both steps have a date and that is
-    /// shorter.
+    /// paused. It is a length of time such as `36h`, or whole days of the calendar such as `7d`, which end at the same
+    /// local time of `schedule.timeZone`, also over a change of clocks. Default: 24h, or the distance to the date of
+    /// the next step where both steps have a date and that is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Duration>,
+    pub hold: Option<Hold>,
     /// Whether somebody must approve the step before it is entered. It is given by an entry in `spec.approvals`, or by
     /// `sluice approve`. Default: `NotRequired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -348,7 +350,9 @@ pub struct Ramp {
     /// already has more than a percentage of the ramp keeps what it has.
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub percents: Vec<Percent>,
-    /// How long each step of the ramp is kept before the next one may be entered. Default: 24h.
+    /// How long each step of the ramp is kept before the next one may be entered: a length of time such as `36h`, or
+    /// whole days of the calendar such as `1d`, which end at the same local time of `schedule.timeZone`, also over a
+    /// change of clocks. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Duration>,
+    pub every: Option<Hold>,
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::freeze::MAX_FREEZES;
 use super::{Condition, Freeze, LocalRef, Window};
 
 /// The file that an app mounts.
@@ -117,12 +118,13 @@ pub struct FlagSetSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
-    /// Spans of time in which no rollout of the set raises; whatever lowers is not held back. Default: none.
+    /// Spans of time in which no rollout of the set raises; whatever lowers is not held back. Their dates are local
+    /// dates of `timeZone`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = MAX_FREEZES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub freezes: Vec<Freeze>,
-    /// Time zone of the windows, and of the rollouts that name none, by its name in the IANA database, such as
-    /// `Europe/Berlin`. Default: UTC.
+    /// Time zone of the windows and of the dates of freezes, and of the rollouts that name none, by its name in the
+    /// IANA database, such as `Europe/Berlin`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,

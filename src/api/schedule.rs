@@ -1,4 +1,4 @@
-//! When raises may happen: zones, windows and freezes, as rollouts and FlagSets declare them.
+//! When raises may happen: windows of local time, as rollouts and FlagSets declare them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,8 +8,6 @@ use jiff::civil::Weekday;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use super::MicroTime;
 
 /// A recurring span of local time in which raises may happen.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
@@ -26,20 +24,6 @@ pub struct Window {
     pub from: TimeOfDay,
     /// Local time at which the window closes; that minute is not in it any more. `24:00` is the end of the day.
     pub to: TimeOfDay,
-}
-
-/// A span of time in which nothing is raised.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("timestamp(self.from) < timestamp(self.to)").message("from must come before to"))]
-pub struct Freeze {
-    /// Name of the freeze, unique in its list, such as `holidays`. It is shown while the freeze holds a raise back.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// First instant of the freeze.
-    pub from: MicroTime,
-    /// First instant after the freeze, which is not frozen any more.
-    pub to: MicroTime,
 }
 
 /// A day of the week.

@@ -383,8 +383,8 @@ impl<'a> Run<'a> {
     /// When the hold of the last step ends, once it has been entered.
     pub(super) fn last_hold_end(&self) -> Option<MicroTime> {
         let at = self.at.filter(|at| at + 1 == self.plan.steps.len())?;
-        let hold = self.plan.steps.get(at)?.hold;
-        Some(self.status.position.as_ref()?.hold_from.saturating_add(hold))
+        let from = self.status.position.as_ref()?.hold_from;
+        Some(self.plan.hold_end(self.plan.steps.get(at)?, from))
     }
 
     /// With every step entered and nothing pending, the hold that is left before the rollout is completed.

@@ -223,9 +223,9 @@ impl<'a> Run<'a> {
     pub(super) fn earliest(&self, step: &Step) -> (Check, MicroTime) {
         let (check, floor) = match (&self.status.position, self.at) {
             (Some(position), Some(at)) => {
-                let hold = self.plan.steps.get(at).map(|step| step.hold).unwrap_or_default();
-                let over = position.hold_from.saturating_add(hold);
-                (Check::Hold, over)
+                let from = position.hold_from;
+                let over = self.plan.steps.get(at).map(|step| self.plan.hold_end(step, from));
+                (Check::Hold, over.unwrap_or(from))
             }
             _ => {
                 let seen = self.status.first_seen.map_or(self.now, |seen| seen);

@@ -6,11 +6,15 @@ use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, ToSpan};
 
-use crate::api::{Freeze, MicroTime, Window};
+use super::freeze::FreezeSpan;
+use crate::api::{MicroTime, Window};
 
-/// How far a search for the next opening looks beyond the last freeze: over a year, because two lists in two
-/// zones may overlap only while their summer times differ.
+/// How far a search for the next opening looks beyond where it begins and beyond each freeze that has one end: over a year,
+/// because two lists in two zones may overlap only while their summer times differ.
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// How often a search moves on: a calendar has a few thousand openings in that time at most, but somebody's freezes may lie
+/// just so that each leads to the next.
+const MOST_MOVES: usize = 8192;
 
 /// The zones that the program brings along.
 ///
@@ -38,7 +42,7 @@ pub struct Calendar {
     /// One list each of the rollout and its FlagSet: any window of a list will do, and every list must allow.
     pub lists: Vec<WindowList>,
     /// The freezes of both.
-    pub freezes: Vec<Freeze>,
+    pub freezes: Vec<FreezeSpan>,
 }
 
 /// Windows of one owner, in that owner's zone.
@@ -73,7 +77,7 @@ pub struct Closure {
 impl Calendar {
     /// What is in the way of a raise at `t`; `None` when nothing is.
     pub fn closed(&self, t: MicroTime) -> Option<Closed> {
-        if let Some(freeze) = self.freeze_at(t) {
+        if let Some((freeze, _)) = self.freeze_at(t) {
             return Some(Closed::Freeze(freeze.name.clone()));
         }
         (!self.lists.iter().all(|list| list.is_open(t))).then_some(Closed::Window)
@@ -87,15 +91,20 @@ impl Calendar {
         }
     }
 
-    /// The first instant from `t` on at which a raise may happen; `None` when there is none within 400 days of
-    /// the last freeze.
+    /// The first instant from `t` on at which a raise may happen; `None` when there is none within 400 days of `t`, or of the
+    /// end of a freeze that was met and does not come back every year.
     pub fn next_open(&self, t: MicroTime) -> Option<MicroTime> {
         let mut at = t;
-        let last_freeze = self.freezes.iter().map(|freeze| freeze.to).max();
-        let horizon = last_freeze.map_or(t, |end| end.max(t)).saturating_add(HORIZON);
-        'search: while at <= horizon {
-            if let Some(freeze) = self.freeze_at(at) {
-                at = freeze.to;
+        let mut horizon = t.saturating_add(HORIZON);
+        'search: for _ in 0..MOST_MOVES {
+            if at > horizon {
+                return None;
+            }
+            if let Some((freeze, end)) = self.freeze_at(at) {
+                at = end;
+                if !freeze.is_yearly() {
+                    horizon = end.saturating_add(HORIZON);
+                }
                 continue;
             }
             for list in &self.lists {
@@ -134,23 +143,24 @@ impl Calendar {
 
     /// When a raise is next refused, while one would be let through at `t`.
     fn next_closing(&self, t: MicroTime) -> Option<MicroTime> {
-        let freezes = self.freezes.iter().map(|freeze| freeze.from).filter(|from| *from > t);
+        let freezes = self.freezes.iter().filter_map(|freeze| freeze.next_begin(t));
         freezes.chain(self.lists.iter().filter_map(|list| list.closing(t))).min()
     }
 
     /// When what is in the way of a raise at `t` may end or give way to something else.
     fn closure_end(&self, t: MicroTime) -> Option<MicroTime> {
-        if let Some(freeze) = self.freeze_at(t) {
-            return Some(freeze.to);
+        if let Some((_, end)) = self.freeze_at(t) {
+            return Some(end);
         }
-        let freezes = self.freezes.iter().map(|freeze| freeze.from).filter(|from| *from > t);
+        let freezes = self.freezes.iter().filter_map(|freeze| freeze.next_begin(t));
         let openings =
             self.lists.iter().filter(|list| !list.is_open(t)).filter_map(|list| list.next_opening(t));
         freezes.chain(openings).min()
     }
 
-    fn freeze_at(&self, t: MicroTime) -> Option<&Freeze> {
-        self.freezes.iter().find(|freeze| freeze.from <= t && t < freeze.to)
+    /// A freeze in force, and its end.
+    fn freeze_at(&self, t: MicroTime) -> Option<(&FreezeSpan, MicroTime)> {
+        self.freezes.iter().find_map(|freeze| Some((freeze, freeze.end_at(t)?)))
     }
 }
 
@@ -226,7 +236,7 @@ impl WindowList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Day;
+    use crate::api::{Day, Freeze, FreezeTime};
     use rstest::rstest;
 
     fn calendar(zone: &str, days: Option<Vec<Day>>, from: &str, to: &str) -> Calendar {
@@ -241,6 +251,12 @@ mod tests {
 
     fn t(text: &str) -> MicroTime {
         text.parse().unwrap()
+    }
+
+    fn freeze(name: &str, from: &str, to: &str) -> FreezeSpan {
+        let (from, to): (FreezeTime, FreezeTime) = (from.parse().unwrap(), to.parse().unwrap());
+        let yearly = matches!(from, FreezeTime::Day(_));
+        FreezeSpan::new(&Freeze { name: name.to_owned(), from, to, yearly }, &TimeZone::UTC).unwrap()
     }
 
     // 2025-03-09 is the spring gap in New York (02:00 EST -> 03:00 EDT at 07:00Z), 2025-11-02 the autumn overlap
@@ -332,11 +348,7 @@ mod tests {
     #[test]
     fn a_freeze_ends_outside_of_it_and_windows_still_count() {
         let mut calendar = calendar("UTC", None, "09:00", "16:00");
-        calendar.freezes.push(Freeze {
-            name: "thanksgiving".into(),
-            from: t("2025-11-26T00:00:00Z"),
-            to: t("2025-12-01T00:00:00Z"),
-        });
+        calendar.freezes.push(freeze("thanksgiving", "2025-11-26T00:00:00Z", "2025-12-01T00:00:00Z"));
         assert_eq!(calendar.closed(t("2025-11-27T10:00:00Z")), Some(Closed::Freeze("thanksgiving".into())));
         assert_eq!(calendar.next_open(t("2025-11-27T10:00:00Z")), Some(t("2025-12-01T09:00:00Z")));
         assert_eq!(calendar.closed(t("2025-12-01T08:00:00Z")), Some(Closed::Window));
@@ -345,11 +357,8 @@ mod tests {
     #[test]
     fn closures_say_what_is_in_the_way_and_until_when() {
         let mut calendar = calendar("UTC", None, "09:00", "16:00");
-        calendar.freezes.push(Freeze {
-            name: "move".into(),
-            from: t("2025-11-26T12:00:00Z"),
-            to: t("2025-11-27T10:00:00Z"),
-        });
+        calendar.freezes.push(freeze("move", "2025-11-26T12:00:00Z", "2025-11-27T10:00:00Z"));
+        calendar.freezes.push(freeze("yearly", "11-29", "11-30"));
         let closure = |from: &str, to: &str, why: Closed| Closure { from: t(from), to: t(to), why };
         let freeze = || Closed::Freeze("move".into());
         let all = [
@@ -378,5 +387,43 @@ mod tests {
         let mut both = calendar("America/New_York", None, "12:00", "12:30");
         both.lists.extend(calendar("Europe/London", None, "16:00", "16:30").lists);
         assert_eq!(both.next_open(t("2025-06-01T00:00:00Z")), Some(t("2025-10-26T16:00:00Z")));
+    }
+
+    #[test]
+    fn freezes_that_meet_are_one_and_windows_come_after_them() {
+        let mut calendar = calendar("UTC", None, "09:00", "16:00");
+        calendar.freezes = vec![
+            freeze("winter", "12-20", "01-02"),
+            freeze("inventory", "2026-01-03", "2026-01-05"),
+            freeze("audit", "2026-01-05", "2026-01-06"),
+        ];
+        assert_eq!(calendar.closed(t("2026-01-05T10:00:00Z")), Some(Closed::Freeze("inventory".into())));
+        assert_eq!(calendar.next_open(t("2025-12-20T00:00:00Z")), Some(t("2026-01-07T09:00:00Z")));
+        assert_eq!(calendar.next_open(t("2026-12-31T12:00:00Z")), Some(t("2027-01-03T09:00:00Z")));
+    }
+
+    #[test]
+    fn what_is_frozen_all_year_never_opens() {
+        let mut calendar =
+            Calendar { freezes: vec![freeze("ever", "03-01", "02-29")], ..Calendar::default() };
+        assert_eq!(calendar.next_open(t("2025-09-08T00:00:00Z")), None);
+        calendar.freezes = vec![freeze("leap-day", "03-01", "02-28")];
+        assert_eq!(calendar.next_open(t("2027-09-08T00:00:00Z")), Some(t("2028-02-29T00:00:00Z")));
+        assert_eq!(calendar.next_open(t("2025-09-08T00:00:00Z")), None, "none within 400 days");
+    }
+
+    #[test]
+    fn a_search_beyond_many_freezes_ends() {
+        let mut never = calendar("UTC", None, "09:00", "10:00");
+        never.lists.extend(calendar("UTC", None, "10:00", "11:00").lists);
+        never.freezes = (0..128i32)
+            .map(|year| {
+                let year = 2027 + year;
+                freeze("x", &format!("{year}-01-01"), &format!("{year}-01-02"))
+            })
+            .collect();
+        assert_eq!(never.next_open(t("2026-09-08T00:00:00Z")), None);
+        never.lists.truncate(1);
+        assert_eq!(never.next_open(t("2027-01-01T00:00:00Z")), Some(t("2027-01-03T09:00:00Z")));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::tz::TimeZone;
 
 use super::calendar::{self, WindowList};
+use super::freeze::FreezeSpan;
 use super::matching;
 use super::steps::{self, steps};
 use super::weeks::Weeks;
@@ -74,7 +75,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         .chain(weeks.as_ref().map(Weeks::zone))
         .all(|zone| *zone == TimeZone::UTC);
     let zone_data = (!in_utc).then(calendar::zone_data);
-    let calendar = allowed_times(refs, (own_zone.clone(), &schedule.windows), set_zone, &schedule.freezes);
+    let calendar = allowed_times(refs, (&own_zone, &schedule.windows), set_zone, &schedule.freezes);
     check_opens(&calendar, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);
     let guard = super::guard(&super::GuardSpec::of(spec), &names, &mut errors);
@@ -223,30 +224,31 @@ pub(crate) fn check_times(path: &str, windows: &[Window], freezes: &[Freeze], er
         }
     }
     for (i, freeze) in freezes.iter().enumerate() {
-        if freeze.from >= freeze.to {
-            errors.push(
-                FieldError::new(format!("{path}.freezes[{i}]"), "from must come before to")
-                    .with_value(&freeze.name),
-            );
+        if let Err(message) = FreezeSpan::new(freeze, &TimeZone::UTC) {
+            let error = FieldError::new(format!("{path}.freezes[{i}]"), message);
+            errors.push(error.with_value(&freeze.name));
         }
     }
 }
 
 fn allowed_times(
     refs: Refs<'_>,
-    (own_zone, own_windows): (TimeZone, &[Window]),
+    (own_zone, own_windows): (&TimeZone, &[Window]),
     set_zone: TimeZone,
     own_freezes: &[Freeze],
 ) -> Calendar {
     let set_windows = refs.flag_set.map_or(&[][..], |set| &set.spec.windows);
     let set_freezes = refs.flag_set.map_or(&[][..], |set| &set.spec.freezes);
+    let spans = |zone: &TimeZone, freezes: &[Freeze]| -> Vec<FreezeSpan> {
+        freezes.iter().filter_map(|freeze| FreezeSpan::new(freeze, zone).ok()).collect()
+    };
     Calendar {
-        lists: [(own_zone, own_windows), (set_zone, set_windows)]
+        freezes: [spans(own_zone, own_freezes), spans(&set_zone, set_freezes)].concat(),
+        lists: [(own_zone.clone(), own_windows), (set_zone, set_windows)]
             .into_iter()
             .filter(|(_, windows)| !windows.is_empty())
             .map(|(zone, windows)| WindowList { zone, windows: windows.to_vec() })
             .collect(),
-        freezes: own_freezes.iter().chain(set_freezes).cloned().collect(),
     }
 }
 

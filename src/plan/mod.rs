@@ -17,7 +17,9 @@ mod compile;
 mod cycles;
 mod error;
 mod feature;
+pub mod freeze;
 pub mod guard;
+mod hold;
 pub mod matching;
 mod steps;
 pub mod version;
@@ -30,6 +32,7 @@ pub use cycles::dependency_cycle;
 pub use error::{FieldError, join_errors};
 pub use feature::feature_alone;
 pub use guard::{Guard, GuardSpec, guard};
+pub use hold::Hold;
 pub use weeks::Weeks;
 
 /// The objects that a rollout names, as far as they exist.
@@ -92,7 +95,7 @@ pub struct Plan {
     pub deletion_policy: DeletionPolicy,
     /// `schedule.startAt`, else the start of the playbook.
     pub start_at: Option<MicroTime>,
-    /// The zone of the rollout's local times.
+    /// The zone of the rollout's local times, holds in days among them.
     pub zone: TimeZone,
     /// The phase of a playbook that the rollout belongs to.
     pub joins: Option<Joins>,
@@ -120,6 +123,11 @@ impl Plan {
     pub fn admits(&self, cohort: &Cohort) -> bool {
         self.cohort_policy == CohortPolicy::Ignore
             || cohort.admits.as_ref().is_none_or(|tiers| tiers.contains(&self.feature.tier))
+    }
+
+    /// When the hold of a step that has counted from `from` is over.
+    pub fn hold_end(&self, step: &Step, from: MicroTime) -> MicroTime {
+        step.hold.end(from, &self.zone)
     }
 
     /// How long after first exposure this cohort may first be raised.
@@ -215,7 +223,7 @@ pub struct Step {
     /// What it asks, by cohort.
     pub asks: BTreeMap<String, Percent>,
     /// How long it is kept at least.
-    pub hold: SignedDuration,
+    pub hold: Hold,
     /// Whether it needs an approval that git has not given.
     pub approval: Approval,
     /// Criteria that must pass before any raise of its phase.

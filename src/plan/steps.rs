@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::audience::short_digest;
 use super::weeks::Weeks;
-use super::{Approval, FieldError, Step};
+use super::{Approval, FieldError, Hold, Step};
 use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
 use crate::api::playbook::LAST_WEEK;
 use crate::api::{MicroTime, Percent};
@@ -81,7 +81,7 @@ pub(super) fn steps(
 /// A step whose hold may still depend on the next one's date.
 struct Draft {
     step: Step,
-    hold: Option<SignedDuration>,
+    hold: Option<Hold>,
 }
 
 fn settle_holds(drafts: Vec<Draft>) -> Vec<Step> {
@@ -93,8 +93,8 @@ fn settle_holds(drafts: Vec<Draft>) -> Vec<Step> {
             let next = dates.get(i + 1).copied().flatten();
             let between = draft.step.date.zip(next).map(|(this, next)| next.duration_since(this));
             let hold = draft.hold.unwrap_or_else(|| match between {
-                Some(distance) => distance.clamp(SignedDuration::ZERO, DEFAULT_HOLD),
-                None => DEFAULT_HOLD,
+                Some(distance) => Hold::Time(distance.clamp(SignedDuration::ZERO, DEFAULT_HOLD)),
+                None => Hold::Time(DEFAULT_HOLD),
             });
             Step { hold, ..draft.step }
         })
@@ -138,7 +138,7 @@ fn plain(
             let approval = approval(spec, phase, step, &path, errors);
             let date = date(step, &path, context, errors);
             Draft {
-                hold: step.hold.map(|hold| hold.signed()),
+                hold: step.hold.map(Hold::from),
                 step: Step {
                     date,
                     undated: step.week.filter(|_| context.joins && context.weeks.is_none()),
@@ -195,7 +195,7 @@ fn unrolled(
                 cohorts.iter().map(|name| (name.clone(), ask(name))).collect();
             let name = percent.to_string();
             Draft {
-                hold: Some(ramp.every.map_or(DEFAULT_HOLD, |every| every.signed())),
+                hold: Some(ramp.every.map_or(Hold::Time(DEFAULT_HOLD), Hold::from)),
                 step: Step { ramp: Some(*percent), ..bare(phase, i, of, Some(name), asks) },
             }
         })
@@ -219,7 +219,7 @@ fn bare(
         date: None,
         undated: None,
         asks,
-        hold: DEFAULT_HOLD,
+        hold: Hold::Time(DEFAULT_HOLD),
         approval: Approval::NotRequired,
         gates: phase.gates.clone(),
     }

@@ -66,7 +66,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("phases: [{name: a, steps: [{cohorts: {all: '100.001%'}}]}]", "spec.phases[0].steps[0].cohorts.all"),
     ("phases: [{name: a, steps: [{cohorts: {all: '0.0001%'}}]}]", "spec.phases[0].steps[0].cohorts.all"),
     ("phases: [{name: a, ramp: {percents: ['1e1%']}}]", "spec.phases[0].ramp.percents[0]"),
-    ("phases: [{name: a, steps: [{cohorts: {all: 5}, hold: 1d}]}]", "spec.phases[0].steps[0].hold"),
+    ("phases: [{name: a, steps: [{cohorts: {all: 5}, hold: 1w}]}]", "spec.phases[0].steps[0].hold"),
     ("phases: [{name: a, steps: [{cohorts: {all: 5}, hold: -1s}]}]", "spec.phases[0].steps[0].hold"),
     ("phases: [{name: a, steps: [{cohorts: {all: 5}, at: tomorrow}]}]", "spec.phases[0].steps[0].at"),
     (
@@ -122,6 +122,29 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "schedule: {freezes: [{name: f, from: '2025-12-01T00:00:00Z', to: '2025-12-01T00:00:00Z'}]}",
         "spec.schedule.freezes[0]: Invalid value: from must come before to",
+    ),
+    ("phases: [{name: a, steps: [{cohorts: {all: 5}, hold: 0d}]}]", "spec.phases[0].steps[0].hold"),
+    ("phases: [{name: a, ramp: {percents: [5], every: 1d12h}}]", "spec.phases[0].ramp.every"),
+    (
+        "schedule: {freezes: [{name: f, from: '2025-12-02', to: '2025-12-01'}]}",
+        "spec.schedule.freezes[0]: Invalid value: from must not come after to",
+    ),
+    (
+        "schedule: {freezes: [{name: f, from: '2025-12-02', to: '2025-12-03T00:00:00Z'}]}",
+        "spec.schedule.freezes[0]: Invalid value: from and to must have one form",
+    ),
+    (
+        "schedule: {freezes: [{name: f, from: '12-20', to: '01-02'}]}",
+        "spec.schedule.freezes[0]: Invalid value: from and to must have one form",
+    ),
+    (
+        "schedule: {freezes: [{name: f, from: '2025-12-02', to: '2025-12-03', yearly: true}]}",
+        "spec.schedule.freezes[0]: Invalid value: from and to must have one form",
+    ),
+    ("schedule: {freezes: [{name: f, from: '2025-02-29', to: '2025-03-03'}]}", "spec.schedule.freezes[0]"),
+    (
+        "schedule: {freezes: [{name: f, from: '02-30', to: '03-03', yearly: true}]}",
+        "spec.schedule.freezes[0].from",
     ),
     (
         "schedule: {freezes: [{name: f, from: '2025-12-01T00:00:00Z', to: '2025-12-02T00:00:00Z'}, {name: f, from: '2025-12-03T00:00:00Z', to: '2025-12-04T00:00:00Z'}]}",

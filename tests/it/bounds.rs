@@ -43,10 +43,18 @@ fn largest(name: &str) -> Value {
         .collect();
     let windows: Vec<Value> =
         (0..16).map(|w| json!({"days": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], "from": format!("{w:02}:00"), "to": "24:00"})).collect();
-    let freezes: Vec<Value> = (0..32)
+    let freezes: Vec<Value> = (0..128)
         .map(|f| {
-            let day = |day: u8| format!("20{:02}-01-{day:02}T00:00:00Z", 40 + f);
-            json!({"name": long("f", f), "from": day(1), "to": day(2)})
+            let name = format!("f{f:03}{}", "x".repeat(59));
+            let day = |day: u8| format!("{}-01-{day:02}", 2040 + f);
+            match f % 4 {
+                0 => json!({"name": name, "from": day(1), "to": day(2)}),
+                1 => json!({"name": name, "from": "12-20", "to": "01-02", "yearly": true}),
+                _ => {
+                    let instant = |at| format!("{}T00:00:00.000000+00:00", day(at));
+                    json!({"name": name, "from": instant(1), "to": instant(2)})
+                }
+            }
         })
         .collect();
     let approvals: Vec<Value> =

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schema::{Finding, schema_at};
+use crate::api;
 
 /// The object with a value of the right form at every finding.
 pub fn repaired(
@@ -72,12 +73,16 @@ fn string(schema: &Value, found: Option<&Value>) -> Value {
     if schema.get("format") == Some(&json!("date-time")) {
         return json!("2025-01-01T00:00:00Z");
     }
-    if schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN) {
+    let pattern = schema.get("pattern").and_then(Value::as_str);
+    if pattern == Some(api::duration::PATTERN) || pattern == Some(api::hold::PATTERN) {
         return json!("24h");
     }
-    if schema.get("pattern").and_then(Value::as_str) == Some(crate::api::decimal::PATTERN) {
+    if pattern == Some(api::freeze::PATTERN) {
+        return json!("2025-01-01");
+    }
+    if pattern == Some(api::decimal::PATTERN) {
         let number = found.filter(|found| found.is_number()).map(Value::to_string);
-        let read = |text: &String| text.parse::<crate::api::Decimal>().is_ok();
+        let read = |text: &String| text.parse::<api::Decimal>().is_ok();
         return json!(number.filter(read).unwrap_or_else(|| "0".to_owned()));
     }
     if schema.get("maxLength") == Some(&json!(5)) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::schema::NAME;
 use crate::api::flagset::{FILE_KEY, OBJECT_NAME};
 use crate::api::rolloutaction::NOT_BLANK;
-use crate::api::{Decimal, Duration, Percent};
+use crate::api::{Decimal, Duration, FreezeTime, Hold, Percent, duration, freeze, hold};
 
 /// Says that a field does not exist, and which one may be meant.
 pub fn unknown_field(name: &str, known: &[&str]) -> String {
@@ -84,8 +84,8 @@ pub fn message(
                 one => one,
             };
             let want = want.and_then(Value::as_str).unwrap_or("string");
-            let is_duration =
-                schema.get("pattern").and_then(Value::as_str) == Some(crate::api::duration::PATTERN);
+            let pattern = schema.get("pattern").and_then(Value::as_str);
+            let is_duration = pattern == Some(duration::PATTERN) || pattern == Some(hold::PATTERN);
             let plain_string = want == "string" && !is_duration;
             let quote =
                 if plain_string && (value.is_number() || value.is_boolean()) { ": quote it" } else { "" };
@@ -97,11 +97,11 @@ pub fn message(
             let options = options.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
             format!("{} is none of {}", shown(value), options.join(", "))
         }
-        ValidationErrorKind::Pattern { pattern } if pattern == crate::api::duration::PATTERN => {
-            value.as_str().unwrap_or_default().parse::<Duration>().err()?.to_string()
-        }
         ValidationErrorKind::Pattern { pattern } => match pattern.as_str() {
             NOT_BLANK => "is blank: say why".to_owned(),
+            duration::PATTERN => value.as_str().unwrap_or_default().parse::<Duration>().err()?.to_string(),
+            hold::PATTERN => value.as_str().unwrap_or_default().parse::<Hold>().err()?.to_string(),
+            freeze::PATTERN => value.as_str().unwrap_or_default().parse::<FreezeTime>().err()?.to_string(),
             NAME => format!("{} may hold lower-case letters, digits and dashes only", shown(value)),
             OBJECT_NAME => {
                 format!(

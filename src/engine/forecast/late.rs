@@ -116,7 +116,7 @@ pub(super) fn entered(
 /// When a step could have been entered as far as the hold before it and its own date are concerned.
 fn due(plan: &Plan, before: &FeatureRolloutStatus, was: Option<usize>, step: &Step) -> Option<MicroTime> {
     let floor = match (&before.position, was.and_then(|was| plan.steps.get(was))) {
-        (Some(position), Some(stood_at)) => position.hold_from.saturating_add(stood_at.hold),
+        (Some(position), Some(stood_at)) => plan.hold_end(stood_at, position.hold_from),
         _ => plan.start_at?,
     };
     Some(step.date.map_or(floor, |date| date.max(floor)))

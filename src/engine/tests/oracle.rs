@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::random::{EPOCH, cases, hours, rollout};
 use super::support::{Life, UID, t};
 use crate::api::featurerollout::{CohortPolicy, FeatureRolloutSpec, OnMissed};
-use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
+use crate::api::{Duration, FeatureRolloutStatus, FreezeTime, Hold, MicroTime, Percent};
 use crate::engine::Facts;
 use crate::engine::forecast::timeline::{Cause, favourable, timeline};
 use crate::plan::Plan;
@@ -31,19 +31,19 @@ type Told = (MicroTime, usize, bool, Vec<Percent>);
 /// A step as the spec declares it: nothing here is compiled.
 struct Declared {
     date: Option<MicroTime>,
-    hold: SignedDuration,
+    hold: Hold,
     asks: BTreeMap<String, Percent>,
 }
 
 /// Date, declared hold, whether a date of the next step may shorten it, asks.
-type Draft = (Option<MicroTime>, Option<SignedDuration>, bool, BTreeMap<String, Percent>);
+type Draft = (Option<MicroTime>, Option<Hold>, bool, BTreeMap<String, Percent>);
 
 /// Every step of every phase, in order.
 fn declared(spec: &FeatureRolloutSpec) -> Vec<Declared> {
     let schedule = spec.schedule.as_ref().unwrap();
     let start = schedule.start_at.unwrap();
     let local_start = start.to_zoned(zone(spec)).datetime();
-    let day = SignedDuration::from_hours(24);
+    let hours_of = |hours| Hold::Time(Duration::from_hours(hours));
     let mut all: Vec<Draft> = Vec::new();
     let mut asked: BTreeMap<String, Percent> = BTreeMap::new();
     for phase in &spec.phases {
@@ -54,10 +54,10 @@ fn declared(spec: &FeatureRolloutSpec) -> Vec<Declared> {
             };
             let date = step.at.or(step.week.map(week));
             asked.extend(step.cohorts.clone());
-            all.push((date, step.hold.map(|hold| hold.signed()), true, step.cohorts.clone()));
+            all.push((date, step.hold, true, step.cohorts.clone()));
         }
         if let Some(ramp) = &phase.ramp {
-            let every = ramp.every.map_or(day, |every| every.signed());
+            let every = ramp.every.unwrap_or(hours_of(24));
             let cohorts: Vec<String> =
                 spec.cohorts.iter().flatten().map(|cohort| cohort.name.clone()).collect();
             // It never takes from a cohort what the steps before it asked for it.
@@ -84,7 +84,10 @@ fn declared(spec: &FeatureRolloutSpec) -> Vec<Declared> {
             let next = dates.get(i + 1).copied().flatten().filter(|_| shortened);
             let apart =
                 date.zip(next).map(|(date, next)| next.duration_since(date).max(SignedDuration::ZERO));
-            Declared { date, hold: hold.unwrap_or(apart.map_or(day, |apart| apart.min(day))), asks }
+            let day = SignedDuration::from_hours(24);
+            let short =
+                apart.filter(|apart| *apart < day).map(|apart| Hold::Time(Duration::from_signed(apart)));
+            Declared { date, hold: hold.or(short).unwrap_or(hours_of(24)), asks }
         })
         .collect()
 }
@@ -96,9 +99,49 @@ fn zone(spec: &FeatureRolloutSpec) -> TimeZone {
 /// Whether a raise may happen at an instant: in a window of some local date, where there are any, and in no freeze.
 fn open(spec: &FeatureRolloutSpec, at: MicroTime) -> bool {
     let schedule = spec.schedule.as_ref().unwrap();
-    let frozen = schedule.freezes.iter().any(|freeze| freeze.from <= at && at < freeze.to);
+    let frozen = frozen(spec, at).iter().any(|(from, to)| *from <= at && at < *to);
     let windows = spans(spec, at);
     !frozen && (schedule.windows.is_empty() || windows.iter().any(|(from, to)| *from <= at && at < *to))
+}
+
+/// The freezes that are given by instants, and each frozen date around an instant by itself: from its midnight to the next.
+fn frozen(spec: &FeatureRolloutSpec, at: MicroTime) -> Vec<(MicroTime, MicroTime)> {
+    let zone = zone(spec);
+    let today = at.to_zoned(zone.clone()).date();
+    let mut spans = Vec::new();
+    for freeze in &spec.schedule.as_ref().unwrap().freezes {
+        if let (FreezeTime::Instant(from), FreezeTime::Instant(to)) = (freeze.from, freeze.to) {
+            spans.push((from, to));
+            continue;
+        }
+        let (from, to) = (freeze.from.to_string(), freeze.to.to_string());
+        for day in -3..4 {
+            let date = today.checked_add(day.days()).unwrap();
+            let written = date.to_string();
+            let written = &written[if freeze.yearly { 5 } else { 0 }..];
+            let after_from = from.as_str() <= written;
+            let before_to = written <= to.as_str();
+            if if from <= to { after_from && before_to } else { after_from || before_to } {
+                let midnight = |date: jiff::civil::Date| {
+                    MicroTime::from(date.at(0, 0, 0, 0).to_zoned(zone.clone()).unwrap().timestamp())
+                };
+                spans.push((midnight(date), midnight(date.tomorrow().unwrap())));
+            }
+        }
+    }
+    spans
+}
+
+/// When a hold that began at an instant is over.
+fn over(spec: &FeatureRolloutSpec, hold: Hold, from: MicroTime) -> MicroTime {
+    match hold {
+        Hold::Time(length) => from + length.signed(),
+        Hold::Days(days) => {
+            let local = from.to_zoned(zone(spec));
+            let date = local.date().checked_add(i64::from(days).days()).unwrap();
+            date.to_datetime(local.time()).to_zoned(zone(spec)).unwrap().timestamp().into()
+        }
+    }
 }
 
 /// The windows of the local dates around an instant, and of the three weeks after it.
@@ -138,7 +181,7 @@ fn next_open(spec: &FeatureRolloutSpec, at: MicroTime) -> MicroTime {
         }
         // It can only begin to be so where a window opens or a freeze ends.
         let opens = spans(spec, at).into_iter().map(|(from, _)| from);
-        let ends = spec.schedule.iter().flat_map(|schedule| &schedule.freezes).map(|freeze| freeze.to);
+        let ends = frozen(spec, at).into_iter().map(|(_, to)| to);
         at = opens.chain(ends).filter(|next| *next > at).min().unwrap();
     }
     panic!("never open")
@@ -217,7 +260,7 @@ fn by_definition(spec: &FeatureRolloutSpec) -> (Vec<Told>, MicroTime) {
                 }
             }
         });
-        free_from = at + step.hold;
+        free_from = over(spec, step.hold, at);
     }
     let entries = told(&moments, &names, &entered);
     // The last thing done may be the last pending raise, after the last hold.

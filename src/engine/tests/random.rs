@@ -12,7 +12,9 @@ use super::support::t;
 use crate::api::featurerollout::{
     ApprovalPolicy, CohortPolicy, Feature, FeatureRolloutSpec, OnMissed, Phase, Ramp, Schedule, Step,
 };
-use crate::api::{Cohort, Duration, FeatureRollout, Freeze, MicroTime, Percent, Tier, Window};
+use crate::api::{
+    Cohort, Duration, FeatureRollout, Freeze, FreezeTime, Hold, MicroTime, Percent, Tier, Window,
+};
 use crate::plan::{Plan, Refs, compile};
 
 /// Monday; all dates are near it, before they are moved to some other time of the year.
@@ -65,11 +67,19 @@ fn cohorts() -> impl Strategy<Value = Vec<Cohort>> {
     })
 }
 
+/// A hold in hours or in days.
+fn hold() -> impl Strategy<Value = Hold> {
+    prop_oneof![
+        2 => select(vec![1i64, 6, 24, 30, 72]).prop_map(|hours| Duration::from_hours(hours).into()),
+        1 => (1u16..=3).prop_map(Hold::Days),
+    ]
+}
+
 /// A step; a fifth of them with a name that may not be unique.
 pub fn step() -> impl Strategy<Value = Step> {
     (
         btree_map(cohort_name(), percent(), 1..=3),
-        prop_oneof![3 => Just(None), 2 => select(vec![1i64, 6, 24, 30, 72]).prop_map(|h| Some(Duration::from_hours(h)))],
+        prop_oneof![3 => Just(None), 2 => hold().prop_map(Some)],
         prop_oneof![
             4 => Just((None, None)),
             2 => (-48i64..400).prop_map(|h| (Some(hours(h)), None)),
@@ -89,12 +99,8 @@ pub fn step() -> impl Strategy<Value = Step> {
 }
 
 fn phase() -> impl Strategy<Value = (Option<Vec<Step>>, Option<Ramp>)> {
-    let ramp = (
-        option::of(Just(vec!["b".to_owned()])),
-        vec(1u32..=20, 1..=4),
-        option::of(select(vec![6i64, 24, 36])),
-    )
-        .prop_map(|(cohorts, rises, every)| {
+    let ramp = (option::of(Just(vec!["b".to_owned()])), vec(1u32..=20, 1..=4), option::of(hold())).prop_map(
+        |(cohorts, rises, every)| {
             let mut reached = 0;
             let percents = rises
                 .into_iter()
@@ -103,8 +109,9 @@ fn phase() -> impl Strategy<Value = (Option<Vec<Step>>, Option<Ramp>)> {
                     Percent::from_whole(reached).unwrap()
                 })
                 .collect();
-            Ramp { cohorts, percents, every: every.map(Duration::from_hours) }
-        });
+            Ramp { cohorts, percents, every }
+        },
+    );
     prop_oneof![
         3 => vec(step(), 1..=4).prop_map(|steps| (Some(steps), None)),
         1 => ramp.prop_map(|ramp| (None, Some(ramp))),
@@ -147,12 +154,34 @@ pub fn zone() -> impl Strategy<Value = &'static str> {
     ])
 }
 
+/// A freeze between instants, over some dates, or over some days of every year.
+fn freeze() -> impl Strategy<Value = Freeze> {
+    (select(vec!["instants", "instants", "dates", "yearly"]), 0i64..300, 1i64..80).prop_map(
+        |(form, from, long)| {
+            let end = |at: i64| match form {
+                "instants" => FreezeTime::Instant(hours(at)),
+                _ => of_form(form, hours(at)),
+            };
+            Freeze { name: "f".to_owned(), from: end(from), to: end(from + long), yearly: form == "yearly" }
+        },
+    )
+}
+
+/// The end of a freeze that is the UTC date of an instant, with or without its year.
+fn of_form(form: &str, at: MicroTime) -> FreezeTime {
+    let date = at.to_string();
+    match form {
+        "dates" => date[..10].parse().unwrap(),
+        _ => date[5..10].parse().unwrap(),
+    }
+}
+
 fn schedule() -> impl Strategy<Value = Schedule> {
     (
         -24i64..96,
         zone(),
         prop_oneof![2 => Just(vec![]), 1 => vec(window(), 1..=2)],
-        prop_oneof![2 => Just(vec![]), 1 => vec((0i64..300, 1i64..80), 1..=2)],
+        prop_oneof![2 => Just(vec![]), 1 => vec(freeze(), 1..=2)],
         select(vec![OnMissed::OneAtATime, OnMissed::OneAtATime, OnMissed::Latest, OnMissed::Hold]),
     )
         .prop_map(|(start, zone, windows, freezes, on_missed)| Schedule {
@@ -162,11 +191,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
             freezes: freezes
                 .into_iter()
                 .enumerate()
-                .map(|(i, (from, long))| Freeze {
-                    name: format!("f{i}"),
-                    from: hours(from),
-                    to: hours(from + long),
-                })
+                .map(|(i, freeze)| Freeze { name: format!("f{i}"), ..freeze })
                 .collect(),
             on_missed,
         })
@@ -195,9 +220,16 @@ fn move_dates(spec: &mut FeatureRolloutSpec, by: SignedDuration) {
     steps.filter_map(|step| step.at.as_mut()).for_each(moved);
     if let Some(schedule) = &mut spec.schedule {
         schedule.start_at.iter_mut().for_each(moved);
-        for freeze in &mut schedule.freezes {
-            moved(&mut freeze.from);
-            moved(&mut freeze.to);
+        for end in schedule.freezes.iter_mut().flat_map(|freeze| [&mut freeze.from, &mut freeze.to]) {
+            match end {
+                FreezeTime::Instant(at) => moved(at),
+                FreezeTime::Date(date) => *date = date.checked_add(by).unwrap(),
+                FreezeTime::Day(_) => {
+                    let mut at: MicroTime = format!("2025-{end}T00:00:00Z").parse().unwrap();
+                    moved(&mut at);
+                    *end = of_form("yearly", at);
+                }
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::random::{cohort_name, delay, percent, step, window, zone};
 use super::random_guard::policy;
 use crate::api::featurerollout::{Approval as Approved, FeatureRolloutSpec, Schedule, Step};
 use crate::api::trigger::MissingPolicy;
-use crate::api::{Cohort, Duration, Freeze, MicroTime, Percent, Tier, Window};
+use crate::api::{Cohort, Duration, Freeze, Hold, MicroTime, Percent, Tier, Window};
 
 /// One edit; an index names one of those that there are.
 #[derive(Clone, Debug)]
@@ -144,7 +144,10 @@ pub fn apply(spec: &mut FeatureRolloutSpec, edit: &Edit, base: MicroTime) {
         Edit::Hold(p, s, hold) => {
             if let Some(steps) = steps_of(spec, p) {
                 let s = s.index(steps.len());
-                steps[s].hold = Some(Duration::from_hours(*hold));
+                steps[s].hold = Some(match hold % 7 {
+                    0 => Hold::Days(1 + u16::try_from(hold % 3).unwrap()),
+                    _ => Duration::from_hours(*hold).into(),
+                });
             }
         }
         Edit::Ramp(p, rises) => {
@@ -180,8 +183,9 @@ pub fn apply(spec: &mut FeatureRolloutSpec, edit: &Edit, base: MicroTime) {
         Edit::Freeze(from, long) => {
             schedule_of(spec).freezes = vec![Freeze {
                 name: "edited".to_owned(),
-                from: (base + hour(*from)),
-                to: (base + hour(from + long)),
+                from: (base + hour(*from)).into(),
+                to: (base + hour(from + long)).into(),
+                yearly: false,
             }];
         }
         Edit::Zone(zone) => schedule_of(spec).time_zone = Some((*zone).to_owned()),

@@ -1,6 +1,6 @@
 //! The weeks in which London's clocks change: 2026-03-29 01:00Z to +01:00, and 2026-10-25 01:00Z back to +00:00.
 
-use super::support::{lines, plan};
+use super::support::{Life, lines, plan};
 
 fn entries(spec: &str) -> Vec<String> {
     let spec = format!("cohorts: [{{name: all}}]\n{spec}");
@@ -62,4 +62,40 @@ phases: [{name: ga, ramp: {percents: [10, 20, 30, 40, 50, 100], every: 24h}}]";
     let spec = spec.replace("every: 24h", "every: 22h");
     let days: Vec<String> = entries(&spec).iter().map(|at| at.chars().take(10).collect()).collect();
     assert_eq!(days, ["2026-03-26", "2026-03-27", "2026-03-28", "2026-03-29", "2026-03-30", "2026-03-31"]);
+}
+
+#[test]
+fn a_hold_in_days_ends_at_the_same_local_time() {
+    // 16:30 in London is 16:30Z until 2026-03-29 and 15:30Z from then on, back to 16:30Z from 2026-10-25 on.
+    let spec = "
+schedule: {startAt: '2026-03-27T16:30:00Z', timeZone: Europe/London, windows: [{from: '16:00', to: '17:00'}]}
+phases: [{name: ga, ramp: {percents: [10, 20, 30, 40, 100], every: 1d}}]";
+    assert_eq!(
+        entries(spec),
+        [
+            "2026-03-27T16:30:00Z",
+            "2026-03-28T16:30:00Z",
+            "2026-03-29T15:30:00Z",
+            "2026-03-30T15:30:00Z",
+            "2026-03-31T15:30:00Z",
+        ]
+    );
+    let spec = "
+schedule: {startAt: '2026-10-22T15:30:00Z', timeZone: Europe/London}
+phases:
+- {name: ga, steps: [{cohorts: {all: 10}, hold: 7d}, {cohorts: {all: 50}, hold: 168h}, {cohorts: {all: 100}, hold: 7d}]}";
+    let week = ["2026-10-22T15:30:00Z", "2026-10-29T16:30:00Z", "2026-11-05T16:30:00Z"];
+    assert_eq!(entries(spec), week);
+}
+
+#[test]
+fn a_pause_moves_a_hold_in_days_on_by_its_length() {
+    let spec = "
+cohorts: [{name: all}]
+schedule: {startAt: '2026-03-27T16:30:00Z', timeZone: Europe/London}
+phases: [{name: ga, steps: [{cohorts: {all: 10}, hold: 2d}, {cohorts: {all: 100}}]}]";
+    let mut life = Life::begin(spec, "2026-03-27T16:30:00Z");
+    life.pass(1).tweak(|plan| plan.suspend = true).pass(24).tweak(|plan| plan.suspend = false);
+    // From 16:30 on Saturday, 24 hours after the entry, two days are over at 16:30 on Monday, which is 15:30Z.
+    assert_eq!(life.wake_at.map(|at| at.to_string()).as_deref(), Some("2026-03-30T15:30:00Z"));
 }

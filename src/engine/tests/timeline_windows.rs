@@ -260,3 +260,30 @@ phases:
         ],
     );
 }
+
+#[test]
+fn public_holidays_are_local_dates_of_the_set() {
+    // Thanksgiving to Saturday in New York (-05:00), then Sunday, which has no window: the second step is due on Thursday at
+    // 15:00Z, and comes on Monday at 10:00 local.
+    let set = "
+timeZone: America/New_York
+windows: [{days: [Mon, Tue, Wed, Thu, Fri], from: '10:00', to: '15:00'}]
+freezes:
+- {name: day-after-thanksgiving, from: '2026-11-26', to: '2026-11-28'}
+- {name: winter, from: '12-01', to: '01-02', yearly: true}";
+    let spec = "
+flagSetRef: {name: s}
+cohorts: [{name: a}]
+schedule: {startAt: '2026-11-25T15:00:00Z'}
+phases: [{name: ga, ramp: {percents: [10, 50, 100], every: 24h}}]";
+    assert_timeline(
+        &plan_in_set(spec, set),
+        &[
+            "2026-11-25T15:00:00Z ga/1 Step a=10% 10%",
+            "2026-11-30T15:00:00Z ga/2 Step a=50% 50%",
+            // 2027-01-02 is a Saturday.
+            "2027-01-04T15:00:00Z ga/3 Step a=100% 100%",
+            "2027-01-05T15:00:00Z completed",
+        ],
+    );
+}

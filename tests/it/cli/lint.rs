@@ -53,9 +53,9 @@ const PHASES: &str = "  phases: [{name: ga, ramp: {percents: [100]}}]\n";
     "10: error: spec.schedule.windows[2]: \"16:00 to 09:00\": from must come before to; a window does not cross midnight: write two",
 ])]
 #[case::week_without_a_start(COHORTS, "  phases: [{name: ga, steps: [{week: 2, cohorts: {all: 5}}]}]\n", &["6: error: spec.phases[0].steps[0].week: \"2\": needs a start: set spec.schedule.startAt, or join a playbook by spec.playbookRef"])]
-#[case::times(COHORTS, "  schedule: {startAt: \"2025-09-08T09:00\"}\n  phases: [{name: ga, steps: [{week: 2, hold: 7d, cohorts: {all: 5}}]}]\n", &[
+#[case::times(COHORTS, "  schedule: {startAt: \"2025-09-08T09:00\"}\n  phases: [{name: ga, steps: [{week: 2, hold: 7w, cohorts: {all: 5}}]}]\n", &[
     "6: error: spec.schedule.startAt: \"2025-09-08T09:00\" is no instant: write one such as 2025-09-08T09:00:00Z",
-    "7: error: spec.phases[0].steps[0].hold: \"7d\" is no duration: write one such as 90s, 10m, 168h or 1h30m",
+    "7: error: spec.phases[0].steps[0].hold: \"7w\" is no duration: write one such as 90s, 10m, 168h or 1h30m, or whole days such as 7d",
 ])]
 #[case::mixed_variants("  cohorts: [{name: all}]\n  feature: {variants: [{name: enabled, value: true}, {name: disabled, value: blue}]}\n", PHASES, &["6: error: spec.feature.variants[1].value: \"\\\"blue\\\"\": is a string where the first variant is a boolean: all variants are of one type"])]
 #[case::treatment_no_variant("  cohorts: [{name: all}]\n  feature: {treatment: blue}\n", PHASES, &["6: error: spec.feature.treatment: \"blue\": is no variant: name one of enabled, disabled"])]
