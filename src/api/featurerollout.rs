@@ -70,6 +70,15 @@ pub struct FeatureRolloutSpec {
     /// CohortSet that the FlagSet names; where none of the three is given, the rollout is Stalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort_set_ref: Option<LocalRef>,
+    /// The RolloutPolicy of this namespace that binds the rollout, besides those of its FlagSet and of the cluster, which
+    /// bind in any case. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_ref: Option<LocalRef>,
+    /// Values of the arguments of the policies that bind the rollout, by name. One that a policy needs and that is not
+    /// here is named in status, and nothing is raised until it is given. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::trigger::args_schema")]
+    pub policy_args: BTreeMap<String, String>,
     /// The cohorts that divide the audience, in order. A user is in the first cohort that matches; whoever matches none
     /// gets the control variant. Give this or `cohortSetRef`, not both. Default: the CohortSet that the FlagSet names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -113,6 +113,9 @@ pub struct FlagSetSpec {
     /// Default: none, and each rollout has to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort_set_ref: Option<LocalRef>,
+    /// The RolloutPolicy of this namespace that binds every rollout of the set, whatever it says itself. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_ref: Option<LocalRef>,
     /// Spans of local time in which the rollouts of the set may raise, besides each rollout's own windows; whatever
     /// lowers is not held back. Default: raises happen at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

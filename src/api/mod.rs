@@ -40,6 +40,7 @@ pub mod record;
 pub mod reference;
 pub mod rollback;
 pub mod rolloutaction;
+pub mod rolloutpolicy;
 pub mod schedule;
 pub mod schema;
 pub mod state;
@@ -69,6 +70,7 @@ pub use reading::{Finite, Reading};
 pub use reason::Reason;
 pub use rollback::{RollbackMode, RollbackStatus};
 pub use rolloutaction::{RolloutAction, RolloutActionSpec, RolloutActionStatus};
+pub use rolloutpolicy::{RolloutPolicy, RolloutPolicySpec, RolloutPolicyStatus};
 pub use schedule::{Day, TimeOfDay, Window};
 pub use state::State;
 pub use status::FeatureRolloutStatus;
@@ -106,5 +108,6 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
         crds::finish(NotificationChannel::crd()),
         crds::finish(Playbook::crd()),
         crds::finish(RolloutAction::crd()),
+        crds::finish(RolloutPolicy::crd()),
     ]
 }

@@ -86,6 +86,7 @@ mod tests {
         ("FeatureRollout.criteria", 16, 16, "those of the spec"),
         ("FeatureRollout.history", 20, 20, "engine/history.rs drops what tells least"),
         ("FeatureRollout.pauses", 16, 9, "one of each cause"),
+        ("FeatureRollout.policies", 8, 8, "a rollout that more policies bind is invalid"),
         ("FeatureRollout.retry.override", 3, 3, "those of the action"),
         ("FeatureRollout.rollback.cohorts", 16, 16, "those of the pinned audience"),
         ("FeatureRollout.rollback.escalations", 2, 2, "there are two stronger modes than the weakest"),
@@ -115,6 +116,7 @@ mod tests {
         ("Playbook.success", 64, 64, "playbook/standing.rs takes the first by name"),
         ("Playbook.success.criteria", 16, 16, "those of a rollout's spec"),
         ("RolloutAction.conditions", 4, 2, "Ready and Stalled"),
+        ("RolloutPolicy.conditions", 8, 2, "Ready and Stalled"),
     ];
 
     fn lists(path: &str, schema: &Value, found: &mut BTreeMap<String, Option<u64>>) {

@@ -11,6 +11,7 @@ pub use super::record::{
     UsedApproval,
 };
 use super::rollback::RollbackStatus;
+use super::rolloutpolicy::BoundPolicy;
 use super::verdict::{CriterionStatus, TriggerStatus};
 pub use super::waiting::{Check, WaitingFor};
 use super::{Condition, MicroTime, State, state};
@@ -173,6 +174,10 @@ pub struct FeatureRolloutStatus {
     /// Percentage that the file gives each cohort, in one line, such as `internal=100%,regular=5%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<String>,
+    /// The policies that bind the rollout, the nearest first. Absent where none does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub policies: Vec<BoundPolicy>,
     /// Release of the time zone data that the controller uses, such as `2026f`. Absent where only UTC is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone_data: Option<String>,
@@ -239,6 +244,7 @@ impl Default for FeatureRolloutStatus {
             step: None,
             exposure: None,
             served: None,
+            policies: Vec::new(),
             time_zone_data: None,
             next: None,
             reason: None,

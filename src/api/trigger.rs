@@ -29,7 +29,7 @@ pub struct Metric {
     pub args: BTreeMap<String, String>,
 }
 
-fn args_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn args_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
         "maxProperties": 16,

@@ -113,7 +113,10 @@ pub fn group(plan: &Plan, course: &Course, axis: &TimeAxis) -> Group {
         let (from, to) = (closure.from, closure.to);
         match closure.why {
             Closed::Freeze(label) => freezes.push(Stretch { from, to, label }),
-            Closed::Window => closed.push(Stretch { from, to, label: "no window is open".to_owned() }),
+            Closed::Window(policy) => {
+                let whose = policy.map(|policy| format!(" of policy {policy}")).unwrap_or_default();
+                closed.push(Stretch { from, to, label: format!("no window{whose} is open") });
+            }
         }
     }
     Group {

@@ -36,6 +36,7 @@ mod plan_rows;
 mod playbook;
 mod playbook_picture;
 mod playbook_words;
+mod policies;
 mod render;
 mod report;
 mod schedule_clock;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::cluster::ConnectArgs;
 use super::files::{self, InputArgs, lint};
 use super::live::{self, FailOn};
-use super::{Failure, plan_json, plan_rows};
+use super::{Failure, plan_json, plan_rows, policies};
 use crate::api::MicroTime;
 use crate::chart::{course, drawing, terminal};
 use crate::engine::forecast::timeline::{Timeline, timeline};
@@ -72,17 +72,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let now = args.now.unwrap_or_else(super::now);
     let plans: Vec<(&Plan, Timeline)> =
         checked.plans.values().map(|plan| (plan, timeline(plan, now))).collect();
+    let as_table = || format!("{}{}", plan_rows::as_table(&plans), policies::bound_table(&checked));
     let courses: Vec<(&Plan, &Timeline)> = plans.iter().map(|(plan, timeline)| (*plan, timeline)).collect();
     match args.output {
         Some(Form::Json) => super::print_json(&plan_json::as_json(&plans)),
         Some(Form::Svg) => super::print_exact(&drawing::svg(&course::timeline(&courses))),
-        Some(Form::Table) => super::print(&plan_rows::as_table(&plans)),
+        Some(Form::Table) => super::print(&as_table()),
         Some(Form::Chart) => chart(&courses),
         None if std::io::stdout().is_terminal() => {
             chart(&courses)?;
-            super::print(&format!("\n{}", plan_rows::as_table(&plans)))
+            super::print(&format!("\n{}", as_table()))
         }
-        None => super::print(&plan_rows::as_table(&plans)),
+        None => super::print(&as_table()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::api::rolloutpolicy::BoundPolicy;
 use crate::api::status::WaitingFor;
 use crate::api::{MicroTime, Percent};
 use crate::engine::forecast::timeline::{Entry, Timeline};
@@ -22,6 +23,8 @@ pub struct RolloutJson<'a> {
     entries: Vec<EntryJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    policies: &'a [BoundPolicy],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transitions: Option<Vec<TransitionJson<'a>>>,
     /// In a simulation: what it waits for at the end, if it does.
@@ -78,6 +81,7 @@ pub fn rollout_json<'a>(
         flag: &plan.feature.key,
         entries: entries.iter().map(entry).collect(),
         completed_at: completed_at.map(|at| at.to_string()),
+        policies: &plan.policies,
         transitions: None,
         waits_for: None,
     }

@@ -11,9 +11,11 @@ use super::files::{self, InputArgs, lint};
 use super::{Failure, playbook_picture, playbook_words, schedule_clock};
 use crate::api::{
     CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, MicroTime, Playbook, PlaybookStatus,
+    RolloutPolicy,
 };
 use crate::chart::Tone;
 use crate::engine::forecast::timeline::{Cause, Entry, state_at, timeline};
+use crate::plan::policy::{Bound, Found};
 use crate::plan::{self, Plan, Refs};
 use crate::playbook::{self, Book, Rollouts, Seen, business};
 
@@ -176,11 +178,18 @@ async fn from_cluster(cluster: Cluster, args: &Args) -> Result<Shown, Failure> {
     let rollouts: Vec<FeatureRollout> = list(&cluster).await?;
     let flag_sets: Vec<FlagSet> = list(&cluster).await?;
     let cohort_sets: Vec<CohortSet> = list(&cluster).await?;
+    let policies: Vec<RolloutPolicy> = list(&cluster).await?;
     let plan = |rollout: &FeatureRollout| {
         let reference = rollout.spec.flag_set_ref.as_ref();
         let flag_set = reference.and_then(|reference| named(&flag_sets, &reference.name));
         let cohort_set = plan::cohort_set_name(rollout, flag_set).and_then(|name| named(&cohort_sets, name));
-        let refs = Refs { flag_set, cohort_set, playbook: Some(&playbook) };
+        let bound: Vec<Bound<'_>> = plan::policy::names(rollout, flag_set)
+            .map(|(binding, name)| {
+                let found = named(&policies, name).map_or(Found::Missing, |policy| Found::Spec(&policy.spec));
+                Bound { binding, namespace: &cluster.namespace, name, found }
+            })
+            .collect();
+        let refs = Refs { flag_set, cohort_set, playbook: Some(&playbook), policies: &bound };
         plan::compile(rollout, refs).ok()
     };
     let rollouts = rollouts.into_iter().map(|rollout| {

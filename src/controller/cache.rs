@@ -109,6 +109,13 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
         deleted.iter().any(|(of, at)| of == key && *at >= version)
     }
 
+    /// The objects of a namespace, readable or not.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<(ObjectKey, Stored<K>)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let of = objects.iter().filter(|((of, _), _)| of == namespace);
+        of.map(|(key, stored)| (key.clone(), stored.clone())).collect()
+    }
+
     /// How many objects of a namespace are known.
     pub fn len_in(&self, namespace: &str) -> usize {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);

@@ -31,7 +31,9 @@ pub async fn until(ctx: &Context, at: Instant) {
         kind(ctx, &ctx.rollouts, at),
         kind(ctx, &ctx.flag_sets, at),
         kind(ctx, &ctx.cohort_sets, at),
-        kind(ctx, &ctx.playbooks, at)
+        kind(ctx, &ctx.playbooks, at),
+        kind(ctx, &ctx.rollout_policies, at),
+        kind(ctx, &ctx.namespaces, at)
     );
 }
 

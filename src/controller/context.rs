@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +18,14 @@ use super::events::Events;
 use super::index::{Index, SetId};
 use super::nudge::Nudger;
 use super::playbooks::Playbooks;
+use super::policies::Policies;
 use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
 use super::signing::Signing;
 use super::writer::{Hub, OutputNames, Places, Versions};
 use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+    RolloutPolicy,
 };
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
@@ -45,6 +47,8 @@ pub enum Key {
     NotificationChannel(ObjectKey),
     /// A Playbook.
     Playbook(ObjectKey),
+    /// A RolloutPolicy.
+    RolloutPolicy(ObjectKey),
 }
 
 impl Tenant for Key {
@@ -55,7 +59,8 @@ impl Tenant for Key {
         | Key::MetricSource(key)
         | Key::MetricTemplate(key)
         | Key::NotificationChannel(key)
-        | Key::Playbook(key)) = self;
+        | Key::Playbook(key)
+        | Key::RolloutPolicy(key)) = self;
         &key.0
     }
 }
@@ -76,6 +81,7 @@ impl fmt::Display for Key {
             Key::MetricTemplate(key) => ("MetricTemplate", key),
             Key::NotificationChannel(key) => ("NotificationChannel", key),
             Key::Playbook(key) => ("Playbook", key),
+            Key::RolloutPolicy(key) => ("RolloutPolicy", key),
         };
         write!(f, "{kind} {namespace}/{name}")
     }
@@ -90,6 +96,10 @@ pub struct Caches {
     pub cohort_sets: Arc<Cache<CohortSet>>,
     /// FlagSets.
     pub flag_sets: Arc<Cache<FlagSet>>,
+    /// RolloutPolicies.
+    pub rollout_policies: Arc<Cache<RolloutPolicy>>,
+    /// Namespaces, whose labels say which of the cluster's policies bind there.
+    pub namespaces: Arc<Cache<Namespace>>,
     /// MetricSources of the operator's namespace.
     pub metric_sources: Arc<Cache<MetricSource>>,
     /// MetricTemplates.
@@ -116,6 +126,10 @@ pub struct Context {
     pub cohort_sets: Arc<Cache<CohortSet>>,
     /// FlagSets as known.
     pub flag_sets: Arc<Cache<FlagSet>>,
+    /// RolloutPolicies as known.
+    pub rollout_policies: Arc<Cache<RolloutPolicy>>,
+    /// Namespaces as known.
+    pub namespaces: Arc<Cache<Namespace>>,
     /// MetricSources of the operator's namespace as known.
     pub metric_sources: Arc<Cache<MetricSource>>,
     /// MetricTemplates as known.
@@ -128,6 +142,8 @@ pub struct Context {
     pub config_maps: Arc<Cache<ConfigMap>>,
     /// Who concerns whom.
     pub index: Arc<Index>,
+    /// When statuses of policies were written.
+    pub policies: Policies,
     /// Pinned audiences and guards.
     pub revisions: Revisions,
     /// What is measured.

@@ -6,7 +6,7 @@ use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
 use super::writer::Ack;
-use super::{playbooks, watch};
+use super::{playbooks, policies, watch};
 use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Playbook, Reason};
@@ -66,14 +66,15 @@ pub struct Observed {
 pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -> Result<Gathered, Fault> {
     let playbook = playbooks::of(ctx, rollout).await?;
     let (mut flag_set, cohort_set) = references(ctx, rollout).await?;
-    let mut compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref());
+    let mut compiled =
+        compile(ctx, rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref()).await?;
     if let Ok(plan) = &compiled
         && undoes(rollout, flag_set.as_ref(), plan)
         && confirm(ctx, rollout).await?
     {
         let cohort_set;
         (flag_set, cohort_set) = references(ctx, rollout).await?;
-        compiled = compile(rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref());
+        compiled = compile(ctx, rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref()).await?;
     }
     let emergency = is_emergency(flag_set.as_ref());
     let ahead = file_ahead(ctx, rollout, flag_set.as_ref()).await?;
@@ -141,13 +142,16 @@ async fn observe(
     Ok(Ok(Observed { plan, facts, set, owes_status: false }))
 }
 
-fn compile(
+/// Compiles a rollout with what it names and what binds it.
+async fn compile(
+    ctx: &Context,
     rollout: &FeatureRollout,
     flag_set: Option<&FlagSet>,
     cohort_set: Option<&CohortSet>,
     playbook: Option<&Playbook>,
-) -> Result<Plan, Vec<FieldError>> {
-    plan::compile(rollout, Refs { flag_set, cohort_set, playbook })
+) -> Result<Result<Plan, Vec<FieldError>>, Fault> {
+    let binds = policies::of(ctx, rollout, flag_set).await?;
+    Ok(plan::compile(rollout, Refs { flag_set, cohort_set, playbook, policies: &binds.bound() }))
 }
 
 fn is_emergency(flag_set: Option<&FlagSet>) -> bool {

@@ -79,6 +79,7 @@ fn count(ctx: &Context) {
     ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
     ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
     ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
+    ctx.metrics.set_objects("RolloutPolicy", ctx.rollout_policies.len());
     ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
     ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
     ctx.metrics.set_objects("NotificationChannel", ctx.notification_channels.len());
@@ -101,6 +102,7 @@ fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
     entries.extend(ctx.index.census());
     entries.extend(ctx.hub.census());
     entries.extend(ctx.revisions.census());
+    entries.extend(ctx.policies.census());
     entries.extend(ctx.analysis.census());
     entries.extend(ctx.actions.census());
     entries.extend(ctx.nudger.census());

@@ -41,6 +41,7 @@ mod lists;
 mod nudge;
 mod persist;
 mod playbooks;
+mod policies;
 mod process;
 mod queue;
 mod revisions;
@@ -272,6 +273,7 @@ async fn work(ctx: Shared, key: Key) {
             persist::stall_unreadable(ctx, &ctx.notification_channels, channel).await
         }
         Key::Playbook(playbook) => playbooks::reconcile(ctx, playbook).await,
+        Key::RolloutPolicy(policy) => policies::rollout_policy(ctx, policy).await,
     };
     ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
     match result {

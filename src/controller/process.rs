@@ -17,8 +17,8 @@ use super::leader::Gate;
 use super::queue::{Places, Priority, Queue};
 use super::watch as watches;
 use super::{
-    Options, REPORTING_PART, actions, ahead, analysis, channels, events, nudge, playbooks, revisions,
-    signing, writer,
+    Options, REPORTING_PART, actions, ahead, analysis, channels, events, nudge, playbooks, policies,
+    revisions, signing, writer,
 };
 use crate::server::Health;
 use crate::telemetry::Metrics;
@@ -97,6 +97,9 @@ impl Process {
         }
         for key in ctx.playbooks.keys() {
             ctx.queue.push(Key::Playbook(key), Priority::Report);
+        }
+        for key in ctx.rollout_policies.keys() {
+            ctx.queue.push(Key::RolloutPolicy(key), Priority::Report);
         }
         ctx
     }
@@ -193,7 +196,8 @@ fn context(
             | Key::MetricSource(_)
             | Key::MetricTemplate(_)
             | Key::NotificationChannel(_)
-            | Key::Playbook(_) => None,
+            | Key::Playbook(_)
+            | Key::RolloutPolicy(_) => None,
         })
     };
     let client = gate.guard(client);
@@ -217,6 +221,8 @@ fn context(
         rollouts: caches.rollouts.clone(),
         cohort_sets: caches.cohort_sets.clone(),
         flag_sets: caches.flag_sets.clone(),
+        rollout_policies: caches.rollout_policies.clone(),
+        namespaces: caches.namespaces.clone(),
         metric_sources: caches.metric_sources.clone(),
         metric_templates: caches.metric_templates.clone(),
         notification_channels: caches.notification_channels.clone(),
@@ -224,6 +230,7 @@ fn context(
         plans: playbooks::Playbooks::default(),
         config_maps: caches.config_maps.clone(),
         index,
+        policies: policies::Policies::default(),
         revisions: revisions::Revisions::default(),
         queue,
         events: events::Events::default(),

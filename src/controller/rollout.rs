@@ -115,7 +115,7 @@ pub(super) async fn advance(
     let Some(decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
     let mut status = decision.status;
     if !facts.deleting {
-        status.guard = guards::keep(ctx, key, rollout).await?;
+        status.guard = guards::keep(ctx, key, rollout, &plan.guard_spec).await?;
     }
 
     let Some(audience) = audience(ctx, key, &plan.audience, &status, facts.deleting).await? else {

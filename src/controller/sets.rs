@@ -179,7 +179,7 @@ fn add_stale_mounts(
     }
 }
 
-fn validity(errors: &[FieldError]) -> Result<(Reason, String), (Reason, String)> {
+pub(super) fn validity(errors: &[FieldError]) -> Result<(Reason, String), (Reason, String)> {
     if errors.is_empty() {
         Ok((Reason::Valid, "valid".to_owned()))
     } else {

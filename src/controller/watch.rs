@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
@@ -16,16 +16,18 @@ use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::playbooks;
+use super::policies;
 use super::process::Process;
 use super::queue::Priority;
 use super::revisions::ours;
 use super::writer;
 use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
+    RolloutPolicy,
 };
 
 /// The kinds without which this program does not do all that it is there for, besides those that only a leader needs.
-pub const EXPECTED: [&str; 8] = [
+pub const EXPECTED: [&str; 10] = [
     "CohortSet",
     "ConfigMap",
     "FeatureRollout",
@@ -34,6 +36,8 @@ pub const EXPECTED: [&str; 8] = [
     "MetricTemplate",
     "NotificationChannel",
     "Playbook",
+    "Namespace",
+    "RolloutPolicy",
 ];
 
 /// Starts the watches of what decisions are made from; each of the returned receivers hears when its first list is complete.
@@ -42,6 +46,14 @@ pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
         spawn(process, Scope::of::<CohortSet>(None), |c| &c.cohort_sets, is_kept, cohort_set_event),
         spawn(process, Scope::of::<FlagSet>(None), |c| &c.flag_sets, is_kept, flag_set_event),
         spawn(process, Scope::of::<Playbook>(None), |c| &c.playbooks, is_kept, playbooks::event),
+        spawn(
+            process,
+            Scope::of::<RolloutPolicy>(None),
+            |c| &c.rollout_policies,
+            is_kept,
+            policies::policy_event,
+        ),
+        spawn(process, Scope::of::<Namespace>(None), |c| &c.namespaces, is_kept, policies::namespace_event),
         spawn(process, Scope::of::<FeatureRollout>(None), |c| &c.rollouts, is_kept, rollout),
     ]
 }
@@ -152,6 +164,9 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
         ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
     playbooks::rollout_changed(ctx, key);
+    if news == News::Spec {
+        policies::count_again(ctx, &key.0);
+    }
 }
 
 fn cohort_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
@@ -185,6 +200,7 @@ pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
     for member in ctx.index.members(&set) {
         ctx.queue.push(Key::Rollout(member.key), Priority::Decide);
     }
+    policies::count_again(ctx, &key.0);
 }
 
 /// A NotificationChannel changed, or is known from now on.

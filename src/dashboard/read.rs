@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 use super::preview::Basis;
 use super::row::Row;
 use crate::api::flagset::Emergency;
+use crate::api::rolloutpolicy::Binding;
 use crate::api::status::Check;
-use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, Playbook};
+use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, Playbook, RolloutPolicy};
 use crate::engine::{Facts, Metrics};
 use crate::error::{Fault, call};
+use crate::plan::policy::{Bound, Found};
 use crate::plan::{self, GuardSpec, Plan, Refs, compile, guard, join_errors};
 
 /// Key of a file where nothing else is said.
@@ -110,10 +112,51 @@ pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
         Some(reference) => one(client, &namespace, "Playbook", &reference.name, &mut unread).await,
         None => None,
     };
-    let refs =
-        Refs { cohort_set: cohort_set.as_ref(), flag_set: flag_set.as_ref(), playbook: playbook.as_ref() };
+    let policies = bound(client, &rollout, flag_set.as_ref(), &mut unread).await;
+    let policies: Vec<Bound<'_>> = policies
+        .iter()
+        .map(|(binding, namespace, name, spec)| Bound {
+            binding: *binding,
+            namespace,
+            name,
+            found: spec.as_ref().map_or(Found::Missing, |policy| Found::Spec(&policy.spec)),
+        })
+        .collect();
+    let refs = Refs {
+        cohort_set: cohort_set.as_ref(),
+        flag_set: flag_set.as_ref(),
+        playbook: playbook.as_ref(),
+        policies: &policies,
+    };
     let plan = compile(&rollout, refs).map_err(|errors| join_errors(&errors));
     Seen { plan, rollout, flag_set, unread }
+}
+
+/// A policy that binds: how, its namespace and name, and what it says where the person may read it.
+type BoundBy = (Binding, String, String, Option<RolloutPolicy>);
+
+/// The policies that bind a rollout: those that it and its FlagSet name, and those of the cluster that its status tells of.
+async fn bound(
+    client: &Client,
+    rollout: &FeatureRollout,
+    flag_set: Option<&FlagSet>,
+    unread: &mut Vec<String>,
+) -> Vec<BoundBy> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let named = plan::policy::names(rollout, flag_set);
+    let mut all: Vec<(Binding, String, String)> =
+        named.into_iter().map(|(binding, name)| (binding, namespace.clone(), name.to_owned())).collect();
+    let told = rollout.status.iter().flat_map(|status| &status.policies);
+    all.extend(told.filter(|policy| policy.binding == Binding::Cluster).map(|policy| {
+        let of = policy.namespace.clone().unwrap_or_else(|| namespace.clone());
+        (policy.binding, of, policy.name.clone())
+    }));
+    let mut found = Vec::new();
+    for (binding, namespace, name) in all {
+        let policy = one(client, &namespace, "RolloutPolicy", &name, unread).await;
+        found.push((binding, namespace, name, policy));
+    }
+    found
 }
 
 async fn one<K>(

@@ -435,6 +435,11 @@ impl<'a> Run<'a> {
         {
             return standing.clone();
         }
+        if let Some(unapproved) = standing.as_ref().filter(|standing| standing.check == Check::Approval)
+            && pending.due <= self.now
+        {
+            return unapproved.clone();
+        }
         let earliest = pending.due.max(self.now);
         let open = self.plan.calendar.next_open(earliest);
         match self.plan.calendar.closed(earliest) {

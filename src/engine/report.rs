@@ -305,6 +305,7 @@ fn columns(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
         (Some(_), None) => format!("?/{total}"),
         (_, entered) => format!("{}/{total}", entered.map_or(0, |i| i + 1)),
     });
+    status.policies.clone_from(&report.plan.policies);
     status.time_zone_data = report.plan.zone_data.map(str::to_owned);
     for cohort in &mut status.cohorts {
         cohort.share = report.plan.cohort(&cohort.name).and_then(|declared| declared.share);

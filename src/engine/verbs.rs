@@ -282,6 +282,9 @@ impl Run<'_> {
                     "{name} at {percent} is past {step}, which waits for approval: approve it first"
                 ));
             }
+            if let Some(why) = self.above_policy(cohort, *percent) {
+                return Err(why);
+            }
             if let Some(refusal) = self.refused(Raise::SetPercent(name)) {
                 return Err(refusal.message);
             }
@@ -301,6 +304,24 @@ impl Run<'_> {
             held(&self.status, &cohort.name).max(cohort.asked).max(asks(before).unwrap_or_default());
         let concerned = asks(after).is_some_and(|ask| ask > allowed);
         after.first().filter(|_| concerned && percent > allowed)
+    }
+
+    /// What a policy has against a percentage set by hand: it is above the policy's, and above all that an approved step asks
+    /// for.
+    fn above_policy(&self, cohort: &CohortStatus, percent: Percent) -> Option<String> {
+        let above = self.plan.approval_above.as_ref()?;
+        let asked =
+            if self.pending_unapproved(&cohort.name).is_some() { Percent::ZERO } else { cohort.asked };
+        let ahead = self.plan.steps.get(self.next_index()..).unwrap_or_default().iter();
+        let approved = ahead.take_while(|step| !self.approval_missing(step));
+        let allowed = approved.filter_map(|step| step.asks.get(&cohort.name)).copied().max();
+        let allowed = above.percent.max(asked).max(allowed.unwrap_or_default());
+        (percent > allowed).then(|| {
+            let (name, limit, policy) = (&cohort.name, above.percent, &above.policy);
+            format!(
+                "{name} at {percent} is above the {limit} of policy {policy}, and no approved step asks for so much"
+            )
+        })
     }
 
     fn resume(mut self, cause: &Cause) -> Judgement {
@@ -346,7 +367,7 @@ impl Run<'_> {
         if step.approval == Approval::NotRequired {
             return Err(format!("{name} needs no approval"));
         }
-        if !self.approval_missing(step) {
+        if !self.lacks_approval(step) {
             let known = |given: &&ApprovalStatus| given.phase == approve.phase && given.step == approve.step;
             let by = self.status.approvals.iter().find(known).map_or("git", |given| given.by.as_str());
             return Err(format!("{name} is approved already, by {by}"));

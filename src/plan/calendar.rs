@@ -39,9 +39,9 @@ pub fn zone(name: &str) -> Option<TimeZone> {
 /// The windows that must be open and the freezes that must be over before anything is raised.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calendar {
-    /// One list each of the rollout and its FlagSet: any window of a list will do, and every list must allow.
+    /// One list each of the rollout, its FlagSet and the policies: any window of a list will do, and every list must allow.
     pub lists: Vec<WindowList>,
-    /// The freezes of both.
+    /// The freezes of all of them.
     pub freezes: Vec<FreezeSpan>,
 }
 
@@ -52,13 +52,15 @@ pub struct WindowList {
     pub zone: TimeZone,
     /// At least one window.
     pub windows: Vec<Window>,
+    /// The policy that has them, as its rules are named; none where they are the rollout's or its FlagSet's.
+    pub policy: Option<String>,
 }
 
 /// Why nothing may be raised at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// No window of a list is open.
-    Window,
+    /// No window of a list is open: of this policy, or of the rollout or its FlagSet.
+    Window(Option<String>),
     /// The freeze of this name is in force.
     Freeze(String),
 }
@@ -80,7 +82,8 @@ impl Calendar {
         if let Some((freeze, _)) = self.freeze_at(t) {
             return Some(Closed::Freeze(freeze.name.clone()));
         }
-        (!self.lists.iter().all(|list| list.is_open(t))).then_some(Closed::Window)
+        let shut = self.lists.iter().find(|list| !list.is_open(t));
+        shut.map(|list| Closed::Window(list.policy.clone()))
     }
 
     /// The calendar without its windows, without its freezes, or without both.
@@ -244,6 +247,7 @@ mod tests {
             lists: vec![WindowList {
                 zone: super::zone(zone).unwrap(),
                 windows: vec![Window { days, from: from.parse().unwrap(), to: to.parse().unwrap() }],
+                policy: None,
             }],
             freezes: vec![],
         }
@@ -351,7 +355,7 @@ mod tests {
         calendar.freezes.push(freeze("thanksgiving", "2025-11-26T00:00:00Z", "2025-12-01T00:00:00Z"));
         assert_eq!(calendar.closed(t("2025-11-27T10:00:00Z")), Some(Closed::Freeze("thanksgiving".into())));
         assert_eq!(calendar.next_open(t("2025-11-27T10:00:00Z")), Some(t("2025-12-01T09:00:00Z")));
-        assert_eq!(calendar.closed(t("2025-12-01T08:00:00Z")), Some(Closed::Window));
+        assert_eq!(calendar.closed(t("2025-12-01T08:00:00Z")), Some(Closed::Window(None)));
     }
 
     #[test]
@@ -362,9 +366,9 @@ mod tests {
         let closure = |from: &str, to: &str, why: Closed| Closure { from: t(from), to: t(to), why };
         let freeze = || Closed::Freeze("move".into());
         let all = [
-            closure("2025-11-25T16:00:00Z", "2025-11-26T09:00:00Z", Closed::Window),
+            closure("2025-11-25T16:00:00Z", "2025-11-26T09:00:00Z", Closed::Window(None)),
             closure("2025-11-26T12:00:00Z", "2025-11-27T10:00:00Z", freeze()),
-            closure("2025-11-27T16:00:00Z", "2025-11-28T00:00:00Z", Closed::Window),
+            closure("2025-11-27T16:00:00Z", "2025-11-28T00:00:00Z", Closed::Window(None)),
         ];
         let (from, to) = (t("2025-11-25T10:00:00Z"), t("2025-11-28T00:00:00Z"));
         assert_eq!(calendar.closures(from, to, 9), all);

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::calendar::{self, WindowList};
 use super::freeze::FreezeSpan;
 use super::matching;
+use super::policy;
 use super::steps::{self, steps};
 use super::weeks::Weeks;
 use super::{Audience, Calendar, Cohort, Dependency, FieldError, Joins, Need, Plan, Refs, cohort_set_name};
@@ -55,7 +56,14 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         Some(_) => of_playbook,
         None => start_at.map(|start| Weeks::since(start, own_zone.clone())),
     };
-    let context = steps::Context { cohorts: &names, weeks: weeks.as_ref(), joins: joins.is_some() };
+    let composed = policy::compose(rollout, refs, &names, &mut errors);
+    let approval_above = composed.approval_above;
+    let context = steps::Context {
+        cohorts: &names,
+        weeks: weeks.as_ref(),
+        joins: joins.is_some(),
+        approval_above: approval_above.as_ref(),
+    };
     let steps = steps(spec, &context, &mut errors);
 
     for cohort in spec.baseline.keys() {
@@ -70,15 +78,18 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     if let Some(set) = refs.flag_set {
         check_times("FlagSet spec", &set.spec.windows, &set.spec.freezes, &mut errors);
     }
-    let in_utc = [&own_zone, &set_zone]
-        .into_iter()
-        .chain(weeks.as_ref().map(Weeks::zone))
-        .all(|zone| *zone == TimeZone::UTC);
+    let is_utc = |zone: &TimeZone| *zone == TimeZone::UTC;
+    let in_utc = composed.in_utc
+        && is_utc(&own_zone)
+        && is_utc(&set_zone)
+        && weeks.as_ref().map(Weeks::zone).is_none_or(is_utc);
     let zone_data = (!in_utc).then(calendar::zone_data);
-    let calendar = allowed_times(refs, (&own_zone, &schedule.windows), set_zone, &schedule.freezes);
+    let mut calendar = allowed_times(refs, (&own_zone, &schedule.windows), set_zone, &schedule.freezes);
+    calendar.lists.extend(composed.windows);
+    calendar.freezes.extend(composed.freezes);
     check_opens(&calendar, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);
-    let guard = super::guard(&super::GuardSpec::of(spec), &names, &mut errors);
+    let guard = super::guard(&composed.guard, &names, &mut errors);
     if spec.attempt < 1 {
         errors.push(FieldError::new("spec.attempt", "counts from 1").with_value(spec.attempt));
     }
@@ -119,6 +130,9 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         depends_on,
         steps,
         guard,
+        guard_spec: composed.guard,
+        approval_above,
+        policies: composed.bound,
     })
 }
 
@@ -247,7 +261,7 @@ fn allowed_times(
         lists: [(own_zone.clone(), own_windows), (set_zone, set_windows)]
             .into_iter()
             .filter(|(_, windows)| !windows.is_empty())
-            .map(|(zone, windows)| WindowList { zone, windows: windows.to_vec() })
+            .map(|(zone, windows)| WindowList { zone, windows: windows.to_vec(), policy: None })
             .collect(),
     }
 }
@@ -261,7 +275,7 @@ fn check_opens(calendar: &Calendar, start_at: Option<MicroTime>, errors: &mut Ve
     if probe.next_open(start_at.unwrap_or(recent)).is_none() {
         errors.push(FieldError::new(
             "spec.schedule.windows",
-            "never open: no instant lies in a window of the rollout and of its FlagSet",
+            "never open: no instant within 400 days lies in a window of the rollout, of its FlagSet and of its policies, and in no freeze",
         ));
     }
 }

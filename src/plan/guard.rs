@@ -26,9 +26,9 @@ const LADDER_EVERY: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GuardSpec {
-    /// `spec.triggers`.
+    /// `spec.triggers`, then those of the policies that bind the rollout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub triggers: Vec<api::Trigger>,
+    pub triggers: Vec<GuardTrigger>,
     /// `spec.rollback`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
@@ -40,11 +40,32 @@ pub struct GuardSpec {
     pub monitoring: Vec<MonitoringPeriod>,
 }
 
+/// A trigger, and where it comes from.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardTrigger {
+    /// What it says. The name of one of a policy's is `POLICY/TRIGGER`, and its arguments are filled in.
+    #[serde(flatten)]
+    pub trigger: api::Trigger,
+    /// Namespace of its template; absent: the rollout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_namespace: Option<String>,
+    /// Where it is declared, for messages; empty: at its place in `spec.triggers`.
+    #[serde(skip)]
+    pub path: String,
+}
+
+impl From<api::Trigger> for GuardTrigger {
+    fn from(trigger: api::Trigger) -> GuardTrigger {
+        GuardTrigger { trigger, ..GuardTrigger::default() }
+    }
+}
+
 impl GuardSpec {
-    /// The part of a spec that watches.
+    /// The part of a spec that watches, without what policies add.
     pub fn of(spec: &FeatureRolloutSpec) -> GuardSpec {
         GuardSpec {
-            triggers: spec.triggers.clone(),
+            triggers: spec.triggers.iter().cloned().map(GuardTrigger::from).collect(),
             rollback: spec.rollback.clone(),
             criteria: spec.criteria.clone(),
             monitoring: spec.monitoring.clone(),
@@ -121,6 +142,8 @@ pub struct Trigger {
     pub name: String,
     /// What is measured.
     pub metric: Metric,
+    /// Namespace of the template; `None`: the rollout's.
+    pub template_namespace: Option<String>,
     /// The label that tells the cohorts apart, where each is judged by itself.
     pub per_cohort: Option<String>,
     /// How often it is measured, at least a second.

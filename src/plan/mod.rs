@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed, VariantNames};
+use crate::api::rolloutpolicy::BoundPolicy;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Playbook, Tier};
 
 pub mod audience;
@@ -21,6 +22,7 @@ pub mod freeze;
 pub mod guard;
 mod hold;
 pub mod matching;
+pub mod policy;
 mod steps;
 pub mod version;
 pub mod weeks;
@@ -33,6 +35,7 @@ pub use error::{FieldError, join_errors};
 pub use feature::feature_alone;
 pub use guard::{Guard, GuardSpec, guard};
 pub use hold::Hold;
+pub use policy::check_policy;
 pub use weeks::Weeks;
 
 /// The objects that a rollout names, as far as they exist.
@@ -44,6 +47,8 @@ pub struct Refs<'a> {
     pub flag_set: Option<&'a FlagSet>,
     /// The Playbook of `spec.playbookRef`. Where it is missing the rollout is valid all the same, and waits.
     pub playbook: Option<&'a Playbook>,
+    /// The policies that bind: those that the rollout and its FlagSet name, and those of the cluster.
+    pub policies: &'a [policy::Bound<'a>],
 }
 
 /// The name of the CohortSet that a rollout uses, if it uses one.
@@ -111,6 +116,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What watches over the rollout.
     pub guard: Guard,
+    /// What the guard was compiled from: what is kept for when the spec is invalid.
+    pub guard_spec: GuardSpec,
+    /// Above which percentage a raise needs an approval, and whose rule that is.
+    pub approval_above: Option<policy::ApprovalAbove>,
+    /// The policies that bind, the nearest first.
+    pub policies: Vec<BoundPolicy>,
 }
 
 impl Plan {
@@ -226,6 +237,9 @@ pub struct Step {
     pub hold: Hold,
     /// Whether it needs an approval that git has not given.
     pub approval: Approval,
+    /// Whether only a policy asks for that approval: then it does so only where the entry raises somebody above its
+    /// percentage.
+    pub approval_by_policy: bool,
     /// Criteria that must pass before any raise of its phase.
     pub gates: Vec<String>,
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::audience::short_digest;
+use super::policy::ApprovalAbove;
 use super::weeks::Weeks;
 use super::{Approval, FieldError, Hold, Step};
 use crate::api::featurerollout::{self as api, ApprovalPolicy, FeatureRolloutSpec};
@@ -21,6 +22,17 @@ pub(super) struct Context<'a> {
     pub weeks: Option<&'a Weeks>,
     /// Whether that is for a playbook to say.
     pub joins: bool,
+    /// Above which percentage a policy asks for an approval.
+    pub approval_above: Option<&'a ApprovalAbove>,
+}
+
+impl Context<'_> {
+    /// Whether a step asks a cohort for more than needs an approval, and for more than the steps before it.
+    fn is_above(&self, asks: &BTreeMap<String, Percent>, asked: &BTreeMap<String, Percent>) -> bool {
+        let Some(above) = self.approval_above else { return false };
+        asks.iter()
+            .any(|(name, ask)| *ask > above.percent && *ask > asked.get(name).copied().unwrap_or_default())
+    }
 }
 
 /// Every step of every phase in order; errors are added to `errors`.
@@ -61,11 +73,11 @@ pub(super) fn steps(
                 Some(_) => {}
             }
         }
+        let asked = asked_before(&drafts);
         match (&phase.steps, &phase.ramp) {
-            (Some(steps), None) => drafts.extend(plain(spec, phase, steps, &path, context, errors)),
+            (Some(steps), None) => drafts.extend(plain(spec, (phase, steps), asked, &path, context, errors)),
             (None, Some(ramp)) => {
-                let asked = asked_before(&drafts);
-                drafts.extend(unrolled(phase, ramp, &asked, &path, context, errors));
+                drafts.extend(unrolled(spec, (phase, ramp), &asked, &path, context, errors));
             }
             (Some(_), Some(_)) => {
                 errors.push(FieldError::new(&path, "has steps and a ramp: give exactly one"))
@@ -103,8 +115,8 @@ fn settle_holds(drafts: Vec<Draft>) -> Vec<Step> {
 
 fn plain(
     spec: &FeatureRolloutSpec,
-    phase: &api::Phase,
-    steps: &[api::Step],
+    (phase, steps): (&api::Phase, &[api::Step]),
+    mut asked: BTreeMap<String, Percent>,
     path: &str,
     context: &Context<'_>,
     errors: &mut Vec<FieldError>,
@@ -137,12 +149,15 @@ fn plain(
             }
             let approval = approval(spec, phase, step, &path, errors);
             let date = date(step, &path, context, errors);
+            let by_policy = approval == Approval::NotRequired && context.is_above(&step.cohorts, &asked);
+            asked.extend(step.cohorts.clone());
             Draft {
                 hold: step.hold.map(Hold::from),
                 step: Step {
                     date,
                     undated: step.week.filter(|_| context.joins && context.weeks.is_none()),
-                    approval,
+                    approval: if by_policy { given(spec, phase, step.name.as_deref()) } else { approval },
+                    approval_by_policy: by_policy,
                     ..bare(phase, s, steps.len(), step.name.clone(), step.cohorts.clone())
                 },
             }
@@ -158,8 +173,8 @@ fn asked_before(drafts: &[Draft]) -> BTreeMap<String, Percent> {
 /// The steps of a ramp. It never lowers: each asks a cohort for the larger of its percentage and `asked`, what the steps
 /// before the ramp ask of it.
 fn unrolled(
-    phase: &api::Phase,
-    ramp: &api::Ramp,
+    spec: &FeatureRolloutSpec,
+    (phase, ramp): (&api::Phase, &api::Ramp),
     asked: &BTreeMap<String, Percent>,
     path: &str,
     context: &Context<'_>,
@@ -186,6 +201,7 @@ fn unrolled(
         known_cohort(cohort, format!("{path}.cohorts[{i}]"), context, errors);
     }
     let of = ramp.percents.len();
+    let mut asked_of_ramp = asked.clone();
     ramp.percents
         .iter()
         .enumerate()
@@ -194,9 +210,17 @@ fn unrolled(
             let asks: BTreeMap<String, Percent> =
                 cohorts.iter().map(|name| (name.clone(), ask(name))).collect();
             let name = percent.to_string();
+            let by_policy = context.is_above(&asks, &asked_of_ramp);
+            asked_of_ramp.extend(asks.clone());
+            let approval = if by_policy { given(spec, phase, Some(&name)) } else { Approval::NotRequired };
             Draft {
                 hold: Some(ramp.every.map_or(Hold::Time(DEFAULT_HOLD), Hold::from)),
-                step: Step { ramp: Some(*percent), ..bare(phase, i, of, Some(name), asks) },
+                step: Step {
+                    ramp: Some(*percent),
+                    approval,
+                    approval_by_policy: by_policy,
+                    ..bare(phase, i, of, Some(name), asks)
+                },
             }
         })
         .collect()
@@ -221,6 +245,7 @@ fn bare(
         asks,
         hold: Hold::Time(DEFAULT_HOLD),
         approval: Approval::NotRequired,
+        approval_by_policy: false,
         gates: phase.gates.clone(),
     }
 }
@@ -251,17 +276,18 @@ fn approval(
         ));
         return Approval::Missing;
     };
-    given(spec, &phase.name, name).unwrap_or(Approval::Missing)
+    given(spec, phase, Some(name))
 }
 
-/// The approval that git gives a step, if any: rather one that names the attempt than one for any.
-fn given(spec: &FeatureRolloutSpec, phase: &str, step: &str) -> Option<Approval> {
-    let of_step = spec.approvals.iter().filter(|given| given.phase == phase && given.step == step);
+/// How a step that needs an approval stands with git: rather one that names the attempt than one for any.
+fn given(spec: &FeatureRolloutSpec, phase: &api::Phase, step: Option<&str>) -> Approval {
+    let is_of_step = |given: &&api::Approval| given.phase == phase.name && Some(given.step.as_str()) == step;
+    let of_step = spec.approvals.iter().filter(is_of_step);
     of_step
         .map(|given| given.attempt)
         .filter(|attempt| attempt.is_none_or(|attempt| attempt == spec.attempt))
         .max()
-        .map(Approval::Given)
+        .map_or(Approval::Missing, Approval::Given)
 }
 
 /// The step's own date.

@@ -39,7 +39,7 @@ pub fn prepare(
     if !is_allowed(source, context) {
         problems.push(format!(
             "sourceRef: the MetricSource {name:?} does not allow the namespace {:?}",
-            context.namespace
+            context.template_namespace
         ));
     }
     let spec = &source.spec;
@@ -124,8 +124,8 @@ fn sample_values(template: &MetricTemplateSpec) -> Values {
 }
 
 fn is_allowed(source: &MetricSource, context: &Context<'_>) -> bool {
-    context.namespace == context.operator_namespace
-        || source.spec.allowed_namespaces.iter().any(|name| name == "*" || name == context.namespace)
+    context.template_namespace == context.operator_namespace
+        || source.spec.allowed_namespaces.iter().any(|name| name == "*" || name == context.template_namespace)
 }
 
 fn ask(

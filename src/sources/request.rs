@@ -12,7 +12,9 @@ use crate::api::{MicroTime, Reading};
 pub struct Context<'a> {
     /// Namespace of the operator, whose MetricSources are used.
     pub operator_namespace: &'a str,
-    /// Namespace of the rollout and of the template.
+    /// Namespace of the template: whoever writes it must be allowed to ask the source.
+    pub template_namespace: &'a str,
+    /// Namespace of the rollout, about which is asked.
     pub namespace: &'a str,
     /// Name of the rollout.
     pub rollout: &'a str,

@@ -309,6 +309,7 @@ fn crds_are_the_ones_in_the_repository() {
         "notificationchannels",
         "playbooks",
         "rolloutactions",
+        "rolloutpolicies",
     ];
     let dir = tempfile::tempdir().unwrap();
     let into = dir.path().join("new");

@@ -47,6 +47,7 @@ mod policies;
 mod probes;
 mod prometheus;
 mod quiet;
+mod rollout_policies;
 mod sandbox;
 mod sources;
 mod stalled_lowers;

@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{eventually, is_ready};
 
 /// Everything that has to be known. What is measured, and actions, hold nobody else up.
-const LISTED: [(&str, &str); 10] = [
+const LISTED: [(&str, &str); 12] = [
     ("featurerollouts", "FeatureRollout"),
     ("flagsets", "FlagSet"),
     ("cohortsets", "CohortSet"),
@@ -21,6 +21,8 @@ const LISTED: [(&str, &str); 10] = [
     ("notificationchannels", "NotificationChannel"),
     ("playbooks", "Playbook"),
     ("rolloutactions", "RolloutAction"),
+    ("rolloutpolicies", "RolloutPolicy"),
+    ("namespaces", "Namespace"),
 ];
 
 const ONE: &str = "{metadata: {name: one}, spec: {cohorts: [{name: everyone}],

@@ -50,6 +50,7 @@ fn template(spec: Value) -> MetricTemplateSpec {
 fn context(namespace: &str) -> Context<'_> {
     Context {
         operator_namespace: "sluice-system",
+        template_namespace: namespace,
         namespace,
         rollout: "dreams",
         flag: "dreams.advanced",

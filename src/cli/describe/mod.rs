@@ -1,19 +1,18 @@
 //! `sluice describe`: what is served now, what comes next and when, and what it waits for.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::json;
 
-use super::cluster::{self, Cluster, ClusterArgs};
+use super::cluster::{self, ClusterArgs};
 use super::summary::age;
 use super::table::table;
 use super::{Failure, Output, history, schedule_clock};
 use crate::api::status::{CohortStatus, Position};
-use crate::api::{FeatureRollout, FeatureRolloutStatus, MetricTemplate, MicroTime};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::engine::delivery::undelivered_message;
 use crate::engine::pause_words;
 use crate::plan::flag_key;
 use crate::visible::line;
+use rules::Rules;
 
 /// History entries shown; `sluice history` has all that status keeps.
 const RECENT: usize = 5;
@@ -34,12 +33,12 @@ pub struct Args {
 /// Prints the description.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let table = args.output == Output::Table;
-    let (rollout, now, units) = cluster::with(&args.cluster, async |cluster| {
+    let (rollout, now, rules) = cluster::with(&args.cluster, async |cluster| {
         let rollout = cluster.rollout(&args.rollout).await?;
         // What status says of times is by the clock that schedules run on, which `sluice dev` may have sped up.
         let now = if table { schedule_clock::now(&cluster).await } else { super::now() };
-        let units = if table { units(&cluster, &rollout).await } else { Units::new() };
-        Ok((rollout, now, units))
+        let rules = if table { Rules::read(&cluster, &rollout).await } else { Rules::default() };
+        Ok((rollout, now, rules))
     })?;
     match args.output {
         Output::Json => super::print_json(&json!({
@@ -50,32 +49,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "spec": rollout.spec,
             "status": rollout.status,
         })),
-        Output::Table => super::print(&describe(&rollout, now, &units)),
+        Output::Table => super::print(&describe(&rollout, now, &rules)),
     }
 }
 
-/// Units of values, by the name of the MetricTemplate that measures them.
-type Units = BTreeMap<String, String>;
-
-/// The units that the rollout's templates give, as far as they can be read: without them values stand bare.
-async fn units(cluster: &Cluster, rollout: &FeatureRollout) -> Units {
-    let triggers = rollout.spec.triggers.iter().map(|trigger| &trigger.metric);
-    let criteria = rollout.spec.criteria.iter().filter_map(|criterion| criterion.metric.as_ref());
-    let names: BTreeSet<&str> =
-        triggers.chain(criteria).map(|metric| metric.template_ref.name.as_str()).collect();
-    let api = cluster.api::<MetricTemplate>();
-    let unit = |name: &str| {
-        let (api, name) = (&api, name.to_owned());
-        async move {
-            let template = cluster.call(api.get_opt(&name)).await.ok()??;
-            Some((name, template.spec.unit?))
-        }
-    };
-    futures::future::join_all(names.into_iter().map(unit)).await.into_iter().flatten().collect()
-}
-
 /// The description; ages count to `now`.
-pub fn describe(rollout: &FeatureRollout, now: MicroTime, units: &Units) -> String {
+pub fn describe(rollout: &FeatureRollout, now: MicroTime, rules: &Rules) -> String {
+    let (declared, units) = (rules.watching(rollout), &rules.units);
     let status = rollout.status.clone().unwrap_or_default();
     let mut out = String::new();
     let mut field = |label: &str, value: Option<String>| {
@@ -117,8 +97,9 @@ pub fn describe(rollout: &FeatureRollout, now: MicroTime, units: &Units) -> Stri
     out.push_str("\nCohorts:\n");
     out.push_str(&cohorts(&status.cohorts));
     for (title, table) in [
-        ("Triggers", watching::triggers(rollout, &status, now, units)),
-        ("Criteria", watching::criteria(rollout, &status, now, units)),
+        ("Policies", rules.table(rollout)),
+        ("Triggers", watching::triggers(&declared, &status, now, units)),
+        ("Criteria", watching::criteria(&declared, &status, now, units)),
     ] {
         if !table.is_empty() {
             out.push_str(&format!("\n{title}:\n{table}"));
@@ -254,6 +235,7 @@ fn second(at: MicroTime) -> String {
     format!("{:.0}", at)
 }
 
+mod rules;
 mod watching;
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use crate::cli::table::table;
 use crate::plan::guard::{Criterion, CriterionSource, Level, Trigger};
 use crate::plan::{Guard, GuardSpec, guard};
 
-use super::{Units, second};
+use super::rules::Units;
+use super::second;
 
 /// Fields about a rollback, a retry, approvals and a missed step, in the order in which they are shown.
 pub fn fields(rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Vec<(&'static str, String)> {
@@ -79,19 +80,19 @@ fn ladder(rollback: &RollbackStatus, cohort: &CohortStatus) -> Option<String> {
     Some(text)
 }
 
-/// The guard as the spec declares it, as far as it is valid.
-fn declared(rollout: &FeatureRollout) -> Guard {
-    guard(&GuardSpec::of(&rollout.spec), &[], &mut Vec::new())
+/// The guard as it is declared, as far as it is valid.
+fn declared(watching: &GuardSpec) -> Guard {
+    guard(watching, &[], &mut Vec::new())
 }
 
 /// What each trigger said last, and how near its levels are; empty where there are none.
 pub fn triggers(
-    rollout: &FeatureRollout,
+    watching: &GuardSpec,
     status: &FeatureRolloutStatus,
     now: MicroTime,
     units: &Units,
 ) -> String {
-    let guard = declared(rollout);
+    let guard = declared(watching);
     let mut rows = Vec::new();
     for trigger in &guard.triggers {
         let unit = units.get(&trigger.metric.template_ref.name).map(String::as_str);
@@ -122,12 +123,12 @@ pub fn triggers(
 
 /// What each criterion said last, and what it must be; empty where there are none.
 pub fn criteria(
-    rollout: &FeatureRollout,
+    watching: &GuardSpec,
     status: &FeatureRolloutStatus,
     now: MicroTime,
     units: &Units,
 ) -> String {
-    let guard = declared(rollout);
+    let guard = declared(watching);
     let target = |criterion: &Criterion, unit: Option<&str>| match &criterion.bound {
         Some(bound) => with_unit(&bound.to_string(), unit),
         None => "only recorded".to_owned(),

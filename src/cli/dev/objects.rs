@@ -8,20 +8,23 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, Playbook, VERSION};
+use crate::api::rolloutpolicy::Binding;
+use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, Playbook, RolloutPolicy, VERSION};
 use crate::cli::Failure;
 use crate::cli::files::{self, Input, InputArgs, Kind, load};
 use crate::controller::NAMESPACE;
 use crate::engine::forecast::timeline::timeline;
 use crate::error::{call, chain};
+use crate::plan::policy::{Bound, Found};
 use crate::plan::{self, Refs};
 use crate::visible::line;
 
 /// The playbook example, so that an installed binary can show it anywhere.
-const EXAMPLE: [(&str, &str); 9] = [
+const EXAMPLE: [(&str, &str); 10] = [
     ("05-source.yaml", include_str!("../../../examples/playbook/05-source.yaml")),
     ("10-cohorts.yaml", include_str!("../../../examples/playbook/10-cohorts.yaml")),
     ("15-playbook.yaml", include_str!("../../../examples/playbook/15-playbook.yaml")),
+    ("15-policy.yaml", include_str!("../../../examples/playbook/15-policy.yaml")),
     ("20-flagset.yaml", include_str!("../../../examples/playbook/20-flagset.yaml")),
     ("25-metrics.yaml", include_str!("../../../examples/playbook/25-metrics.yaml")),
     ("30-dreams.yaml", include_str!("../../../examples/playbook/30-dreams.yaml")),
@@ -61,7 +64,7 @@ pub fn load_objects(files: &[PathBuf]) -> Result<Vec<Object>, Failure> {
     let mut objects: Vec<Object> = input.objects.into_iter().map(Object::from).collect();
     // What is named comes before what names it.
     objects.sort_by_key(|object| match object.kind {
-        Kind::CohortSet | Kind::MetricSource | Kind::NotificationChannel => 0,
+        Kind::CohortSet | Kind::MetricSource | Kind::NotificationChannel | Kind::RolloutPolicy => 0,
         Kind::FlagSet | Kind::MetricTemplate => 1,
         Kind::Playbook | Kind::FeatureRollout => 2,
         Kind::RolloutAction => 3,
@@ -106,10 +109,12 @@ pub fn source(url: &str) -> Object {
 /// its triggers would hold every raise back.
 pub fn without_metrics(objects: &mut Vec<Object>) {
     objects.retain(|object| !matches!(object.kind, Kind::MetricSource | Kind::MetricTemplate));
-    let rollouts = objects.iter_mut().filter(|o| matches!(o.kind, Kind::FeatureRollout | Kind::Playbook));
+    let rollouts = objects
+        .iter_mut()
+        .filter(|o| matches!(o.kind, Kind::FeatureRollout | Kind::Playbook | Kind::RolloutPolicy));
     for spec in rollouts.filter_map(|object| object.value.get_mut("spec")?.as_object_mut()) {
         // How a rollback goes stays: people roll back by hand, too.
-        for field in ["triggers", "criteria", "monitoring"] {
+        for field in ["triggers", "criteria", "monitoring", "args", "policyArgs"] {
             spec.remove(field);
         }
         let phases = spec.get_mut("phases").and_then(Value::as_array_mut);
@@ -169,6 +174,16 @@ pub fn first_change(objects: &[Object], now: MicroTime) -> Option<MicroTime> {
         });
         let cohort_set: Option<CohortSet> = plan::cohort_set_name(&rollout, flag_set.as_ref())
             .and_then(|name| find(Kind::CohortSet, &object.namespace, name)?.typed(Kind::CohortSet));
+        let policies = policies(objects, object, &rollout, flag_set.as_ref());
+        let policies: Vec<Bound<'_>> = policies
+            .iter()
+            .map(|(binding, policy)| Bound {
+                binding: *binding,
+                namespace: policy.metadata.namespace.as_deref().unwrap_or_default(),
+                name: policy.metadata.name.as_deref().unwrap_or_default(),
+                found: Found::Spec(&policy.spec),
+            })
+            .collect();
         let playbook: Option<Playbook> = rollout.spec.playbook_ref.as_ref().and_then(|reference| {
             find(Kind::Playbook, &object.namespace, &reference.name)?.typed(Kind::Playbook)
         });
@@ -176,11 +191,34 @@ pub fn first_change(objects: &[Object], now: MicroTime) -> Option<MicroTime> {
             flag_set: flag_set.as_ref(),
             cohort_set: cohort_set.as_ref(),
             playbook: playbook.as_ref(),
+            policies: &policies,
         };
         let plan = plan::compile(&rollout, refs).ok()?;
         timeline(&plan, now).entries.first().map(|entry| entry.at)
     };
     objects.iter().filter_map(first).min()
+}
+
+/// The policies that bind a rollout; namespaces are told by their names alone.
+fn policies(
+    objects: &[Object],
+    of: &Object,
+    rollout: &FeatureRollout,
+    flag_set: Option<&FlagSet>,
+) -> Vec<(Binding, RolloutPolicy)> {
+    let labels = [("kubernetes.io/metadata.name".to_owned(), of.namespace.clone())].into();
+    let names: Vec<(Binding, &str)> = plan::policy::names(rollout, flag_set).collect();
+    objects
+        .iter()
+        .filter_map(|object| {
+            let policy: RolloutPolicy = object.typed(Kind::RolloutPolicy)?;
+            let named =
+                names.iter().find(|(_, name)| object.namespace == of.namespace && *name == object.name);
+            let selects = policy.spec.namespace_selector.as_ref().is_some_and(|s| s.matches(&labels));
+            let binding = named.map(|(binding, _)| *binding).or(selects.then_some(Binding::Cluster))?;
+            Some((binding, policy))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -193,10 +231,11 @@ mod tests {
         let Ok(mut objects) = load_objects(&[]) else { panic!("the built-in example is wrong") };
         without_metrics(&mut objects);
         watch_the_example(&mut objects);
-        let dreams =
-            objects.iter().find(|object| object.kind == Kind::FeatureRollout && object.name == "dreams");
-        let rollback = dreams.unwrap().value.pointer("/spec/rollback").unwrap();
-        assert_eq!(rollback["partial"]["keep"], json!(["early-adopters"]));
-        assert_eq!(rollback["gradual"]["every"], json!("24h"));
+        let rollback = |kind: Kind, name: &str| {
+            let object = objects.iter().find(|object| object.kind == kind && object.name == name);
+            object.unwrap().value.pointer("/spec/rollback").unwrap().clone()
+        };
+        assert_eq!(rollback(Kind::RolloutPolicy, "standard")["partial"]["keep"], json!(["early-adopters"]));
+        assert_eq!(rollback(Kind::FeatureRollout, "dreams")["gradual"]["every"], json!("24h"));
     }
 }

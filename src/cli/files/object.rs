@@ -33,11 +33,12 @@ pub enum Kind {
     NotificationChannel,
     Playbook,
     RolloutAction,
+    RolloutPolicy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::CohortSet,
         Kind::FeatureRollout,
         Kind::FlagSet,
@@ -46,6 +47,7 @@ impl Kind {
         Kind::NotificationChannel,
         Kind::Playbook,
         Kind::RolloutAction,
+        Kind::RolloutPolicy,
     ];
 
     /// As `kind:` spells it.
@@ -59,6 +61,7 @@ impl Kind {
             Kind::NotificationChannel => "NotificationChannel",
             Kind::Playbook => "Playbook",
             Kind::RolloutAction => "RolloutAction",
+            Kind::RolloutPolicy => "RolloutPolicy",
         }
     }
 }

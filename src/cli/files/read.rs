@@ -56,6 +56,8 @@ pub struct Input {
     pub objects: Vec<Object>,
     /// Files that hold manifests, of whatever group.
     pub files: usize,
+    /// Labels of the namespaces that the files have, by name.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// What is wrong with the texts, and with documents that are no object at all.
     pub problems: Vec<Problem>,
     /// Files of folders that hold nothing of `sluice.dev`, each with the reason where that is not all.
@@ -94,7 +96,10 @@ pub fn load(args: &InputArgs) -> Result<Input, Failure> {
         }
     }
     if let Some(namespace) = &args.namespace {
-        input.objects.retain(|object| object.namespace == *namespace);
+        let binds = |object: &Object| {
+            object.kind == Kind::RolloutPolicy && object.value.pointer("/spec/namespaceSelector").is_some()
+        };
+        input.objects.retain(|object| object.namespace == *namespace || binds(object));
         // Problems of a text as a whole concern every namespace.
         let mine = |problem: &Problem| {
             problem.object.is_empty() || problem.object.contains(&format!(" {namespace}/"))
@@ -165,6 +170,10 @@ impl Input {
             Err(error) => return self.passed_over.push(format!("{name} ({error})")),
         };
         if !concerns_us(&bytes) {
+            // Policies bind namespaces by their labels.
+            if holds(&bytes, "Namespace") {
+                self.note_namespaces(&String::from_utf8_lossy(&bytes));
+            }
             return self.passed_over.push(name);
         }
         if let Some(seems) = folder.seems(path) {
@@ -236,6 +245,22 @@ impl Input {
         }
     }
 
+    /// Takes note of the namespaces in a text that holds nothing else of ours.
+    fn note_namespaces(&mut self, text: &str) {
+        for document in yaml::documents(text.trim_start_matches('\u{feff}')) {
+            self.note_namespace(&document.value);
+        }
+    }
+
+    fn note_namespace(&mut self, value: &Value) {
+        let is = |key: &str, what: &str| value.get(key).and_then(Value::as_str) == Some(what);
+        let name = value.pointer("/metadata/name").and_then(Value::as_str);
+        let Some(name) = name.filter(|_| is("apiVersion", "v1") && is("kind", "Namespace")) else { return };
+        let labels = value.pointer("/metadata/labels").and_then(Value::as_object);
+        let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+        self.namespaces.insert(name.to_owned(), labels.into_iter().flatten().filter_map(text).collect());
+    }
+
     /// A document of a folder's file that is no YAML, which may never have been meant to be.
     fn add_broken(&mut self, file: &Rc<str>, document: &Document) {
         if !document.mentions(GROUP) {
@@ -303,6 +328,7 @@ impl Input {
             return true;
         }
         if group != GROUP {
+            self.note_namespace(value);
             if let (true, Some(kind)) = (group.is_empty(), known) {
                 let kind = kind.as_str();
                 let message = format!("{kind} is no kind of {version}: write apiVersion: {GROUP}/{VERSION}");

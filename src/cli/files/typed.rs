@@ -13,7 +13,7 @@ use super::repair::repaired;
 use super::schema::{self, Finding, Schemas};
 use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
-    RolloutAction,
+    RolloutAction, RolloutPolicy,
 };
 
 /// An object and its typed form.
@@ -46,6 +46,8 @@ pub struct Typed<'a> {
     pub playbooks: BTreeMap<(&'a str, &'a str), Item<'a, Playbook>>,
     /// RolloutActions.
     pub actions: BTreeMap<(&'a str, &'a str), Item<'a, RolloutAction>>,
+    /// RolloutPolicies.
+    pub policies: BTreeMap<(&'a str, &'a str), Item<'a, RolloutPolicy>>,
 }
 
 impl<K> Item<'_, K> {
@@ -86,6 +88,7 @@ pub fn typed<'a>(input: &'a Input, problems: &mut Vec<Problem>) -> Typed<'a> {
             Kind::NotificationChannel => add(&mut typed.channels, key, object, schema, findings, problems),
             Kind::Playbook => add(&mut typed.playbooks, key, object, schema, findings, problems),
             Kind::RolloutAction => add(&mut typed.actions, key, object, schema, findings, problems),
+            Kind::RolloutPolicy => add(&mut typed.policies, key, object, schema, findings, problems),
         }
     }
     typed

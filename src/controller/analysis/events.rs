@@ -32,7 +32,8 @@ pub fn metric_source_event(ctx: &Shared, key: &ObjectKey, news: News) {
 pub fn metric_template_event(ctx: &Shared, key: &ObjectKey, news: News) {
     ctx.queue.push(Key::MetricTemplate(key.clone()), Priority::Report);
     if news == News::Spec {
-        retry_unprepared(ctx, |namespace| namespace == key.0);
+        // Those of the operator's namespace are asked for by the cluster's policies.
+        retry_unprepared(ctx, |namespace| namespace == key.0 || key.0 == ctx.namespace);
     }
 }
 

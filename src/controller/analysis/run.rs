@@ -24,6 +24,8 @@ pub struct Measurement {
     due: Due,
     begun: Begun,
     metric: Metric,
+    /// Namespace of the template.
+    template_namespace: String,
     /// The label that tells the cohorts apart, and the cohorts.
     per_cohort: Option<(String, Vec<String>)>,
     /// The last breaching sample that counts, where there is one.
@@ -39,14 +41,15 @@ impl Measurement {
         due: Due,
         begun: Begun,
     ) -> Option<Measurement> {
-        let (metric, label) = asks(watched.guard(), &due.subject)?;
+        let asks = asks(watched.guard(), &due.subject)?;
         let cohorts = || status.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
         Some(Measurement {
             key: key.clone(),
             flag: watched.flag.clone(),
             begun,
-            metric: metric.clone(),
-            per_cohort: label.map(|label| (label.to_owned(), cohorts())),
+            metric: asks.metric.clone(),
+            template_namespace: asks.template_namespace.unwrap_or(&key.0).to_owned(),
+            per_cohort: asks.label.map(|label| (label.to_owned(), cohorts())),
             breach: last_breach(watched.guard(), status, &due.subject),
             due,
         })
@@ -75,6 +78,7 @@ pub struct Question {
 pub async fn ask(ctx: &Shared, question: Question) -> Option<(MicroTime, Reading)> {
     let Question { namespace, name, criterion, metric, at, next, interval } = question;
     let check = Measurement {
+        template_namespace: namespace.clone(),
         key: (namespace, name.clone()),
         flag: name,
         due: Due { subject: Subject::Criterion(criterion), at, next, interval },
@@ -240,11 +244,12 @@ async fn prepare(ctx: &Shared, check: &Measurement) -> Result<(MetricSource, Que
     let name = &check.metric.template_ref.name;
     let template = ctx
         .metric_templates
-        .readable(&(namespace.clone(), name.clone()))
+        .readable(&(check.template_namespace.clone(), name.clone()))
         .ok_or_else(|| format!("there is no MetricTemplate {name:?} that can be read"))?;
     let source = ctx.metric_sources.readable(&(ctx.namespace.clone(), template.spec.source_ref.name.clone()));
     let context = sources::Context {
         operator_namespace: &ctx.namespace,
+        template_namespace: &check.template_namespace,
         namespace,
         rollout: &check.key.1,
         flag: &check.flag,

@@ -186,14 +186,27 @@ impl Watched {
     }
 }
 
-/// What is asked for a subject, and the label that tells its cohorts apart.
-pub fn asks<'a>(guard: &'a Guard, subject: &Subject) -> Option<(&'a Metric, Option<&'a str>)> {
+/// What is asked for a subject.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Asks<'a> {
+    /// The template and its arguments.
+    pub metric: &'a Metric,
+    /// Namespace of the template, where that is not the rollout's.
+    pub template_namespace: Option<&'a str>,
+    /// The label that tells the cohorts apart.
+    pub label: Option<&'a str>,
+}
+
+/// What is asked for a subject; none where the guard has no such subject, or people measure it.
+pub fn asks<'a>(guard: &'a Guard, subject: &Subject) -> Option<Asks<'a>> {
     match subject {
-        Subject::Trigger(name) => {
-            guard.trigger(name).map(|trigger| (&trigger.metric, trigger.per_cohort.as_deref()))
-        }
+        Subject::Trigger(name) => guard.trigger(name).map(|trigger| Asks {
+            metric: &trigger.metric,
+            template_namespace: trigger.template_namespace.as_deref(),
+            label: trigger.per_cohort.as_deref(),
+        }),
         Subject::Criterion(name) => match &guard.criterion(name)?.source {
-            CriterionSource::Metric(metric) => Some((metric, None)),
+            CriterionSource::Metric(metric) => Some(Asks { metric, template_namespace: None, label: None }),
             CriterionSource::Manual { .. } => None,
         },
     }

@@ -111,6 +111,7 @@ fn problems(
         template.spec.args.iter().map(|arg| (arg.name.clone(), sample(arg.type_).to_owned())).collect();
     let context = For {
         operator_namespace: &ctx.namespace,
+        template_namespace: namespace,
         namespace,
         rollout: "x",
         flag: "x",

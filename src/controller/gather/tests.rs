@@ -12,7 +12,7 @@ fn moves(own_cohorts: bool, pins_what_is_known: bool) -> bool {
     let cohorts = if own_cohorts { "cohorts: [{name: all}]" } else { "cohortSetRef: {name: users}" };
     let spec = serde_saphyr::from_str(&format!("{cohorts}\n{PHASES}\n")).unwrap();
     let mut rollout = FeatureRollout::new("r", spec);
-    let plan = compile(&rollout, None, Some(&set), None).unwrap();
+    let plan = plan::compile(&rollout, Refs { cohort_set: Some(&set), ..Refs::default() }).unwrap();
     let pinned = if pins_what_is_known { plan.audience.name.clone() } else { "users-newer".to_owned() };
     rollout.status = Some(FeatureRolloutStatus {
         audience: Some(AudienceRef { name: pinned }),

@@ -20,18 +20,22 @@ pub(super) fn read(revision: &ControllerRevision) -> Option<GuardSpec> {
     is_its.then(|| serde_json::from_value(content.clone()).ok()).flatten()
 }
 
-/// Stores what watches over a valid rollout, before its status names it; the name, or none where nothing watches.
+/// Stores what watches over a valid rollout, with what its policies add, before its status names it; the name, or none where nothing watches.
 ///
 /// Where it cannot be stored until somebody acts, the name of the last one: what lowers must not hang on it.
 ///
 /// # Errors
 /// When it may work in a moment.
-pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> Result<Option<String>, Fault> {
-    let guard = GuardSpec::of(&rollout.spec);
-    if guard == GuardSpec::default() {
+pub async fn keep(
+    ctx: &Context,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    guard: &GuardSpec,
+) -> Result<Option<String>, Fault> {
+    if *guard == GuardSpec::default() {
         return Ok(None);
     }
-    let content = serde_json::to_value(&guard).unwrap_or_default();
+    let content = serde_json::to_value(guard).unwrap_or_default();
     let name = name(&key.1, content.to_string().as_bytes());
     let revision = (key.0.clone(), name.clone());
     if ctx.revisions.guards.get(&revision).is_some() {
@@ -39,7 +43,7 @@ pub async fn keep(ctx: &Context, key: &ObjectKey, rollout: &FeatureRollout) -> R
     }
     match store(ctx, &key.0, &name, content, |stored| read(stored).is_some()).await {
         Ok(()) => {
-            ctx.revisions.guards.put(revision, Arc::new(guard));
+            ctx.revisions.guards.put(revision, Arc::new(guard.clone()));
             Ok(Some(name))
         }
         Err(fault) if fault.is_transient() => Err(fault),

@@ -98,8 +98,8 @@ impl Line<'_> {
             let end = at.saturating_add(part);
             let name = match plan.calendar.closed(at.saturating_add(part / 2)) {
                 Some(Closed::Freeze(name)) => Some(Some(name)),
-                Some(Closed::Window) if part <= FINE => Some(None),
-                Some(Closed::Window) | None => None,
+                Some(Closed::Window(_)) if part <= FINE => Some(None),
+                Some(Closed::Window(_)) | None => None,
             };
             if let Some(name) = name {
                 match bands.last_mut().filter(|band| band.to == at && band.name == name) {

@@ -58,7 +58,8 @@ impl fmt::Display for Hindrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Hindrance::Delay(length) => write!(f, "a delay of {}", Duration::from_signed(*length)),
-            Hindrance::Closed(Closed::Window) => f.write_str("a window"),
+            Hindrance::Closed(Closed::Window(None)) => f.write_str("a window"),
+            Hindrance::Closed(Closed::Window(Some(policy))) => write!(f, "a window of policy {policy}"),
             Hindrance::Closed(Closed::Freeze(name)) => write!(f, "freeze {name}"),
         }
     }

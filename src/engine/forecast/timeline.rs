@@ -81,10 +81,12 @@ pub fn favourable(plan: &Plan, now: MicroTime) -> Plan {
     if plan.on_missed == OnMissed::Hold {
         plan.on_missed = OnMissed::OneAtATime;
     }
+    plan.approval_above = None;
     plan.start_at = Some(plan.start_at.unwrap_or(now));
     for step in &mut plan.steps {
         // However often a step is entered.
         step.approval = Approval::NotRequired;
+        step.approval_by_policy = false;
     }
     plan
 }

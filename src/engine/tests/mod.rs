@@ -15,6 +15,7 @@ mod missing;
 mod oracle;
 mod outside;
 mod playbook;
+mod policies;
 mod precedence;
 mod precision;
 mod properties;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::{
-    Bound, CRITERION_INTERVAL, Care, Comparison, Criterion, CriterionSource, Guard, GuardSpec, Level,
-    TRIGGER_INTERVAL, Trigger,
+    Bound, CRITERION_INTERVAL, Care, Comparison, Criterion, CriterionSource, Guard, GuardSpec, GuardTrigger,
+    Level, TRIGGER_INTERVAL, Trigger,
 };
 use crate::api::trigger::{self as api, LevelAction, MAX_PAIRS, MissingPolicy, MonitoringPeriod};
 use crate::api::{Decimal, Percent};
@@ -30,8 +30,8 @@ pub fn guard(spec: &GuardSpec, cohorts: &[String], errors: &mut Vec<FieldError>)
         }
     }
     let keep = spec.rollback.as_ref().and_then(|rollback| rollback.partial.as_ref());
-    let keep = keep.map(|partial| partial.keep.clone()).unwrap_or_default();
-    for (i, name) in keep.iter().enumerate().filter(|(_, name)| !known(cohorts, name)) {
+    let keep = keep.map(|partial| partial.keep.clone());
+    for (i, name) in keep.iter().flatten().enumerate().filter(|(_, name)| !known(cohorts, name)) {
         errors.push(unknown_cohort(format!("spec.rollback.partial.keep[{i}]"), name, cohorts));
     }
     let mut names = BTreeSet::new();
@@ -40,18 +40,22 @@ pub fn guard(spec: &GuardSpec, cohorts: &[String], errors: &mut Vec<FieldError>)
         .iter()
         .enumerate()
         .map(|(i, declared)| {
-            let path = format!("spec.triggers[{i}]");
+            let GuardTrigger { trigger: declared, template_namespace, path } = declared;
+            let path = if path.is_empty() { format!("spec.triggers[{i}]") } else { path.clone() };
             if !names.insert(declared.name.as_str()) {
                 let error = FieldError::new(format!("{path}.name"), "is the name of another trigger too");
                 errors.push(error.with_value(&declared.name));
             }
-            trigger(declared, &path, &keep, errors)
+            let compiled = trigger(declared, &path, keep.is_some(), errors);
+            Trigger { template_namespace: template_namespace.clone(), ..compiled }
         })
         .collect();
     let pairs: usize =
         triggers.iter().map(|trigger| if trigger.per_cohort.is_some() { cohorts.len() } else { 1 }).sum();
     if pairs > MAX_PAIRS {
-        let message = format!("watch {pairs} pairs of trigger and cohort: at most {MAX_PAIRS} have a place");
+        let message = format!(
+            "watch {pairs} pairs of trigger and cohort with those of policies: at most {MAX_PAIRS} have a place"
+        );
         errors.push(FieldError::new("spec.triggers", message));
     }
     let mut names = BTreeSet::new();
@@ -72,7 +76,7 @@ pub fn guard(spec: &GuardSpec, cohorts: &[String], errors: &mut Vec<FieldError>)
         triggers,
         ladder: gradual.map_or(defaults.ladder, |gradual| gradual.ladder.clone()),
         every: gradual.map_or(defaults.every, |gradual| gradual.every.signed()),
-        keep,
+        keep: keep.unwrap_or_default(),
         criteria,
         monitoring: monitoring(&spec.monitoring, errors),
         care: spec.monitoring.iter().map(care).collect(),
@@ -105,7 +109,7 @@ fn check_ladder(ladder: &[Percent], errors: &mut Vec<FieldError>) {
     }
 }
 
-fn trigger(declared: &api::Trigger, path: &str, keep: &[String], errors: &mut Vec<FieldError>) -> Trigger {
+fn trigger(declared: &api::Trigger, path: &str, keeps: bool, errors: &mut Vec<FieldError>) -> Trigger {
     if declared.levels.is_empty() {
         errors.push(FieldError::new(format!("{path}.levels"), "is empty: a trigger has at least one level"));
     }
@@ -121,7 +125,7 @@ fn trigger(declared: &api::Trigger, path: &str, keep: &[String], errors: &mut Ve
                 let error = FieldError::new(&path, "says the same as another level of the trigger");
                 errors.push(error.with_value(&level.rule));
             }
-            if level.action == LevelAction::PartialRollback && keep.is_empty() {
+            if level.action == LevelAction::PartialRollback && !keeps {
                 let message = "needs spec.rollback.partial.keep, which says what a partial rollback leaves";
                 errors.push(FieldError::new(format!("{path}.action"), message).with_value("PartialRollback"));
             }
@@ -132,6 +136,7 @@ fn trigger(declared: &api::Trigger, path: &str, keep: &[String], errors: &mut Ve
     Trigger {
         name: declared.name.clone(),
         metric: declared.metric.clone(),
+        template_namespace: None,
         per_cohort: declared.per_cohort.as_ref().map(|per_cohort| per_cohort.label.clone()),
         interval: interval(declared.interval, TRIGGER_INTERVAL, path, errors),
         initial_delay: declared.initial_delay.unwrap_or_default().signed(),
@@ -274,7 +279,7 @@ pub fn remarks(spec: &GuardSpec) -> Vec<FieldError> {
     let mut remarks = Vec::new();
     let guard = guard(spec, &[], &mut Vec::new());
     for (i, (declared, trigger)) in spec.triggers.iter().zip(&guard.triggers).enumerate() {
-        let Some(missing_for) = declared.missing_for else { continue };
+        let Some(missing_for) = declared.trigger.missing_for else { continue };
         let path = format!("spec.triggers[{i}].missingFor");
         let policies = [trigger.on_no_data, trigger.on_provider_error];
         let message = if policies.iter().all(|policy| *policy == MissingPolicy::Ignore) {

@@ -295,7 +295,7 @@ async fn people_may_do_what_the_page_says(place: &Place) {
     .await;
     let kinds = ["featurerollouts", "cohortsets", "flagsets", "metrictemplates", "playbooks"];
     for who in ["view", "edit", "admin"] {
-        for kind in kinds.into_iter().chain(["metricsources", "rolloutactions"]) {
+        for kind in kinds.into_iter().chain(["metricsources", "rolloutactions", "rolloutpolicies"]) {
             let kind = format!("{kind}.sluice.dev");
             assert!(may(who, "list", &kind).await, "{who} reads {kind}");
             assert!(
@@ -307,7 +307,9 @@ async fn people_may_do_what_the_page_says(place: &Place) {
             let kind = format!("{kind}.sluice.dev");
             assert_eq!(may(who, "update", &kind).await, who != "view", "{who} writes {kind}");
         }
-        assert_eq!(may(who, "update", "metricsources.sluice.dev").await, who == "admin", "{who}");
+        for kind in ["metricsources.sluice.dev", "rolloutpolicies.sluice.dev"] {
+            assert_eq!(may(who, "update", kind).await, who == "admin", "{who} writes {kind}");
+        }
         assert!(!may(who, "create", "rolloutactions.sluice.dev").await, "{who} acts without a verb");
         assert!(!may(who, "pause", "featurerollouts.sluice.dev").await, "{who} has a verb");
     }

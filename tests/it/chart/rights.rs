@@ -9,7 +9,7 @@ use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 use sluice::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
-    RolloutAction,
+    RolloutAction, RolloutPolicy,
 };
 use sluice::controller::{self, Housekeeping};
 use sluice::sandbox::{ControlPlane, Options};
@@ -29,7 +29,7 @@ const EVERYTHING: [&str; 3] =
     ["openFeatureOperator.enabled=true", "nudgePods.enabled=true", "metricSources.secrets={prometheus}"];
 
 /// What the roles give, and where the code needs it.
-const NEEDED: [(&str, &[(&str, &str)]); 23] = [
+const NEEDED: [(&str, &[(&str, &str)]); 26] = [
     (
         "sluice.dev/featurerollouts",
         &[
@@ -46,6 +46,16 @@ const NEEDED: [(&str, &[(&str, &str)]); 23] = [
     ("sluice.dev/metricsources", &READ_IN_SETS),
     ("sluice.dev/playbooks", &READ_IN_SETS),
     ("sluice.dev/playbooks/status", &OF_A_STATUS),
+    ("sluice.dev/rolloutpolicies", &READ_IN_SETS),
+    ("sluice.dev/rolloutpolicies/status", &OF_A_STATUS),
+    (
+        "namespaces",
+        &[
+            ("get", "src/controller/policies.rs"),
+            ("list", "src/controller/watch.rs"),
+            ("watch", "src/controller/watch.rs"),
+        ],
+    ),
     ("sluice.dev/cohortsets/status", &OF_A_STATUS),
     ("sluice.dev/flagsets/status", &OF_A_STATUS),
     ("sluice.dev/metrictemplates/status", &OF_A_STATUS),
@@ -134,7 +144,7 @@ const READ_IN_SETS: [(&str, &str); 3] = [
 ];
 
 /// What ordinary life does not ask for, and when it is asked for.
-const RARELY: [(&str, &str, &str); 16] = [
+const RARELY: [(&str, &str, &str); 19] = [
     ("sluice.dev/featurerollouts", "get", "a status that somebody else has written"),
     ("sluice.dev/featurerollouts/status", "patch", "a rollout that cannot be read as a whole"),
     ("sluice.dev/cohortsets/status", "patch", "the same"),
@@ -151,6 +161,9 @@ const RARELY: [(&str, &str, &str); 16] = [
     ("sluice.dev/flagsets", "get", "the same"),
     ("sluice.dev/playbooks", "get", "the same"),
     ("sluice.dev/metrictemplates", "get", "a status that somebody else has written"),
+    ("sluice.dev/rolloutpolicies", "get", "a policy that the cache does not know yet"),
+    ("sluice.dev/rolloutpolicies/status", "patch", "a policy that cannot be read as a whole"),
+    ("namespaces", "get", "labels that the cache does not know yet"),
     ("sluice.dev/metricsources", "get", "the same"),
     ("sluice.dev/rolloutactions", "get", "an action that was edited while it was answered"),
     ("sluice.dev/rolloutactions", "delete", "a week after the answer"),
@@ -194,7 +207,7 @@ fn every_right_is_needed_by_a_file_that_says_so() {
         needed.insert((resource.to_owned(), verb.to_owned()));
         let text = std::fs::read_to_string(file).unwrap();
         let calls: &[&str] = match verb {
-            "get" => &["get_opt(", ".get(", ".get::<", "once(ctx", ".named("],
+            "get" => &["get_opt(", ".get(", ".get::<", ".get_in::<", "once(ctx", ".named("],
             "list" => &["watch::follow(", ".follow(", "watcher::watcher(", ".list(", ".each("],
             "watch" => &["watch::follow(", ".follow(", "watcher::watcher("],
             "create" => &[".create("],
@@ -352,6 +365,7 @@ async fn live(own: &Space, space: &Space) {
         )
         .await
         .unwrap();
+    space.apply::<RolloutPolicy>("{metadata: {name: calm}, spec: {approvalAbove: 60}}").await.unwrap();
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "app"},
         "spec": {

@@ -163,8 +163,8 @@ const SUCCESS: [Success; 4] = [
     ),
 ];
 
-/// The specs of the playbook's rollouts, by name.
-fn specs() -> std::collections::BTreeMap<String, Value> {
+/// The specs of the playbook's objects of a kind, by name.
+fn specs(kind: &str) -> std::collections::BTreeMap<String, Value> {
     let mut input = sluice::cli::files::Input::default();
     for entry in std::fs::read_dir("examples/playbook").unwrap() {
         let path = entry.unwrap().path();
@@ -172,8 +172,8 @@ fn specs() -> std::collections::BTreeMap<String, Value> {
             input.add("-", &std::fs::read_to_string(path).unwrap());
         }
     }
-    let rollouts = input.objects.into_iter().filter(|object| object.value["kind"] == "FeatureRollout");
-    rollouts.map(|object| (object.name, object.value["spec"].clone())).collect()
+    let found = input.objects.into_iter().filter(|object| object.value["kind"] == kind);
+    found.map(|object| (object.name, object.value["spec"].clone())).collect()
 }
 
 /// The bound of a level or criterion, as `above 10`.
@@ -185,9 +185,17 @@ fn bound(value: &Value) -> String {
 
 #[test]
 fn every_figure_of_the_playbook_is_watched() {
-    let specs = specs();
-    assert_eq!(specs.len(), 12);
-    for (name, spec) in &specs {
+    let rollouts = specs("FeatureRollout");
+    assert_eq!(rollouts.len(), 12);
+    assert_eq!(specs("FlagSet")["maya"]["policyRef"]["name"], "standard", "it binds all of them");
+    for (name, spec) in &rollouts {
+        assert_eq!(spec["flagSetRef"]["name"], "maya", "{name}");
+        assert!(spec["policyArgs"]["service"].is_string(), "{name}");
+        for own in ["triggers", "rollback", "monitoring"] {
+            assert!(spec[own].is_null(), "{name} has {own} of its own");
+        }
+    }
+    for (name, spec) in &specs("RolloutPolicy") {
         let levels: Vec<(&str, &str, String, &str)> = spec["triggers"]
             .as_array()
             .unwrap()
@@ -218,7 +226,7 @@ fn every_figure_of_the_playbook_is_watched() {
         }
     }
     for (name, success, (phase, gates)) in SUCCESS {
-        let spec = &specs[name];
+        let spec = &rollouts[name];
         let criteria: Vec<(&str, String)> = spec["criteria"]
             .as_array()
             .unwrap()

@@ -11,7 +11,7 @@ use super::{BODY, OPERATOR, TENANT, stored};
 use crate::support::{Space, eventually, is_ready};
 
 /// Every kind that is read, as a list, a watch or by name.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 14] = [
     "FeatureRollout",
     "CohortSet",
     "FlagSet",
@@ -20,6 +20,7 @@ pub const KINDS: [&str; 13] = [
     "NotificationChannel",
     "Playbook",
     "RolloutAction",
+    "RolloutPolicy",
     "ConfigMap",
     "Secret",
     "ControllerRevision",
@@ -32,7 +33,7 @@ const OURS: &str = "sluice.dev/v1alpha1";
 const DEEP: usize = 200;
 
 /// Of each kind of ours a field, a spec that is right, and one that is right but for a word that nobody knows.
-const SPECS: [(&str, &str, &str, &str); 8] = [
+const SPECS: [(&str, &str, &str, &str); 9] = [
     (
         "FeatureRollout",
         "phases",
@@ -71,7 +72,14 @@ const SPECS: [(&str, &str, &str, &str); 8] = [
         "{rolloutRef: {name: x}, action: Pause, reason: r}",
         "{rolloutRef: {name: x}, action: Explode, reason: r}",
     ),
+    ("RolloutPolicy", "windows", "{}", "{windows: [{days: [Someday], from: '09:00', to: '10:00'}]}"),
 ];
+
+/// What a kind's objects are called in paths.
+fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    kind.strip_suffix('y').map_or_else(|| format!("{kind}s"), |stem| format!("{stem}ies"))
+}
 
 /// An object to store.
 pub struct Poison {
@@ -94,7 +102,7 @@ impl Poison {
     /// An object of this name, with nothing in it.
     pub fn at(kind: &'static str, version: &str, namespace: &'static str, name: &str) -> Poison {
         let root = if version == "v1" { "/api" } else { "/apis" };
-        let plural = format!("{}s", kind.to_lowercase());
+        let plural = plural(kind);
         Poison {
             kind,
             name: name.to_owned(),
@@ -257,7 +265,7 @@ pub async fn is_strict(space: &Space) -> bool {
     for (kind, field, ..) in SPECS {
         let probe =
             json!({"apiVersion": OURS, "kind": kind, "metadata": {"name": "probe"}, "spec": {field: 7}});
-        let path = format!("/apis/{OURS}/namespaces/{}/{}s?dryRun=All", space.name, kind.to_lowercase());
+        let path = format!("/apis/{OURS}/namespaces/{}/{}?dryRun=All", space.name, plural(kind));
         strict &= !request(&space.client, Method::POST, &path, probe.to_string().into_bytes()).await;
     }
     strict

@@ -375,6 +375,8 @@ async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
 fn narrowed(path: &str, namespace: &str) -> String {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts[..] {
+        // They are in no namespace.
+        ["api", _, "namespaces"] => path.to_owned(),
         ["api", version, plural] => format!("/api/{version}/namespaces/{namespace}/{plural}"),
         ["apis", group, version, plural] => {
             format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}")

@@ -48,8 +48,9 @@ impl Space {
     /// Where objects of a kind are; with a name, where that one is. Field validation is strict.
     pub fn path(&self, kind: &str, name: Option<&str>) -> String {
         let name = name.map(|name| format!("/{name}")).unwrap_or_default();
-        let (space, plural) = (&self.name, kind.to_lowercase());
-        format!("/apis/sluice.dev/v1alpha1/namespaces/{space}/{plural}s{name}?fieldValidation=Strict")
+        let (space, kind) = (&self.name, kind.to_lowercase());
+        let plural = kind.strip_suffix('y').map_or_else(|| format!("{kind}s"), |stem| format!("{stem}ies"));
+        format!("/apis/sluice.dev/v1alpha1/namespaces/{space}/{plural}{name}?fieldValidation=Strict")
     }
 
     /// Creates an object.

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::api::trigger::{Criterion, Metric};
+use crate::api::trigger::{Criterion, Metric, Trigger};
 use crate::api::{Duration, FeatureRollout, MetricSource, MetricTemplate};
+use crate::cli::files::Object;
 use crate::cli::files::problem::{Problem, Severity};
 use crate::cli::files::typed::{Item, Typed};
 use crate::cli::files::wording::near;
 use crate::cli::simulate::misfits;
-use crate::plan::flag_key;
 use crate::plan::guard::{CRITERION_INTERVAL, TRIGGER_INTERVAL};
+use crate::plan::{Plan, flag_key};
 use crate::sources::{self, Context};
 
 /// Below this a trigger asks its source often, and hears hardly more.
 const SHORT_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 /// Checks everything about metrics, and actions.
-pub fn check(typed: &Typed<'_>, problems: &mut Vec<Problem>) {
+pub fn check(typed: &Typed<'_>, plans: &BTreeMap<(&str, &str), Plan>, problems: &mut Vec<Problem>) {
     for item in typed.sources.values() {
         check_source(item, problems);
     }
@@ -40,14 +41,20 @@ pub fn check(typed: &Typed<'_>, problems: &mut Vec<Problem>) {
                        use sluice pause, rollback and so on";
         problems.push(item.object.problem(Severity::Warning, "", message));
     }
-    for item in typed.rollouts.values() {
-        check_triggers(item, problems);
+    for item in typed.policies.values() {
+        check_triggers(item.object, &item.typed.spec.triggers, problems);
+    }
+    for (key, item) in &typed.rollouts {
+        check_triggers(item.object, &item.typed.spec.triggers, problems);
         let triggers = item.typed.spec.triggers.iter().enumerate().map(|(i, t)| {
             let interval = t.interval.map_or(TRIGGER_INTERVAL, |interval| interval.signed());
             (format!("spec.triggers[{i}]"), &t.metric, interval, None)
         });
         let asked = triggers.chain(asked_by_criteria(&item.typed.spec.criteria));
         check_metrics(typed, item, flag_key(&item.typed), asked, problems);
+        if let Some(plan) = plans.get(key) {
+            check_metrics_of_policies(typed, item, plan, problems);
+        }
     }
     for item in typed.playbooks.values() {
         let asked = asked_by_criteria(&item.typed.spec.criteria);
@@ -96,14 +103,14 @@ fn check_source(item: &Item<'_, MetricSource>, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_triggers(item: &Item<'_, FeatureRollout>, problems: &mut Vec<Problem>) {
-    for (t, trigger) in item.typed.spec.triggers.iter().enumerate() {
+fn check_triggers(object: &Object, triggers: &[Trigger], problems: &mut Vec<Problem>) {
+    for (t, trigger) in triggers.iter().enumerate() {
         let interval = trigger.interval.map_or(TRIGGER_INTERVAL, |interval| interval.signed());
         let shown = Duration::from_signed(interval);
         if interval < SHORT_INTERVAL {
             let message = format!("{shown} asks the source often: 10s and more says hardly less");
             let path = format!("spec.triggers[{t}].interval");
-            problems.push(item.object.problem(Severity::Warning, &path, message));
+            problems.push(object.problem(Severity::Warning, &path, message));
         }
         for (l, level) in trigger.levels.iter().enumerate() {
             let Some(for_) = level.for_.filter(|for_| for_.signed() > SignedDuration::ZERO) else { continue };
@@ -112,7 +119,7 @@ fn check_triggers(item: &Item<'_, FeatureRollout>, problems: &mut Vec<Problem>) 
                     "{for_} is shorter than the interval, and two samples are needed: it takes {shown}"
                 );
                 let path = format!("spec.triggers[{t}].levels[{l}].for");
-                problems.push(item.object.problem(Severity::Warning, &path, message));
+                problems.push(object.problem(Severity::Warning, &path, message));
             }
         }
     }
@@ -163,6 +170,25 @@ fn check_metrics<'a, K>(
     }
 }
 
+/// The queries of the triggers that policies add, with the rollout's arguments filled in.
+fn check_metrics_of_policies(
+    typed: &Typed<'_>,
+    item: &Item<'_, FeatureRollout>,
+    plan: &Plan,
+    problems: &mut Vec<Problem>,
+) {
+    let own = item.typed.spec.triggers.len();
+    for declared in plan.guard_spec.triggers.iter().skip(own) {
+        let trigger = &declared.trigger;
+        let namespace = declared.template_namespace.as_deref().unwrap_or(&item.object.namespace);
+        let key = (namespace, trigger.metric.template_ref.name.as_str());
+        let Some(template) = typed.templates.get(&key) else { continue };
+        let interval = trigger.interval.map_or(TRIGGER_INTERVAL, |interval| interval.signed());
+        let of = (item, flag_key(&item.typed));
+        check_query(typed, of, template, (&declared.path, &trigger.metric, interval), problems);
+    }
+}
+
 fn check_query<K>(
     typed: &Typed<'_>,
     (item, flag): (&Item<'_, K>, &str),
@@ -175,6 +201,7 @@ fn check_query<K>(
     let source = typed.sources.iter().find(|((_, name), _)| *name == spec.source_ref.name);
     let context = Context {
         operator_namespace: source.map_or("", |((namespace, _), _)| *namespace),
+        template_namespace: &template.object.namespace,
         namespace: &item.object.namespace,
         rollout: &item.object.name,
         flag,

@@ -10,12 +10,14 @@ use super::wording::{instead, near};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::cli::Failure;
+use crate::plan::policy::Bound;
 use crate::plan::{self, FieldError, Plan, Refs};
 use crate::visible::line;
 
 mod channels;
 mod metrics;
 mod playbooks;
+mod policies;
 mod reach;
 mod sets;
 
@@ -35,7 +37,9 @@ pub fn check(input: &Input) -> Checked<'_> {
     let typed = typed(input, &mut problems);
     let mut plans = BTreeMap::new();
     for (key, item) in &typed.rollouts {
-        let references = refs(&typed, key.0, &item.typed);
+        let bound = policies::bound(input, &typed, key.0, &item.typed, flag_set(&typed, key.0, &item.typed));
+        let references = refs(&typed, key.0, &item.typed, &bound);
+        policies::check_args(item, references, &mut problems);
         match plan::compile(&item.typed, references) {
             Ok(plan) => {
                 check_tiers(item, &plan, &mut problems);
@@ -45,7 +49,8 @@ pub fn check(input: &Input) -> Checked<'_> {
                 plans.insert(*key, plan);
             }
             Err(errors) => {
-                problems.extend(errors.iter().filter_map(|error| of_plan(input, item, key.0, error)));
+                let problem = |error: &FieldError| of_plan(input, &typed, item, key.0, error);
+                problems.extend(errors.iter().filter_map(problem));
             }
         }
         check_approvals(item, &mut problems);
@@ -59,11 +64,12 @@ pub fn check(input: &Input) -> Checked<'_> {
         }
     }
     sets::check(input, &typed, &mut problems);
+    policies::check(input, &typed, &mut problems);
     for object in &input.objects {
         check_words(object, &mut problems);
     }
     playbooks::check(input, &typed, &mut problems);
-    metrics::check(&typed, &mut problems);
+    metrics::check(&typed, &plans, &mut problems);
     channels::check(&typed, &mut problems);
     Checked { typed, plans, problems: sorted(problems) }
 }
@@ -97,19 +103,25 @@ fn flag_set<'t>(
     typed.flag_sets.get(&(namespace, reference.name.as_str())).map(|item| &item.typed)
 }
 
-fn refs<'t>(typed: &'t Typed<'_>, namespace: &'t str, rollout: &'t FeatureRollout) -> Refs<'t> {
+fn refs<'t>(
+    typed: &'t Typed<'_>,
+    namespace: &'t str,
+    rollout: &'t FeatureRollout,
+    policies: &'t [Bound<'t>],
+) -> Refs<'t> {
     let flag_set = flag_set(typed, namespace, rollout);
     let cohort_set = plan::cohort_set_name(rollout, flag_set)
         .and_then(|name| typed.cohort_sets.get(&(namespace, name)))
         .map(|item| &item.typed);
     let playbook = rollout.spec.playbook_ref.as_ref();
     let playbook = playbook.and_then(|reference| typed.playbooks.get(&(namespace, reference.name.as_str())));
-    Refs { cohort_set, flag_set, playbook: playbook.map(|item| &item.typed) }
+    Refs { cohort_set, flag_set, playbook: playbook.map(|item| &item.typed), policies }
 }
 
 /// An error of the plan as a problem; `None` where it is said elsewhere: by the schema, or of the set itself.
 fn of_plan(
     input: &Input,
+    typed: &Typed<'_>,
     item: &Item<'_, FeatureRollout>,
     namespace: &str,
     error: &FieldError,
@@ -120,10 +132,17 @@ fn of_plan(
     {
         return None;
     }
+    if let Some(title) = error.path.strip_prefix("RolloutPolicy ") {
+        return policies::of_plan(typed, item, title, error);
+    }
     let value = error.value.as_deref().unwrap_or_default();
     if error.missing {
         // An object that is there but cannot be read has errors of its own.
-        let kind = if error.path.contains("flagSetRef") { Kind::FlagSet } else { Kind::CohortSet };
+        let kind = match &error.path {
+            path if path.contains("flagSetRef") => Kind::FlagSet,
+            path if path.contains("policyRef") => Kind::RolloutPolicy,
+            _ => Kind::CohortSet,
+        };
         return missing(input, item.object, kind, namespace, value, &error.path);
     }
     let message = match &error.value {

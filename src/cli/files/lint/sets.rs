@@ -77,7 +77,11 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     plan::check_flag_set(spec, &mut errors);
     let zone = spec.time_zone.as_deref().and_then(plan::calendar::zone);
     let calendar = Calendar {
-        lists: vec![WindowList { zone: zone.unwrap_or(TimeZone::UTC), windows: spec.windows.clone() }],
+        lists: vec![WindowList {
+            zone: zone.unwrap_or(TimeZone::UTC),
+            windows: spec.windows.clone(),
+            policy: None,
+        }],
         freezes: Vec::new(),
     };
     let opens = spec.windows.is_empty() || calendar.next_open(MicroTime::UNIX_EPOCH).is_some();

@@ -1,5 +1,5 @@
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
-    RolloutAction,
+    RolloutAction, RolloutPolicy,
 };
 
 /// JSON of so many lists in each other.
@@ -68,6 +68,8 @@ fn whoever_wrote_its_fields_has_no_say_in_whether_an_object_can_be_read() {
         NotificationChannel, "spec", r#"{"webhook":{"url":"http://x"}}"#;
         Playbook, "spec", r#"{"startDate":"2025-09-08","phases":[]}"#;
         RolloutAction, "spec", r#"{"rolloutRef":{"name":"x"},"action":"Pause","reason":"r"}"#;
+        RolloutPolicy, "spec", "{}";
+        Namespace, "spec", r#"{"finalizers":[]}"#;
         ConfigMap, "data", r#"{"a":"b"}"#;
         Secret, "data", r#"{"a":"Yg=="}"#;
         ControllerRevision, "revision", "1";
