@@ -48,6 +48,7 @@ fn documented(kind: &str) -> Value {
         "NotificationChannel" => descriptions::documented::<super::NotificationChannel>(),
         "Playbook" => descriptions::documented::<super::Playbook>(),
         "RolloutAction" => descriptions::documented::<super::RolloutAction>(),
+        "RolloutPolicy" => descriptions::documented::<super::RolloutPolicy>(),
         _ => Value::Null,
     }
 }

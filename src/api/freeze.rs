@@ -39,7 +39,7 @@ pub struct Freeze {
     /// whole. With `yearly: true` a day before that of `from` is one of the next year: `12-20` to `01-02`.
     pub to: FreezeTime,
     /// Whether the freeze comes back every year; `from` and `to` are days without a year then. A freeze to `02-29` ends with
-    /// February every year.
+    /// February every year. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yearly: bool,
 }

@@ -171,7 +171,8 @@ fn a_description_says_what_the_type_knows() {
         ),
         // An optional enum, of which Kubernetes' schema says what the enum is.
         ("phases[].steps[].approval", &["Whether somebody must approve", "\n - `Required`: The step waits"]),
-        ("phases[].steps[].hold", &["How long the step is kept", " Format: a duration"]),
+        ("phases[].steps[].hold", &["How long the step is kept"]),
+        ("triggers[].initialDelay", &[" Format: a duration"]),
         (
             "phases[].steps[].cohorts",
             &["Percentage that the step asks", " Format of each: a percentage", " At most 16 entries."],
