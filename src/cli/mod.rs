@@ -39,6 +39,7 @@ mod playbook_words;
 mod policies;
 mod render;
 mod report;
+mod rules;
 mod schedule_clock;
 mod simulate;
 mod summary;

@@ -1,20 +1,21 @@
 //! The checks that every raise passes: one table, asked in order; the first that says no is reported.
 
 use super::Run;
+use super::approval::check_approval;
 use super::criteria::gate_shut;
 use super::measure::{Metrics, Subject, interval_of};
 use super::missing::{self, missing_words};
 use super::pauses::way_out;
-use super::position::{Mark, describe_step, is_used};
+use super::position::describe_step;
 use super::start::{check_dated, check_playbook};
 use super::text::{second, short};
 use crate::api::rolloutaction::Override;
-use crate::api::status::{ApprovalStatus, Check, PauseCause, WaitingFor};
+use crate::api::status::{Check, PauseCause, WaitingFor};
 use crate::api::trigger::LevelAction;
-use crate::api::{MicroTime, Percent, Reading, Verdict};
+use crate::api::{MicroTime, Reading, Verdict};
 use crate::plan::calendar::Closed;
 use crate::plan::guard::{Bound, Level, Trigger};
-use crate::plan::{Approval, Calendar, Plan, Step};
+use crate::plan::{Calendar, Step};
 
 /// What wants to pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,79 +148,6 @@ impl<'a> Run<'a> {
             true => std::borrow::Cow::Owned(self.plan.calendar.without(windows, freezes)),
             false => std::borrow::Cow::Borrowed(&self.plan.calendar),
         }
-    }
-
-    /// Whether a step needs an approval that nobody has given for this entry: git's counts for one.
-    pub(super) fn approval_missing(&self, step: &Step) -> bool {
-        (!step.approval_by_policy || self.rises_above(step)) && self.lacks_approval(step)
-    }
-
-    /// The same, whether or not a policy that asks for it does so now.
-    pub(super) fn lacks_approval(&self, step: &Step) -> bool {
-        let Some(name) = &step.name else { return step.approval == Approval::Missing };
-        let by_action =
-            || self.status.approvals.iter().any(|given| given.phase == step.phase && given.step == *name);
-        match step.approval {
-            Approval::NotRequired => false,
-            Approval::Missing => !by_action(),
-            Approval::Given(attempt) => is_used(&self.status, step, attempt) && !by_action(),
-        }
-    }
-
-    /// Whether the entry of a step would raise a cohort above the percentage from which on a policy asks for an approval.
-    fn rises_above(&self, step: &Step) -> bool {
-        let Some(above) = &self.plan.approval_above else { return false };
-        step.asks.iter().any(|(name, ask)| {
-            *ask > above.percent
-                && self.plan.cohort(name).is_some_and(|declared| self.plan.admits(declared))
-                && self.status.cohort(name).is_some_and(|cohort| {
-                    let promised = cohort.pending.as_ref().map_or(Percent::ZERO, |pending| pending.percent);
-                    *ask > cohort.decided().max(promised)
-                })
-        })
-    }
-
-    /// What a policy has against a pending raise of a cohort: it is above the policy's percentage, and nobody has approved the
-    /// step that asks for it, since an edit has raised what that step asks or the policy came later.
-    pub(super) fn pending_unapproved(&self, cohort: &str) -> Option<Refusal> {
-        let above = self.plan.approval_above.as_ref()?;
-        let cohort = self.status.cohort(cohort)?;
-        let percent = cohort.pending.as_ref().map(|pending| pending.percent)?;
-        if percent <= above.percent {
-            return None;
-        }
-        let by = cohort.asked_by.as_ref()?;
-        let step = Mark::from(by).find(self.plan).and_then(|i| self.plan.steps.get(i));
-        if step.is_some_and(|step| self.is_approved(step)) {
-            return None;
-        }
-        let (name, policy) = (&cohort.name, &above.policy);
-        let why = format!("{name} → {percent} is above the {} of policy {policy}", above.percent);
-        let Some(step) = step else {
-            let message =
-                format!("{why}, and the step that asked for it is gone; a later step may ask again");
-            return Some(refusal(Check::Approval, message, None));
-        };
-        let step_name = describe_step(step);
-        Some(refusal(Check::Approval, format!("{why}: {}", approve_words(step)), None).of(&step_name))
-    }
-
-    /// Whether somebody has approved a step, for an entry that may be long over.
-    fn is_approved(&self, step: &Step) -> bool {
-        let name = step.name.as_ref();
-        let by_action = |given: &ApprovalStatus| given.phase == step.phase && Some(&given.step) == name;
-        matches!(step.approval, Approval::Given(_)) || self.status.approvals.iter().any(by_action)
-    }
-
-    /// The step whose approval keeps this one from being entered: itself, or for a retry from its phase any before it, as
-    /// such an entry asks what all of them ask.
-    pub(super) fn unapproved(&self, step: &Step) -> Option<&'a Step> {
-        let plan: &'a Plan = self.plan;
-        let retried = self.status.retry.as_ref().is_some_and(|retry| retry.phase.is_some());
-        let same = |other: &Step| other.phase == step.phase && other.number == step.number;
-        let until = plan.steps.iter().position(same)?;
-        let from = if retried { 0 } else { until };
-        plan.steps.get(from..=until)?.iter().find(|step| self.approval_missing(step))
     }
 
     /// Why a trigger lets nothing rise now: a level that pauses or rolls back is in breach, whatever its `for`, or its
@@ -357,40 +285,6 @@ fn check_missed(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
         let message = format!("{} was missed and waits for a promote", describe_step(step));
         refusal(Check::Missed, message, None).of(&describe_step(step))
     })
-}
-
-fn check_approval(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
-    let step = match raise {
-        Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step) => step,
-        Raise::Cohort(cohort) | Raise::Edit(Some(cohort)) => return run.pending_unapproved(cohort),
-        Raise::Edit(None) | Raise::SetPercent(_) => return None,
-    };
-    let step = run.unapproved(step)?;
-    let name = describe_step(step);
-    let why = match &run.plan.approval_above {
-        Some(above) if step.approval_by_policy => {
-            format!(", as it raises above the {} of policy {}", above.percent, above.policy)
-        }
-        _ => String::new(),
-    };
-    let message = match step.approval {
-        Approval::Given(_) => format!(
-            "{name} waits for another approval{why}: the one in spec.approvals was for its last entry; give one by an \
-             action, or with the number of the attempt"
-        ),
-        _ if step.name.is_none() => format!("{name} waits for approval{why}: {}", approve_words(step)),
-        _ => format!("{name} waits for approval{why}, in spec.approvals or by an action"),
-    };
-    Some(refusal(Check::Approval, message, None).of(&name))
-}
-
-/// How a step can be approved.
-fn approve_words(step: &Step) -> String {
-    let name = describe_step(step);
-    match step.name {
-        Some(_) => format!("approve {name}, in spec.approvals or by an action"),
-        None => format!("{name} needs a name to be approved by"),
-    }
 }
 
 fn check_calendar(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {

@@ -10,8 +10,10 @@ use history::{record, record_entry};
 
 mod actions;
 mod advance;
+mod approval;
 mod begin;
 mod checks;
+mod completion;
 mod criteria;
 pub mod delivery;
 mod dependencies;

@@ -10,9 +10,9 @@ use super::text::{decided_line, second, short};
 use super::triggers::{Watch, forget_pausing_levels};
 use super::{Metrics, Run, record};
 use crate::api::rolloutaction::{Action, RetryFrom, RollbackHow};
-use crate::api::status::{ApprovalStatus, CohortStatus, FeatureRolloutStatus, PauseCause};
-use crate::api::{MicroTime, Percent, Reason, RollbackMode};
-use crate::plan::{Approval, Guard, Step};
+use crate::api::status::{ApprovalStatus, FeatureRolloutStatus, PauseCause};
+use crate::api::{MicroTime, Reason, RollbackMode};
+use crate::plan::{Approval, Guard};
 
 /// Most approvals that status remembers.
 const MOST_APPROVALS: usize = 64;
@@ -290,38 +290,6 @@ impl Run<'_> {
             }
         }
         Ok(raises)
-    }
-
-    /// The step ahead whose approval is missing and that a percentage set by hand would overtake: more than anything that
-    /// may come before it asks, where it or a later step asks for more too.
-    fn approval_ahead(&self, cohort: &CohortStatus, percent: Percent) -> Option<&Step> {
-        let ahead = self.plan.steps.get(self.next_index()..)?;
-        let unapproved = ahead.iter().position(|step| self.approval_missing(step))?;
-        let (before, after) = ahead.split_at(unapproved);
-        let asks =
-            |steps: &[Step]| steps.iter().filter_map(|step| step.asks.get(&cohort.name)).copied().max();
-        let allowed =
-            held(&self.status, &cohort.name).max(cohort.asked).max(asks(before).unwrap_or_default());
-        let concerned = asks(after).is_some_and(|ask| ask > allowed);
-        after.first().filter(|_| concerned && percent > allowed)
-    }
-
-    /// What a policy has against a percentage set by hand: it is above the policy's, and above all that an approved step asks
-    /// for.
-    fn above_policy(&self, cohort: &CohortStatus, percent: Percent) -> Option<String> {
-        let above = self.plan.approval_above.as_ref()?;
-        let asked =
-            if self.pending_unapproved(&cohort.name).is_some() { Percent::ZERO } else { cohort.asked };
-        let ahead = self.plan.steps.get(self.next_index()..).unwrap_or_default().iter();
-        let approved = ahead.take_while(|step| !self.approval_missing(step));
-        let allowed = approved.filter_map(|step| step.asks.get(&cohort.name)).copied().max();
-        let allowed = above.percent.max(asked).max(allowed.unwrap_or_default());
-        (percent > allowed).then(|| {
-            let (name, limit, policy) = (&cohort.name, above.percent, &above.policy);
-            format!(
-                "{name} at {percent} is above the {limit} of policy {policy}, and no approved step asks for so much"
-            )
-        })
     }
 
     fn resume(mut self, cause: &Cause) -> Judgement {

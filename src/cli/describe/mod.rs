@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::cluster::{self, ClusterArgs};
+use super::rules::Rules;
 use super::summary::age;
 use super::table::table;
 use super::{Failure, Output, history, schedule_clock};
@@ -12,7 +13,6 @@ use crate::engine::delivery::undelivered_message;
 use crate::engine::pause_words;
 use crate::plan::flag_key;
 use crate::visible::line;
-use rules::Rules;
 
 /// History entries shown; `sluice history` has all that status keeps.
 const RECENT: usize = 5;
@@ -235,7 +235,6 @@ fn second(at: MicroTime) -> String {
     format!("{:.0}", at)
 }
 
-mod rules;
 mod watching;
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ fn says_where_a_rollback_stands_and_how_to_go_on() {
     let recorded = Recorded::new((0..=45).map(sample).collect(), Vec::new());
     rollout.status = Some(simulate(&plan, &recorded, now, Some(now)).status);
     let units = [("p95".to_owned(), "ms".to_owned()), ("quality".to_owned(), "%".to_owned())].into();
-    let rules = super::rules::Rules { units, ..Default::default() };
+    let rules = super::Rules { units, ..Default::default() };
     let text = describe(&rollout, now, &rules);
     let lines = |from: &str| -> Vec<&str> { text.lines().skip_while(|line| *line != from).skip(1).collect() };
     for line in [

@@ -10,8 +10,8 @@ use crate::cli::table::table;
 use crate::plan::guard::{Criterion, CriterionSource, Level, Trigger};
 use crate::plan::{Guard, GuardSpec, guard};
 
-use super::rules::Units;
 use super::second;
+use crate::cli::rules::Units;
 
 /// Fields about a rollback, a retry, approvals and a missed step, in the order in which they are shown.
 pub fn fields(rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Vec<(&'static str, String)> {

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 
 use crate::api::{FeatureRollout, MetricTemplate, RolloutPolicy};
-use crate::cli::cluster::Cluster;
-use crate::cli::policies;
-use crate::cli::table::table;
 use crate::plan::GuardSpec;
+
+use super::cluster::Cluster;
+use super::policies;
+use super::table::table;
 
 /// Units of values, by the name of the MetricTemplate that measures them.
 pub type Units = BTreeMap<String, String>;
