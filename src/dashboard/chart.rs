@@ -59,6 +59,8 @@ pub struct Picture {
     pub zone: TimeZone,
     /// What the picture shows, for whoever does not see it.
     pub title: String,
+    /// Tells the pictures of one page apart.
+    pub id: String,
 }
 
 /// How large it is drawn.
@@ -96,11 +98,11 @@ pub fn svg(picture: &Picture, size: Size) -> String {
     let drawing = Drawing { picture, size };
     let mut out = String::new();
     let Size { width, height, id, .. } = size;
-    let title = escaped(&picture.title);
+    let (title, of) = (escaped(&picture.title), escaped(&picture.id));
     // Writing to a String cannot fail.
     let _ = write!(
         out,
-        r#"<svg class="over-time {id}" viewBox="0 0 {width} {height}" role="img" aria-labelledby="t-{id}" focusable="false"><title id="t-{id}">{title}</title>"#
+        r#"<svg class="over-time {id}" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{of}-{id}" focusable="false"><title id="{of}-{id}">{title}</title>"#
     );
     drawing.bands(&mut out);
     drawing.axes(&mut out);

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use sluice::api::{FeatureRollout, FeatureRolloutStatus};
 use sluice::controller::Options;
 
-use crate::support::bare::{Recorded, Running, assert_never_fell, bare, bare_space, events};
+use crate::support::bare::{
+    Recorded, Running, assert_never_fell, bare, bare_space, events, let_read_namespaces,
+};
 use crate::support::proxy::Proxy;
 use crate::support::{Space, eventually, is_ready, options, pause, ready_reason};
 
@@ -42,6 +44,7 @@ async fn limited(space: &Space) -> Running {
 }
 
 async fn grant(space: &Space, map_verbs: &[&str], event_verbs: &[&str]) {
+    let_read_namespaces(space).await;
     let all = json!(["get", "list", "watch", "create", "update", "patch", "delete"]);
     let rule = |group: &str, resource: &str, verbs: Value| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
     let mut rules = vec![

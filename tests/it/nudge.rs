@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sluice::controller::Options;
 
 use crate::flag_sets::{create, map, member, served, set_condition, set_status};
-use crate::support::bare::{Running, audited_writes, bare, bare_space, events};
+use crate::support::bare::{Running, audited_writes, bare, bare_space, events, let_read_namespaces};
 use crate::support::proxy::Proxy;
 use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready, options, pause};
@@ -190,6 +190,7 @@ rules:
 "#;
 
 async fn grant(space: &Space, role: &str) {
+    let_read_namespaces(space).await;
     let name = space.apply::<Role>(role).await.unwrap().name_any();
     let binding = format!(
         "{{metadata: {{name: {name}}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}, \

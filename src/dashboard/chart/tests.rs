@@ -30,6 +30,7 @@ fn picture() -> Picture {
         to: t("2025-09-09T00:00:00Z"),
         zone: TimeZone::UTC,
         title: "a & b".to_owned(),
+        id: "one".to_owned(),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Line<'a> {
     pub now: MicroTime,
     /// What the picture shows, for whoever does not see it.
     pub title: String,
+    /// Tells the pictures of one page apart.
+    pub id: &'a str,
 }
 
 impl Line<'_> {
@@ -60,6 +62,7 @@ impl Line<'_> {
             to,
             zone: calendar::zone(self.zone).unwrap_or(TimeZone::UTC),
             title: self.title.clone(),
+            id: self.id.to_owned(),
         };
         Some(context! {
             wide => svg(&picture, WIDE),

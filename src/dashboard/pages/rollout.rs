@@ -71,6 +71,7 @@ fn values(seen: &Seen, now: MicroTime) -> Value {
         zone: &zone,
         now,
         title: format!("Percentages of {} by cohort over time: {}", row.title, served(&status)),
+        id: "rollout",
     };
     let picture = line.values();
     let attribute = |name: &str| picture.as_ref().and_then(|picture| picture.get_attr(name).ok());

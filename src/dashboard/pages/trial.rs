@@ -168,15 +168,20 @@ fn result(seen: &Seen, plan: &Plan, living: Option<&Seen>, now: MicroTime) -> Va
     };
     let today = living.filter(|_| is_begun).and_then(|seen| Some((seen, seen.plan.as_ref().ok()?)));
     let today = today.map(|(seen, plan)| (seen, plan, ahead(plan, &status, now)));
-    let draw = |status: &FeatureRolloutStatus, plan: &Plan, ahead: &Timeline, zone: &str, what: &str| {
+    let draw = |status: &FeatureRolloutStatus,
+                plan: &Plan,
+                ahead: &Timeline,
+                zone: &str,
+                (id, what): (&str, &str)| {
         let title = format!("{what} of {}/{}", plan.namespace, plan.name);
-        Line { status, ahead, plan: Some(plan), zone, now, title }.values()
+        Line { status, ahead, plan: Some(plan), zone, now, title, id }.values()
     };
-    let drawn = draw(&after, plan, &tried, &zone, "The plan with this edit");
-    let drawn_today = today
-        .as_ref()
-        .and_then(|(seen, plan, coming)| draw(&status, plan, coming, &seen.zone(), "The plan as it is"));
+    let drawn = draw(&after, plan, &tried, &zone, ("tried", "The plan with this edit"));
+    let drawn_today = today.as_ref().and_then(|(seen, plan, coming)| {
+        draw(&status, plan, coming, &seen.zone(), ("today", "The plan as it is"))
+    });
     let coming = today.as_ref().map(|(_, _, coming)| coming);
+    let (served, then) = (told_now(&status), told_now(&after));
     context! {
         title => format!("{}/{}", plan.namespace, plan.name),
         zone,
@@ -184,7 +189,7 @@ fn result(seen: &Seen, plan: &Plan, living: Option<&Seen>, now: MicroTime) -> Va
         legend => drawn.as_ref().and_then(|drawn| drawn.get_attr("legend").ok()),
         tried => drawn,
         today => drawn_today,
-        entries => compared(&tried, coming),
+        entries => compared(now, (&tried, &then), coming.map(|coming| (coming, served.as_str()))),
     }
 }
 
@@ -204,29 +209,39 @@ fn at_once(before: &FeatureRolloutStatus, after: &FeatureRolloutStatus) -> Optio
     Some(after.cohorts.iter().map(change).collect())
 }
 
-/// Two plans side by side: at each instant of either, what each gives from then on.
-fn compared(tried: &Timeline, today: Option<&Timeline>) -> Vec<Value> {
-    let mut instants: BTreeSet<MicroTime> = tried.entries.iter().map(|entry| entry.at).collect();
-    instants.extend(today.iter().flat_map(|today| today.entries.iter().map(|entry| entry.at)));
+/// Two plans side by side, each with what it begins with: at each instant of either, and now where they begin differently, what
+/// each gives from then on.
+fn compared(now: MicroTime, tried: (&Timeline, &str), today: Option<(&Timeline, &str)>) -> Vec<Value> {
+    let instants =
+        |(plan, _): (&Timeline, &str)| plan.entries.iter().map(|entry| entry.at).collect::<Vec<_>>();
+    let mut all: BTreeSet<MicroTime> = instants(tried).into_iter().collect();
+    all.extend(today.into_iter().flat_map(instants));
+    if today.is_some_and(|(_, begins)| begins != tried.1) {
+        all.insert(now);
+    }
     let row = |at: MicroTime| {
-        let (new, old) = (last(&tried.entries, at), today.and_then(|today| last(&today.entries, at)));
+        let new = last(&tried.0.entries, at);
+        let old = today.and_then(|(plan, _)| last(&plan.entries, at));
         let named = new.filter(|entry| entry.at == at).or(old.filter(|entry| entry.at == at));
-        let (tried, old) = (told(new), told(old));
-        context! {
-            at => at.to_string(), step => named.map(step), differs => today.is_some() && tried != old, tried,
-            today => old,
-        }
+        let new = new.map_or_else(|| tried.1.to_owned(), told);
+        let old = today.map(|(_, begins)| old.map_or_else(|| begins.to_owned(), told));
+        let differs = old.as_ref().is_some_and(|old| *old != new);
+        context! { at => at.to_string(), step => named.map(step), differs, tried => new, today => old }
     };
-    instants.into_iter().take(MOST_ROWS).map(row).collect()
+    all.into_iter().take(MOST_ROWS).map(row).collect()
 }
 
 fn last(entries: &[Entry], at: MicroTime) -> Option<&Entry> {
     entries.iter().rev().find(|entry| entry.at <= at)
 }
 
-fn told(entry: Option<&Entry>) -> String {
-    let Some(entry) = entry else { return "as it is now".to_owned() };
+fn told(entry: &Entry) -> String {
     let told = entry.cohorts.iter().map(|(name, percent)| format!("{name} {percent}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn told_now(status: &FeatureRolloutStatus) -> String {
+    let told = status.cohorts.iter().map(|cohort| format!("{} {}", cohort.name, cohort.decided()));
     told.collect::<Vec<_>>().join(", ")
 }
 

@@ -25,6 +25,16 @@ fn kubeconfig(dir: &std::path::Path, server: &str) -> String {
 }
 
 #[test]
+fn the_panel_with_a_kubeconfigs_identity_serves_this_machine_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = kubeconfig(dir.path(), &format!("http://{dead}"));
+    let ran = sluice(&["dashboard", "--kubeconfig", &config, "--address", "0.0.0.0:0"]);
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""));
+    assert!(ran.err.contains("0.0.0.0:0 is no loopback address"), "{}", ran.err);
+}
+
+#[test]
 fn a_dead_or_silent_api_server_is_named_within_ten_seconds() {
     let dir = tempfile::tempdir().unwrap();
     // One port where nobody listens, and one where connections are taken and never answered.
@@ -156,7 +166,7 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
         .output()
         .unwrap();
     assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
-    assert_eq!(String::from_utf8_lossy(&apply.stdout).lines().count(), 22);
+    assert_eq!(String::from_utf8_lossy(&apply.stdout).lines().count(), 23);
     reads_as_kubectl_does(&kubectl, &config);
 
     let told: Namespace = serde_json::from_value(json!({"metadata": {"name": "told"}})).unwrap();

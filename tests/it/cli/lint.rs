@@ -33,7 +33,7 @@ const PHASES: &str = "  phases: [{name: ga, ramp: {percents: [100]}}]\n";
     "6: error: spec.phases[1].ramp.percents: is empty: at least one is needed",
 ])]
 #[case::neither_steps_nor_ramp(COHORTS, "  phases: [{name: ga}]\n", &["6: error: spec.phases[0]: has neither steps nor a ramp: give exactly one"])]
-#[case::duplicate_names("  cohorts: [{name: all}, {name: all}]\n", "  phases:\n  - {name: ga, ramp: {percents: [5]}}\n  - {name: ga, ramp: {percents: [6]}}\n", &[
+#[case::duplicate_names("  cohorts: [{name: all, match: {attributes: {plan: gold}}}, {name: all}]\n", "  phases:\n  - {name: ga, ramp: {percents: [5]}}\n  - {name: ga, ramp: {percents: [6]}}\n", &[
     "5: error: spec.cohorts[1].name: \"all\": is the name of another cohort too",
     "8: error: spec.phases[1].name: \"ga\": is the name of another phase too",
 ])]
@@ -72,12 +72,12 @@ const PHASES: &str = "  phases: [{name: ga, ramp: {percents: [100]}}]\n";
     "6: error: spec.cohortSetRef.name: \"z\": there is no CohortSet of this name in namespace default of the files",
 ])]
 #[case::approvals("  cohorts: [{name: all}]\n  approvals: [{phase: ga, step: 100%}, {phase: ga, step: full}]\n", PHASES, &["6: warning: spec.approvals[1]: there is no step ga/full to approve"])]
-#[case::shares("  cohorts: [{name: a, share: 100}, {name: b, share: \"0.5%\"}]\n", PHASES, &["5: warning: spec.cohorts: the shares add up to 100.5%: exposures will be too high"])]
+#[case::shares("  cohorts: [{name: a, share: 100, match: {attributes: {plan: gold}}}, {name: b, share: \"0.5%\"}]\n", PHASES, &["5: warning: spec.cohorts: the shares add up to 100.5%: exposures will be too high"])]
 #[case::dotted_names("  cohorts: [{name: all, match: {attributes: {cloud.region: eu}}}]\n  feature: {bucketBy: organisation.id}\n", PHASES, &[
     "5: warning: spec.cohorts[0].match.attributes: \"cloud.region\" is the field \"region\" of the structured attribute \"cloud\": apps give it nested, and an attribute named \"cloud.region\" itself is never found",
     "6: warning: spec.feature.bucketBy: \"organisation.id\" is the field \"id\" of the structured attribute \"organisation\": apps give it nested, and an attribute named \"organisation.id\" itself is never found",
 ])]
-#[case::tiers("  cohorts:\n  - {name: a}\n  - {name: b, admits: [Core]}\n", PHASES, &["8: warning: spec.phases[0].ramp: cohort b does not admit tier Stable: it stays at 0%"])]
+#[case::tiers("  cohorts:\n  - {name: a, match: {attributes: {plan: gold}}}\n  - {name: b, admits: [Core]}\n", PHASES, &["8: warning: spec.phases[0].ramp: cohort b does not admit tier Stable: it stays at 0%"])]
 #[case::itself("  cohorts: [{name: all}]\n  dependsOn: [{name: a, condition: Completed}, {name: gone, phase: ga}]\n", PHASES, &[
     "6: error: spec.dependsOn[0].name: \"a\": is the rollout itself",
     "6: warning: spec.dependsOn[1].name: \"gone\": there is no such rollout in the files: it must be in the cluster",

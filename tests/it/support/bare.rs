@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{ListParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, Config, ResourceExt};
 use serde_json::Value;
@@ -94,6 +95,29 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+/// Lets the user of a space's name read namespaces, as the chart's role does: their labels say which policies bind there.
+pub async fn let_read_namespaces(space: &Space) {
+    let name = format!("namespaces-{}", space.name);
+    let role: ClusterRole = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]}],
+    }))
+    .unwrap();
+    let roles: Api<ClusterRole> = Api::all(space.client.clone());
+    if roles.get_opt(&name).await.unwrap().is_some() {
+        return;
+    }
+    roles.create(&PostParams::default(), &role).await.unwrap();
+    let binding: ClusterRoleBinding = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": space.name}],
+    }))
+    .unwrap();
+    let bindings: Api<ClusterRoleBinding> = Api::all(space.client.clone());
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
 }
 
 /// Everything that a ConfigMap has held, in order.
