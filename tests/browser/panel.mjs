@@ -84,6 +84,8 @@ if (what === "shots") {
   await page.setViewportSize({ width: 390, height: 844 });
   await page.goto(`${origin}${pages.rollouts}`);
   await page.getByRole("link", { name: "Roll back" }).first().click();
+  // The reason has the focus as soon as the page is there, so that nobody has to tap it.
+  await page.locator("textarea:focus, input:focus").waitFor();
   await page.keyboard.type("errors are rising");
   await page.getByRole("button", { name: "Roll back now" }).click();
   await page.getByRole("heading", { name: /Roll back: applied/ }).waitFor({ timeout: 30000 });

@@ -174,7 +174,7 @@ async fn nobody_is_annotated_unless_it_was_asked_for() {
 const ROLE: &str = r#"
 metadata: {name: sluice}
 rules:
-- {apiGroups: [sluice.dev], resources: [featurerollouts, cohortsets, flagsets], verbs: [get, list, watch]}
+- {apiGroups: [sluice.dev], resources: [featurerollouts, cohortsets, flagsets, playbooks, rolloutpolicies], verbs: [get, list, watch]}
 - {apiGroups: [sluice.dev], resources: [featurerollouts], verbs: [patch]}
 - {apiGroups: [sluice.dev], resources: [featurerollouts/status, cohortsets/status, flagsets/status], verbs: [update, patch]}
 - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, update]}

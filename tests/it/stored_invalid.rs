@@ -98,7 +98,7 @@ async fn a_stored_invalid_object_is_stalled_once_and_its_neighbours_go_on() {
         }
     }
     let once: BTreeMap<String, usize> = bad().iter().map(|(name, ..)| ((*name).to_owned(), 1)).collect();
-    assert_eq!(writes, once, "one write for each");
+    assert_eq!(writes, once, "one write for each: {:?}", audited_writes(&plane, &space.name));
     controller.stop().await;
     plane.stop().await.unwrap();
 }

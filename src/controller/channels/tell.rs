@@ -121,7 +121,11 @@ async fn deliver(
         Sent::Settled(settled) => {
             let is_sent = matches!(settled, crate::notify::outbox::Settled::Sent(_));
             if !is_sent {
-                tracing::debug!(name = line.name, id = entry.id(), "a message was not sent: {settled:?}");
+                tracing::debug!(
+                    name = line.name,
+                    id = entry.id(),
+                    "a message was not sent; the status of its channel says why"
+                );
             }
             line.with(|outbox| outbox.settle(entry, settled, now(), fastrand::f64()));
             !is_sent
