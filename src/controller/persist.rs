@@ -171,7 +171,12 @@ pub async fn persist_raw(
     let Some(stored) = ctx.cluster.parts(&scope, &key.1).await? else { return Ok(()) };
     let mut status = readable(stored.fields.get("status").cloned().unwrap_or_default());
     let before = status.clone();
-    let problems = crate::api::schema::problems(&stored.fields);
+    // The state is written over: what is wrong with it is not to be said, or the next time would say something else.
+    let mut fields = stored.fields.clone();
+    if let Some(Value::Object(status)) = fields.pointer_mut("/status") {
+        status.remove("state");
+    }
+    let problems = crate::api::schema::problems(&fields);
     let message =
         if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
     let message = engine::short(&message);
