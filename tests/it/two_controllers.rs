@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice::api::{FeatureRollout, FlagSet};
 
-use crate::support::bare::{Recorded, Running, bare_space, events};
+use crate::support::bare::{Recorded, Running, bare_space, events, told};
 use crate::support::proxy::Proxy;
 use crate::support::{Space, eventually, is_ready, pause};
 
@@ -92,7 +92,7 @@ fn served(status: &sluice::api::FeatureRolloutStatus, percent: &str) -> bool {
     status.served.as_deref() == Some(&format!("everyone={percent}"))
 }
 
-/// Every entry has its own number, every step was entered once, and there is one event for each entry.
+/// Every entry has its own number, every step was entered once, and each entry was told once.
 async fn each_once(space: &Space, name: &str) {
     let settled = |status: &sluice::api::FeatureRolloutStatus| status.published_seq == status.last_seq();
     let status = space.until(name, "published", settled).await;
@@ -105,6 +105,7 @@ async fn each_once(space: &Space, name: &str) {
     }
     let twice: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "{name}: {twice:#?} in {:#?}", status.history);
-    let count = usize::try_from(status.last_seq()).unwrap();
-    eventually("one event per entry", async || events(space, name).await.len() == count).await;
+    assert_eq!(first, 1, "{name}: the history holds all, so that what was told can be compared");
+    let expected = told(&status);
+    eventually("one event per entry", async || events(space, name).await == expected).await;
 }
