@@ -1,13 +1,10 @@
 //! How long a step is kept: for a length of time, or for whole days of the calendar.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 use super::Duration;
+use super::written::written_as_text;
 
 /// How long a step is kept at least.
 ///
@@ -64,32 +61,7 @@ impl From<Duration> for Hold {
     }
 }
 
-impl Serialize for Hold {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hold {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hold, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
-impl JsonSchema for Hold {
-    fn schema_name() -> Cow<'static, str> {
-        "Hold".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 32, "pattern": PATTERN})
-    }
-}
+written_as_text!(Hold, {"type": "string", "maxLength": 32, "pattern": PATTERN});
 
 #[cfg(test)]
 mod tests {

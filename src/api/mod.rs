@@ -49,6 +49,7 @@ pub mod time;
 pub mod trigger;
 pub mod verdict;
 pub mod waiting;
+mod written;
 
 pub use cohort::{Cohort, Expression, Match, MatchGroup, Operator, Tier};
 pub use cohortset::{CohortSet, CohortSetSpec, CohortSetStatus};

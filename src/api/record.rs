@@ -35,6 +35,12 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
+    /// Whether the file is still about to hold what the entry brings about: it is told then. The file is known to hold
+    /// `delivered_revision`, and `under_way` says whether a later one is on its way.
+    pub fn waits_for_file(&self, delivered_revision: i64, under_way: bool) -> bool {
+        under_way && self.revision.is_some_and(|revision| revision > delivered_revision)
+    }
+
     /// What happened, in words, to somebody who knows that the file holds this revision.
     pub fn told(&self, delivered_revision: i64) -> String {
         match self.revision.is_some_and(|revision| revision > delivered_revision) {

@@ -284,6 +284,11 @@ impl FeatureRolloutStatus {
         self.history.last().map_or(0, |entry| entry.seq)
     }
 
+    /// Whether anybody has ever been raised. A status of before that was noted still has the exposure of its attempt.
+    pub fn has_started(&self) -> bool {
+        self.started_at.is_some() || self.first_exposure.is_some()
+    }
+
     /// Whether a decision has ever been written here.
     pub fn is_begun(&self) -> bool {
         self.uid.is_some()
