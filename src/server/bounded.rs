@@ -1,7 +1,7 @@
 //! Serves HTTP to whoever can reach the port, and gives nobody more than a part of the process.
 //!
-//! A connection is for one request and for a few seconds. Where too many are open the oldest one is closed for the newest:
-//! whoever keeps connections open loses them, and a probe, which is answered at once, gets through.
+//! Where too many connections are open the oldest one is closed for the newest: whoever keeps connections open loses them, and
+//! a probe, which is answered at once, gets through.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,19 +16,41 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 
-/// Most connections at once.
-pub(super) const MOST: usize = 32;
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection may take, answer included.
-const WHOLE: Duration = Duration::from_secs(10);
-/// Bytes of a request that are held, its head among them.
-const READ_AHEAD: usize = 16 * 1024;
+/// What connections to a port may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// What is served, for the log.
+    pub what: &'static str,
+    /// Most connections at once.
+    pub most: usize,
+    /// How long the head of a request may take, and how long a connection may be kept without one.
+    pub head: Duration,
+    /// How long a connection may take, answers included; without it, as long as it is used.
+    pub whole: Option<Duration>,
+    /// Whether a connection is for more than one request.
+    pub keep_alive: bool,
+    /// Bytes of a request that are held, its head among them.
+    pub read_ahead: usize,
+    /// How long requests under way have at the end; without it, as long as they take.
+    pub ending: Option<Duration>,
+}
+
+/// Those to the probes and metrics: one request each, and a few seconds.
+pub(super) const PROBES: Bounds = Bounds {
+    what: "the probes or metrics",
+    most: 32,
+    head: Duration::from_secs(5),
+    whole: Some(Duration::from_secs(10)),
+    keep_alive: false,
+    read_ahead: 16 * 1024,
+    ending: None,
+};
+
 /// How long is waited when no connection can be taken, such as for want of file descriptors.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, and then lets the requests under way end.
-pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, shutdown: CancellationToken) {
     let mut at_work = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -40,28 +62,38 @@ pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: Cancella
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!("a connection to the probes or metrics could not be taken: {error}");
+                tracing::debug!("a connection to {} could not be taken: {error}", bounds.what);
                 clock::sleep(AGAIN).await;
                 continue;
             }
         };
         open.retain(|connection| !connection.is_finished());
-        if open.len() >= MOST
+        if open.len() >= bounds.most
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
         }
-        open.push_back(at_work.spawn(answer(stream, app.clone())));
+        open.push_back(at_work.spawn(answer(stream, app.clone(), bounds)));
     }
     drop(listener);
-    while at_work.join_next().await.is_some() {}
+    within(bounds.ending, async { while at_work.join_next().await.is_some() {} }).await;
 }
 
-/// Answers one request.
-async fn answer(stream: TcpStream, app: Router) {
+async fn answer(stream: TcpStream, app: Router, bounds: Bounds) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false).max_buf_size(READ_AHEAD);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(bounds.head)
+        .keep_alive(bounds.keep_alive)
+        .max_buf_size(bounds.read_ahead);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     // Whoever does not read or breaks off is not answered; nobody else is concerned.
-    let _ended = tokio::time::timeout(WHOLE, connection).await;
+    within(bounds.whole, connection).await;
+}
+
+/// Waits for something for `longest` at most, where there is such a time. Whether it ended in time is no news to anybody.
+async fn within<T>(longest: Option<Duration>, work: impl Future<Output = T>) {
+    match longest {
+        Some(longest) => drop(tokio::time::timeout(longest, work).await),
+        None => drop(work.await),
+    }
 }

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-mod bounded;
+pub mod bounded;
 
 /// What the probes say.
 #[derive(Clone, Default)]
@@ -116,7 +116,7 @@ async fn listen(
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
-    tokio::spawn(bounded::serve(listener, app, shutdown));
+    tokio::spawn(bounded::serve(listener, app, bounded::PROBES, shutdown));
     Ok(bound)
 }
 

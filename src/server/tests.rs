@@ -39,7 +39,7 @@ async fn probes_are_served_by_themselves_and_beside_the_metrics() {
 async fn whoever_keeps_connections_open_loses_them_and_a_probe_is_answered() {
     let (address, _, _shutdown) = started(true).await;
     let mut trickling = Vec::new();
-    for _ in 0..10 * bounded::MOST {
+    for _ in 0..10 * bounded::PROBES.most {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // One that was closed already takes no more.
         let _closed = stream.write_all(b"GET /livez HT").await;
@@ -50,10 +50,10 @@ async fn whoever_keeps_connections_open_loses_them_and_a_probe_is_answered() {
     }
     assert!(ask(address, "/livez").await.ends_with("ok"));
     let mut closed = 0;
-    for stream in trickling.iter_mut().take(9 * bounded::MOST) {
+    for stream in trickling.iter_mut().take(9 * bounded::PROBES.most) {
         closed += usize::from(stream.read(&mut [0; 1]).await.is_ok_and(|n| n == 0));
     }
-    assert_eq!(closed, 9 * bounded::MOST, "the older ones are closed");
+    assert_eq!(closed, 9 * bounded::PROBES.most, "the older ones are closed");
 }
 
 #[tokio::test]
