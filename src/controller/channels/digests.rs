@@ -1,6 +1,6 @@
 //! Sends digests when they are due.
 
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::Channels;
 use super::line::Line;
@@ -8,26 +8,37 @@ use crate::api::MicroTime;
 use crate::api::notificationchannel::NotificationChannelSpec;
 use crate::notify::channel::{Channel, Planned};
 use crate::notify::form::DigestOf;
+use crate::notify::outbox::Settled;
 use crate::notify::send::{now, send_digest};
 use crate::notify::{digest, filter};
 
-/// Sends the first digest that is due, if any is. Says whether there was one.
-///
-/// Of several times that passed while nobody looked, the last one counts.
-pub async fn send_due(
+/// A digest that is due.
+pub struct Due<'a> {
+    planned: &'a Planned,
+    /// The time of its schedule that it was sent for last.
+    sent: MicroTime,
+    /// The time of its schedule that it is due for.
+    at: MicroTime,
+}
+
+/// The first digest that is due, if any is. Of several times that passed while nobody looked, the last one counts.
+pub fn due<'a>(channels: &Channels, line: &Line, channel: &'a Channel) -> Option<Due<'a>> {
+    let shown = channels.clock.now();
+    channel.digests.iter().find_map(|planned| {
+        let sent = line.with(|outbox| outbox.digest_at(&planned.digest.name)).flatten()?;
+        let at = planned.schedule.last(shown).filter(|at| *at > sent)?;
+        Some(Due { planned, sent, at })
+    })
+}
+
+/// Sends a digest. Says whether it is done with: sent, or without anything to say.
+pub async fn send(
     channels: &Channels,
     line: &Line,
     spec: &NotificationChannelSpec,
-    channel: &Channel,
-    generation: i64,
+    (channel, generation): (&Channel, i64),
+    Due { planned, sent, at }: Due<'_>,
 ) -> bool {
-    let shown = channels.clock.now();
-    let due = channel.digests.iter().find_map(|planned| {
-        let sent = line.with(|outbox| outbox.digest_at(&planned.digest.name)).flatten()?;
-        let at = planned.schedule.last(shown).filter(|at| *at > sent)?;
-        Some((planned, sent, at))
-    });
-    let Some((planned, sent, at)) = due else { return false };
     let names: Vec<&str> = spec.digests.iter().map(|digest| digest.name.as_str()).collect();
     let name = planned.digest.name.as_str();
     let Some(message) = compose(channels, spec, planned, sent, at) else {
@@ -43,8 +54,9 @@ pub async fn send_due(
         at,
     };
     let settled = send_digest(channel, generation, of, &message).await;
+    let is_sent = matches!(settled, Settled::Sent(_));
     line.with(|outbox| outbox.settle_digest((name, at, &names), settled, now(), fastrand::f64()));
-    true
+    is_sent
 }
 
 /// When the next digest is due.
@@ -66,8 +78,7 @@ fn compose(
         .filter_map(|stored| stored.0.as_ref().ok())
         .filter(|rollout| {
             let namespace = rollout.namespace().unwrap_or_default();
-            filter::serves(spec, &channels.namespace, &namespace)
-                && filter::digests(spec, &rollout.meta().labels.clone().unwrap_or_default())
+            filter::serves(spec, &channels.namespace, &namespace) && filter::digests(spec, rollout.labels())
         })
         .collect();
     digest::digest(planned.digest.kind, &told, since, at, planned.schedule.zone())

@@ -23,6 +23,9 @@ pub struct Line {
     pub name: String,
     /// Its UID: another object of the name is another channel.
     pub uid: String,
+    /// Up to when everything is known to have been told: of a rollout that nothing was heard of in this process yet, nothing
+    /// of before then need be handed over.
+    pub told_until: MicroTime,
     inner: Mutex<Inner>,
     /// Rings where there is something to be written.
     pub to_keep: Notify,
@@ -46,10 +49,16 @@ struct Inner {
 
 impl Line {
     /// A channel whose outbox is not read yet.
-    pub fn new(channel: &NotificationChannel, ended: CancellationToken) -> Line {
+    pub fn new(channel: &NotificationChannel, now: MicroTime, ended: CancellationToken) -> Line {
+        // One that nobody has seen yet begins now. What is known only ever grows, so an older version says too little of it.
+        let status = channel.status.as_ref();
+        let since = status.and_then(|status| status.since);
+        let told_until =
+            since.map_or(now, |since| status.and_then(|s| s.heard_until).map_or(since, |h| h.max(since)));
         Line {
             name: channel.name_any(),
             uid: channel.uid().unwrap_or_default(),
+            told_until,
             inner: Mutex::new(Inner {
                 metadata: channel.metadata.clone(),
                 spec: Arc::new(channel.spec.clone()),

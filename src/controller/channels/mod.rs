@@ -126,7 +126,7 @@ impl Channels {
             inner.lines.remove(name);
         }
         if let Some(channel) = channel.filter(|channel| channel.metadata.deletion_timestamp.is_none()) {
-            let line = Arc::new(Line::new(channel, self.ended().child_token()));
+            let line = Arc::new(Line::new(channel, self.clock.now(), self.ended().child_token()));
             inner.lines.insert(name.to_owned(), line.clone());
             inner.tasks.spawn(run(self.clone(), line));
         }
@@ -156,9 +156,7 @@ impl Channels {
         let uid = news.rollout.uid.clone().unwrap_or_default();
         let heard = inner.heard.get(&key).filter(|(of, ..)| *of == uid).map(|(_, seq, at)| (*seq, *at));
         let is_later = |entry: &&HistoryEntry| heard.is_none_or(|(seq, at)| entry.seq > seq || entry.at > at);
-        let waits = |entry: &&HistoryEntry| {
-            news.under_way && entry.revision.is_some_and(|revision| revision > news.delivered_revision)
-        };
+        let waits = |entry: &&HistoryEntry| entry.waits_for_file(news.delivered_revision, news.under_way);
         let later = news.status.history.iter().filter(is_later);
         let fresh: Vec<&HistoryEntry> = later.take_while(|entry| !waits(entry)).collect();
         let Some(last) = fresh.last() else { return };
@@ -167,8 +165,13 @@ impl Channels {
         drop(inner);
         let labels: BTreeMap<String, String> = news.rollout.labels.clone().unwrap_or_default();
         for entry in fresh {
+            let is_new = |line: &&Arc<Line>| heard.is_some() || entry.at > line.told_until;
+            let concerned: Vec<&Arc<Line>> = lines.iter().filter(is_new).collect();
+            if concerned.is_empty() {
+                continue;
+            }
             let entry = entry_of(&news, entry);
-            for line in &lines {
+            for line in concerned {
                 match line.wants(&self.namespace, &labels, &entry) {
                     true => line.hear(entry.clone(), heard.is_none()),
                     false => line.pass_over(entry.at, A_WHILE),

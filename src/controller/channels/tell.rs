@@ -64,18 +64,23 @@ async fn tell(channels: &Channels, line: &Line) {
         });
         let is_due =
             known.as_ref().is_none_or(|known| known.generation != generation || known.channel.is_none());
-        if !is_known && (is_due || matches!(next, Some(Next::Send(_)))) {
+        let resolved = known.as_ref().and_then(|known| known.channel.as_deref());
+        let has_digest = resolved.is_some_and(|channel| digests::due(channels, line, channel).is_some());
+        if !is_known && (is_due || has_digest || matches!(next, Some(Next::Send(_)))) {
             known = Some(resolve(channels, line, &spec, generation).await);
         }
         let ready = known.as_ref().and_then(|known| known.channel.clone());
-        if let Some(channel) = ready.as_ref().filter(|channel| !channel.digests.is_empty()) {
-            let is_free = line.with(|outbox| outbox.held_up(now(), generation, spacing(&spec)).is_none());
-            if is_free == Some(true)
-                && !channels.gate.is_closed()
-                && digests::send_due(channels, line, &spec, channel, generation).await
-            {
-                continue;
+        let is_free = || line.with(|outbox| outbox.held_up(now(), generation, spacing(&spec)).is_none());
+        if let Some(channel) = &ready
+            && let Some(due) = digests::due(channels, line, channel)
+            && is_free() == Some(true)
+            && !channels.gate.is_closed()
+        {
+            if !digests::send(channels, line, &spec, (channel, generation), due).await {
+                // A secret may be another one by now.
+                known = None;
             }
+            continue;
         }
         match (next, ready) {
             (Some(Next::Send(entry)), Some(channel)) => {
