@@ -90,14 +90,27 @@ impl Board {
 
     /// Watches these and nothing else: what was known by others is gone at once.
     pub fn follow(self: &Arc<Board>, scopes: &[Scope]) {
-        let mut known = self.known();
         let nowhere = "you may list rollouts in no namespace that this panel knows of".to_owned();
-        known.before = scopes.is_empty().then_some(Standing::Refused(nowhere));
+        self.watch(scopes, scopes.is_empty().then_some(Standing::Refused(nowhere)));
+    }
+
+    /// Watches nothing until somebody looks again.
+    pub fn rest(self: &Arc<Board>) {
+        self.watch(&[], None);
+    }
+
+    fn watch(self: &Arc<Board>, scopes: &[Scope], before: Option<Standing>) {
+        let mut known = self.known();
+        if known.before != before {
+            known.before = before;
+            known.version += 1;
+        }
         let ended: Vec<Scope> =
             known.watches.keys().filter(|scope| !scopes.contains(scope)).cloned().collect();
         for scope in ended {
             known.watches.remove(&scope);
             known.forget(&scope);
+            known.version += 1;
         }
         for scope in scopes {
             if !known.watches.contains_key(scope) {

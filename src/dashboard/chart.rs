@@ -9,9 +9,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 
 use super::past::{Mark, Point};
-use super::text;
 use crate::api::{MicroTime, Percent};
-use crate::visible::line;
+use crate::chart::svg::escape;
 
 /// One line of the picture.
 pub struct Series {
@@ -98,7 +97,7 @@ pub fn svg(picture: &Picture, size: Size) -> String {
     let drawing = Drawing { picture, size };
     let mut out = String::new();
     let Size { width, height, id, .. } = size;
-    let (title, of) = (escaped(&picture.title), escaped(&picture.id));
+    let (title, of) = (escape(&picture.title), escape(&picture.id));
     // Writing to a String cannot fail.
     let _ = write!(
         out,
@@ -141,7 +140,7 @@ impl Drawing<'_> {
                 r#"<g><rect class="{class}" x="{x}" y="{TOP}" width="{width}" height="{height}"/>"#
             );
             if let Some(name) = &band.name {
-                let name = escaped(name);
+                let name = escape(name);
                 let _ = write!(out, "<title>{name}</title>");
                 if width > 70.0 {
                     let (x, y) = (round(x + 4.0), round(TOP + 12.0));
@@ -188,7 +187,7 @@ impl Drawing<'_> {
                 at_now.map(|percent| (*now, percent)).into_iter().collect();
             future.extend(series.points.iter().filter(|(at, _)| at > now).copied());
             let class = i % 8;
-            let name = escaped(&series.name);
+            let name = escape(&series.name);
             for (points, end, kind) in [(past, *now.min(to), "was"), (future, *to, "will")] {
                 let path = self.path(&points, *from, end, self.beside(i));
                 if !path.is_empty() {
@@ -268,7 +267,7 @@ impl Drawing<'_> {
                 Mark::Person => "person",
                 Mark::Edit => "edit",
             };
-            let text = escaped(&event.text);
+            let text = escape(&event.text);
             let _ = write!(out, r#"<path class="mark {class}" d="{shape}"><title>{text}</title></path>"#);
         }
     }
@@ -325,11 +324,6 @@ fn seconds(length: SignedDuration) -> f64 {
 
 fn round(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
-}
-
-/// A text as it may stand in the picture, whoever wrote it.
-fn escaped(written: &str) -> String {
-    text::escaped(&line(written))
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ async fn keep(board: Arc<Board>, access: Access, client: Client, namespaces: Vec
                 }
             },
             false => {
-                board.follow(&[]);
+                board.rest();
                 used.again.notified().await;
                 continue;
             }

@@ -76,7 +76,8 @@ pub fn preview(
     Preview { applied, message: outcome.message, changes: changes(status, &after) }
 }
 
-fn changes(before: &FeatureRolloutStatus, after: &FeatureRolloutStatus) -> Vec<Change> {
+/// What each cohort is served after a decision, beside what it was before.
+pub fn changes(before: &FeatureRolloutStatus, after: &FeatureRolloutStatus) -> Vec<Change> {
     let change = |cohort: &crate::api::status::CohortStatus| {
         let was = before.cohort(&cohort.name).map_or(Percent::ZERO, |was| was.decided());
         let will = cohort.decided();

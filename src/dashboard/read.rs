@@ -101,25 +101,27 @@ pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
     let namespace = rollout.namespace().unwrap_or_default();
     let mut unread = Vec::new();
     let flag_set: Option<FlagSet> = match &rollout.spec.flag_set_ref {
-        Some(reference) => one(client, &namespace, "FlagSet", &reference.name, &mut unread).await,
+        Some(reference) => noted(read(client, &namespace, "FlagSet", &reference.name).await, &mut unread),
         None => None,
     };
     let cohort_set: Option<CohortSet> = match plan::cohort_set_name(&rollout, flag_set.as_ref()) {
-        Some(name) => one(client, &namespace, "CohortSet", name, &mut unread).await,
+        Some(name) => noted(read(client, &namespace, "CohortSet", name).await, &mut unread),
         None => None,
     };
     let playbook: Option<Playbook> = match &rollout.spec.playbook_ref {
-        Some(reference) => one(client, &namespace, "Playbook", &reference.name, &mut unread).await,
+        Some(reference) => noted(read(client, &namespace, "Playbook", &reference.name).await, &mut unread),
         None => None,
     };
     let policies = bound(client, &rollout, flag_set.as_ref(), &mut unread).await;
     let policies: Vec<Bound<'_>> = policies
         .iter()
-        .map(|(binding, namespace, name, spec)| Bound {
-            binding: *binding,
-            namespace,
-            name,
-            found: spec.as_ref().map_or(Found::Missing, |policy| Found::Spec(&policy.spec)),
+        .map(|(binding, namespace, name, policy)| {
+            let found = match policy {
+                Ok(Some(policy)) => Found::Spec(&policy.spec),
+                Ok(None) => Found::Missing,
+                Err(why) => Found::Unreadable(why),
+            };
+            Bound { binding: *binding, namespace, name, found }
         })
         .collect();
     let refs = Refs {
@@ -132,8 +134,8 @@ pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
     Seen { plan, rollout, flag_set, unread }
 }
 
-/// A policy that binds: how, its namespace and name, and what it says where the person may read it.
-type BoundBy = (Binding, String, String, Option<RolloutPolicy>);
+/// A policy that binds: how, its namespace and name, and what it says, or why the person cannot read that.
+type BoundBy = (Binding, String, String, Result<Option<RolloutPolicy>, String>);
 
 /// The policies that bind a rollout: those that it and its FlagSet name, and those of the cluster that its status tells of.
 async fn bound(
@@ -153,19 +155,23 @@ async fn bound(
     }));
     let mut found = Vec::new();
     for (binding, namespace, name) in all {
-        let policy = one(client, &namespace, "RolloutPolicy", &name, unread).await;
+        let policy = read(client, &namespace, "RolloutPolicy", &name).await;
+        unread.extend(policy.as_ref().err().cloned());
         found.push((binding, namespace, name, policy));
     }
     found
 }
 
-async fn one<K>(
-    client: &Client,
-    namespace: &str,
-    kind: &str,
-    name: &str,
-    unread: &mut Vec<String>,
-) -> Option<K>
+/// What was read; where it could not be, why is noted. What is missing the plan says itself.
+fn noted<K>(read: Result<Option<K>, String>, unread: &mut Vec<String>) -> Option<K> {
+    read.unwrap_or_else(|why| {
+        unread.push(why);
+        None
+    })
+}
+
+/// What is there, or why that cannot be read.
+async fn read<K>(client: &Client, namespace: &str, kind: &str, name: &str) -> Result<Option<K>, String>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -173,16 +179,9 @@ where
         + DeserializeOwned,
 {
     let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-    match call(api.get_opt(name)).await {
-        Ok(Some(found)) => match found.0 {
-            Ok(found) => return Some(found),
-            Err(invalid) => unread.push(format!("{kind} {name} cannot be read: {}", invalid.error)),
-        },
-        // The plan itself says what is missing.
-        Ok(None) => {}
-        Err(fault) => unread.push(format!("{kind} {name}: {}", said(&fault))),
-    }
-    None
+    let found = call(api.get_opt(name)).await.map_err(|fault| format!("{kind} {name}: {}", said(&fault)))?;
+    let Some(DeserializeGuard(found)) = found else { return Ok(None) };
+    found.map(Some).map_err(|invalid| format!("{kind} {name} cannot be read: {}", invalid.error))
 }
 
 /// Where a file is: name of the ConfigMap, and the key in it.

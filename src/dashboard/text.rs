@@ -99,20 +99,8 @@ fn own(text: &str) -> Value {
 
 /// A text as it may stand in an element and in an attribute's quotes.
 pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            // It cannot stand in a page at all.
-            '\0' => {}
-            c => out.push(c),
-        }
-    }
-    out
+    // It cannot stand in a page at all.
+    visible::markup(text).replace('\0', "")
 }
 
 /// Thousandths of a per cent as part of a width of 100.

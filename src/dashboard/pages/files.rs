@@ -10,6 +10,7 @@ use kube::Api;
 use kube::core::DeserializeGuard;
 use minijinja::Value;
 
+use super::list::{LISTING, notice};
 use super::{Problem, base, file_link, link, query, rollout_link, show};
 use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::bounds::{VALUE, measure};
@@ -27,6 +28,7 @@ const MOST_CONTEXT: usize = 16 * 1024;
 /// Every file that the rollouts of the person are in.
 pub async fn all(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
     let board = &visitor.person.board;
+    board.listed(LISTING).await;
     let mut files: BTreeMap<(String, &'static str, String), Vec<Arc<Row>>> = BTreeMap::new();
     for row in board.rows() {
         let (kind, name) = match &row.flag_set {
@@ -48,8 +50,7 @@ pub async fn all(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
             context! { link => file_link(namespace, kind, name), namespace, name, kind => of, rows }
         })
         .collect();
-    let values =
-        context! { files => told, notices => Vec::<String>::new(), ..base(&app, Some(&visitor), "files") };
+    let values = context! { files => told, notices => Vec::from_iter(notice(&board.standing())), ..base(&app, Some(&visitor), "files") };
     show(&app, "files.html", values)
 }
 

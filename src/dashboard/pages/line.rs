@@ -130,14 +130,6 @@ pub fn share(entry: &Entry, cohort: &str) -> Option<Percent> {
     entry.cohorts.iter().find(|(name, _)| name == cohort).map(|(_, percent)| *percent)
 }
 
-/// The step of an entry, as people name it.
-pub fn step(entry: &Entry) -> String {
-    match &entry.name {
-        Some(name) => format!("{}/{name}", entry.phase),
-        None => format!("{}/{}", entry.phase, entry.step),
-    }
-}
-
 /// What an entry changes against what was before, in words.
 pub fn changes(entry: &Entry, before: &[(String, Percent)]) -> String {
     let was = |name: &str| before.iter().find(|(known, _)| known == name).map(|(_, percent)| *percent);

@@ -24,7 +24,7 @@ use crate::dashboard::text::context;
 /// Rows on one page: those that need somebody come first, so few look at a second one.
 const PAGE: usize = 100;
 /// How long the first list may take before the page is shown without it.
-const LISTING: Duration = Duration::from_secs(4);
+pub(super) const LISTING: Duration = Duration::from_secs(4);
 
 /// What the rows are filtered by, each as it stands in the address; empty for everything.
 struct Filter<'a> {
@@ -91,7 +91,7 @@ pub async fn page(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Re
 }
 
 /// What people are told where not everything is known.
-fn notice(standing: &Standing) -> Option<String> {
+pub(super) fn notice(standing: &Standing) -> Option<String> {
     match standing {
         Standing::Live => None,
         Standing::Listing => Some("the rollouts are still being listed".to_owned()),

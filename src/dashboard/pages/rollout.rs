@@ -8,7 +8,7 @@ use axum::response::Response;
 use kube::{Api, ResourceExt};
 use minijinja::Value;
 
-use super::line::{Line, changes, step};
+use super::line::{Line, changes};
 use super::watched::watched;
 use super::{Problem, base, file_link, link, query, rollout_link, row_values, show};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
@@ -181,7 +181,7 @@ fn steps(plan: Option<&Plan>, ahead: Option<&Timeline>, status: &FeatureRolloutS
         let asks = plan.steps.iter().find(is_it);
         let approval = asks.is_some_and(|step| step.approval == Approval::Missing && !given(step));
         told.push(context! {
-            at => entry.at.to_string(), step => step(entry), changes => changes(entry, &before), approval,
+            at => entry.at.to_string(), step => entry.step_name(), changes => changes(entry, &before), approval,
         });
         before.clone_from(&entry.cohorts);
     }

@@ -10,18 +10,20 @@ use axum::response::{IntoResponse, Response};
 use kube::ResourceExt;
 use minijinja::Value;
 
-use super::line::{Line, step};
+use super::line::Line;
 use super::{Problem, base, checked, query, show};
-use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Percent};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::cli::files::lint;
 use crate::cli::files::problem::Severity;
 use crate::cli::files::{Input, Kind};
 use crate::dashboard::app::{App, Visitor};
-use crate::dashboard::read::{self, Seen};
+use crate::dashboard::preview::changes;
+use crate::dashboard::read::{self, ReadError, Seen, said};
 use crate::dashboard::text::context;
 use crate::engine::Facts;
 use crate::engine::decide;
 use crate::engine::forecast::timeline::{Entry, Timeline, ahead, timeline};
+use crate::error::Fault;
 use crate::plan::Plan;
 
 /// Most bytes of a spec: more than the API server stores.
@@ -90,11 +92,13 @@ async fn tried(
     text: &str,
     namespace: &str,
 ) -> Result<(Value, Vec<String>), Vec<String>> {
-    let (rollout, mut remarks) = understood(text, namespace)?;
+    let (mut rollout, mut remarks) = understood(text, namespace)?;
     let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let client = &visitor.person.client;
-    let (mut seen, living) =
-        tokio::join!(read::with_references(client, rollout), read::rollout(client, &namespace, &name));
+    let living = read::rollout(client, &namespace, &name).await;
+    // Its status tells which policies of the cluster bind it, and they bind it with this edit, too.
+    rollout.status = living.as_ref().ok().and_then(|living| living.rollout.status.clone());
+    let mut seen = read::with_references(client, rollout).await;
     let plan = match &seen.plan {
         Ok(plan) => plan.clone(),
         Err(why) => {
@@ -104,12 +108,26 @@ async fn tried(
     };
     remarks.append(&mut seen.unread);
     let now = app.clock.now();
-    let living = living.ok();
-    if living.is_none() {
-        remarks.push(format!(
-            "There is no rollout {namespace}/{name} to compare with: this is how a new one would go."
-        ));
-    }
+    let living = match living {
+        Ok(living) => Some(living),
+        Err(ReadError::Fault(Fault::NotFound(_))) => {
+            remarks.push(format!(
+                "There is no rollout {namespace}/{name} to compare with: this is how a new one would go."
+            ));
+            None
+        }
+        // That it could not be read does not mean that it is not there.
+        Err(error) => {
+            let why = match &error {
+                ReadError::Fault(fault) => said(fault),
+                ReadError::Unreadable(_) => error.to_string(),
+            };
+            remarks.push(format!(
+                "The rollout {namespace}/{name} as it is cannot be read, so nothing is compared: {why}"
+            ));
+            None
+        }
+    };
     Ok((result(&seen, &plan, living.as_ref(), now), remarks))
 }
 
@@ -185,28 +203,12 @@ fn result(seen: &Seen, plan: &Plan, living: Option<&Seen>, now: MicroTime) -> Va
     context! {
         title => format!("{}/{}", plan.namespace, plan.name),
         zone,
-        at_once => at_once(&status, &after),
+        at_once => status.is_begun().then(|| changes(&status, &after)),
         legend => drawn.as_ref().and_then(|drawn| drawn.get_attr("legend").ok()),
         tried => drawn,
         today => drawn_today,
         entries => compared(now, (&tried, &then), coming.map(|coming| (coming, served.as_str()))),
     }
-}
-
-/// What an edit would change in the same moment.
-fn at_once(before: &FeatureRolloutStatus, after: &FeatureRolloutStatus) -> Option<Vec<Value>> {
-    if !before.is_begun() {
-        return None;
-    }
-    let change = |cohort: &crate::api::status::CohortStatus| {
-        let was = before.cohort(&cohort.name).map_or(Percent::ZERO, |was| was.decided());
-        let will = cohort.decided();
-        context! {
-            cohort => cohort.name, before => was.to_string(), after => will.to_string(),
-            changes => was != will, lowers => will < was,
-        }
-    };
-    Some(after.cohorts.iter().map(change).collect())
 }
 
 /// Two plans side by side, each with what it begins with: at each instant of either, and now where they begin differently, what
@@ -226,7 +228,7 @@ fn compared(now: MicroTime, tried: (&Timeline, &str), today: Option<(&Timeline, 
         let new = new.map_or_else(|| tried.1.to_owned(), told);
         let old = today.map(|(_, begins)| old.map_or_else(|| begins.to_owned(), told));
         let differs = old.as_ref().is_some_and(|old| *old != new);
-        context! { at => at.to_string(), step => named.map(step), differs, tried => new, today => old }
+        context! { at => at.to_string(), step => named.map(Entry::step_name), differs, tried => new, today => old }
     };
     all.into_iter().take(MOST_ROWS).map(row).collect()
 }
