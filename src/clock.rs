@@ -110,6 +110,15 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// How much of `spacing` is left since the `last` time that something was done; where nothing is, notes that it is done now.
+pub fn spaced(last: &mut Option<Instant>, spacing: Duration) -> Option<Duration> {
+    let left = last.and_then(|last| spacing.checked_sub(last.elapsed())).filter(|left| !left.is_zero());
+    if left.is_none() {
+        *last = Some(monotonic());
+    }
+    left
+}
+
 /// Tells a time that only moves forward.
 #[derive(Clone)]
 pub struct Monotonic(Arc<dyn Fn() -> Instant + Send + Sync>);

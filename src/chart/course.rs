@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::axis::TimeAxis;
 use super::timeline::{Bar, Fill, Group, Lane, Mark, MarkKind, Stretch, Timeline};
 use crate::api::{MicroTime, Percent};
+use crate::engine::describe_step;
 use crate::engine::forecast::late::{Entered, Hindrance, Late};
 use crate::engine::forecast::timeline::{Entry, Timeline as Course};
 use crate::plan::calendar::Closed;
@@ -169,7 +170,7 @@ fn bars(plan: &Plan, entries: &[Entry], cohort: &str, axis: &TimeAxis) -> Vec<Ba
         if let Some(last) = bars.last_mut() {
             last.to = Some(entry.at);
         }
-        let by = describe(entry);
+        let by = entry.step_name();
         let (utc, here) = (entry.at, local(entry.at, &plan.zone));
         let exposure = entry.exposure.map(|exposure| format!("; {exposure} of all")).unwrap_or_default();
         bars.push(bar(entry.at, *percent, format!("{cohort} {percent} from {here} ({utc}), {by}{exposure}")));
@@ -193,13 +194,6 @@ fn exposures(plan: &Plan, entries: &[Entry]) -> Option<Lane> {
         bars.push(bar(entry.at, exposure, tip));
     }
     Some(Lane { label: "exposure".to_owned(), bars })
-}
-
-fn describe(entry: &Entry) -> String {
-    match &entry.name {
-        Some(name) => format!("{}/{name}", entry.phase),
-        None => format!("{}/{}", entry.phase, entry.step),
-    }
 }
 
 fn phases(plan: &Plan, course: &Course, axis: &TimeAxis) -> Vec<Stretch> {
@@ -253,10 +247,7 @@ fn marks(plan: &Plan, course: &Course) -> Vec<Mark> {
 
 /// A step as people name it, such as `ga/full`.
 pub fn step_name(plan: &Plan, index: usize) -> String {
-    plan.steps.get(index).map_or_else(String::new, |step| match &step.name {
-        Some(name) => format!("{}/{name}", step.phase),
-        None => format!("{}/{}", step.phase, step.number),
-    })
+    plan.steps.get(index).map_or_else(String::new, describe_step)
 }
 
 /// The instants at which something is taken from a cohort, and what: `new 25% → 10%`.

@@ -257,16 +257,12 @@ impl Page<'_> {
             word(self, &mut x, kind.meaning());
         }
         let has = |tone| bars().any(|bar| bar.fill == Fill::Tone(tone));
-        let swatches = [
-            ("done", "done", has(Tone::Done)),
-            ("running", "running", has(Tone::Running)),
-            ("planned", "planned", has(Tone::Planned)),
-            ("blocked", "blocked", has(Tone::Blocked)),
-            ("late", "late", has(Tone::Late)),
+        let tones = Tone::ALL.map(|tone| (tone.word(), tone.word(), has(tone)));
+        let others = [
             ("freeze", "freeze", timeline.groups.iter().any(|group| !group.freezes.is_empty())),
             ("closed", "no window open", self.shows_closed(timeline)),
         ];
-        for (class, text, _) in swatches.into_iter().filter(|(_, _, shown)| *shown) {
+        for (class, text, _) in tones.into_iter().chain(others).filter(|(_, _, shown)| *shown) {
             self.svg.rect(Area { x, y: line - 7.0, width: 15.0, height: 13.0 }, 0.0, class, "");
             x += 20.0;
             word(self, &mut x, text);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::visible::line;
+use crate::visible::{line, markup};
 
 /// An SVG document in the making. Elements that are opened are closed at the end, so what comes out is well-formed.
 pub struct Svg {
@@ -183,20 +183,8 @@ pub struct Area {
 
 /// Text as it may stand in an element or an attribute: on one line, with nothing that XML reads or forbids.
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in line(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            // XML has no way to write these two.
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    // XML has no way to write these two.
+    markup(&line(text)).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 /// A number with two decimals at most.

@@ -273,16 +273,8 @@ impl Canvas<'_> {
         if fills.iter().any(|fill| matches!(fill, Fill::Share(_))) {
             parts.push("░ to 25%  ▒ to 50%  ▓ below 100%  █ 100%".to_owned());
         }
-        for (tone, meaning) in [
-            (Tone::Done, "done"),
-            (Tone::Running, "running"),
-            (Tone::Planned, "planned"),
-            (Tone::Blocked, "blocked"),
-            (Tone::Late, "late"),
-        ] {
-            if fills.contains(&Fill::Tone(tone)) {
-                parts.push(format!("{} {meaning}", filled(Fill::Tone(tone)).0));
-            }
+        for tone in Tone::ALL.into_iter().filter(|tone| fills.contains(&Fill::Tone(*tone))) {
+            parts.push(format!("{} {}", filled(Fill::Tone(tone)).0, tone.word()));
         }
         parts.extend(timeline.kinds().iter().map(|kind| format!("{} {}", kind.letter(), kind.meaning())));
         if timeline.groups.iter().any(|group| !group.freezes.is_empty()) {

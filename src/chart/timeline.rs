@@ -100,6 +100,22 @@ pub enum Tone {
     Late,
 }
 
+impl Tone {
+    /// Every tone, in the order in which a legend has them.
+    pub const ALL: [Tone; 5] = [Tone::Done, Tone::Running, Tone::Planned, Tone::Blocked, Tone::Late];
+
+    /// It in a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Tone::Planned => "planned",
+            Tone::Running => "running",
+            Tone::Done => "done",
+            Tone::Blocked => "blocked",
+            Tone::Late => "late",
+        }
+    }
+}
+
 /// Something at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {

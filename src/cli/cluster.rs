@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, Config};
@@ -155,6 +156,22 @@ impl Cluster {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The objects of a kind in a namespace; one that cannot be read does not hide the others.
+    ///
+    /// # Errors
+    /// The cluster cannot be reached in time, or refuses.
+    pub async fn list<K>(&self, namespace: &str) -> Result<Vec<K>, Failure>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let all =
+            self.call(self.api_in::<DeserializeGuard<K>>(namespace).list(&ListParams::default())).await?;
+        Ok(all.items.into_iter().filter_map(|item| item.0.ok()).collect())
     }
 
     /// The objects of a kind in all namespaces.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::api::ListParams;
-use kube::core::DeserializeGuard;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cluster::{self, Cluster, ClusterArgs};
@@ -12,9 +13,11 @@ use super::files::lint::{self, Checked};
 use super::files::{Input, Kind};
 use super::{Failure, live_text, schedule_clock};
 use crate::api::flagset::Emergency;
+use crate::api::rolloutpolicy::Binding;
 use crate::api::verdict::Verdict;
 use crate::api::{
-    CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, Reading, VERSION,
+    CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, Reading,
+    RolloutPolicy, VERSION,
 };
 use crate::engine::forecast::edit::{Edit, Effect, edit};
 use crate::engine::{Facts, Measurement, Metrics, Subject, unmet};
@@ -44,10 +47,13 @@ pub enum FailOn {
 }
 
 /// What a cluster has of the namespaces of the files.
+#[derive(Default)]
 pub struct Stored {
     rollouts: BTreeMap<(String, String), FeatureRollout>,
-    /// Its sets and rollouts, without their statuses, as they could be read from files.
+    /// Its rollouts and what they refer to, without their statuses, as they could be read from files.
     objects: Vec<Value>,
+    /// Labels of the namespaces whose policies of the cluster are known, by name.
+    labels: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What would become of one rollout.
@@ -84,13 +90,13 @@ pub fn run(
         })
     };
     let mut merged = input.clone();
-    let mut before = Input::default();
-    for object in &stored.objects {
-        if !known(object, &input) {
-            merged.add(CLUSTER, &object.to_string());
-        }
-        before.add(CLUSTER, &object.to_string());
+    for object in stored.objects.iter().filter(|object| !known(object, &input)) {
+        merged.add(CLUSTER, &object.to_string());
     }
+    for (namespace, labels) in &stored.labels {
+        merged.namespaces.entry(namespace.clone()).or_insert_with(|| labels.clone());
+    }
+    let before = stored.input();
     let (mut after, before) = (lint::check(&merged), lint::check(&before));
     // What is stored may be invalid; that is said of its rollout, and stops no other.
     after.problems.retain(|problem| problem.file != CLUSTER);
@@ -110,47 +116,90 @@ pub fn run(
     if outlooks.iter().any(|(_, outlook)| fails(outlook, fail_on)) { Err(Failure::No) } else { Ok(()) }
 }
 
-/// Reads the sets and rollouts of some namespaces; those that cannot be read are left out.
+/// Reads the rollouts of some namespaces and what they refer to; objects that cannot be read are left out. Where policies of the
+/// cluster bind the rollouts and may not be read, that is said.
 ///
 /// # Errors
 /// The cluster cannot be reached, or refuses.
 pub async fn read(cluster: &Cluster, namespaces: BTreeSet<String>) -> Result<Stored, Failure> {
-    let mut stored = Stored { rollouts: BTreeMap::new(), objects: Vec::new() };
+    let mut stored = Stored::default();
     for namespace in namespaces {
-        let sets = cluster.api_in::<DeserializeGuard<FlagSet>>(&namespace);
-        for DeserializeGuard(set) in cluster.call(sets.list(&ListParams::default())).await?.items {
-            let Ok(set) = set else { continue };
-            let name = set.metadata.name.clone().unwrap_or_default();
-            stored.objects.push(bare(Kind::FlagSet, &namespace, &name, &set.spec));
+        let objects = [
+            bare_of::<FlagSet>(cluster, Kind::FlagSet, &namespace).await?,
+            bare_of::<CohortSet>(cluster, Kind::CohortSet, &namespace).await?,
+            bare_of::<Playbook>(cluster, Kind::Playbook, &namespace).await?,
+            bare_of::<RolloutPolicy>(cluster, Kind::RolloutPolicy, &namespace).await?,
+        ];
+        stored.objects.extend(objects.into_iter().flatten());
+        let rollouts: Vec<FeatureRollout> = cluster.list(&namespace).await?;
+        stored.objects.extend(rollouts.iter().map(|rollout| bare(Kind::FeatureRollout, rollout)));
+        let binding = rollouts.iter().flat_map(of_the_cluster).collect();
+        if let Err(Failure::Cluster(why)) = stored.add_binding(cluster, &namespace, binding).await {
+            super::complain(&format!(
+                "what policies of the cluster hold back in namespace {namespace} is left out: {why}"
+            ));
         }
-        let sets = cluster.api_in::<DeserializeGuard<CohortSet>>(&namespace);
-        for DeserializeGuard(set) in cluster.call(sets.list(&ListParams::default())).await?.items {
-            let Ok(set) = set else { continue };
-            let name = set.metadata.name.clone().unwrap_or_default();
-            stored.objects.push(bare(Kind::CohortSet, &namespace, &name, &set.spec));
-        }
-        let books = cluster.api_in::<DeserializeGuard<Playbook>>(&namespace);
-        for DeserializeGuard(book) in cluster.call(books.list(&ListParams::default())).await?.items {
-            let Ok(book) = book else { continue };
-            let name = book.metadata.name.clone().unwrap_or_default();
-            stored.objects.push(bare(Kind::Playbook, &namespace, &name, &book.spec));
-        }
-        let rollouts = cluster.api_in::<DeserializeGuard<FeatureRollout>>(&namespace);
-        for DeserializeGuard(rollout) in cluster.call(rollouts.list(&ListParams::default())).await?.items {
-            let Ok(rollout) = rollout else { continue };
-            let name = rollout.metadata.name.clone().unwrap_or_default();
-            stored.objects.push(bare(Kind::FeatureRollout, &namespace, &name, &rollout.spec));
-            stored.rollouts.insert((namespace.clone(), name), rollout);
-        }
+        stored
+            .rollouts
+            .extend(rollouts.into_iter().map(|rollout| ((namespace.clone(), rollout.name_any()), rollout)));
     }
     Ok(stored)
+}
+
+/// Namespace and name of the policies that bind a rollout by its namespace's labels, by its status.
+fn of_the_cluster(rollout: &FeatureRollout) -> impl Iterator<Item = (String, String)> {
+    let policies = rollout.status.iter().flat_map(|status| &status.policies);
+    let policies = policies.filter(|policy| policy.binding == Binding::Cluster);
+    policies.map(|policy| {
+        let own = || rollout.namespace().unwrap_or_default();
+        (policy.namespace.clone().unwrap_or_else(own), policy.name.clone())
+    })
+}
+
+impl Stored {
+    /// Reads the policies that bind a namespace by its labels, and those labels.
+    async fn add_binding(
+        &mut self,
+        cluster: &Cluster,
+        namespace: &str,
+        policies: BTreeSet<(String, String)>,
+    ) -> Result<(), Failure> {
+        if policies.is_empty() {
+            return Ok(());
+        }
+        let found = cluster.call(cluster.all::<Namespace>().get(namespace)).await?;
+        self.labels.insert(namespace.to_owned(), found.metadata.labels.unwrap_or_default());
+        for (of, name) in policies {
+            let policy = cluster.call(cluster.api_in::<RolloutPolicy>(&of).get_opt(&name)).await?;
+            let object = policy.map(|policy| bare(Kind::RolloutPolicy, &policy));
+            self.objects.extend(object.filter(|object| !self.objects.contains(object)));
+        }
+        Ok(())
+    }
+
+    /// Its objects and the labels of its namespaces, as if they were read from files.
+    fn input(&self) -> Input {
+        let mut input = Input { namespaces: self.labels.clone(), ..Input::default() };
+        self.objects.iter().for_each(|object| input.add(CLUSTER, &object.to_string()));
+        input
+    }
+}
+
+async fn bare_of<K>(cluster: &Cluster, kind: Kind, namespace: &str) -> Result<Vec<Value>, Failure>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    Ok(cluster.list::<K>(namespace).await?.iter().map(|object| bare(kind, object)).collect())
 }
 
 /// The plan of a rollout as it is stored, and what the controller knows besides, as far as the objects tell it; `None`
 /// where the spec is invalid.
 pub fn plan_and_facts(stored: &Stored, rollout: &FeatureRollout, now: MicroTime) -> Option<(Plan, Facts)> {
-    let mut input = Input::default();
-    stored.objects.iter().for_each(|object| input.add(CLUSTER, &object.to_string()));
+    let input = stored.input();
     let checked = lint::check(&input);
     let metadata = &rollout.metadata;
     let key =
@@ -161,11 +210,12 @@ pub fn plan_and_facts(stored: &Stored, rollout: &FeatureRollout, now: MicroTime)
     Some((plan, facts))
 }
 
-fn bare(kind: Kind, namespace: &str, name: &str, spec: &impl Serialize) -> Value {
+fn bare(kind: Kind, object: &(impl kube::ResourceExt + Serialize)) -> Value {
+    let spec = serde_json::to_value(object).ok().and_then(|mut object| Some(object.get_mut("spec")?.take()));
     json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": kind.as_str(),
-        "metadata": {"namespace": namespace, "name": name},
+        "metadata": {"namespace": object.namespace(), "name": object.name_any()},
         "spec": spec,
     })
 }

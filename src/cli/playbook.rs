@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use kube::api::ListParams;
 use kube::core::DeserializeGuard;
-use serde::de::DeserializeOwned;
 
 use super::cluster::{self, Cluster, ClusterArgs};
 use super::files::{self, InputArgs, lint};
@@ -175,10 +173,10 @@ async fn from_cluster(cluster: Cluster, args: &Args) -> Result<Shown, Failure> {
         Some(at) => at,
         None => schedule_clock::now(&cluster).await,
     };
-    let rollouts: Vec<FeatureRollout> = list(&cluster).await?;
-    let flag_sets: Vec<FlagSet> = list(&cluster).await?;
-    let cohort_sets: Vec<CohortSet> = list(&cluster).await?;
-    let policies: Vec<RolloutPolicy> = list(&cluster).await?;
+    let rollouts: Vec<FeatureRollout> = cluster.list(&cluster.namespace).await?;
+    let flag_sets: Vec<FlagSet> = cluster.list(&cluster.namespace).await?;
+    let cohort_sets: Vec<CohortSet> = cluster.list(&cluster.namespace).await?;
+    let policies: Vec<RolloutPolicy> = cluster.list(&cluster.namespace).await?;
     let plan = |rollout: &FeatureRollout| {
         let reference = rollout.spec.flag_set_ref.as_ref();
         let flag_set = reference.and_then(|reference| named(&flag_sets, &reference.name));
@@ -197,18 +195,6 @@ async fn from_cluster(cluster: Cluster, args: &Args) -> Result<Shown, Failure> {
         (rollout, plan)
     });
     show(playbook.clone(), rollouts.collect(), now)
-}
-
-async fn list<K>(cluster: &Cluster) -> Result<Vec<K>, Failure>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    let all = cluster.call(cluster.api::<DeserializeGuard<K>>().list(&ListParams::default())).await?;
-    // One that cannot be read does not hide the others.
-    Ok(all.items.into_iter().filter_map(|item| item.0.ok()).collect())
 }
 
 fn named<'k, K: kube::ResourceExt>(all: &'k [K], name: &str) -> Option<&'k K> {

@@ -102,22 +102,14 @@ fn bars(shown: &Shown, course: &Course) -> Vec<Bar> {
             let to = nexts.next().flatten();
             let tone = course.tone(i, shown.now);
             let label = gives(entry).unwrap_or_else(|| entry.name.as_ref().unwrap_or(&entry.phase).clone());
-            let state = tone_word(tone);
+            let state = tone.word();
             let when = local(entry.at, shown.book.weeks.zone());
             let why = course.seen.held.as_ref().filter(|_| matches!(tone, Tone::Blocked | Tone::Late));
             let why = why.map(|(_, message)| format!(": {message}")).unwrap_or_default();
-            let tip = format!("{} {} at {label}, {when}: {state}{why}", course.seen.name, step(entry));
+            let tip = format!("{} {} at {label}, {when}: {state}{why}", course.seen.name, entry.step_name());
             Bar { from: entry.at, to, fill: Fill::Tone(tone), label, tip }
         })
         .collect()
-}
-
-/// A step as people name it, such as `ga/full`.
-pub fn step(entry: &Entry) -> String {
-    match &entry.name {
-        Some(name) => format!("{}/{name}", entry.phase),
-        None => format!("{}/{}", entry.phase, entry.step),
-    }
 }
 
 /// What a step gives: the part of everybody, where that is known, else the most that any cohort gets. `None` for what only reaches
@@ -126,17 +118,6 @@ pub fn gives(entry: &Entry) -> Option<String> {
     let most = entry.cohorts.iter().map(|(_, percent)| *percent).max().unwrap_or_default();
     let given = entry.exposure.unwrap_or(most);
     (!given.is_zero()).then(|| given.to_string())
-}
-
-/// A tone in a word.
-pub const fn tone_word(tone: Tone) -> &'static str {
-    match tone {
-        Tone::Planned => "planned",
-        Tone::Running => "running",
-        Tone::Done => "done",
-        Tone::Blocked => "blocked",
-        Tone::Late => "late",
-    }
 }
 
 fn milestones(shown: &Shown) -> Option<Group> {

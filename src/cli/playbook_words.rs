@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::playbook::{Course, Shown};
-use super::playbook_picture::{gives, picture, step, tone_word};
+use super::playbook_picture::{gives, picture};
 use super::table::table as columns;
 use crate::api::playbook_status::PlaybookPhaseStatus;
 use crate::api::verdict::Verdict;
@@ -184,9 +184,9 @@ fn steps(shown: &Shown, course: &Course) -> Vec<StepJson> {
         .map(|(i, entry)| StepJson {
             week: shown.book.weeks.week_at(entry.at),
             at: entry.at.to_string(),
-            step: step(entry),
+            step: entry.step_name(),
             gives: gives(entry),
-            state: tone_word(course.tone(i, shown.now)),
+            state: course.tone(i, shown.now).word(),
         })
         .collect()
 }
@@ -194,20 +194,21 @@ fn steps(shown: &Shown, course: &Course) -> Vec<StepJson> {
 /// A plan as a page.
 pub fn markdown(shown: &Shown) -> String {
     let picture = picture(shown);
-    let mut out = format!("# {}\n\n{}\n", escaped(&picture.title), escaped(&picture.subtitle));
+    let mut out =
+        format!("# {}\n\n{}\n", visible::markdown(&picture.title), visible::markdown(&picture.subtitle));
     for (phase, status) in shown.book.phases.iter().zip(&shown.status.phases) {
         let title = phase.declared.title.as_ref().unwrap_or(&phase.declared.name);
         let weeks = phase.declared.weeks;
-        out.push_str(&format!("\n## {} (weeks {}–{})\n\n", escaped(title), weeks.from, weeks.to));
+        out.push_str(&format!("\n## {} (weeks {}–{})\n\n", visible::markdown(title), weeks.from, weeks.to));
         if let Some(goal) = &phase.declared.goal {
-            out.push_str(&format!("{}. ", escaped(goal.trim_end_matches('.'))));
+            out.push_str(&format!("{}. ", visible::markdown(goal.trim_end_matches('.'))));
         }
         out.push_str(&format!("{}\n", stands(status)));
         for section in &phase.declared.sections {
-            out.push_str(&format!("\n### {}\n\n", escaped(&section.title)));
+            out.push_str(&format!("\n### {}\n\n", visible::markdown(&section.title)));
             for task in &section.tasks {
                 let tick = if task.done { 'x' } else { ' ' };
-                out.push_str(&format!("- [{tick}] {}\n", escaped(&task.title)));
+                out.push_str(&format!("- [{tick}] {}\n", visible::markdown(&task.title)));
             }
         }
         let courses = shown.courses.iter().filter(|course| course.phase == phase.declared.name);
@@ -262,26 +263,8 @@ fn rows_of(headings: &[&str], rows: Vec<Vec<String>>) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let heads = line(headings.iter().map(ToString::to_string).collect());
     let rule = line(headings.iter().map(|_| "---".to_owned()).collect());
-    let body = rows.into_iter().map(|row| line(row.iter().map(|cell| escaped(cell)).collect()));
+    let body = rows.into_iter().map(|row| line(row.iter().map(|cell| visible::markdown(cell)).collect()));
     format!("\n{heads}{rule}{}", body.collect::<String>())
-}
-
-/// What others wrote, on one line and as text: nothing of it is Markdown or HTML.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in visible::line(text).chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -290,6 +273,9 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_no_markup() {
-        assert_eq!(escaped("a|b <img> [x](y) _z_\n# h"), "a\\|b &lt;img&gt; \\[x\\](y) \\_z\\_\\\\n\\# h");
+        assert_eq!(
+            visible::markdown("a|b <img> [x](y) _z_\n# h"),
+            "a\\|b &lt;img&gt; \\[x\\](y) \\_z\\_\\\\n\\# h"
+        );
     }
 }

@@ -4,12 +4,12 @@ use jiff::tz::TimeZone;
 
 use super::Failure;
 use super::cluster::{self, ClusterArgs};
+use super::rules::Rules;
 use crate::api::status::HistoryEntry;
-use crate::api::trigger::Trigger;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
 use crate::chart::course::local;
 use crate::plan::calendar::zone;
-use crate::plan::flag_key;
+use crate::plan::{GuardSpec, flag_key};
 use crate::visible;
 
 /// The longest bar, in letters.
@@ -27,9 +27,13 @@ pub struct Args {
 
 /// Prints the record of the last rollback.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let rollout = cluster::with(&args.cluster, async |cluster| cluster.rollout(&args.rollout).await)?;
+    let (rollout, watching) = cluster::with(&args.cluster, async |cluster| {
+        let rollout = cluster.rollout(&args.rollout).await?;
+        let watching = Rules::read(&cluster, &rollout).await.watching(&rollout);
+        Ok((rollout, watching))
+    })?;
     let name = rollout.metadata.name.clone().unwrap_or_default();
-    match report(&rollout) {
+    match report(&rollout, &watching) {
         Some(report) => super::print(&report),
         None => Err(Failure::Input(format!(
             "rollout {name} has not been rolled back, as far as its history goes"
@@ -38,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// The record; `None` where the history knows of no rollback.
-fn report(rollout: &FeatureRollout) -> Option<String> {
+fn report(rollout: &FeatureRollout, watching: &GuardSpec) -> Option<String> {
     let status = rollout.status.as_ref()?;
     let begins = |entry: &HistoryEntry| matches!(entry.reason, Reason::RolledBack | Reason::RollingBack);
     let first = status.history.iter().rposition(begins)?;
@@ -55,16 +59,28 @@ fn report(rollout: &FeatureRollout) -> Option<String> {
     let namespace = rollout.metadata.namespace.clone().unwrap_or_default();
     let name = rollout.metadata.name.clone().unwrap_or_default();
     let feature = rollout.spec.feature.as_ref();
-    let mut out = format!("# Rollback of {} on {}\n\n", text(&name), begun.at.to_zoned(zone.clone()).date());
+    let mut out = format!(
+        "# Rollback of {} on {}\n\n",
+        visible::markdown(&name),
+        begun.at.to_zoned(zone.clone()).date()
+    );
     let mut row = |label: &str, value: String| out.push_str(&format!("| {label} | {value} |\n"));
-    row("What", format!("{} / {}, flag {}", text(&namespace), text(&name), text(flag_key(rollout))));
+    row(
+        "What",
+        format!(
+            "{} / {}, flag {}",
+            visible::markdown(&namespace),
+            visible::markdown(&name),
+            visible::markdown(flag_key(rollout))
+        ),
+    );
     row("---", "---".to_owned());
     if let Some(owner) = feature.and_then(|feature| feature.owner.as_deref()) {
-        row("Owner", text(owner));
+        row("Owner", visible::markdown(owner));
     }
     row("When", when(begun.at));
-    row("What fired", text(&begun.message));
-    row("Who", text(&begun.who));
+    row("What fired", visible::markdown(&begun.message));
+    row("Who", visible::markdown(&begun.who));
     if let Some(severity) = begun.severity {
         row("Severity", severity.as_str().to_owned());
     }
@@ -80,7 +96,7 @@ fn report(rollout: &FeatureRollout) -> Option<String> {
     let seen = current.and_then(|rollback| rollback.acknowledged_at).or_else(|| after(Reason::Acknowledged));
     row("Acknowledged", since(seen, begun.at, &when, "by nobody"));
     row("Started again", since(after(Reason::Retried), begun.at, &when, "not yet"));
-    if let Some(chart) = begun.trigger.as_deref().and_then(|trigger| chart(rollout, status, trigger)) {
+    if let Some(chart) = begun.trigger.as_deref().and_then(|trigger| chart(watching, status, trigger)) {
         out.push_str(&format!("\n## Last value\n\n```\n{chart}```\n"));
     }
     out.push_str("\n## What happened\n\n| At | What | Who | Why |\n|---|---|---|---|\n");
@@ -90,8 +106,8 @@ fn report(rollout: &FeatureRollout) -> Option<String> {
             "| {} | {} | {} | {} |\n",
             when(entry.at),
             entry.reason,
-            text(&entry.who),
-            text(&entry.told(status.delivered_revision))
+            visible::markdown(&entry.who),
+            visible::markdown(&entry.told(status.delivered_revision))
         ));
     }
     out.push_str("\n## What we learnt\n\n- Impact:\n- Cause:\n- What helped:\n- What to change:\n");
@@ -111,11 +127,10 @@ fn since(at: Option<MicroTime>, begun: MicroTime, when: &impl Fn(MicroTime) -> S
 }
 
 /// The value that status has of a trigger, beside its limits.
-fn chart(rollout: &FeatureRollout, status: &FeatureRolloutStatus, name: &str) -> Option<String> {
+fn chart(watching: &GuardSpec, status: &FeatureRolloutStatus, name: &str) -> Option<String> {
     let mut values: Vec<(String, f64)> = Vec::new();
-    let own = name.rsplit('/').next().unwrap_or(name);
-    let trigger: Option<&Trigger> = rollout.spec.triggers.iter().find(|trigger| trigger.name == own);
-    for level in trigger.into_iter().flat_map(|trigger| &trigger.levels) {
+    let declared = watching.triggers.iter().find(|declared| declared.trigger.name == name);
+    for level in declared.into_iter().flat_map(|declared| &declared.trigger.levels) {
         let bounds = [&level.above, &level.below, &level.at_least, &level.at_most];
         let bound = bounds.into_iter().flatten().next()?;
         values.push((format!("limit of {}", level.action.as_str()), bound.value()));
@@ -132,25 +147,6 @@ fn chart(rollout: &FeatureRollout, status: &FeatureRolloutStatus, name: &str) ->
         format!("{:width$}  {:<BAR$}  {value}\n", visible::line(label), "█".repeat(length.min(BAR)))
     };
     Some(values.iter().map(line).collect())
-}
-
-/// Text of others in Markdown: it forges no cell, no markup, no link, and calls nobody.
-fn text(given: &str) -> String {
-    let mut out = String::new();
-    for c in visible::line(given).chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '@' => out.push_str("&#64;"),
-            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '#' | '!' | '~' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -173,6 +169,11 @@ mod tests {
                 {"name": "error-rate", "verdict": "Breach", "since": "2025-09-08T16:00:00.000000Z", "value": "12.5"}]},
         }))
         .unwrap()
+    }
+
+    /// The report of a rollout that no policy binds.
+    fn report(rollout: &FeatureRollout) -> Option<String> {
+        super::report(rollout, &GuardSpec::of(&rollout.spec))
     }
 
     fn entry(seq: i64, at: &str, reason: &str, who: &str, message: &str) -> serde_json::Value {
@@ -202,6 +203,25 @@ mod tests {
         }
         assert!(report.contains("acknowledged: &#64;channel \\| &lt;b&gt;bad&lt;/b&gt;"), "{report}");
         assert!(report.contains("entered ga/half"), "what was served before: {report}");
+    }
+
+    /// The trigger of a policy has the policy's name before its own.
+    #[test]
+    fn the_limits_are_those_of_the_very_trigger() {
+        let mut rollout = rollout(json!([]));
+        let mut watching = GuardSpec::of(&rollout.spec);
+        let mut of_policy = watching.triggers[0].clone();
+        of_policy.trigger.name = "standard/error-rate".to_owned();
+        of_policy.trigger.levels[0].above = Some("8".parse().unwrap());
+        watching.triggers.push(of_policy);
+        let status = rollout.status.as_mut().unwrap();
+        status.triggers[0].name = "standard/error-rate".to_owned();
+        let drawn = chart(&watching, status, "standard/error-rate").unwrap();
+        assert!(drawn.contains("limit of ImmediateRollback") && drawn.contains("  8\n"), "{drawn}");
+        assert!(
+            chart(&GuardSpec::of(&rollout.spec), rollout.status.as_ref().unwrap(), "standard/error-rate")
+                .is_none_or(|drawn| !drawn.contains("limit"))
+        );
     }
 
     #[test]

@@ -168,15 +168,14 @@ pub async fn persist_raw(
     message: &str,
 ) -> Result<(), Fault> {
     let scope = Scope::of::<FeatureRollout>(Some(&key.0));
-    let Some(stored) = ctx.cluster.parts(&scope, &key.1).await? else { return Ok(()) };
+    let Some(mut stored) = ctx.cluster.parts(&scope, &key.1).await? else { return Ok(()) };
     let mut status = readable(stored.fields.get("status").cloned().unwrap_or_default());
     let before = status.clone();
     // The state is written over: what is wrong with it is not to be said, or the next time would say something else.
-    let mut fields = stored.fields.clone();
-    if let Some(Value::Object(status)) = fields.pointer_mut("/status") {
+    if let Some(Value::Object(status)) = stored.fields.pointer_mut("/status") {
         status.remove("state");
     }
-    let problems = crate::api::schema::problems(&fields);
+    let problems = crate::api::schema::problems(&stored.fields);
     let message =
         if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
     let message = engine::short(&message);

@@ -17,7 +17,7 @@ use super::queue::Priority;
 use super::sets::{conditions, write_status};
 use super::{analysis, gather};
 use crate::api::verdict::CriterionStatus;
-use crate::api::{FeatureRollout, MicroTime, Playbook, PlaybookStatus, Reason};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Playbook, PlaybookStatus, Reason};
 use crate::clock;
 use crate::engine::{Requirement, short};
 use crate::error::Fault;
@@ -95,12 +95,7 @@ impl Playbooks {
     fn too_soon(&self, key: &ObjectKey) -> Option<Duration> {
         let mut known = self.lock();
         let known = known.get_mut(key)?;
-        let left = known.looked.and_then(|last| SPACING.checked_sub(last.elapsed()));
-        if left.is_none_or(|left| left.is_zero()) {
-            known.looked = Some(clock::monotonic());
-            return None;
-        }
-        left
+        clock::spaced(&mut known.looked, SPACING)
     }
 
     /// Notes what is told of the phases; says whether it is news.
@@ -175,7 +170,7 @@ pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Playboo
     let key = (rollout.namespace().unwrap_or_default(), reference.name.clone());
     let known = gather::look_up(ctx, &ctx.playbooks, &key.0, &key.1).await?;
     let is_open = |playbook: &Playbook| lets_start(ctx, &key, playbook, &reference.phase);
-    if Seen::has_started(rollout.status.as_ref()) || !known.as_ref().is_some_and(is_open) {
+    if has_started(rollout) || !known.as_ref().is_some_and(is_open) {
         return Ok(known);
     }
     let Some(found) = ctx.cluster.get::<Playbook>(&key).await? else { return Ok(None) };
@@ -217,7 +212,7 @@ pub fn requirements(
     playbook: Option<&Playbook>,
 ) -> Vec<Requirement> {
     let Some(joins) = &plan.joins else { return Vec::new() };
-    if Seen::has_started(rollout.status.as_ref()) {
+    if has_started(rollout) {
         return Vec::new();
     }
     let lacks = |message: String| vec![Requirement { which: joins.playbook.clone(), message }];
@@ -342,12 +337,16 @@ fn said(errors: &[FieldError]) -> String {
     short(&plan::join_errors(errors))
 }
 
+fn has_started(rollout: &FeatureRollout) -> bool {
+    rollout.status.as_ref().is_some_and(FeatureRolloutStatus::has_started)
+}
+
 /// Has the rollouts looked at that have not started.
 fn wake(ctx: &Context, key: &ObjectKey) {
     for member in ctx.index.joined(key) {
         let stored = ctx.rollouts.get(&member);
         let rollout = stored.as_ref().and_then(|stored| stored.0.as_ref().ok());
-        if rollout.is_some_and(|rollout| !Seen::has_started(rollout.status.as_ref())) {
+        if rollout.is_some_and(|rollout| !has_started(rollout)) {
             ctx.queue.push(Key::Rollout(member), Priority::Decide);
         }
     }

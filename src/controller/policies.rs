@@ -28,7 +28,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// When the status of each policy was written last by this process.
 #[derive(Default)]
-pub struct Policies(Mutex<HashMap<ObjectKey, Instant>>);
+pub struct Policies(Mutex<HashMap<ObjectKey, Option<Instant>>>);
 
 impl Policies {
     /// How many entries there are of what is kept.
@@ -39,12 +39,7 @@ impl Policies {
     /// How long to wait before a status is written; none where it may be now, which is noted.
     fn too_soon(&self, key: &ObjectKey) -> Option<Duration> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = written.get(key).and_then(|last| SPACING.checked_sub(last.elapsed()));
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
-            return Some(left);
-        }
-        written.insert(key.clone(), clock::monotonic());
-        None
+        clock::spaced(written.entry(key.clone()).or_default(), SPACING)
     }
 
     fn forget(&self, key: &ObjectKey) {

@@ -18,7 +18,7 @@ impl Watch<'_> {
             if let CriterionSource::Manual { value, at } = &criterion.source {
                 let verdict = Finite::new(value.value())
                     .and_then(|value| criterion.bound.as_ref().map(|bound| judge(bound.holds(value))));
-                self.note(criterion, *at, verdict, Some(value.to_string()), None);
+                self.note(criterion, status(criterion, *at, verdict, Some(value.to_string()), None));
             }
         }
         for measurement in self.metrics.measurements() {
@@ -32,34 +32,41 @@ impl Watch<'_> {
             if known.is_some_and(|known| known.since > at) {
                 continue;
             }
-            let (verdict, value, why) = judged(criterion, &measurement.reading);
-            self.note(criterion, at, verdict, value, why);
+            self.note(criterion, status_of(criterion, at, &measurement.reading));
         }
     }
 
-    fn note(
-        &mut self,
-        criterion: &Criterion,
-        at: MicroTime,
-        verdict: Option<Verdict>,
-        value: Option<String>,
-        message: Option<String>,
-    ) {
+    fn note(&mut self, criterion: &Criterion, status: CriterionStatus) {
         let manual = matches!(criterion.source, CriterionSource::Manual { .. });
-        let status = CriterionStatus {
-            name: criterion.name.clone(),
-            verdict,
-            since: at,
-            at: value.as_ref().map(|_| at),
-            value,
-            message: message.map(|message| short(&message)),
-        };
         match self.status.criteria.iter_mut().find(|known| known.name == criterion.name) {
             // What people measured is noted whenever they measured anew.
-            Some(known) if known.verdict == verdict && (!manual || known.value == status.value) => {}
+            Some(known) if known.verdict == status.verdict && (!manual || known.value == status.value) => {}
             Some(known) => *known = status,
             None => self.status.criteria.push(status),
         }
+    }
+}
+
+/// What is said of a criterion that was measured.
+pub fn status_of(criterion: &Criterion, at: MicroTime, reading: &Reading) -> CriterionStatus {
+    let (verdict, value, why) = judged(criterion, reading);
+    status(criterion, at, verdict, value, why)
+}
+
+fn status(
+    criterion: &Criterion,
+    at: MicroTime,
+    verdict: Option<Verdict>,
+    value: Option<String>,
+    why: Option<String>,
+) -> CriterionStatus {
+    CriterionStatus {
+        name: criterion.name.clone(),
+        verdict,
+        since: at,
+        at: value.as_ref().map(|_| at),
+        value,
+        message: why.map(|why| short(&why)),
     }
 }
 
@@ -68,7 +75,7 @@ fn judge(passes: bool) -> Verdict {
 }
 
 /// What a reading says of a criterion: verdict, value, and why there is none.
-pub fn judged(criterion: &Criterion, reading: &Reading) -> (Option<Verdict>, Option<String>, Option<String>) {
+fn judged(criterion: &Criterion, reading: &Reading) -> (Option<Verdict>, Option<String>, Option<String>) {
     match reading {
         Reading::Value { value, samples } => {
             if let Some(least) = criterion.min_samples

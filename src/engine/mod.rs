@@ -40,11 +40,12 @@ mod wake;
 
 pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use begin::set_back;
-pub use criteria::judged;
+pub use criteria::status_of;
 pub use delivery::{Delivery, deliver};
 pub use dependencies::unmet;
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use pauses::{pause_words, take_to_control};
+pub use position::{describe, describe_step};
 pub use precedence::{Precedence, precedence};
 pub use report::{Report, report};
 pub use retry::wants_retry;

@@ -169,7 +169,7 @@ pub(super) fn asked_by(step: &Step) -> AskedBy {
 }
 
 /// A step in words: `phase/name`, or `phase/number` where it has no name.
-pub(super) fn describe(phase: &str, name: Option<&str>, number: i32) -> String {
+pub fn describe(phase: &str, name: Option<&str>, number: i32) -> String {
     match name {
         Some(name) => format!("{phase}/{name}"),
         None => format!("{phase}/{number}"),
@@ -177,7 +177,7 @@ pub(super) fn describe(phase: &str, name: Option<&str>, number: i32) -> String {
 }
 
 /// The same for a step of the plan.
-pub(super) fn describe_step(step: &Step) -> String {
+pub fn describe_step(step: &Step) -> String {
     describe(&step.phase, step.name.as_deref(), i32::try_from(step.number).unwrap_or(i32::MAX))
 }
 

@@ -5,16 +5,11 @@ use super::checks::{Raise, Refusal};
 use super::position::describe_step;
 use super::text::second;
 use crate::api::MicroTime;
-use crate::api::status::{Check, FeatureRolloutStatus};
-
-/// Whether anybody has ever been raised. A status of before that was noted still has the exposure of its attempt.
-fn has_started(status: &FeatureRolloutStatus) -> bool {
-    status.started_at.is_some() || status.first_exposure.is_some()
-}
+use crate::api::status::Check;
 
 /// At the first start only: what a phase requires later, or no longer has, concerns nobody who runs.
 pub(super) fn check_playbook(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
-    let joins = run.plan.joins.as_ref().filter(|_| !has_started(&run.status))?;
+    let joins = run.plan.joins.as_ref().filter(|_| !run.status.has_started())?;
     let phase = format!("phase {} of playbook {}", joins.phase, joins.playbook);
     if let Some(first) = run.facts.requirements.first() {
         let all: Vec<&str> = run.facts.requirements.iter().map(|unmet| unmet.message.as_str()).collect();
@@ -47,6 +42,6 @@ impl Run<'_> {
 
     /// When the phase of the playbook opens, where the rollout has not started yet.
     pub(super) fn opens_at(&self) -> Option<MicroTime> {
-        self.plan.joins.as_ref().filter(|_| !has_started(&self.status))?.opens_at
+        self.plan.joins.as_ref().filter(|_| !self.status.has_started())?.opens_at
     }
 }

@@ -30,6 +30,14 @@ impl FieldError {
         self
     }
 
+    /// What is wrong, without where.
+    pub fn words(&self) -> String {
+        match &self.value {
+            Some(value) => format!("{value:?}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// An error that ends when another object appears.
     pub fn missing(path: impl Into<String>, message: impl Into<String>) -> FieldError {
         FieldError { missing: true, ..FieldError::new(path, message) }
@@ -38,10 +46,7 @@ impl FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "{}: {:?}: {}", self.path, value, self.message),
-            None => write!(f, "{}: {}", self.path, self.message),
-        }
+        write!(f, "{}: {}", self.path, self.words())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ToSpan};
+use jiff::{SignedDuration, Span};
 
 use super::FieldError;
 use super::compile::zone;
@@ -45,7 +45,8 @@ impl Weeks {
 
     /// When a week begins; the first one is 1. `None` where that is outside of the years −9999 to 9999.
     pub fn begins(&self, week: i32) -> Option<MicroTime> {
-        let local = self.start.checked_add(i64::from(week).saturating_sub(1).weeks()).ok()?;
+        let weeks = Span::new().try_weeks(i64::from(week).saturating_sub(1)).ok()?;
+        let local = self.start.checked_add(weeks).ok()?;
         Some(local.to_zoned(self.zone.clone()).ok()?.timestamp().into())
     }
 
@@ -98,6 +99,7 @@ mod tests {
         assert_eq!(at("2025-11-03T16:59:59Z"), 2);
         assert_eq!(at("2025-11-03T17:00:00Z"), 3);
         assert_eq!(at("2025-10-12T00:00:00Z"), -1);
+        assert_eq!([i32::MIN, 2_000_000, i32::MAX].map(|week| weeks.begins(week)), [None; 3]);
     }
 
     #[test]

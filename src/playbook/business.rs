@@ -6,7 +6,7 @@ use super::Book;
 use crate::api::trigger::Metric;
 use crate::api::verdict::{CriterionStatus, Verdict};
 use crate::api::{Finite, MicroTime, Reading};
-use crate::engine::{judged, short};
+use crate::engine::status_of;
 use crate::plan::guard::{Criterion, CriterionSource};
 
 /// A measurement of a criterion of a playbook.
@@ -61,14 +61,14 @@ pub fn verdicts(book: &Book, prior: &[CriterionStatus], answers: &[Answer]) -> V
                     Some(value) => Reading::Value { value, samples: None },
                     None => Reading::NoData("it is no number".to_owned()),
                 };
-                let new = status(criterion, *at, &reading);
+                let new = status_of(criterion, *at, &reading);
                 // As people wrote it.
                 Some(CriterionStatus { value: Some(value.to_string()), ..new })
             }
             CriterionSource::Metric(_) => {
                 let newest = answers.iter().filter(|answer| answer.name == criterion.name);
                 let Some(newest) = newest.max_by_key(|answer| answer.at) else { return known.cloned() };
-                let new = status(criterion, newest.at, &newest.reading);
+                let new = status_of(criterion, newest.at, &newest.reading);
                 match known {
                     Some(known) if known.verdict == new.verdict => Some(known.clone()),
                     _ => Some(new),
@@ -82,16 +82,4 @@ pub fn verdicts(book: &Book, prior: &[CriterionStatus], answers: &[Answer]) -> V
 /// Whether a criterion passes, by what is known of it.
 pub fn passes(known: &[CriterionStatus], name: &str) -> bool {
     known.iter().any(|known| known.name == name && known.verdict == Some(Verdict::Pass))
-}
-
-fn status(criterion: &Criterion, at: MicroTime, reading: &Reading) -> CriterionStatus {
-    let (verdict, value, why) = judged(criterion, reading);
-    CriterionStatus {
-        name: criterion.name.clone(),
-        verdict,
-        since: at,
-        at: value.as_ref().map(|_| at),
-        value,
-        message: why.map(|why| short(&why)),
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Book, Goal, Needed, Phase, World};
 use crate::api::featurerollout::Dependency;
-use crate::api::playbook::{Milestone, PlaybookPhase, PlaybookSpec, Requirement};
+use crate::api::playbook::{LAST_WEEK, Milestone, PlaybookPhase, PlaybookSpec, Requirement};
 use crate::plan::{self, FieldError, GuardSpec, Weeks};
 
 /// Compiles a playbook by itself.
@@ -100,6 +100,10 @@ impl<'a> Known<'a> {
                 "is no range: weeks count from 1, and from must not come after to",
             );
             errors.push(error.with_value(format!("{} to {}", weeks.from, weeks.to)));
+        } else if weeks.to > LAST_WEEK {
+            let error =
+                FieldError::new(format!("{path}.weeks.to"), format!("is not between 1 and {LAST_WEEK}"));
+            errors.push(error.with_value(weeks.to));
         }
         let needed = |(r, requirement): (usize, &Requirement)| {
             self.requirement(&format!("{path}.requires[{r}]"), requirement, errors)

@@ -60,7 +60,7 @@ impl Seen {
             depends_on: rollout.spec.depends_on.iter().map(|dependency| dependency.name.clone()).collect(),
             entered: at.map_or(0, |at| at + 1),
             phases,
-            started: Seen::has_started(Some(status)),
+            started: status.has_started(),
             completed: status.completed_at.is_some(),
             stopped: [types::STALLED, types::ROLLED_BACK, types::PAUSED]
                 .iter()
@@ -68,11 +68,6 @@ impl Seen {
             held: held(status),
             criteria: measured(rollout, status),
         }
-    }
-
-    /// Whether a rollout has ever raised anybody, by its status.
-    pub fn has_started(status: Option<&FeatureRolloutStatus>) -> bool {
-        status.is_some_and(|status| status.started_at.is_some() || status.first_exposure.is_some())
     }
 
     /// Whether it has come as far as a dependency says.

@@ -139,6 +139,26 @@ fn a_phase_says_what_it_still_requires_and_nothing_when_that_is_so() {
 }
 
 #[test]
+fn weeks_beyond_all_bounds_are_refused_and_harm_nobody() {
+    let errors = compile(
+        "maya",
+        &spec(
+            "
+startDate: '2025-09-08'
+phases: [{name: one, weeks: {from: 1, to: 521}}, {name: two, weeks: {from: 2000000, to: 2147483647}}]
+",
+        ),
+    );
+    let said: Vec<String> = errors.unwrap_err().iter().map(ToString::to_string).collect();
+    let expected = [
+        "spec.phases[0].weeks.to: \"521\": is not between 1 and 520",
+        "spec.phases[1].weeks.to: \"2147483647\"",
+    ];
+    assert!(said.iter().zip(expected).all(|(said, expected)| said.starts_with(expected)), "{said:#?}");
+    assert_eq!(said.len(), 2);
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once_with_its_path() {
     let errors = compile("maya", &spec("
 startDate: '2025-09-08'

@@ -107,7 +107,8 @@ fn rollout(name: &str) -> String {
     )
 }
 
-async fn roll_back(space: &Space, rollout: &str) {
+/// Asks for a rollback of a rollout.
+pub async fn roll_back(space: &Space, rollout: &str) {
     let action: RolloutAction = serde_json::from_value(serde_json::json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "RolloutAction", "metadata": {"generateName": "stop-"},
         "spec": {"rolloutRef": {"name": rollout}, "action": "Rollback", "reason": "it hurts"},

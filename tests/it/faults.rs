@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::SignedDuration;
-use kube::api::PostParams;
-use sluice::api::{FeatureRollout, FeatureRolloutStatus, RolloutAction};
+use sluice::api::{FeatureRollout, FeatureRolloutStatus};
 
+use crate::events::roll_back;
 use crate::support::bare::{Recorded, Running, assert_never_fell, bare_space, events};
 use crate::support::proxy::Proxy;
 use crate::support::{Space, eventually, is_ready, pause};
@@ -28,17 +28,14 @@ async fn apply(space: &Space, names: &[String], every: &str) {
         .await;
 }
 
-fn names(count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("r{i}")).collect()
+async fn until_begun(space: &Space, names: &[String]) {
+    for name in names {
+        space.until(name, "begun", is_ready).await;
+    }
 }
 
-async fn roll_back(space: &Space, rollout: &str) {
-    let action: RolloutAction = serde_json::from_value(serde_json::json!({
-        "apiVersion": "sluice.dev/v1alpha1", "kind": "RolloutAction", "metadata": {"generateName": "stop-"},
-        "spec": {"rolloutRef": {"name": rollout}, "action": "Rollback", "reason": "it hurts"},
-    }))
-    .unwrap();
-    space.api::<RolloutAction>().create(&PostParams::default(), &action).await.unwrap();
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("r{i}")).collect()
 }
 
 fn is_rolled_back(status: &FeatureRolloutStatus) -> bool {
@@ -70,9 +67,7 @@ async fn case_8_a_watch_whose_version_is_gone_lists_again_and_repeats_nothing() 
     let controller = Running::over(&proxy);
     let names = names(3);
     apply(&space, &names, "3s").await;
-    for name in &names {
-        space.until(name, "begun", is_ready).await;
-    }
+    until_begun(&space, &names).await;
     roll_back(&space, "r2").await;
     space.until("r2", "rolled back", is_rolled_back).await;
     let before = space.status("r2").await;
@@ -98,9 +93,7 @@ async fn case_9_a_list_that_expires_in_the_middle_begins_anew_and_misses_nothing
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
     proxy.expire_pages(5, 4);
     let controller = Running::over(&proxy);
-    for name in &names {
-        space.until(name, "begun", is_ready).await;
-    }
+    until_begun(&space, &names).await;
     assert_eq!(proxy.expired(), 4, "later pages were refused");
     controller.stop().await;
 }
@@ -129,9 +122,7 @@ async fn case_11_a_busy_api_server_is_asked_seldom_and_the_step_follows() {
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let controller = Running::over(&proxy);
     apply(&space, &names(4), "1s").await;
-    for name in names(4) {
-        space.until(&name, "begun", is_ready).await;
-    }
+    until_begun(&space, &names(4)).await;
     proxy.refuse(&["/featurerollouts/", "/configmaps"], 429);
     let before = proxy.asked("").len();
     pause(10_000).await;
@@ -172,9 +163,7 @@ async fn case_15_without_the_right_to_read_another_kind_a_rollback_takes_effect(
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let controller = Running::over(&proxy);
     apply(&space, &names(2), "1000h").await;
-    for name in names(2) {
-        space.until(&name, "begun", is_ready).await;
-    }
+    until_begun(&space, &names(2)).await;
     proxy.forbid_reading("cohortsets");
     pause(1_000).await;
     roll_back(&space, "r0").await;

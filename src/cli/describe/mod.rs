@@ -7,10 +7,10 @@ use super::rules::Rules;
 use super::summary::age;
 use super::table::table;
 use super::{Failure, Output, history, schedule_clock};
-use crate::api::status::{CohortStatus, Position};
+use crate::api::status::CohortStatus;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::engine::delivery::undelivered_message;
-use crate::engine::pause_words;
+use crate::engine::{describe as step_name, pause_words};
 use crate::plan::flag_key;
 use crate::visible::line;
 
@@ -139,18 +139,11 @@ fn position(status: &FeatureRolloutStatus, now: MicroTime) -> String {
     match &status.position {
         Some(position) => format!(
             "{} ({step}), entered {} ({} ago)",
-            step_name(position),
+            step_name(&position.phase, position.step.as_deref(), position.number),
             second(position.entered_at),
             age(position.entered_at, now)
         ),
         None => format!("before the first step ({step})"),
-    }
-}
-
-fn step_name(position: &Position) -> String {
-    match &position.step {
-        Some(name) => format!("{}/{name}", position.phase),
-        None => format!("{}/{}", position.phase, position.number),
     }
 }
 

@@ -22,9 +22,6 @@ pub(super) fn to_tell(
     under_way: bool,
 ) -> Vec<Told<'_>> {
     let entries: Vec<&HistoryEntry> = status.history.iter().filter(|entry| entry.seq > published).collect();
-    let waits = |entry: &HistoryEntry| {
-        under_way && entry.revision.is_some_and(|revision| revision > delivered_revision)
-    };
     let mut told = Vec::new();
     let mut rest = entries.as_slice();
     while let Some((entry, after)) = rest.split_first() {
@@ -35,7 +32,7 @@ pub(super) fn to_tell(
             }
             _ => (*entry, entry.told(delivered_revision), after),
         };
-        if waits(entry) || waits(last) {
+        if [entry, last].iter().any(|entry| entry.waits_for_file(delivered_revision, under_way)) {
             break;
         }
         told.push(Told { entry: last, message });

@@ -273,12 +273,7 @@ impl Hub {
     pub fn too_soon(&self, set: &SetId, spacing: Duration) -> Option<Duration> {
         let mut inner = self.lock();
         let kept = inner.files.get_mut(set)?;
-        let left = kept.status_written.and_then(|last| spacing.checked_sub(last.elapsed()));
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
-            return Some(left);
-        }
-        kept.status_written = Some(clock::monotonic());
-        None
+        clock::spaced(&mut kept.status_written, spacing)
     }
 
     /// The sets whose file a ConfigMap holds or is to hold.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::late::{Entered, Followed, entered, followed};
+use super::timeline::approved;
 use crate::api::status::{PauseCause, WaitingFor};
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
 use crate::engine::{Facts, decide, deliver};
@@ -55,10 +56,7 @@ pub fn onward(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: Mi
         ..Onward::default()
     };
     let approvals: Vec<Approval> = plan.steps.iter().map(|step| step.approval).collect();
-    let mut plan = plan.clone();
-    for step in &mut plan.steps {
-        step.approval = Approval::NotRequired;
-    }
+    let plan = approved(plan);
     let facts =
         Facts { emergency: facts.emergency, deleting: facts.deleting, ..Facts::favourable(&facts.uid) };
     let (mut status, mut at) = (settled, now);

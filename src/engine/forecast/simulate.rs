@@ -95,7 +95,9 @@ fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTim
     let mut at = recorded.actions.first().map_or(start, |(first, _)| start.min(*first));
     let last = recorded.last();
     // As far as samples without end are looked at.
-    let horizon = until.or(last).into_iter().chain(timeline::timeline(plan, now).completed_at).max();
+    let completed_at = || timeline::timeline(plan, now).completed_at;
+    let completed_at = recorded.is_endless().then(completed_at).flatten();
+    let horizon = until.or(last).into_iter().chain(completed_at).max();
     let samples = recorded.len(at, horizon.unwrap_or(at)).min(MOST_SAMPLES);
     let most = MOST_INSTANTS * (1 + recorded.actions.len()) + INSTANTS_A_SAMPLE * samples;
     for _ in 0..most {

@@ -2,6 +2,7 @@
 
 use super::late::{Entered, Followed, entered, followed};
 use crate::api::featurerollout::OnMissed;
+use crate::api::status::PauseCause;
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
 use crate::engine::position::{self, Mark};
 use crate::engine::report::exposure;
@@ -28,6 +29,13 @@ pub struct Entry {
     pub cohorts: Vec<(String, Percent)>,
     /// Expected part of the audience, where the shares are known.
     pub exposure: Option<Percent>,
+}
+
+impl Entry {
+    /// The step that asked for it, as people name it, such as `ga/full`.
+    pub fn step_name(&self) -> String {
+        position::describe(&self.phase, self.name.as_deref(), self.step)
+    }
 }
 
 /// What brought a change, the least remarkable first: where several did at one instant, the last of them counts.
@@ -74,20 +82,25 @@ pub struct Timeline {
     pub followed: Vec<Followed>,
 }
 
+/// The plan with every approval given, however often a step is entered.
+pub fn approved(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.approval_above = None;
+    for step in &mut plan.steps {
+        step.approval = Approval::NotRequired;
+        step.approval_by_policy = false;
+    }
+    plan
+}
+
 /// The plan as offline commands take it: approvals given, nothing suspended, a start.
 pub fn favourable(plan: &Plan, now: MicroTime) -> Plan {
-    let mut plan = plan.clone();
+    let mut plan = approved(plan);
     plan.suspend = false;
     if plan.on_missed == OnMissed::Hold {
         plan.on_missed = OnMissed::OneAtATime;
     }
-    plan.approval_above = None;
     plan.start_at = Some(plan.start_at.unwrap_or(now));
-    for step in &mut plan.steps {
-        // However often a step is entered.
-        step.approval = Approval::NotRequired;
-        step.approval_by_policy = false;
-    }
     plan
 }
 
@@ -107,9 +120,10 @@ pub fn timeline(plan: &Plan, now: MicroTime) -> Timeline {
 /// is paused stays paused, and what was rolled back stays so.
 pub fn ahead(plan: &Plan, status: &FeatureRolloutStatus, now: MicroTime) -> Timeline {
     let approvals: Vec<Approval> = plan.steps.iter().map(|step| step.approval).collect();
-    let plan = favourable(plan, now);
+    let plan = Plan { suspend: plan.suspend, ..favourable(plan, now) };
     let uid = status.uid.clone().unwrap_or_else(|| plan.name.clone());
-    let facts = Facts::favourable(&uid);
+    let emergency = status.pauses.iter().any(|pause| pause.cause == PauseCause::Emergency);
+    let facts = Facts { emergency, ..Facts::favourable(&uid) };
     let mut status = status.clone();
     let mut ahead = Timeline::default();
     let mut at = now;

@@ -205,17 +205,7 @@ fn no_list_of_a_status_grows_beyond_what_the_schema_takes() {
         let verb = if i % 2 == 0 { "Pause" } else { "Resume" };
         assert!(life.ask(json!({"action": verb, "reason": "again"})).starts_with("Applied"), "{i}");
     }
-    for cause in [
-        PauseCause::Suspended,
-        PauseCause::Emergency,
-        PauseCause::StatusLost,
-        PauseCause::Restored,
-        PauseCause::Adopted,
-        PauseCause::PositionLost,
-        PauseCause::Person,
-        PauseCause::SetPercent,
-        PauseCause::Trigger,
-    ] {
+    for cause in PauseCause::ALL {
         life.status.pauses.push(Pause { cause, since: at, message: "m".to_owned() });
     }
     assert_eq!(life.status.triggers.len(), 64, "as many pairs as a spec may watch");

@@ -135,14 +135,9 @@ pub(super) fn compose(
 /// The policies that bind, each once, the nearest first; one that is named and was not looked up is missing.
 fn bound<'a>(rollout: &'a FeatureRollout, refs: Refs<'a>) -> Vec<Bound<'a>> {
     let namespace = rollout.metadata.namespace.as_deref().unwrap_or_default();
-    let named = [
-        (Binding::Rollout, rollout.spec.policy_ref.as_ref()),
-        (Binding::FlagSet, refs.flag_set.and_then(|set| set.spec.policy_ref.as_ref())),
-    ];
-    let named = named.into_iter().filter_map(|(binding, reference)| {
-        let name = reference?.name.as_str();
+    let named = names(rollout, refs.flag_set).map(|(binding, name)| {
         let known = refs.policies.iter().find(|policy| policy.binding == binding && policy.name == name);
-        Some(known.copied().unwrap_or(Bound { binding, namespace, name, found: Found::Missing }))
+        known.copied().unwrap_or(Bound { binding, namespace, name, found: Found::Missing })
     });
     let mut cluster: Vec<Bound<'a>> =
         refs.policies.iter().filter(|policy| policy.binding == Binding::Cluster).copied().collect();

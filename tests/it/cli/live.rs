@@ -1,7 +1,7 @@
 //! What files would change of what a cluster serves, and the other commands that look before they leap.
 
 use serde_json::json;
-use sluice::api::FeatureRollout;
+use sluice::api::{FeatureRollout, RolloutPolicy};
 
 use super::{Ran, command, write};
 use crate::support::bare::{Running, bare, bare_space};
@@ -128,6 +128,25 @@ async fn what_would_happen_is_said_before_it_does() {
         status.cohort("everyone").is_some_and(|cohort| cohort.served.to_string() == "25%")
     };
     space.until("half", "lowered", decided).await;
+    controller.stop().await;
+}
+
+/// The policy is in the cluster only, as where another team commits it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_policies_of_the_cluster_hold_back_is_foreseen() {
+    let space = bare_space("cli-live-policy").await;
+    let name = space.name.clone();
+    space.apply::<RolloutPolicy>("{metadata: {name: calm}, spec: {approvalAbove: 60}}").await.unwrap();
+    let files = HALF.replace("NAMESPACE", &name).replace(", approval: Required", "");
+    let files = format!("{files}  policyRef: {{name: calm}}\n");
+    let controller = Running::in_space(&space).await;
+    space.apply::<FeatureRollout>(&files).await.unwrap();
+    space.until("half", "served", |status| is_ready(status) && status.exposed()).await;
+    let same = run(&["plan", "FILE", "--live"], &files).await;
+    assert_eq!(same.code, 0, "{}{}", same.out, same.err);
+    assert!(same.out.starts_with(&format!("{name}/half: nothing changes\n")), "{}", same.out);
+    let promote = run(&["promote", "half", "--reason", "x", "--dry-run=server", "-n", &name], "").await;
+    assert!(promote.out.contains("raises above the 60% of policy calm"), "{}{}", promote.out, promote.err);
     controller.stop().await;
 }
 

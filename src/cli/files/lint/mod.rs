@@ -145,11 +145,7 @@ fn of_plan(
         };
         return missing(input, item.object, kind, namespace, value, &error.path);
     }
-    let message = match &error.value {
-        Some(value) => format!("{value:?}: {}", error.message),
-        None => error.message.clone(),
-    };
-    Some(item.object.problem(Severity::Error, &error.path, message))
+    Some(item.object.problem(Severity::Error, &error.path, error.words()))
 }
 
 /// The problem of a name that none of the files has.
@@ -210,11 +206,7 @@ fn check_tiers(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &mut Vec<
         let baseline = plan.baseline.get(&cohort.name).copied().unwrap_or_default();
         let asks = |step: &&plan::Step| step.asks.get(&cohort.name).is_some_and(|ask| *ask > baseline);
         let Some(step) = plan.steps.iter().find(asks) else { continue };
-        let phase = item.typed.spec.phases.iter().position(|phase| phase.name == step.phase).unwrap_or(0);
-        let path = match step.ramp {
-            Some(_) => format!("spec.phases[{phase}].ramp"),
-            None => format!("spec.phases[{phase}].steps[{}].cohorts.{}", step.number - 1, cohort.name),
-        };
+        let path = reach::path(item, step, &cohort.name);
         let message = format!(
             "cohort {} does not admit tier {:?}: it stays at {baseline}",
             cohort.name, plan.feature.tier

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::missing;
+use super::{missing, sets};
 use crate::api::rolloutpolicy::Binding;
 use crate::api::{FeatureRollout, FlagSet, RolloutPolicy};
 use crate::cli::files::problem::{Problem, Severity};
@@ -55,9 +55,7 @@ pub fn check(input: &Input, typed: &Typed<'_>, problems: &mut Vec<Problem>) {
     for item in typed.policies.values() {
         let mut errors = Vec::new();
         check_policy(&item.typed.spec, &mut errors);
-        for error in errors.iter().filter(|error| !item.is_known(&error.path)) {
-            problems.push(item.object.problem(Severity::Error, &error.path, words(error)));
-        }
+        sets::add(item, errors, problems);
         if item.typed.spec.namespace_selector.is_some() && item.object.namespace != NAMESPACE {
             let message = format!(
                 "binds the rollouts of other namespaces only where {} is the operator's own namespace",
@@ -98,7 +96,7 @@ fn check_use(item: &Item<'_, RolloutPolicy>, problems: &mut Vec<Problem>) {
 /// What a rollout gives that no policy asks for.
 pub fn check_args(item: &Item<'_, FeatureRollout>, refs: Refs<'_>, problems: &mut Vec<Problem>) {
     for error in unused_args(&item.typed, refs) {
-        problems.push(item.object.problem(Severity::Warning, &error.path, words(&error)));
+        problems.push(item.object.problem(Severity::Warning, &error.path, error.words()));
     }
 }
 
@@ -115,13 +113,6 @@ pub fn of_plan(
     let policy = typed.policies.get(&(namespace, name))?;
     let mut own = Vec::new();
     check_policy(&policy.typed.spec, &mut own);
-    let message = format!("{}: {}", error.path, words(error));
+    let message = format!("{}: {}", error.path, error.words());
     own.is_empty().then(|| item.object.problem(Severity::Error, "spec.policyRef", message))
-}
-
-fn words(error: &FieldError) -> String {
-    match &error.value {
-        Some(value) => format!("{value:?}: {}", error.message),
-        None => error.message.clone(),
-    }
 }

@@ -100,7 +100,7 @@ fn name(step: &Step) -> String {
 }
 
 /// Where a step asks a cohort.
-fn path(item: &Item<'_, FeatureRollout>, step: &Step, cohort: &str) -> String {
+pub(super) fn path(item: &Item<'_, FeatureRollout>, step: &Step, cohort: &str) -> String {
     let phase = item.typed.spec.phases.iter().position(|phase| phase.name == step.phase).unwrap_or(0);
     match step.ramp {
         Some(_) => format!("spec.phases[{phase}].ramp"),

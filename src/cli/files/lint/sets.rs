@@ -49,11 +49,7 @@ pub fn check_cohorts(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Pro
 /// Adds errors of an object that its schema does not say already.
 pub fn add<K>(item: &Item<'_, K>, errors: Vec<FieldError>, problems: &mut Vec<Problem>) {
     for error in errors.into_iter().filter(|error| !item.is_known(&error.path)) {
-        let message = match &error.value {
-            Some(value) => format!("{value:?}: {}", error.message),
-            None => error.message.clone(),
-        };
-        problems.push(item.object.problem(Severity::Error, &error.path, message));
+        problems.push(item.object.problem(Severity::Error, &error.path, error.words()));
     }
 }
 

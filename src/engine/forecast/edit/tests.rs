@@ -1,7 +1,10 @@
 use super::*;
 use crate::api::FeatureRollout;
 use crate::api::featurerollout::FeatureRolloutSpec;
-use crate::engine::forecast::timeline::state_at;
+use crate::api::rolloutpolicy::Binding;
+use crate::api::status::Pause;
+use crate::engine::forecast::timeline::{ahead, state_at};
+use crate::plan::policy::{Bound, Found};
 use crate::plan::{Refs, compile};
 
 const SPEC: &str = r#"
@@ -98,4 +101,43 @@ fn an_approval_that_is_asked_for_is_said_and_taken_as_given_for_later() {
     let edit = edited(&SPEC.replace("all: 100}", "all: 100}, approval: Required"));
     assert_eq!(edit.effects(), []);
     assert!(edit.after.steps.iter().any(|step| step.approval == Approval::Missing), "{:?}", edit.after.steps);
+}
+
+#[test]
+fn an_approval_that_a_policy_asks_for_is_taken_as_given_for_later_too() {
+    let spec: FeatureRolloutSpec = serde_saphyr::from_str(&format!(
+        "{}policyRef: {{name: calm}}\n",
+        SPEC.replace("{name: all}]", "{name: all, delay: 36h}]")
+    ))
+    .unwrap();
+    let policy = serde_saphyr::from_str("approvalAbove: 10").unwrap();
+    let policies =
+        [Bound { binding: Binding::Rollout, namespace: "", name: "calm", found: Found::Spec(&policy) }];
+    let rollout = FeatureRollout::new("r", spec);
+    let plan = compile(&rollout, Refs { policies: &policies, ..Refs::default() }).unwrap();
+    let now = t("2025-09-08T09:00:00Z");
+    let onward = onward(&plan, &FeatureRolloutStatus::default(), &Facts::favourable("r"), now);
+    let last = onward.later.last().map(|moment| moment.cohorts.clone());
+    assert_eq!(
+        last.unwrap().iter().map(|(_, percent)| percent.to_string()).collect::<Vec<_>>(),
+        ["100%", "100%"]
+    );
+    assert!(onward.completed_at.is_some());
+}
+
+#[test]
+fn what_stands_still_has_nothing_ahead_and_goes_on_when_that_is_over() {
+    let now = t("2025-09-09T10:00:00Z");
+    let running = plan(SPEC);
+    let status = state_at(&running, now, now);
+    assert_eq!(ahead(&running, &status, now).entries.len(), 1);
+    let suspended = plan(&format!("{SPEC}suspend: true\n"));
+    assert_eq!(ahead(&suspended, &status, now).entries, []);
+    let mut stopped = status.clone();
+    stopped.pauses.push(Pause { cause: PauseCause::Emergency, since: now, message: "m".to_owned() });
+    assert_eq!(
+        ahead(&running, &stopped, now).entries.iter().filter(|entry| entry.exposure.is_some()).count(),
+        0
+    );
+    assert_eq!(ahead(&running, &stopped, now).completed_at, None);
 }
