@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,8 @@ use crate::api::MicroTime;
 
 /// Longest single wait: after it the wall clock is read again, so that a clock that was set is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// The same for a clock that is moved: whoever waits by it notices soon.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Tells the time: the system's, or one that runs faster for trying schedules out.
 #[derive(Clone, Debug)]
@@ -24,6 +27,19 @@ pub struct Clock(Arc<Kind>);
 enum Kind {
     System,
     Accelerated { origin: MicroTime, started: Instant, speed: u32 },
+    Moved(Arc<AtomicI64>),
+}
+
+/// Moves a clock ahead.
+#[derive(Clone, Debug)]
+pub struct Mover(Arc<AtomicI64>);
+
+impl Mover {
+    /// Moves the clock ahead to this instant; back it never goes.
+    pub fn move_to(&self, at: MicroTime) {
+        let ahead = at.duration_since(real_now()).as_micros();
+        self.0.fetch_max(i64::try_from(ahead).unwrap_or(i64::MAX), Ordering::AcqRel);
+    }
 }
 
 impl Clock {
@@ -37,6 +53,15 @@ impl Clock {
         Clock(Arc::new(Kind::Accelerated { origin, started: Instant::now(), speed: speed.max(1) }))
     }
 
+    /// A clock that shows `origin` now, runs as fast as real time and can be moved ahead: a test tells the history of months
+    /// by it, and waits at each point for as long as its machine takes.
+    pub fn moved_by_hand(origin: MicroTime) -> (Clock, Mover) {
+        let ahead = Arc::new(AtomicI64::new(i64::MIN));
+        let mover = Mover(ahead.clone());
+        mover.move_to(origin);
+        (Clock(Arc::new(Kind::Moved(ahead))), mover)
+    }
+
     /// What the clock shows now.
     pub fn now(&self) -> MicroTime {
         match &*self.0 {
@@ -46,6 +71,9 @@ impl Clock {
                 SignedDuration::try_from(elapsed)
                     .map_or(MicroTime::MAX, |elapsed| origin.saturating_add(elapsed))
             }
+            Kind::Moved(ahead) => {
+                real_now().saturating_add(SignedDuration::from_micros(ahead.load(Ordering::Acquire)))
+            }
         }
     }
 
@@ -53,7 +81,7 @@ impl Clock {
     pub fn of_real(&self, stamp: MicroTime) -> MicroTime {
         match &*self.0 {
             Kind::System => stamp,
-            Kind::Accelerated { .. } => {
+            Kind::Accelerated { .. } | Kind::Moved(_) => {
                 let age = real_now().duration_since(stamp);
                 self.now().saturating_sub(age)
             }
@@ -68,7 +96,7 @@ impl Clock {
     /// How long a length of this clock's time takes in real time.
     pub fn in_real_time(&self, length: SignedDuration) -> SignedDuration {
         match &*self.0 {
-            Kind::System => length,
+            Kind::System | Kind::Moved(_) => length,
             Kind::Accelerated { speed, .. } => {
                 let speed = i32::try_from(*speed).unwrap_or(i32::MAX);
                 length.checked_div(speed).unwrap_or(length)
@@ -79,7 +107,7 @@ impl Clock {
     /// What the clock will show after a length of real time.
     pub fn after(&self, real: Duration) -> MicroTime {
         let length = match &*self.0 {
-            Kind::System => real,
+            Kind::System | Kind::Moved(_) => real,
             Kind::Accelerated { speed, .. } => real.saturating_mul(*speed),
         };
         SignedDuration::try_from(length).map_or(MicroTime::MAX, |length| self.now().saturating_add(length))
@@ -90,12 +118,13 @@ impl Clock {
         tokio::time::sleep(self.real_until(at).min(LONGEST_WAIT)).await;
     }
 
-    /// Real time until the clock shows `at`; zero when it already does.
+    /// Real time until the clock shows `at`, or until it is worth looking again; zero when it already does.
     pub fn real_until(&self, at: MicroTime) -> Duration {
         let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
         match &*self.0 {
             Kind::System => left,
             Kind::Accelerated { speed, .. } => left / *speed,
+            Kind::Moved(_) => left.min(LOOK_AGAIN),
         }
     }
 }
@@ -155,6 +184,19 @@ pub fn real_now() -> MicroTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_moved_goes_ahead_and_never_back() {
+        let at = |text: &str| text.parse::<MicroTime>().unwrap();
+        let (clock, mover) = Clock::moved_by_hand(at("2025-09-08T16:00:00Z"));
+        let shown = |from: &str| clock.now().duration_since(at(from));
+        assert!((0..60).contains(&shown("2025-09-08T16:00:00Z").as_secs()));
+        mover.move_to(at("2025-12-01T00:00:00Z"));
+        mover.move_to(at("2025-10-01T00:00:00Z"));
+        assert!((0..60).contains(&shown("2025-12-01T00:00:00Z").as_secs()));
+        assert!(clock.real_until(at("2026-01-01T00:00:00Z")) <= LOOK_AGAIN);
+        assert_eq!(clock.real_until(at("2025-11-01T00:00:00Z")), Duration::ZERO);
+    }
 
     #[test]
     fn a_stamp_of_another_program_is_as_old_on_a_faster_clock_as_in_real_time() {

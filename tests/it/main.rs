@@ -41,6 +41,7 @@ mod notifications;
 mod nudge;
 mod orphans;
 mod outage;
+mod playbook_run;
 mod playbooks;
 mod poison;
 mod policies;
