@@ -48,6 +48,7 @@ mod policies;
 mod probes;
 mod prometheus;
 mod quiet;
+mod release;
 mod rollout_policies;
 mod sandbox;
 mod sources;

@@ -56,6 +56,23 @@ pub fn promtool() -> PathBuf {
     install("promtool", "github.com/prometheus/prometheus/cmd/promtool@v0.316.0", &flags)
 }
 
+/// What says whether a workflow file is sound.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn actionlint() -> PathBuf {
+    install("actionlint", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12", &["-ldflags=-s -w"])
+}
+
+/// What says whether krew takes the manifest of a plugin.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn krew_validator() -> PathBuf {
+    let module = "sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.4.3";
+    install("validate-krew-manifest", module, &["-ldflags=-s -w"])
+}
+
 /// `go install` of a module into a folder of its own, which the tests of this repository share.
 fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
     let version = module.rsplit('@').next().unwrap();
