@@ -20,7 +20,7 @@ mod rights;
 mod values;
 
 /// Where the pages tell people to install it.
-const NAMESPACE: &str = "sluice-system";
+pub const NAMESPACE: &str = "sluice-system";
 
 /// What `helm template` makes of the chart, or says against it.
 fn render(helm: Helm, args: &[&str]) -> Result<Vec<Value>, String> {
@@ -36,7 +36,7 @@ fn render(helm: Helm, args: &[&str]) -> Result<Vec<Value>, String> {
 }
 
 /// What the chart renders with these `--set`s.
-fn rendered(set: &[&str]) -> Vec<Value> {
+pub fn rendered(set: &[&str]) -> Vec<Value> {
     let args: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
     render(Helm::Four, &args).unwrap_or_else(|said| panic!("{set:?}: {said}"))
 }

@@ -10,7 +10,7 @@ import (
 	"runtime"
 )
 
-// image is what pods and containerd's configuration call the one image.
+// image is what pods and containerd's configuration call the node's own image.
 const image = "sluice.test/app:1"
 
 type object = map[string]any

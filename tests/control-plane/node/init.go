@@ -48,7 +48,7 @@ func initialise(folder string) error {
 	if err != nil {
 		return err
 	}
-	if err := importImage(folder); err != nil {
+	if err := importImages(folder); err != nil {
 		return err
 	}
 	kubelet, err := start(folder, "kubelet", "/proc/self/exe",
@@ -144,19 +144,33 @@ func start(folder, name, program string, args ...string) (int, error) {
 	return command.Process.Pid, nil
 }
 
-// importImage gives containerd the one image, as soon as it listens.
-func importImage(folder string) error {
+// importImages gives containerd the image of the node's own app, as soon as
+// it listens, and those of the folder images.
+func importImages(folder string) error {
 	archive := filepath.Join(folder, "image.tar")
 	if err := writeImage(filepath.Join(folder, "app"), archive); err != nil {
 		return fmt.Errorf("write the image: %w", err)
 	}
+	others, err := filepath.Glob(filepath.Join(folder, "images", "*.tar"))
+	if err != nil {
+		return err
+	}
+	for _, archive := range append([]string{archive}, others...) {
+		if err := importImage(archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func importImage(archive string) error {
 	for try := 0; ; try++ {
 		output, err := exec.Command("ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", archive).CombinedOutput()
 		if err == nil {
 			return nil
 		}
 		if try == 100 {
-			return fmt.Errorf("import the image: %w: %s", err, output)
+			return fmt.Errorf("import %s: %w: %s", archive, err, output)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

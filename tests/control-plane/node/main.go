@@ -3,7 +3,8 @@
 //
 // `node run FOLDER` runs one, as root, until its standard input closes. The
 // folder holds `kubeconfig` (a user `system:node:localhost`) and `app` (the
-// program of its one image), and gets the logs. Everything runs in mount and
+// program of its own image), may hold further images as archives in `images`,
+// and gets the logs. Everything runs in mount and
 // pid namespaces of its own, so that killing their first process ends and
 // unmounts all of it, however `node run` ends.
 //

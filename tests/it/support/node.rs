@@ -1,5 +1,5 @@
-//! A node on this machine: a real kubelet, with containerd and runc, that runs pods of one image. Its app reads a mounted
-//! file and tells what it read, from inside of its container.
+//! A node on this machine: a real kubelet, with containerd and runc. The app of its own image reads a mounted file and tells what it
+//! read, from inside of its container.
 //!
 //! It takes root, and Debian's packages containerd and runc; without them starting one fails and names what is missing.
 //! This file leans on none of its neighbours, so that a benchmark can take it in by its path.
@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 
 /// The one name that every machine resolves.
 const NAME: &str = "localhost";
-/// What the node's only image is called.
+/// What the node's own image is called.
 const IMAGE: &str = "sluice.test/app:1";
 /// The kubelet's version; one that calls itself v0.0.0 is refused.
 const LINKER_FLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
@@ -49,21 +49,35 @@ pub struct App {
 
 /// A control plane that nodes can join.
 pub async fn control_plane() -> ControlPlane {
+    control_plane_with(Options::default()).await
+}
+
+/// The same with more than it needs.
+pub async fn control_plane_with(options: Options) -> ControlPlane {
     // Added to the RBAC that every sandbox has.
     let extra_api_server_args = ["--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction"];
     let extra_api_server_args = extra_api_server_args.map(str::to_owned).to_vec();
-    ControlPlane::start(Options { extra_api_server_args, ..Options::default() }).await.unwrap()
+    ControlPlane::start(Options { extra_api_server_args, ..options }).await.unwrap()
 }
 
 impl Node {
     /// Builds the node's programs if need be, which takes a minute the first time, and joins a control plane of
     /// [`control_plane`].
     pub async fn join(plane: &ControlPlane) -> Node {
+        Node::with_images(plane, &[]).await
+    }
+
+    /// The same with further images, each an archive.
+    pub async fn with_images(plane: &ControlPlane, images: &[&Path]) -> Node {
         let programs = tokio::task::spawn_blocking(build).await.unwrap();
         // It goes with the control plane, whichever way that goes.
         let folder = plane.data_dir().join("node");
         std::fs::create_dir_all(folder.join("sockets")).unwrap();
         std::fs::copy(programs.join("app"), folder.join("app")).unwrap();
+        std::fs::create_dir(folder.join("images")).unwrap();
+        for image in images {
+            std::fs::copy(image, folder.join("images").join(image.file_name().unwrap())).unwrap();
+        }
         let kubeconfig = plane.user_kubeconfig(&format!("system:node:{NAME}"), &["system:nodes"]).unwrap();
         let kubeconfig = serde_json::to_string(&kubeconfig).unwrap();
         std::fs::write(folder.join("kubeconfig"), kubeconfig).unwrap();
@@ -174,6 +188,12 @@ impl App {
         }
         let pod = self.pods.get(&self.name).await.map(|pod| pod.status);
         panic!("pod {} never: {what}; it read {last:?} and is {pod:#?}\n{}", self.name, logs(&self.logs));
+    }
+
+    /// Has the kubelet look at the pod's volumes until its app reads what is wanted.
+    pub async fn refreshed_until(&self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        self.touch().await;
+        self.until(what, wanted).await;
     }
 
     /// The pod's annotation of this name.

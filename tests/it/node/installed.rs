@@ -1,0 +1,148 @@
+//! The operator as people run it: its image in a container of a real kubelet, from what the chart renders.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use sluice::api::FeatureRollout;
+use sluice::sandbox::{ControlPlane, Options};
+
+use crate::chart::{NAMESPACE, rendered};
+use crate::support::bare::{Recorded, assert_never_fell, served};
+use crate::support::node::{self, Node};
+use crate::support::process::sluice_binary;
+use crate::support::{Space, eventually, is_ready};
+
+const IMAGE: &str = "sluice.test/operator:test";
+
+const HELD: &str = r#"{metadata: {name: held}, spec: {cohorts: [{name: all}],
+    phases: [{name: ga, steps: [{name: half, cohorts: {all: 50}, hold: 1000h}, {cohorts: {all: 100}}]}]}}"#;
+const CLIMBING: &str = r#"{metadata: {name: climbing}, spec: {cohorts: [{name: all}],
+    phases: [{name: ga, ramp: {percents: [10, 20, 30, 40, 50, 60, 70, 80, 90, 100], every: 2s}}]}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_image_runs_on_a_node_from_the_chart_and_apps_read_what_it_serves() {
+    let options = Options { controller_manager: true, ..Options::default() };
+    let plane = node::control_plane_with(options).await;
+    let client = plane.client().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(folder.path());
+    let node = Node::with_images(&plane, &[&image]).await;
+    install(&plane, folder.path());
+    let operator = until_it_runs(&plane, None).await;
+
+    let space = Space::on(client.clone(), "shop").await;
+    space.apply::<FeatureRollout>(HELD).await.unwrap();
+    space.until("held", "served", |status| status.exposed() && is_ready(status)).await;
+    let app = node.run(&client, "shop", "app", "held", false).await;
+    assert_eq!(served(&app.read().await.unwrap(), "held").unwrap().1["all"], 50.0);
+
+    // Its pod is deleted in the middle of the steps: another takes its place, and goes on where it was.
+    let recorded = Recorded::start(&space, "climbing");
+    space.apply::<FeatureRollout>(CLIMBING).await.unwrap();
+    space.until("climbing", "at 30 %", |status| status.served.as_deref() == Some("all=30%")).await;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    pods.delete(&operator, &DeleteParams::default()).await.unwrap();
+    let next = until_it_runs(&plane, Some(&operator)).await;
+    assert_ne!(next, operator);
+    space.until("climbing", "completed", |status| status.completed_at.is_some() && is_ready(status)).await;
+    let versions = recorded.of("climbing");
+    assert_never_fell(&versions);
+    let steps: Vec<f64> = versions.iter().map(|(_, served)| served["all"]).filter(|all| *all > 0.0).collect();
+    assert_eq!(steps, [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0], "each step once");
+
+    space.apply::<FeatureRollout>(&HELD.replace("50", "5")).await.unwrap();
+    space
+        .until("held", "lowered", |status| status.served.as_deref() == Some("all=5%") && is_ready(status))
+        .await;
+    app.refreshed_until("what the new pod wrote", |file| served(file, "held").unwrap().1["all"] == 5.0).await;
+    let output = Command::new(sluice_binary())
+        .arg("check")
+        .env("KUBECONFIG", plane.kubeconfig_path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The image of the program under test, made as the pages say.
+fn image(folder: &Path) -> PathBuf {
+    let archive = folder.join("operator.tar");
+    let output = Command::new("deploy/oci/layout").arg(sluice_binary()).arg(IMAGE).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(&archive, output.stdout).unwrap();
+    archive
+}
+
+/// Applies what the chart renders, changed where this node is none of a cluster: there is no scheduler, no network of pods, and
+/// no way to the API server but its own address.
+fn install(plane: &ControlPlane, folder: &Path) {
+    let (repository, tag) = IMAGE.split_once(':').unwrap();
+    let port = free_port();
+    let values = [
+        format!("image.repository={repository}"),
+        format!("image.tag={tag}"),
+        "image.pullPolicy=Never".to_owned(),
+        "replicas=1".to_owned(),
+        format!("service.port={port}"),
+    ];
+    let mut objects = rendered(&values.each_ref().map(String::as_str));
+    for deployment in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+        let spec = &mut deployment["spec"];
+        // The one that goes still has the port.
+        spec["strategy"] = json!({"type": "Recreate"});
+        let pod = &mut spec["template"]["spec"];
+        pod["nodeName"] = json!("localhost");
+        pod["hostNetwork"] = json!(true);
+        let container = &mut pod["containers"][0];
+        container["args"].as_array_mut().unwrap().push(json!("--probes-address=127.0.0.1:0"));
+        container["ports"] = Value::Null;
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            container[probe]["httpGet"]["port"] = json!(port);
+        }
+        let server = plane.client_config().cluster_url;
+        container["env"].as_array_mut().unwrap().extend([
+            json!({"name": "KUBERNETES_SERVICE_HOST", "value": server.host().unwrap()}),
+            json!({"name": "KUBERNETES_SERVICE_PORT", "value": server.port_u16().unwrap().to_string()}),
+        ]);
+    }
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    objects.insert(0, namespace);
+    let file = folder.join("install.json");
+    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
+    let output = Command::new(plane.kubectl_path().unwrap())
+        .args(["apply", "--server-side", "--filename"])
+        .arg(&file)
+        .env("KUBECONFIG", plane.kubeconfig_path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until a pod of the operator, another than this one, is ready by the kubelet's own probes; its name.
+async fn until_it_runs(plane: &ControlPlane, other_than: Option<&str>) -> String {
+    let pods: Api<Pod> = Api::namespaced(plane.client().unwrap(), NAMESPACE);
+    let mut found = None;
+    let log = plane.data_dir().join("node/kubelet.log");
+    eventually(&format!("the operator runs; see {}", log.display()), async || {
+        let all = pods.list(&ListParams::default()).await.unwrap().items;
+        let is_ready = |pod: &Pod| {
+            let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+            conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+        };
+        found = all
+            .iter()
+            .find(|pod| is_ready(pod) && Some(pod.name_any().as_str()) != other_than)
+            .map(ResourceExt::name_any);
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
