@@ -14,13 +14,13 @@ use super::files::{Input, Kind};
 use super::{Failure, live_text, schedule_clock};
 use crate::api::flagset::Emergency;
 use crate::api::rolloutpolicy::Binding;
-use crate::api::verdict::Verdict;
 use crate::api::{
-    CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, Reading,
-    RolloutPolicy, VERSION,
+    CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, RolloutPolicy,
+    VERSION,
 };
 use crate::engine::forecast::edit::{Edit, Effect, edit};
-use crate::engine::{Facts, Measurement, Metrics, Subject, unmet};
+use crate::engine::forecast::stored::measured;
+use crate::engine::{Facts, Metrics, unmet};
 use crate::plan::Plan;
 
 /// What stands for the cluster in the place of a file's name.
@@ -273,39 +273,6 @@ fn facts(
         live: None,
         metrics: Metrics::Measured(measured(status, now)),
     }
-}
-
-/// The present as the stored verdicts tell it. A breach is not measured anew here: that it lasts is stored, too.
-fn measured(status: &FeatureRolloutStatus, now: MicroTime) -> Vec<Measurement> {
-    let reading = |verdict: Verdict, value: Option<&String>, message: Option<&String>| match verdict {
-        Verdict::Pass => {
-            let value = value.and_then(|value| value.parse().ok()).unwrap_or_default();
-            // Whoever counts samples has counted enough for a pass.
-            Some(Reading::of(value, Some(u64::MAX)))
-        }
-        Verdict::NoData => Some(Reading::NoData(message.cloned().unwrap_or_default())),
-        Verdict::ProviderError => Some(Reading::Error(message.cloned().unwrap_or_default())),
-        Verdict::Breach | Verdict::Cancelled => None,
-    };
-    let triggers = status.triggers.iter().filter_map(|trigger| {
-        Some(Measurement {
-            subject: Subject::Trigger(trigger.name.clone()),
-            cohort: Some(trigger.cohort.clone()).filter(|cohort| !cohort.is_empty()),
-            at: now,
-            due: now,
-            reading: reading(trigger.verdict, trigger.value.as_ref(), trigger.message.as_ref())?,
-        })
-    });
-    let criteria = status.criteria.iter().filter_map(|criterion| {
-        Some(Measurement {
-            subject: Subject::Criterion(criterion.name.clone()),
-            cohort: None,
-            at: now,
-            due: now,
-            reading: reading(criterion.verdict?, criterion.value.as_ref(), criterion.message.as_ref())?,
-        })
-    });
-    triggers.chain(criteria).collect()
 }
 
 fn fails(outlook: &Outlook<'_>, fail_on: &[FailOn]) -> bool {

@@ -10,7 +10,10 @@ use super::row::Row;
 use crate::api::flagset::Emergency;
 use crate::api::rolloutpolicy::Binding;
 use crate::api::status::Check;
-use crate::api::{CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, Playbook, RolloutPolicy};
+use crate::api::{
+    CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, MicroTime, Playbook, RolloutPolicy,
+};
+use crate::engine::forecast::stored::measured;
 use crate::engine::{Facts, Metrics};
 use crate::error::{Fault, call};
 use crate::plan::policy::{Bound, Found};
@@ -61,7 +64,7 @@ impl Seen {
     }
 
     /// What an action on it would be judged by, as far as that can be known here.
-    pub fn basis(&self) -> Basis {
+    pub fn basis(&self, now: MicroTime) -> Basis {
         let status = self.status();
         match &self.plan {
             Ok(plan) => {
@@ -73,7 +76,7 @@ impl Seen {
                     delivered: status.is_delivered(),
                     emergency: self.flag_set.as_ref().is_some_and(emergency),
                     unmet: waiting.map(|waiting| waiting.message.clone()).into_iter().collect(),
-                    metrics: Metrics::Measured(Vec::new()),
+                    metrics: Metrics::Measured(measured(&status, now)),
                     ..Facts::favourable(&self.rollout.uid().unwrap_or_default())
                 };
                 Basis::Plan(Box::new(plan.clone()), Box::new(facts))

@@ -160,7 +160,7 @@ fn tried(
     let generation = seen.rollout.metadata.generation.unwrap_or_default();
     let subject = (uid.as_str(), generation);
     let now = app.clock.now();
-    (Some(preview(&seen.basis(), &status, &spec, subject, &visitor.person.name, now)), String::new())
+    (Some(preview(&seen.basis(now), &status, &spec, subject, &visitor.person.name, now)), String::new())
 }
 
 /// The step that waits for an approval, as `phase/step`.

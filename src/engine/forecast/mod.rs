@@ -6,4 +6,5 @@ pub mod edit;
 pub mod late;
 mod recorded;
 pub mod simulate;
+pub mod stored;
 pub mod timeline;
