@@ -1,8 +1,8 @@
 //! Curves over time, in panels one below the other, with what happened: as SVG, and in a line of text.
 
 use super::axis::{TimeAxis, ValueAxis};
-use super::style::{CSS, colour};
-use super::svg::{Area, Svg, fitting, text_width};
+use super::style::colour;
+use super::svg::{Area, Look, Svg, fitting, text_width};
 use crate::api::MicroTime;
 
 const WIDTH: f64 = 1080.0;
@@ -81,7 +81,7 @@ pub struct Event {
 pub fn svg(curves: &Curves) -> String {
     let bottom = TOP + EACH * curves.panels.len() as f64;
     let height = bottom + LINE * curves.events.len() as f64 + 16.0;
-    let mut svg = Svg::new(WIDTH, height, &curves.title, &curves.subtitle, CSS);
+    let mut svg = Svg::new(WIDTH, height, &curves.title, &curves.subtitle, Look::Own);
     svg.rect(Area { x: 0.0, y: 0.0, width: WIDTH, height }, 0.0, "paper", "");
     svg.text((16.0, 28.0), "start", "title", &fitting(&curves.title, 16.0, WIDTH - 32.0));
     svg.text((16.0, 48.0), "start", "soft", &fitting(&curves.subtitle, 11.0, WIDTH - 32.0));

@@ -1,8 +1,7 @@
 //! A timeline as SVG.
 
 use super::axis::{Tick, TimeAxis};
-use super::style::CSS;
-use super::svg::{Area, Svg, fitting, text_width};
+use super::svg::{Area, Look, Svg, fitting, text_width};
 use super::timeline::{Bar, Fill, Group, Lane, Mark, MarkKind, Stretch, Timeline, Tone};
 use crate::api::Percent;
 
@@ -25,13 +24,13 @@ const TICK: f64 = 64.0;
 const NARROW: f64 = 1.5;
 
 /// Draws a timeline. The same timeline gives the same bytes.
-pub fn svg(timeline: &Timeline) -> String {
+pub fn svg(timeline: &Timeline, look: Look) -> String {
     let weeks = timeline.weeks_from.map(|from| timeline.axis.weeks(from)).unwrap_or_default();
     let top = 62.0 + if weeks.is_empty() { 18.0 } else { 34.0 };
     let heights: Vec<f64> = timeline.groups.iter().map(height).collect();
     let bottom = top + heights.iter().sum::<f64>();
     let mut page = Page {
-        svg: Svg::new(WIDTH, bottom + LEGEND, &timeline.title, &timeline.subtitle, CSS),
+        svg: Svg::new(WIDTH, bottom + LEGEND, &timeline.title, &timeline.subtitle, look),
         axis: &timeline.axis,
     };
     page.svg.rect(Area { x: 0.0, y: 0.0, width: WIDTH, height: bottom + LEGEND }, 0.0, "paper", "");
@@ -324,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_it_lasts_and_as_dark_as_its_percentage() {
-        let text = svg(&example("shop/search"));
+        let text = svg(&example("shop/search"), Look::Own);
         // 824 px are 28 days: 14 days are 412, 7 days 206.
         assert!(text.contains("<rect x=\"228\" y=\"134\" width=\"411\" height=\"17\" rx=\"2.5\" class=\"bar\" fill-opacity=\"0.37\"><title>25% from day 1</title>"), "{text}");
         assert!(
@@ -333,12 +332,12 @@ mod tests {
         );
         assert!(text.contains("class=\"bar\" fill-opacity=\"1\"><title>100% from day 22</title>"), "{text}");
         assert!(text.contains(">❄ move</text>") && text.contains(">lowers</text>"), "{text}");
-        assert_eq!(text, svg(&example("shop/search")), "the same bytes every time");
+        assert_eq!(text, svg(&example("shop/search"), Look::Own), "the same bytes every time");
     }
 
     #[test]
     fn names_are_escaped_wherever_they_stand() {
-        let text = svg(&example("<script>\"'&\u{1b}]8;;"));
+        let text = svg(&example("<script>\"'&\u{1b}]8;;"), Look::Own);
         assert!(!text.contains("<script") && !text.contains('\u{1b}'), "{text}");
     }
 }

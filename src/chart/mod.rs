@@ -14,4 +14,5 @@ pub mod timeline;
 
 pub use axis::{TimeAxis, ValueAxis};
 pub use curves::{Curve, Curves, Event, Panel};
+pub use svg::Look;
 pub use timeline::{Bar, Fill, Group, Lane, Mark, MarkKind, Stretch, Timeline, Tone};

@@ -1,15 +1,20 @@
 //! The one look of all pictures, light and dark.
 
-/// The CSS of a picture. It follows the reader's preference, and holds for pictures only where it stands in a page.
-pub const CSS: &str = "
+/// The colours of a picture that stands by itself. They follow the reader's preference.
+pub const PALETTE: &str = "
 .sluice-chart{--paper:#fff;--ink:#1f2328;--soft:#59636e;--faint:#d1d9e0;--stripe:#f6f8fa;--accent:#0969da;--on:#fff;
 --closed:#eaeef2;--freeze:#54aeff;--warn:#bc4c00;--bad:#cf222e;--good:#1a7f37;--gate:#8250df;
---c0:#0969da;--c1:#bc4c00;--c2:#1a7f37;--c3:#8250df;--c4:#bf3989;--c5:#9a6700;--c6:#0a7ea4;--c7:#59636e;
-font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;background:var(--paper)}
+--c0:#0969da;--c1:#bc4c00;--c2:#1a7f37;--c3:#8250df;--c4:#bf3989;--c5:#9a6700;--c6:#0a7ea4;--c7:#59636e;}
 @media(prefers-color-scheme:dark){.sluice-chart{--paper:#0d1117;--ink:#e6edf3;--soft:#9198a1;--faint:#30363d;
 --stripe:#151b23;--accent:#4493f8;--on:#0d1117;--closed:#1c222b;--freeze:#388bfd;--warn:#db6d28;--bad:#f85149;
 --good:#3fb950;--gate:#ab7df8;--c0:#4493f8;--c1:#db6d28;--c2:#3fb950;--c3:#ab7df8;--c4:#db61a2;--c5:#d29922;
 --c6:#56d4dd;--c7:#9198a1}}
+";
+
+/// The look of a picture. It holds for pictures only where it stands in a page, and takes its colours from variables of these
+/// names: those of the palette, or those that the page has.
+pub const RULES: &str = "
+.sluice-chart{font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;background:var(--paper)}
 .sluice-chart text{fill:var(--ink)}
 .sluice-chart .paper{fill:var(--paper)}
 .sluice-chart .stripe{fill:var(--stripe)}

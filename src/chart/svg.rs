@@ -2,12 +2,23 @@
 
 use std::fmt::Write;
 
+use super::style::{PALETTE, RULES};
 use crate::visible::{line, markup};
 
 /// An SVG document in the making. Elements that are opened are closed at the end, so what comes out is well-formed.
 pub struct Svg {
     out: String,
     open: Vec<&'static str>,
+}
+
+/// Where the look of a picture comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It stands in the picture, which is a file of its own.
+    Own,
+    /// The page that the picture is a part of has it, as [`RULES`], with colours of its own: the policy of a page may allow no
+    /// style inside of it.
+    OfPage,
 }
 
 /// The value of an attribute.
@@ -35,9 +46,8 @@ impl From<f64> for Value<'_> {
 pub type Attributes<'a> = &'a [(&'static str, Value<'a>)];
 
 impl Svg {
-    /// A document of this size in pixels, with a name and a description for those who do not see it; `style` is its CSS,
-    /// which must be the program's own.
-    pub fn new(width: f64, height: f64, title: &str, description: &str, style: &str) -> Svg {
+    /// A document of this size in pixels, with a name and a description for those who do not see it.
+    pub fn new(width: f64, height: f64, title: &str, description: &str, look: Look) -> Svg {
         let mut svg = Svg { out: String::new(), open: Vec::new() };
         let (w, h) = (number(width), number(height));
         svg.open(
@@ -54,9 +64,12 @@ impl Svg {
         );
         svg.words("title", title);
         svg.words("desc", description);
-        svg.out.push_str("<style>");
-        svg.out.push_str(style);
-        svg.out.push_str("</style>\n");
+        if look == Look::Own {
+            svg.out.push_str("<style>");
+            svg.out.push_str(PALETTE);
+            svg.out.push_str(RULES);
+            svg.out.push_str("</style>\n");
+        }
         svg
     }
 
@@ -231,7 +244,7 @@ mod tests {
 
     #[test]
     fn whatever_a_tenant_writes_stays_text() {
-        let mut svg = Svg::new(10.0, 10.0, "</title><script>alert(1)</script>", "a & b", "");
+        let mut svg = Svg::new(10.0, 10.0, "</title><script>alert(1)</script>", "a & b", Look::Own);
         svg.text((1.0, 2.0), "start", "label", "<b>\u{1b}[2J \"x\" 'y' \u{202e}\u{ffff}");
         svg.rect(Area { x: 0.0, y: 0.0, width: -3.0, height: f64::NAN }, 0.0, "\" onload=\"x", "tip]]>");
         let text = svg.finish();
@@ -256,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_line_is_lifted_where_there_is_no_point() {
-        let mut svg = Svg::new(1.0, 1.0, "", "", "");
+        let mut svg = Svg::new(1.0, 1.0, "", "", Look::Own);
         svg.polyline([Some((0.0, 1.0)), Some((1.0, 1.0)), None, Some((2.0, 0.5))], "curve");
         assert!(svg.finish().contains("d=\"M0 1L1 1M2 0.5\""));
     }

@@ -34,7 +34,6 @@ mod plan;
 mod plan_json;
 mod plan_rows;
 mod playbook;
-mod playbook_picture;
 mod playbook_words;
 mod policies;
 mod render;

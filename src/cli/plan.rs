@@ -7,7 +7,7 @@ use super::files::{self, InputArgs, lint};
 use super::live::{self, FailOn};
 use super::{Failure, plan_json, plan_rows, policies};
 use crate::api::MicroTime;
-use crate::chart::{course, drawing, terminal};
+use crate::chart::{Look, course, drawing, terminal};
 use crate::engine::forecast::timeline::{Timeline, timeline};
 use crate::plan::Plan;
 
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let courses: Vec<(&Plan, &Timeline)> = plans.iter().map(|(plan, timeline)| (*plan, timeline)).collect();
     match args.output {
         Some(Form::Json) => super::print_json(&plan_json::as_json(&plans)),
-        Some(Form::Svg) => super::print_exact(&drawing::svg(&course::timeline(&courses))),
+        Some(Form::Svg) => super::print_exact(&drawing::svg(&course::timeline(&courses), Look::Own)),
         Some(Form::Table) => super::print(&as_table()),
         Some(Form::Chart) => chart(&courses),
         None if std::io::stdout().is_terminal() => {

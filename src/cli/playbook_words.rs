@@ -2,19 +2,18 @@
 
 use serde::Serialize;
 
-use super::playbook::{Course, Shown};
-use super::playbook_picture::{gives, picture};
 use super::table::table as columns;
 use crate::api::playbook_status::PlaybookPhaseStatus;
-use crate::api::verdict::Verdict;
 use crate::api::{MicroTime, PlaybookStatus};
+use crate::playbook::picture::{gives, picture};
+use crate::playbook::{Course, Overview, met};
 use crate::visible;
 
 /// Columns of the chart where there is no terminal.
 const COLUMNS: usize = 110;
 
 /// The chart, and below it what waits for somebody, what is late, what comes next, and how far each feature is a success.
-pub fn table(shown: &Shown) -> String {
+pub fn table(shown: &Overview) -> String {
     let picture = picture(shown);
     let drawn = crate::chart::terminal::text(
         &picture,
@@ -41,14 +40,14 @@ fn rows(headings: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() { String::new() } else { columns(headings, &rows) }
 }
 
-fn blocked(shown: &Shown) -> Vec<Vec<String>> {
+fn blocked(shown: &Overview) -> Vec<Vec<String>> {
     let blocked = shown.status.blocked.iter();
     blocked
         .map(|blocked| vec![blocked.kind.as_word().to_owned(), blocked.name.clone(), blocked.message.clone()])
         .collect()
 }
 
-fn overdue(shown: &Shown) -> Vec<Vec<String>> {
+fn overdue(shown: &Overview) -> Vec<Vec<String>> {
     use crate::api::playbook_status::MilestoneState;
     let milestones = shown.status.milestones.iter().filter(|m| m.state == MilestoneState::Overdue);
     let milestones = milestones.map(|m| vec!["milestone".to_owned(), m.name.clone(), m.week.to_string()]);
@@ -60,7 +59,7 @@ fn overdue(shown: &Shown) -> Vec<Vec<String>> {
 }
 
 /// The open tasks of phases whose weeks have begun.
-fn open_tasks(shown: &Shown) -> Vec<Vec<String>> {
+fn open_tasks(shown: &Overview) -> Vec<Vec<String>> {
     use crate::api::playbook_status::PhaseState;
     let begun = shown.book.phases.iter().zip(&shown.status.phases);
     let begun = begun.filter(|(_, status)| status.state != PhaseState::Ahead);
@@ -73,14 +72,7 @@ fn open_tasks(shown: &Shown) -> Vec<Vec<String>> {
 }
 
 /// Every criterion of every rollout, and those of the plan itself.
-fn success(shown: &Shown) -> Vec<Vec<String>> {
-    let met = |target: bool, verdict: Option<Verdict>| match (target, verdict) {
-        (false, _) => "recorded",
-        (true, Some(Verdict::Pass)) => "yes",
-        (true, Some(Verdict::Breach)) => "no",
-        (true, Some(_)) => "no data",
-        (true, None) => "not measured",
-    };
+fn success(shown: &Overview) -> Vec<Vec<String>> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let since = |at: Option<MicroTime>| or_dash(at.map(|at| format!("{at:.0}")));
     let of_plan = shown.book.criteria.iter().map(|criterion| {
@@ -111,7 +103,7 @@ fn success(shown: &Shown) -> Vec<Vec<String>> {
     of_plan.chain(of_rollouts).collect()
 }
 
-fn risks(shown: &Shown) -> Vec<Vec<String>> {
+fn risks(shown: &Overview) -> Vec<Vec<String>> {
     let open = shown.playbook.spec.risks.iter().filter(|risk| !risk.done);
     open.map(|risk| vec![risk.kind.clone(), risk.title.clone(), risk.mitigation.clone().unwrap_or_default()])
         .collect()
@@ -155,7 +147,7 @@ struct StepJson {
 }
 
 /// A plan for programs.
-pub fn json(shown: &Shown) -> PlaybookJson<'_> {
+pub fn json(shown: &Overview) -> PlaybookJson<'_> {
     let metadata = &shown.playbook.metadata;
     PlaybookJson {
         namespace: metadata.namespace.as_deref().unwrap_or_default(),
@@ -167,7 +159,7 @@ pub fn json(shown: &Shown) -> PlaybookJson<'_> {
     }
 }
 
-fn rollout_json<'a>(shown: &'a Shown, course: &'a Course) -> RolloutJson<'a> {
+fn rollout_json<'a>(shown: &'a Overview, course: &'a Course) -> RolloutJson<'a> {
     RolloutJson {
         name: &course.seen.name,
         phase: &course.phase,
@@ -178,7 +170,7 @@ fn rollout_json<'a>(shown: &'a Shown, course: &'a Course) -> RolloutJson<'a> {
     }
 }
 
-fn steps(shown: &Shown, course: &Course) -> Vec<StepJson> {
+fn steps(shown: &Overview, course: &Course) -> Vec<StepJson> {
     let entries = course.entries.iter().enumerate();
     entries
         .map(|(i, entry)| StepJson {
@@ -192,7 +184,7 @@ fn steps(shown: &Shown, course: &Course) -> Vec<StepJson> {
 }
 
 /// A plan as a page.
-pub fn markdown(shown: &Shown) -> String {
+pub fn markdown(shown: &Overview) -> String {
     let picture = picture(shown);
     let mut out =
         format!("# {}\n\n{}\n", visible::markdown(&picture.title), visible::markdown(&picture.subtitle));

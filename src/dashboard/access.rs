@@ -135,21 +135,21 @@ impl Access {
         Access { client, rights, rules }
     }
 
-    /// Whether the person may list and watch rollouts, in a namespace or with `None` in all.
+    /// Whether the person may list and watch objects of a kind of ours, in a namespace or with `None` in all.
     ///
     /// # Errors
     /// The API server cannot be asked.
-    pub async fn may_list(&self, namespace: Option<&str>) -> Result<bool, Fault> {
-        let ask = |verb: &'static str| self.ask(namespace, "featurerollouts", verb, None);
+    pub async fn may_list(&self, resource: &str, namespace: Option<&str>) -> Result<bool, Fault> {
+        let ask = |verb: &'static str| self.ask(namespace, resource, verb, None);
         let (list, watch) = futures::try_join!(ask("list"), ask("watch"))?;
         Ok(list && watch)
     }
 
-    /// Of these namespaces, those in which the person may list and watch rollouts.
-    pub async fn listable(&self, namespaces: Vec<String>) -> Vec<String> {
+    /// Of these namespaces, those in which the person may list and watch objects of a kind of ours.
+    pub async fn listable(&self, resource: &str, namespaces: Vec<String>) -> Vec<String> {
         let mut listable = Vec::new();
         for some in namespaces.chunks(AT_ONCE) {
-            let asked = join_all(some.iter().map(|namespace| self.may_list(Some(namespace)))).await;
+            let asked = join_all(some.iter().map(|namespace| self.may_list(resource, Some(namespace)))).await;
             // One that cannot be asked about now is asked about again soon.
             let may = some.iter().zip(asked).filter(|(_, may)| may.as_ref().is_ok_and(|may| *may));
             listable.extend(may.map(|(namespace, _)| namespace.clone()));

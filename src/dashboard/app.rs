@@ -158,7 +158,7 @@ impl App {
             Way::Local(..) | Way::Token(_) => self.in_session(headers),
         };
         if let Some(visitor) = &visitor {
-            visitor.person.mark_used();
+            visitor.person.rollouts.mark_used();
         }
         Ok(visitor)
     }

@@ -1,38 +1,61 @@
-//! The rollouts that one person may list, kept up to date by watches, and what changed in them.
+//! The objects of a kind that one person may list, kept up to date by watches, and what changed in them.
 //!
 //! All pages of a person share one watch a namespace, or one for the whole cluster. A watch is made with the person's own
 //! identity, so that whatever stands here was given to that person by the API server; and it is made anew every minute,
 //! which is when the API server asks again whether it may be.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
-use super::row::{Id, Row};
-use crate::api::FeatureRollout;
+use super::row::Id;
 use crate::clock::{monotonic, sleep};
 use crate::error::{call, chain};
 
+use known::{Known, Watching};
+
+mod known;
+
 /// Seconds that a watch lasts: then it is made anew, and the API server asks again whether it may be.
 const WATCH: u32 = 60;
-/// How many changes are remembered: whoever has missed more looks at everything again.
-const REMEMBERED: usize = 1_024;
 /// How long a watch that failed must be quiet before it is asked whether it works again.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long is waited after a failure, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
 
-type Guarded = DeserializeGuard<FeatureRollout>;
+/// What a list shows of an object.
+pub trait Shown: PartialEq + Send + Sync + 'static {
+    /// The kind of the object.
+    type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
 
-/// Where rollouts are listed.
+    /// What is shown of an object, of one that cannot be read, too.
+    fn of(object: &DeserializeGuard<Self::Kind>) -> Self;
+
+    /// Which object it is.
+    fn id(&self) -> &Id;
+}
+
+/// The name of a kind's objects in addresses and in rights.
+pub fn resource<R: Shown>() -> String {
+    R::Kind::plural(&()).into_owned()
+}
+
+/// Where objects are listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// In every namespace.
@@ -55,51 +78,30 @@ pub enum Standing {
 }
 
 /// What is known, and who is told when it changes.
-pub struct Board {
+pub struct Board<R> {
     client: Client,
-    known: Mutex<Known>,
+    known: Mutex<Known<R>>,
     version: watch::Sender<u64>,
 }
 
-#[derive(Default)]
-struct Known {
-    rows: BTreeMap<Id, (Scope, Arc<Row>)>,
-    watches: BTreeMap<Scope, Watching>,
-    /// How it stands as long as nothing was found to be watched: `None` before the first answer, too.
-    before: Option<Standing>,
-    version: u64,
-    changes: VecDeque<(u64, Id)>,
-}
-
-struct Watching {
-    standing: Standing,
-    task: AbortHandle,
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Board {
+impl<R: Shown> Board<R> {
     /// A board that lists with this client, which is the person's. Nothing is watched yet.
-    pub fn new(client: Client) -> Arc<Board> {
+    pub fn new(client: Client) -> Arc<Board<R>> {
         Arc::new(Board { client, known: Mutex::default(), version: watch::Sender::new(0) })
     }
 
     /// Watches these and nothing else: what was known by others is gone at once.
-    pub fn follow(self: &Arc<Board>, scopes: &[Scope]) {
-        let nowhere = "you may list rollouts in no namespace that this panel knows of".to_owned();
+    pub fn follow(self: &Arc<Board<R>>, scopes: &[Scope]) {
+        let nowhere = format!("you may list {} in no namespace that this panel knows of", resource::<R>());
         self.watch(scopes, scopes.is_empty().then_some(Standing::Refused(nowhere)));
     }
 
     /// Watches nothing until somebody looks again.
-    pub fn rest(self: &Arc<Board>) {
+    pub fn rest(self: &Arc<Board<R>>) {
         self.watch(&[], None);
     }
 
-    fn watch(self: &Arc<Board>, scopes: &[Scope], before: Option<Standing>) {
+    fn watch(self: &Arc<Board<R>>, scopes: &[Scope], before: Option<Standing>) {
         let mut known = self.known();
         if known.before != before {
             known.before = before;
@@ -141,7 +143,7 @@ impl Board {
     }
 
     /// Every row, by namespace and name.
-    pub fn rows(&self) -> Vec<Arc<Row>> {
+    pub fn rows(&self) -> Vec<Arc<R>> {
         self.known().rows.values().map(|(_, row)| row.clone()).collect()
     }
 
@@ -179,30 +181,20 @@ impl Board {
 
     /// What has changed after a version; `None` where that is not known any more, so that all may have.
     pub fn since(&self, version: u64) -> Option<Vec<Id>> {
-        let known = self.known();
-        let forgotten = known.version - known.changes.len() as u64;
-        let oldest = known.changes.front().map_or(forgotten, |(at, _)| at.saturating_sub(1));
-        if version < oldest && known.version > version {
-            return None;
-        }
-        let mut ids: Vec<Id> =
-            known.changes.iter().filter(|(at, _)| *at > version).map(|(_, id)| id.clone()).collect();
-        ids.sort();
-        ids.dedup();
-        Some(ids)
+        self.known().since(version)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Known<R>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, known: MutexGuard<'_, Known>) {
+    fn publish(&self, known: MutexGuard<'_, Known<R>>) {
         let version = known.version;
         drop(known);
         self.version.send_if_modified(|seen| std::mem::replace(seen, version) != version);
     }
 
-    fn change(&self, scope: &Scope, change: impl FnOnce(&mut Known)) {
+    fn change(&self, scope: &Scope, change: impl FnOnce(&mut Known<R>)) {
         let mut known = self.known();
         // A watch that was ended meanwhile has nothing to say any more.
         if known.watches.contains_key(scope) {
@@ -216,70 +208,9 @@ impl Board {
     }
 }
 
-impl Known {
-    fn stand(&mut self, scope: &Scope, standing: Standing) {
-        if let Some(watching) = self.watches.get_mut(scope) {
-            if let (Standing::Lost(..), Standing::Lost(..)) = (&watching.standing, &standing) {
-                return;
-            }
-            if watching.standing != standing {
-                watching.standing = standing;
-                self.version += 1;
-            }
-        }
-    }
-
-    fn note(&mut self, id: Id) {
-        self.version += 1;
-        self.changes.push_back((self.version, id));
-        while self.changes.len() > REMEMBERED {
-            self.changes.pop_front();
-        }
-    }
-
-    fn put(&mut self, scope: &Scope, row: Row) {
-        let id = row.id.clone();
-        if self.rows.get(&id).is_some_and(|(_, known)| **known == row) {
-            return;
-        }
-        self.rows.insert(id.clone(), (scope.clone(), Arc::new(row)));
-        self.note(id);
-    }
-
-    fn remove(&mut self, id: &Id) {
-        if self.rows.remove(id).is_some() {
-            self.note(id.clone());
-        }
-    }
-
-    fn forget(&mut self, scope: &Scope) {
-        let gone: Vec<Id> =
-            self.rows.iter().filter(|(_, (of, _))| of == scope).map(|(id, _)| id.clone()).collect();
-        for id in &gone {
-            self.remove(id);
-        }
-    }
-
-    /// Takes a whole list for what there is.
-    fn replace(&mut self, scope: &Scope, listed: BTreeMap<Id, Row>) {
-        let gone: Vec<Id> = self
-            .rows
-            .iter()
-            .filter(|(id, (of, _))| of == scope && !listed.contains_key(*id))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in &gone {
-            self.remove(id);
-        }
-        for row in listed.into_values() {
-            self.put(scope, row);
-        }
-    }
-}
-
 /// Follows one scope until it is aborted or the board is gone.
-async fn keep(board: std::sync::Weak<Board>, client: Client, scope: Scope) {
-    let api: Api<Guarded> = match &scope {
+async fn keep<R: Shown>(board: std::sync::Weak<Board<R>>, client: Client, scope: Scope) {
+    let api: Api<DeserializeGuard<R::Kind>> = match &scope {
         Scope::All => Api::all(client),
         Scope::Namespace(name) => Api::namespaced(client, name),
     };
@@ -310,8 +241,8 @@ async fn keep(board: std::sync::Weak<Board>, client: Client, scope: Scope) {
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object)) => {
-                let row = Row::of(&object);
-                listed.insert(row.id.clone(), row);
+                let row = R::of(&object);
+                listed.insert(row.id().clone(), row);
             }
             Ok(Event::InitDone) => {
                 let listed = std::mem::take(&mut listed);
@@ -321,14 +252,14 @@ async fn keep(board: std::sync::Weak<Board>, client: Client, scope: Scope) {
                 });
             }
             Ok(Event::Apply(object)) => {
-                let row = Row::of(&object);
+                let row = R::of(&object);
                 board.change(&scope, |known| {
                     known.put(&scope, row);
                     known.stand(&scope, Standing::Live);
                 });
             }
             Ok(Event::Delete(object)) => {
-                let id = Row::of(&object).id;
+                let id = R::of(&object).id().clone();
                 board.change(&scope, |known| {
                     known.remove(&id);
                     known.stand(&scope, Standing::Live);
@@ -363,40 +294,4 @@ fn refusal(error: &watcher::Error) -> Option<String> {
         _ => return None,
     };
     matches!(status.code, 401 | 403).then(|| status.message.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(namespace: &str, name: &str, title: &str) -> Row {
-        let id = Id { namespace: namespace.to_owned(), name: name.to_owned() };
-        Row { id, title: title.to_owned(), ..Row::default() }
-    }
-
-    fn scope(name: &str) -> Scope {
-        Scope::Namespace(name.to_owned())
-    }
-
-    fn titles(known: &Known) -> Vec<&str> {
-        known.rows.values().map(|(_, row)| row.title.as_str()).collect()
-    }
-
-    #[test]
-    fn a_list_takes_the_place_of_what_was_known_of_its_scope_only() {
-        let mut known = Known::default();
-        let (one, two) = (scope("one"), scope("two"));
-        known.put(&one, row("one", "a", "A"));
-        known.put(&one, row("one", "b", "B"));
-        known.put(&two, row("two", "c", "C"));
-        let before = known.version;
-        let listed = [row("one", "b", "B2")].map(|row| (row.id.clone(), row)).into();
-        known.replace(&one, listed);
-        assert_eq!(titles(&known), ["B2", "C"]);
-        assert_eq!(known.version, before + 2, "one is gone, and one is another");
-        known.put(&one, row("one", "b", "B2"));
-        assert_eq!(known.version, before + 2, "the same again is no change");
-        known.forget(&two);
-        assert_eq!(titles(&known), ["B2"]);
-    }
 }

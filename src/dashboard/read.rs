@@ -19,6 +19,10 @@ use crate::error::{Fault, call};
 use crate::plan::policy::{Bound, Found};
 use crate::plan::{self, GuardSpec, Plan, Refs, compile, guard, join_errors};
 
+mod playbook;
+
+pub use playbook::{PlaybookSeen, playbook};
+
 /// Key of a file where nothing else is said.
 const FILE_KEY: &str = "flags.json";
 
@@ -111,7 +115,7 @@ pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
         Some(name) => noted(read(client, &namespace, "CohortSet", name).await, &mut unread),
         None => None,
     };
-    let playbook: Option<Playbook> = match &rollout.spec.playbook_ref {
+    let joined: Option<Playbook> = match &rollout.spec.playbook_ref {
         Some(reference) => noted(read(client, &namespace, "Playbook", &reference.name).await, &mut unread),
         None => None,
     };
@@ -130,7 +134,7 @@ pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
     let refs = Refs {
         cohort_set: cohort_set.as_ref(),
         flag_set: flag_set.as_ref(),
-        playbook: playbook.as_ref(),
+        playbook: joined.as_ref(),
         policies: &policies,
     };
     let plan = compile(&rollout, refs).map_err(|errors| join_errors(&errors));

@@ -3,13 +3,14 @@
 use kube::core::DeserializeGuard;
 use serde::Serialize;
 
+use super::board::Shown;
 use crate::api::conditions::{is_true, types};
 use crate::api::status::{Check, PauseCause};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Percent, Verdict};
 use crate::engine::{delivery, pause_words};
 use crate::plan::flag_key;
 
-/// Which rollout.
+/// Which object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Id {
     /// Its namespace.
@@ -130,9 +131,10 @@ pub struct Row {
     pub exposed: bool,
 }
 
-impl Row {
-    /// The row of an object, of one that cannot be read, too.
-    pub fn of(guarded: &DeserializeGuard<FeatureRollout>) -> Row {
+impl Shown for Row {
+    type Kind = FeatureRollout;
+
+    fn of(guarded: &DeserializeGuard<FeatureRollout>) -> Row {
         match &guarded.0 {
             Ok(rollout) => Row::of_rollout(rollout),
             Err(invalid) => {
@@ -150,6 +152,12 @@ impl Row {
         }
     }
 
+    fn id(&self) -> &Id {
+        &self.id
+    }
+}
+
+impl Row {
     /// The row of a rollout.
     pub fn of_rollout(rollout: &FeatureRollout) -> Row {
         let none = FeatureRolloutStatus::default();

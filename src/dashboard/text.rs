@@ -50,12 +50,14 @@ pub fn merged<const N: usize>(first: Value, more: [Value; N]) -> Value {
 }
 
 /// Name and text of each template.
-const TEMPLATES: [(&str, &str); 11] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("base.html", include_str!("templates/base.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("list.html", include_str!("templates/list.html")),
     ("rollout.html", include_str!("templates/rollout.html")),
     ("act.html", include_str!("templates/act.html")),
+    ("playbooks.html", include_str!("templates/playbooks.html")),
+    ("playbook.html", include_str!("templates/playbook.html")),
     ("files.html", include_str!("templates/files.html")),
     ("file.html", include_str!("templates/file.html")),
     ("try.html", include_str!("templates/try.html")),

@@ -22,6 +22,11 @@ pub fn unmet(book: &Book, phase: &str, world: &dyn World) -> Vec<Requirement> {
     declared.requires.iter().filter_map(|needed| asking.lacks(needed)).collect()
 }
 
+/// What is not so of one thing that is needed; `None` where it is so.
+pub(super) fn lacking(book: &Book, needed: &Needed, world: &dyn World) -> Option<Requirement> {
+    Asking { book, world }.lacks(needed)
+}
+
 /// Whether a milestone is reached.
 pub(super) fn is_reached(book: &Book, goal: &Goal, world: &dyn World) -> bool {
     let asking = Asking { book, world };

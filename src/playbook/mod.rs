@@ -12,12 +12,15 @@ mod compile;
 mod cycles;
 mod fit;
 mod gate;
+mod overview;
+pub mod picture;
 mod seen;
 mod standing;
 
 pub use compile::{compile, missing};
 pub use cycles::{cycle_errors, cycle_of};
 pub use gate::unmet;
+pub use overview::{Course, Met, Overview, Referred, Required, cluster_policies, met};
 pub use seen::{Measured, Rollouts, Seen};
 pub use standing::{Standing, standing};
 
@@ -78,6 +81,28 @@ pub enum Needed {
     Criterion(CriterionRef),
     /// A phase is finished.
     Finished(String),
+}
+
+impl Needed {
+    /// What must be so, in words.
+    pub fn words(&self, book: &Book) -> String {
+        match self {
+            Needed::Task(id) => match book.task(id) {
+                Some(task) => format!("task {id} ({}) is done", task.title),
+                None => format!("task {id} is done"),
+            },
+            Needed::Rollout(Dependency { name, phase: Some(phase), .. }) => {
+                format!("rollout {name} has entered phase {phase}")
+            }
+            Needed::Rollout(Dependency { name, .. }) => format!("rollout {name} is completed"),
+            Needed::Milestone(name) => format!("milestone {name} is reached"),
+            Needed::Criterion(CriterionRef { name, rollout: Some(rollout) }) => {
+                format!("criterion {name} of rollout {rollout} passes")
+            }
+            Needed::Criterion(CriterionRef { name, rollout: None }) => format!("criterion {name} passes"),
+            Needed::Finished(name) => format!("phase {name} is finished"),
+        }
+    }
 }
 
 impl Book {

@@ -35,6 +35,8 @@ const pages = {
   setpercent: `${at}/setpercent`,
   approve: `${at}/approve`,
   retry: `${at}/retry`,
+  playbooks: "/playbooks",
+  playbook: `/playbooks/${namespace}/maya`,
   files: "/files",
   file: `${file}?flag=${encodeURIComponent(key)}&context=${context1}`,
   try: `/try?namespace=${namespace}&rollout=${rollout}`,

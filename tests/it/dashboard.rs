@@ -23,6 +23,7 @@ use browser::{Browser, hidden};
 mod browser;
 mod pages;
 mod people;
+mod playbooks;
 
 /// A panel in this process; it ends with the test.
 struct Served {
@@ -192,7 +193,16 @@ async fn nobody_gets_in_who_was_not_let_in() {
     let rollout = page_of(&space);
     // Without a session there is nothing to see.
     let mut stranger = panel.browser();
-    for path in ["/", &rollout, "/files", "/try", "/live", &format!("{rollout}/rollback")] {
+    for path in [
+        "/",
+        &rollout,
+        "/playbooks",
+        "/playbooks/x/y",
+        "/files",
+        "/try",
+        "/live",
+        &format!("{rollout}/rollback"),
+    ] {
         let page = stranger.get(path).await;
         assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(!page.text.contains("Dreams") && !page.text.contains("team-dreams"), "{path}: {}", page.text);
@@ -212,7 +222,7 @@ async fn nobody_gets_in_who_was_not_let_in() {
     // The address is used up, and no page knows it or the session.
     assert_eq!(panel.browser().get(&entrance).await.status, StatusCode::UNAUTHORIZED);
     let (token, session) = (entrance.rsplit('=').next().unwrap(), browser.session());
-    for path in ["/", &rollout, "/files", "/try", &format!("{rollout}/rollback")] {
+    for path in ["/", &rollout, "/playbooks", "/files", "/try", &format!("{rollout}/rollback")] {
         let page = browser.get(path).await;
         assert!(!page.text.contains(token) && !page.text.contains(&session), "{path}");
     }

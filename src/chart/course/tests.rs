@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::FeatureRollout;
 use crate::api::featurerollout::FeatureRolloutSpec;
-use crate::chart::{drawing, terminal};
+use crate::chart::{Look, drawing, terminal};
 use crate::engine::forecast::timeline::timeline as forecast;
 use crate::plan::{Refs, compile};
 
@@ -87,7 +87,7 @@ fn a_group_has_a_lane_for_those_who_are_served_alike() {
     assert_eq!(exposures.collect::<Vec<_>>(), ["10%", "40%", "55%", "50%", "100%"]);
     assert_eq!(group.aside, "completed 20 Sep 10:00");
     // Whatever is drawn is drawn whole.
-    let svg = drawing::svg(&drawn);
+    let svg = drawing::svg(&drawn, Look::Own);
     assert!(
         svg.contains("regular 50% from Thu 2025-09-11 10:00 CEST (2025-09-11T08:00:00Z), beta/all"),
         "{svg}"
@@ -99,6 +99,6 @@ fn a_group_has_a_lane_for_those_who_are_served_alike() {
 #[test]
 fn nothing_at_all_is_drawn_too() {
     let drawn = timeline(&[]);
-    assert!(drawing::svg(&drawn).ends_with("</svg>\n"));
+    assert!(drawing::svg(&drawn, Look::Own).ends_with("</svg>\n"));
     assert!(!terminal::text(&drawn, 80, true).is_empty());
 }

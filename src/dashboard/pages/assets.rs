@@ -8,16 +8,23 @@ use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use minijinja::Value;
 
+use crate::chart;
 use crate::dashboard::text::context;
 use crate::flags::sha256_hex;
 
+/// The look of pages, and of the pictures that the rest of the program draws.
+static STYLE: LazyLock<String> =
+    LazyLock::new(|| format!("{}{}", include_str!("../assets/style.css"), chart::style::RULES));
+
 /// Name, type and text of each.
-const ASSETS: [(&str, &str, &str); 4] = [
-    ("style.css", "text/css; charset=utf-8", include_str!("../assets/style.css")),
-    ("theme.js", "text/javascript; charset=utf-8", include_str!("../assets/theme.js")),
-    ("panel.js", "text/javascript; charset=utf-8", include_str!("../assets/panel.js")),
-    ("icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
-];
+static ASSETS: LazyLock<[(&str, &str, &str); 4]> = LazyLock::new(|| {
+    [
+        ("style.css", "text/css; charset=utf-8", STYLE.as_str()),
+        ("theme.js", "text/javascript; charset=utf-8", include_str!("../assets/theme.js")),
+        ("panel.js", "text/javascript; charset=utf-8", include_str!("../assets/panel.js")),
+        ("icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
+    ]
+});
 
 /// Changes with any of them, so that what browsers keep is never an old one.
 static VERSION: LazyLock<String> = LazyLock::new(|| {

@@ -27,7 +27,7 @@ const MOST_CONTEXT: usize = 16 * 1024;
 
 /// Every file that the rollouts of the person are in.
 pub async fn all(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
-    let board = &visitor.person.board;
+    let board = &visitor.person.rollouts.board;
     board.listed(LISTING).await;
     let mut files: BTreeMap<(String, &'static str, String), Vec<Arc<Row>>> = BTreeMap::new();
     for row in board.rows() {

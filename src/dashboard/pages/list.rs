@@ -76,15 +76,16 @@ impl<'a> Filter<'a> {
 pub async fn page(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Response {
     let fields = query(&uri);
     let person = &visitor.person;
-    person.board.listed(LISTING).await;
-    let rows = person.board.rows();
+    let board = &person.rollouts.board;
+    board.listed(LISTING).await;
+    let rows = board.rows();
     let filter = Filter::of(&fields);
     let from = fields.text("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let found = Found::among(&rows, &filter, from);
     let rules = rules(person, &found.page).await;
     let values = context! {
-        notice => notice(&person.board.standing()),
-        standing => if person.board.standing() == Standing::Live { "live" } else { "" },
+        notice => notice(&board.standing()),
+        standing => if board.standing() == Standing::Live { "live" } else { "" },
         ..context! { ..found.values(&filter, &rules), ..base(&app, Some(&visitor), "rollouts") }
     };
     show(&app, "list.html", values)
@@ -94,7 +95,7 @@ pub async fn page(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Re
 pub(super) fn notice(standing: &Standing) -> Option<String> {
     match standing {
         Standing::Live => None,
-        Standing::Listing => Some("the rollouts are still being listed".to_owned()),
+        Standing::Listing => Some("what there is is still being listed".to_owned()),
         Standing::Lost(since, why) => {
             let seconds = since.elapsed().as_secs();
             Some(format!("the API server cannot be reached since {seconds} s, what you see is older: {why}"))

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
+use futures::future::{FutureExt, select_all};
 use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::query;
 use crate::clock::{monotonic, sleep};
 use crate::dashboard::app::{App, Visitor};
-use crate::dashboard::board::{Board, Standing};
+use crate::dashboard::board::{Board, Shown, Standing};
+use crate::dashboard::row::Id;
 
 /// How often a page hears that all is as it was.
 const BEAT: Duration = Duration::from_secs(10);
@@ -26,24 +29,62 @@ const NAMED: usize = 50;
 struct Stream {
     app: Arc<App>,
     visitor: Visitor,
-    board: Arc<Board>,
-    version: watch::Receiver<u64>,
-    seen: u64,
+    follows: Vec<Follow>,
+    of_playbooks: bool,
     is_first: bool,
     is_over: bool,
     /// Given back when the page goes.
     _place: OwnedSemaphorePermit,
 }
 
-/// The stream of one page.
-pub async fn stream(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
+/// A board that a page follows.
+struct Follow {
+    board: Arc<dyn Changing>,
+    version: watch::Receiver<u64>,
+    seen: u64,
+}
+
+impl Follow {
+    fn of<R: Shown>(board: &Arc<Board<R>>) -> Follow {
+        let version = board.subscribe();
+        let seen = *version.borrow();
+        Follow { board: board.clone(), version, seen }
+    }
+}
+
+/// A board of whichever kind.
+trait Changing: Send + Sync {
+    /// How its watches stand.
+    fn standing(&self) -> Standing;
+
+    /// What has changed after a version; `None` where that is not known any more.
+    fn since(&self, version: u64) -> Option<Vec<Id>>;
+}
+
+impl<R: Shown> Changing for Board<R> {
+    fn standing(&self) -> Standing {
+        Board::standing(self)
+    }
+
+    fn since(&self, version: u64) -> Option<Vec<Id>> {
+        Board::since(self, version)
+    }
+}
+
+/// The stream of one page: of rollouts, and where the address asks for it, of playbooks.
+pub async fn stream(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Response {
     let Ok(place) = app.streams.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open").into_response();
     };
-    let board = visitor.person.board.clone();
-    let version = board.subscribe();
-    let seen = *version.borrow();
-    let stream = Stream { app, visitor, board, version, seen, is_first: true, is_over: false, _place: place };
+    let person = &visitor.person;
+    let of_playbooks = query(&uri).text("of") == Some("playbooks");
+    let mut follows = vec![Follow::of(&person.rollouts.board)];
+    if of_playbooks {
+        person.playbooks.mark_used();
+        follows.push(Follow::of(&person.playbooks.board));
+    }
+    let stream =
+        Stream { app, visitor, follows, of_playbooks, is_first: true, is_over: false, _place: place };
     let events = stream::unfold(stream, |mut stream| async {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
@@ -60,7 +101,7 @@ impl Stream {
             tokio::select! {
                 () = sleep(BEAT) => {}
                 () = self.app.shutdown.cancelled() => return None,
-                changed = self.version.changed() => {
+                (changed, ..) = select_all(self.follows.iter_mut().map(|one| one.version.changed().boxed())) => {
                     changed.ok()?;
                     sleep(TOGETHER).await;
                 }
@@ -70,7 +111,10 @@ impl Stream {
             self.is_over = true;
             return Some(Event::default().event("over").data("signed out"));
         }
-        self.visitor.person.mark_used();
+        self.visitor.person.rollouts.mark_used();
+        if self.of_playbooks {
+            self.visitor.person.playbooks.mark_used();
+        }
         Some(self.tell())
     }
 
@@ -80,18 +124,31 @@ impl Stream {
     }
 
     fn tell(&mut self) -> Event {
-        if let Standing::Lost(since, _) = self.board.standing() {
+        let lost = self.follows.iter().find_map(|follow| match follow.board.standing() {
+            Standing::Lost(since, _) => Some(since),
+            Standing::Listing | Standing::Live | Standing::Refused(_) => None,
+        });
+        if let Some(since) = lost {
             return Event::default().event("lost").data(since.elapsed().as_secs().to_string());
         }
-        let version = *self.version.borrow_and_update();
-        if version == self.seen {
+        let (mut is_news, mut names, mut is_all) = (false, Vec::new(), false);
+        for follow in &mut self.follows {
+            let version = *follow.version.borrow_and_update();
+            if version == follow.seen {
+                continue;
+            }
+            is_news = true;
+            match follow.board.since(follow.seen) {
+                Some(ids) => names.extend(ids.iter().map(Id::to_string)),
+                None => is_all = true,
+            }
+            follow.seen = version;
+        }
+        if !is_news {
             return Event::default().event("live").data("as it was");
         }
-        let changed = self.board.since(self.seen).filter(|changed| changed.len() <= NAMED);
-        self.seen = version;
-        let names = changed.map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
-        Event::default()
-            .event("changed")
-            .data(names.filter(|n| !n.is_empty()).unwrap_or_else(|| "*".to_owned()))
+        let is_all = is_all || names.is_empty() || names.len() > NAMED;
+        let names = if is_all { "*".to_owned() } else { names.join(" ") };
+        Event::default().event("changed").data(names)
     }
 }

@@ -30,6 +30,8 @@ mod files;
 mod line;
 mod list;
 mod live;
+mod playbook;
+mod playbooks;
 mod rollout;
 mod trial;
 mod watched;
@@ -43,6 +45,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(list::page))
         .route("/rollouts/{namespace}/{name}", get(rollout::page))
         .route("/rollouts/{namespace}/{name}/{verb}", get(act::page).post(act::submit))
+        .route("/playbooks", get(playbooks::page))
+        .route("/playbooks/{namespace}/{name}", get(playbook::page))
         .route("/files", get(files::all))
         .route("/files/{namespace}/{kind}/{name}", get(files::page))
         .route("/try", get(trial::page).post(trial::submit))
@@ -216,6 +220,11 @@ pub fn link(path: &str, fields: &[(&str, &str)]) -> String {
 /// The address of a rollout's page.
 pub fn rollout_link(namespace: &str, name: &str) -> String {
     format!("/rollouts/{}/{}", segment(namespace), segment(name))
+}
+
+/// The address of a playbook's page.
+pub fn playbook_link(namespace: &str, name: &str) -> String {
+    format!("/playbooks/{}/{}", segment(namespace), segment(name))
 }
 
 /// The address of a file's page.

@@ -117,7 +117,13 @@ impl Browser {
 
     /// A stream of what changes.
     pub async fn stream(&self) -> Stream {
-        let mut request = self.client.get(format!("http://{}/live", self.address)).header("host", &self.host);
+        self.stream_of("/live").await
+    }
+
+    /// The stream of this address.
+    pub async fn stream_of(&self, path: &str) -> Stream {
+        let mut request =
+            self.client.get(format!("http://{}{path}", self.address)).header("host", &self.host);
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::api::{Patch, PatchParams, PostParams};
+use sluice::api::Playbook;
 use sluice::sandbox::{ControlPlane, Options as PlaneOptions, install_crds};
 
 use super::*;
@@ -42,6 +43,16 @@ async fn whatever_people_wrote_is_text_on_every_page() {
         json!({"metadata": {"name": "maya"}, "spec": {"flags": {"<script>alert(2)</script>": statics}}});
     space.apply::<FlagSet>(&set.to_string()).await.unwrap();
     space.apply::<FeatureRollout>(&rollout.to_string()).await.unwrap();
+    let risk = json!({"title": short, "kind": hostile.chars().take(60).collect::<String>(), "mitigation": short, "owner": short});
+    let task = json!({"id": "a", "title": short, "owner": short});
+    let plan = json!({"metadata": {"name": "maya"}, "spec": {
+        "title": short, "startDate": "2020-01-06",
+        "phases": [{"name": "first", "title": short, "goal": short, "weeks": {"from": 1, "to": 2},
+            "sections": [{"title": short, "tasks": [task]}], "requires": [{"task": "a"}]}],
+        "milestones": [{"name": "out", "title": short, "week": 1, "when": {"tasks": ["a"]}}],
+        "risks": [risk],
+    }});
+    space.apply::<Playbook>(&plan.to_string()).await.unwrap();
     space.until("dreams", "served", |status| is_ready(status) && status.exposed()).await;
     let panel = Served::of(bare().kubeconfig(), &space.name).await;
     let mut browser = panel.entered().await;
@@ -65,6 +76,9 @@ async fn whatever_people_wrote_is_text_on_every_page() {
         browser.get(asked.location()).await,
         browser.get(&format!("{path}/rollback?{reason}&mode=%3Cscript%3E")).await,
         browser.get(&format!("{path}/setpercent?percent.everyone=%3Cscript%3E")).await,
+        browser.until("/playbooks", "/maya\"").await,
+        browser.get(&format!("/playbooks/{}/maya", space.name)).await,
+        browser.get("/playbooks/%3Cscript%3E/%3Cimg%3E").await,
         browser.get("/files").await,
         browser.get(&format!("{file}?{flag}&{}", reason.replace("reason=", "context="))).await,
         browser.get(&format!("{file}?flag=dreams&context=%7B%22targetingKey%22:%22%3Cscript%3E%22%7D")).await,
@@ -92,7 +106,8 @@ async fn whatever_people_wrote_is_text_on_every_page() {
         assert!(page.status != StatusCode::INTERNAL_SERVER_ERROR, "page {i}: {text}");
     }
     assert!(pages[2].text.contains("&lt;script&gt;alert(1)"), "it is there, as text");
-    assert!(pages[6].text.contains("&lt;script&gt;alert(2)"), "{}", pages[6].text);
+    assert!(pages[9].text.contains("&lt;script&gt;alert(2)"), "{}", pages[9].text);
+    assert!(pages[6].text.matches("&lt;script&gt;alert(1)").count() > 8, "{}", pages[6].text);
     controller.stop().await;
 }
 
@@ -260,6 +275,9 @@ async fn a_thousand_rollouts_are_listed_a_hundred_at_a_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_browser_every_page_is_accessible_and_a_rollback_is_two_taps_away() {
     let (space, controller) = served("panel-browser").await;
+    space.apply::<Playbook>(playbooks::PLAN).await.unwrap();
+    space.apply::<FeatureRollout>(playbooks::JOINS).await.unwrap();
+    space.until("whispers", "waiting", |status| status.reason.as_deref() == Some("Playbook:b")).await;
     let panel = Served::of(bare().kubeconfig(), &space.name).await;
     let home = installed();
     let entrance = panel.panel.entrance.borrow().clone();

@@ -18,6 +18,17 @@ pub async fn may(space: &Space, user: &str, rollout: &str, verbs: &[&str]) {
     bind(space, user, rollout, verbs, subject).await;
 }
 
+/// Gives a user these rights in a namespace.
+pub async fn grant(space: &Space, user: &str, rules: Vec<PolicyRule>) {
+    let subject = Subject {
+        api_group: Some("rbac.authorization.k8s.io".to_owned()),
+        kind: "User".to_owned(),
+        name: user.to_owned(),
+        namespace: None,
+    };
+    give(space, user, rules, subject).await;
+}
+
 async fn bind(space: &Space, name: &str, rollout: &str, verbs: &[&str], subject: Subject) {
     let rule = |resource: &str, verbs: &[&str], names: Option<&str>| PolicyRule {
         api_groups: Some(vec!["sluice.dev".to_owned()]),
@@ -34,6 +45,10 @@ async fn bind(space: &Space, name: &str, rollout: &str, verbs: &[&str], subject:
         rules.push(rule("featurerollouts", &lists, None));
     }
     rules.push(rule("featurerollouts", &named, Some(rollout)));
+    give(space, name, rules, subject).await;
+}
+
+async fn give(space: &Space, name: &str, rules: Vec<PolicyRule>, subject: Subject) {
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     let role = Role { metadata: metadata.clone(), rules: Some(rules) };
     let role_ref = RoleRef {

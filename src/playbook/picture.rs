@@ -1,15 +1,14 @@
 //! A playbook as a timeline: its phases with their tasks and rollouts, and its milestones, by week.
 
-use super::playbook::{Course, Shown};
+use super::{Course, Overview, Phase};
 use crate::api::MicroTime;
 use crate::api::playbook_status::{MilestoneState, PhaseState, PlaybookPhaseStatus};
 use crate::chart::course::local;
 use crate::chart::{Bar, Fill, Group, Lane, Mark, MarkKind, Stretch, TimeAxis, Timeline, Tone};
 use crate::engine::forecast::timeline::Entry;
-use crate::playbook::Phase;
 
 /// The picture of a plan.
-pub fn picture(shown: &Shown) -> Timeline {
+pub fn picture(shown: &Overview) -> Timeline {
     let weeks = &shown.book.weeks;
     let begins = |week: i32| weeks.begins(week).unwrap_or(shown.now);
     let ends = shown.courses.iter().flat_map(|course| course.ends());
@@ -41,7 +40,7 @@ pub fn picture(shown: &Shown) -> Timeline {
     }
 }
 
-fn phase_group(shown: &Shown, phase: &Phase, status: &PlaybookPhaseStatus) -> Group {
+fn phase_group(shown: &Overview, phase: &Phase, status: &PlaybookPhaseStatus) -> Group {
     let (from, to) = span(shown, phase.declared.weeks.from, phase.declared.weeks.to);
     let mut lanes = Vec::new();
     if status.tasks > 0 {
@@ -87,7 +86,7 @@ fn tone_of_tasks(status: &PlaybookPhaseStatus) -> Tone {
 }
 
 /// The steps of a rollout, each from when it is planned to the next one.
-fn bars(shown: &Shown, course: &Course) -> Vec<Bar> {
+fn bars(shown: &Overview, course: &Course) -> Vec<Bar> {
     // The last one is shown to the end of its week at least: what it gives stays.
     let weeks = &shown.book.weeks;
     let last = course.entries.last().map(|entry| weeks.week_at(entry.at).saturating_add(1));
@@ -120,7 +119,7 @@ pub fn gives(entry: &Entry) -> Option<String> {
     (!given.is_zero()).then(|| given.to_string())
 }
 
-fn milestones(shown: &Shown) -> Option<Group> {
+fn milestones(shown: &Overview) -> Option<Group> {
     let lanes: Vec<Lane> = shown
         .book
         .milestones
@@ -148,7 +147,7 @@ fn milestones(shown: &Shown) -> Option<Group> {
     })
 }
 
-fn span(shown: &Shown, from: i32, to: i32) -> (MicroTime, MicroTime) {
+fn span(shown: &Overview, from: i32, to: i32) -> (MicroTime, MicroTime) {
     let begins = |week: i32| shown.book.weeks.begins(week).unwrap_or(shown.now);
     (begins(from), begins(to.saturating_add(1)))
 }

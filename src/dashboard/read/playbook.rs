@@ -1,0 +1,135 @@
+//! What the page of a playbook reads: the plan, the rollouts of its namespace, and what those refer to.
+
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
+
+use super::{ReadError, noted, read, said};
+use crate::api::{FeatureRollout, MicroTime, Playbook, RolloutPolicy};
+use crate::error::{Fault, call};
+use crate::plan::FieldError;
+use crate::playbook::{Overview, Referred, cluster_policies};
+
+/// Objects that are asked for at once.
+const PAGE: u32 = 500;
+
+/// A playbook as far as the person may read what belongs to it.
+pub struct PlaybookSeen {
+    /// The playbook.
+    pub playbook: Playbook,
+    /// The plan and where it stands, or everything that is wrong with it.
+    pub overview: Result<Overview, Vec<FieldError>>,
+    /// What could not be read, and why.
+    pub unread: Vec<String>,
+}
+
+/// Reads a playbook and what belongs to it.
+///
+/// # Errors
+/// The playbook itself cannot be read. What belongs to it may be missing.
+pub async fn playbook(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    now: MicroTime,
+) -> Result<PlaybookSeen, ReadError> {
+    let api: Api<DeserializeGuard<Playbook>> = Api::namespaced(client.clone(), namespace);
+    let playbook = call(api.get(name)).await?.0.map_err(|invalid| ReadError::Unreadable(invalid.error))?;
+    let mut unread = Vec::new();
+    let overview = match list::<FeatureRollout>(client, namespace, &mut unread).await {
+        Ok(rollouts) => {
+            let joins = |rollout: &FeatureRollout| {
+                rollout.spec.playbook_ref.as_ref().is_some_and(|joins| joins.name == name)
+            };
+            let referred = match rollouts.iter().any(joins) {
+                true => referred(client, namespace, &rollouts, &mut unread).await,
+                false => Referred::default(),
+            };
+            let planned = |rollout: FeatureRollout| {
+                let plan = joins(&rollout).then(|| referred.plan(&playbook, &rollout)).flatten();
+                (rollout, plan)
+            };
+            let planned: Vec<_> = rollouts.into_iter().map(planned).collect();
+            Overview::of(playbook.clone(), &planned, now)
+        }
+        Err(fault) => {
+            unread.push(format!(
+                "The rollouts of {namespace} cannot be listed, so where the plan stands is what its own status says, \
+                 and the steps of its rollouts are left out: {}",
+                said(&fault)
+            ));
+            Overview::told(playbook.clone(), now)
+        }
+    };
+    Ok(PlaybookSeen { playbook, overview, unread })
+}
+
+/// What rollouts refer to, as far as the person may read it.
+async fn referred(
+    client: &Client,
+    namespace: &str,
+    rollouts: &[FeatureRollout],
+    unread: &mut Vec<String>,
+) -> Referred {
+    let mut referred = Referred {
+        flag_sets: listed(client, namespace, "FlagSets", unread).await,
+        cohort_sets: listed(client, namespace, "CohortSets", unread).await,
+        policies: listed(client, namespace, "RolloutPolicies", unread).await,
+    };
+    let mut of_cluster: Vec<(&str, &str)> = rollouts.iter().flat_map(cluster_policies).collect();
+    of_cluster.sort_unstable();
+    of_cluster.dedup();
+    for (namespace, name) in of_cluster {
+        let policy: Option<RolloutPolicy> =
+            noted(read(client, namespace, "RolloutPolicy", name).await, unread);
+        referred.policies.extend(policy);
+    }
+    referred
+}
+
+/// The objects of a kind; where they cannot be listed, why is noted.
+async fn listed<K>(client: &Client, namespace: &str, what: &str, unread: &mut Vec<String>) -> Vec<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    list(client, namespace, unread).await.unwrap_or_else(|fault| {
+        unread.push(format!(
+            "{what} cannot be listed, so rollouts that use one are shown without their steps: {}",
+            said(&fault)
+        ));
+        Vec::new()
+    })
+}
+
+/// The objects of a kind in a namespace; those that cannot be read are noted.
+async fn list<K>(client: &Client, namespace: &str, unread: &mut Vec<String>) -> Result<Vec<K>, Fault>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
+    let mut params = ListParams::default().limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = call(api.list(&params)).await?;
+        for item in page.items {
+            match item.0 {
+                Ok(object) => all.push(object),
+                Err(invalid) => {
+                    let name = invalid.metadata.name.unwrap_or_default();
+                    unread.push(format!("{} {name} cannot be read: {}", K::kind(&()), invalid.error));
+                }
+            }
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
