@@ -11,8 +11,8 @@ pub const PALETTE: &str = "
 --c6:#56d4dd;--c7:#9198a1}}
 ";
 
-/// The look of a picture. It holds for pictures only where it stands in a page, and takes its colours from variables of these
-/// names: those of the palette, or those that the page has.
+/// The look of a picture. It holds for pictures only where it stands in a page, and takes its colours from variables
+/// of these names: those of the palette, or those that the page has.
 pub const RULES: &str = "
 .sluice-chart{font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;background:var(--paper)}
 .sluice-chart text{fill:var(--ink)}

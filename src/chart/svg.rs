@@ -16,8 +16,8 @@ pub struct Svg {
 pub enum Look {
     /// It stands in the picture, which is a file of its own.
     Own,
-    /// The page that the picture is a part of has it, as [`RULES`], with colours of its own: the policy of a page may allow no
-    /// style inside of it.
+    /// The page that the picture is a part of has it, as [`RULES`], with colours of its own: the policy of a page may
+    /// allow no style inside of it.
     OfPage,
 }
 

@@ -13,7 +13,7 @@ use super::cluster::ClusterArgs;
 use super::controller::{end_on_signal, runtime};
 use super::{Failure, complain, print, schedule_clock};
 use crate::clock::Clock;
-use crate::dashboard::{self, Options, Panel, SignIn};
+use crate::dashboard::{self, OidcSettings, Options, Panel, SignIn};
 use crate::error::chain;
 use crate::server::{Health, serve_probes};
 use crate::telemetry::{LogFormat, start_logging};
@@ -44,6 +44,8 @@ pub struct Args {
     /// File with the certificates that the API server's own is checked by
     #[arg(long, value_name = "FILE", env = "SLUICE_DASHBOARD_CERTIFICATE_AUTHORITY")]
     certificate_authority: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: OidcArgs,
     /// Where probes are answered; default: nowhere
     #[arg(long, value_name = "ADDRESS", env = "SLUICE_DASHBOARD_PROBES_ADDRESS")]
     probes_address: Option<SocketAddr>,
@@ -61,6 +63,55 @@ enum Way {
     Token,
     /// A proxy in front sends each person's token
     Header,
+    /// Each person signs in with an identity provider that the API server trusts
+    Oidc,
+}
+
+/// What is needed for --sign-in oidc.
+#[derive(clap::Args, Debug)]
+struct OidcArgs {
+    /// The issuer, letter by letter as its tokens and the API server's configuration have it, for --sign-in oidc
+    #[arg(long, value_name = "URL", env = "SLUICE_DASHBOARD_OIDC_ISSUER")]
+    oidc_issuer: Option<String>,
+    /// Name under which the issuer knows the panel, and the audience that the API server accepts
+    #[arg(long, value_name = "ID", env = "SLUICE_DASHBOARD_OIDC_CLIENT_ID")]
+    oidc_client_id: Option<String>,
+    /// File with the client's secret; default: none, for a public client
+    #[arg(long, value_name = "FILE", env = "SLUICE_DASHBOARD_OIDC_CLIENT_SECRET_FILE")]
+    oidc_client_secret_file: Option<PathBuf>,
+    /// What is asked for besides openid; offline_access is what most issuers give refresh tokens for
+    #[arg(
+        long,
+        value_name = "SCOPES",
+        value_delimiter = ',',
+        default_value = "email,profile,offline_access",
+        env = "SLUICE_DASHBOARD_OIDC_SCOPES"
+    )]
+    oidc_scopes: Vec<String>,
+    /// File with the certificates that the issuer's own is checked by; default: those of the system
+    #[arg(long, value_name = "FILE", env = "SLUICE_DASHBOARD_OIDC_CERTIFICATE_AUTHORITY")]
+    oidc_certificate_authority: Option<PathBuf>,
+}
+
+impl OidcArgs {
+    fn settings(self) -> Result<OidcSettings, Failure> {
+        let missing = |flag: &str| Failure::Input(format!("--sign-in oidc needs {flag}"));
+        let read = |file: PathBuf| {
+            std::fs::read_to_string(&file)
+                .map_err(|error| Failure::Input(format!("{} cannot be read: {error}", file.display())))
+        };
+        if let Some(file) = &self.oidc_client_secret_file {
+            // It is read anew whenever it is needed; a wrong name is said now.
+            read(file.clone())?;
+        }
+        Ok(OidcSettings {
+            issuer: self.oidc_issuer.ok_or_else(|| missing("--oidc-issuer"))?,
+            client_id: self.oidc_client_id.ok_or_else(|| missing("--oidc-client-id"))?,
+            client_secret: self.oidc_client_secret_file,
+            scopes: self.oidc_scopes.into_iter().filter(|scope| !scope.is_empty()).collect(),
+            certificates: self.oidc_certificate_authority.map(read).transpose()?,
+        })
+    }
 }
 
 /// Serves until Ctrl-C.
@@ -102,6 +153,7 @@ async fn start(args: Args, shutdown: CancellationToken) -> Result<Panel, Failure
         Way::Kubeconfig => SignIn::Kubeconfig(config),
         Way::Token => SignIn::Token(config),
         Way::Header => SignIn::Header(config, args.token_header),
+        Way::Oidc => SignIn::Oidc(config, Box::new(args.oidc.settings()?)),
     };
     let options =
         Options { address: args.address, sign_in, public: args.public_url, namespaces, clock, cluster };

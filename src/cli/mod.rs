@@ -121,7 +121,7 @@ enum Command {
     /// Say that somebody has seen a rollback
     Ack(act::PlainArgs),
     /// See and steer rollouts in a browser, with your own rights
-    Dashboard(dashboard::Args),
+    Dashboard(Box<dashboard::Args>),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
     /// Print a completion script for a shell
@@ -239,7 +239,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Rollback(args) => act::rollback(&args),
         Command::Retry(args) => act::retry(&args),
         Command::Ack(args) => act::plain(Action::Acknowledge, &args),
-        Command::Dashboard(args) => dashboard::run(args),
+        Command::Dashboard(args) => dashboard::run(*args),
         Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args),
     }

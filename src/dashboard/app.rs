@@ -9,9 +9,12 @@ use kube::Config;
 use minijinja::Environment;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::gate::Gate;
 use super::lock;
+use super::oidc::attempt::{self, Attempt};
+use super::oidc::provider::Provider;
 use super::person::{Person, Unknown, with_token};
 use super::secret::{self, Known, NoRandom};
 use super::sessions::{LIFE, Sessions};
@@ -42,9 +45,13 @@ pub struct App {
     pub namespaces: Vec<String>,
     /// Pages that may be kept up to date at once.
     pub streams: Arc<Semaphore>,
-    /// Name of the cookie.
+    /// Name of the cookie of a session.
     pub cookie: String,
-    /// Whether the cookie goes over TLS only.
+    /// Name of the cookie of a sign-in under way.
+    pub attempt_cookie: String,
+    /// The address that people open, where that is not the one that is listened on.
+    pub public: Option<Url>,
+    /// Whether cookies go over TLS only.
     pub is_secure: bool,
     /// Ends the streams, which would go on for ever.
     pub shutdown: CancellationToken,
@@ -58,6 +65,8 @@ pub enum Way {
     Token(Box<Config>),
     /// By a token that a proxy sends along in a header.
     Header(Box<Config>, HeaderName, Mutex<Vec<(Known, Instant, Arc<Person>)>>),
+    /// By an identity provider that the API server trusts.
+    Oidc(Box<Config>, Arc<Provider>),
 }
 
 impl Way {
@@ -67,6 +76,7 @@ impl Way {
             Way::Local(..) => "local",
             Way::Token(_) => "token",
             Way::Header(..) => "header",
+            Way::Oidc(..) => "oidc",
         }
     }
 }
@@ -155,7 +165,7 @@ impl App {
                 let token = bare(token);
                 Some(Visitor { person: self.vouched(config, people, token).await?, session: None })
             }
-            Way::Local(..) | Way::Token(_) => self.in_session(headers),
+            Way::Local(..) | Way::Token(_) | Way::Oidc(..) => self.in_session(headers),
         };
         if let Some(visitor) = &visitor {
             visitor.person.rollouts.mark_used();
@@ -166,15 +176,46 @@ impl App {
     fn in_session(&self, headers: &HeaderMap) -> Option<Visitor> {
         let name = self.session_of(headers)?;
         let person = self.sessions.find(&name, monotonic())?;
+        if person.is_over(monotonic()) {
+            self.sessions.end(&name);
+            return None;
+        }
         Some(Visitor { person, session: Some(name) })
+    }
+
+    /// Whether somebody is signed in still.
+    pub fn is_signed_in(&self, visitor: &Visitor) -> bool {
+        let session = visitor.session.as_deref();
+        session.is_none_or(|name| self.sessions.is_open(name, monotonic()))
+            && !visitor.person.is_over(monotonic())
+    }
+
+    /// Whether a request names a session, of which nothing has to be known any more.
+    pub fn names_session(&self, headers: &HeaderMap) -> bool {
+        self.session_of(headers).is_some_and(|name| !name.is_empty())
+    }
+
+    /// The sign-in that a browser has begun, as it has kept it.
+    pub fn attempt_of(&self, headers: &HeaderMap) -> Option<String> {
+        cookie_of(headers, &self.attempt_cookie)
+    }
+
+    /// The header that makes a browser keep a sign-in that it has begun; forget it, where there is none.
+    ///
+    /// The provider sends people back from another site, so this one cookie has to go along with what another site
+    /// begins.
+    pub fn keep_attempt(&self, attempt: Option<&Attempt>) -> HeaderValue {
+        let value = attempt.map(Attempt::cookie).unwrap_or_default();
+        let life = attempt.map_or(0, |_| attempt::LIFE);
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let name = &self.attempt_cookie;
+        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={life}{secure}");
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     /// The session that a request names.
     fn session_of(&self, headers: &HeaderMap) -> Option<String> {
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs =
-            cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.cookie).map(|(_, value)| value.to_owned())
+        cookie_of(headers, &self.cookie)
     }
 
     /// A person that a proxy vouches for: asked of the API server once, then known by the token's digest.
@@ -212,7 +253,8 @@ impl App {
         Person::known(with_token(config, bare(token))?, self.namespaces.clone()).await
     }
 
-    /// Begins a session under a fresh name, and ends the one that the request came with. Returns the header that says so.
+    /// Begins a session under a fresh name, and ends the one that the request came with. Returns the header that says
+    /// so.
     ///
     /// # Errors
     /// When the system has no random numbers.
@@ -221,7 +263,8 @@ impl App {
             self.sessions.end(&old);
         }
         let of = person.name.clone();
-        let name = self.sessions.begin(person, &of, LIFE, monotonic())?;
+        let life = person.lasts(monotonic()).unwrap_or(LIFE);
+        let name = self.sessions.begin(person, &of, life, monotonic())?;
         Ok(self.set_cookie(&name, LIFE))
     }
 
@@ -237,6 +280,13 @@ impl App {
         // The name and the value are made here, of letters, digits and dashes.
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
+}
+
+/// The value of a cookie of this name.
+fn cookie_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
 }
 
 /// A token without the word that stands before it in a header.

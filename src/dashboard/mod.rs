@@ -1,8 +1,9 @@
 //! The panel: rollouts as pages that show what is served, why it waits and what comes, and from which people act.
 //!
 //! It has no rights of its own. Every read and every action is done by a client with the identity of the person who looks:
-//! that of the kubeconfig on loopback, a token that was pasted or that a proxy sends in a cluster. So nobody can see or do
-//! here what they may not see or do with kubectl, and the API server's audit log names the person.
+//! that of the kubeconfig on loopback, in a cluster a token that was pasted, that a proxy sends, or that an identity
+//! provider gives. So nobody can see or do here what they may not see or do with kubectl, and the API server's audit log
+//! names the person.
 //!
 //! `gate` and `sessions` say who gets in, `person`, `access` and `board` what a person may see, `pages` what is shown, and
 //! `ask` is the one place that creates an action. `row`, `past`, `chart`, `form` and `preview` are functions of values.
@@ -27,6 +28,7 @@ mod follow;
 mod form;
 mod gate;
 mod listen;
+mod oidc;
 mod pages;
 mod past;
 mod person;
@@ -40,6 +42,8 @@ mod text;
 
 use app::{App, Launch, Way};
 use gate::Gate;
+use oidc::provider::Provider;
+pub use oidc::settings::{BadSettings, Settings as OidcSettings};
 pub use person::bounded;
 use person::{Person, Unknown};
 use sessions::Sessions;
@@ -58,6 +62,8 @@ pub enum SignIn {
     Token(Box<Config>),
     /// A proxy in front sends a token with each request in this header, `Bearer` before it or not.
     Header(Box<Config>, HeaderName),
+    /// Each person signs in with an identity provider that the API server trusts.
+    Oidc(Box<Config>, Box<OidcSettings>),
 }
 
 /// How a panel is run.
@@ -91,6 +97,9 @@ pub enum DashboardError {
     /// The API server does not know the identity, or does not answer.
     #[error(transparent)]
     Identity(#[from] UnknownIdentity),
+    /// The identity provider cannot be used.
+    #[error("the sign-in by OpenID Connect cannot be used: {0}")]
+    Oidc(#[from] BadSettings),
     /// There are no random numbers, or a template is broken.
     #[error("it cannot begin: {0}")]
     Broken(String),
@@ -143,6 +152,11 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
         SignIn::Header(config, name) => {
             (Way::Header(config, name, Mutex::default()), opened(options.public.as_ref()))
         }
+        SignIn::Oidc(config, settings) => {
+            let public = options.public.as_ref().ok_or(DashboardError::NoPublicAddress)?;
+            let provider = Provider::new(*settings, public)?;
+            (Way::Oidc(config, Arc::new(provider)), opened(options.public.as_ref()))
+        }
     };
     let is_secure = options.public.as_ref().is_some_and(|public| public.scheme() == "https") && !is_local;
     let app = Arc::new(App {
@@ -160,6 +174,11 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
             true => "__Host-sluice".to_owned(),
             false => format!("sluice-{}", address.port()),
         },
+        attempt_cookie: match is_secure {
+            true => "__Host-sluice-sign-in".to_owned(),
+            false => format!("sluice-sign-in-{}", address.port()),
+        },
+        public: options.public,
         is_secure,
         shutdown: shutdown.clone(),
     });

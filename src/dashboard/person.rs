@@ -4,7 +4,7 @@
 //! is done by the person.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
@@ -13,6 +13,7 @@ use kube::{Api, Client, Config};
 
 use super::access::Access;
 use super::follow::Followed;
+use super::oidc::credential::Credential;
 use super::playbook_row::PlaybookRow;
 use super::row::Row;
 use crate::error::{Fault, call, chain};
@@ -34,6 +35,7 @@ pub struct Person {
     pub playbooks: Followed<PlaybookRow>,
     /// What may be done.
     pub access: Access,
+    credential: Option<Credential>,
 }
 
 /// Why somebody is nobody that the API server knows.
@@ -80,20 +82,50 @@ impl Person {
     /// # Errors
     /// The API server does not know the identity, or cannot be asked.
     pub async fn known(config: Config, namespaces: Vec<String>) -> Result<Arc<Person>, Unknown> {
+        let client = Client::try_from(config).map_err(|error| Unknown::Unreachable(chain(&error)))?;
+        Person::asked(client, None, namespaces).await
+    }
+
+    /// The same by a credential that is kept fresh, at the API server of this configuration.
+    ///
+    /// # Errors
+    /// The API server does not know the identity, or cannot be asked.
+    pub async fn bearing(
+        credential: Credential,
+        base: &Config,
+        namespaces: Vec<String>,
+    ) -> Result<Arc<Person>, Unknown> {
+        let mut config = bounded(base.clone());
+        config.auth_info = AuthInfo::default();
+        let client = Client::try_from(config).map_err(|error| Unknown::Unreachable(chain(&error)))?;
+        Person::asked(credential.client(client), Some(credential), namespaces).await
+    }
+
+    /// Whether the API server knows the person no longer, because the token is over.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.credential.as_ref().is_some_and(|credential| credential.is_over(now))
+    }
+
+    /// How long a session of the person lasts at most, where that is known.
+    pub fn lasts(&self, now: Instant) -> Option<Duration> {
+        self.credential.as_ref().and_then(|credential| credential.lasts(now))
+    }
+
+    async fn asked(
+        client: Client,
+        credential: Option<Credential>,
+        namespaces: Vec<String>,
+    ) -> Result<Arc<Person>, Unknown> {
         let unreachable = |error: &(dyn std::error::Error + 'static)| Unknown::Unreachable(chain(error));
-        let client = Client::try_from(config).map_err(|error| unreachable(&error))?;
         let name = match whoami(&client).await {
             Ok(Some(name)) if name != "system:anonymous" => name,
             Ok(_) | Err(Fault::Forbidden(_)) => return Err(Unknown::Refused),
             Err(fault) => return Err(unreachable(&fault)),
         };
-        Ok(Person::begin(client, name, namespaces))
-    }
-
-    fn begin(client: Client, name: String, namespaces: Vec<String>) -> Arc<Person> {
         let rollouts = Followed::begin(client.clone(), namespaces.clone());
         let playbooks = Followed::begin(client.clone(), namespaces);
-        Arc::new(Person { access: Access::new(client.clone()), name, client, rollouts, playbooks })
+        let access = Access::new(client.clone());
+        Ok(Arc::new(Person { name, client, rollouts, playbooks, access, credential }))
     }
 }
 

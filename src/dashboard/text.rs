@@ -50,7 +50,7 @@ pub fn merged<const N: usize>(first: Value, more: [Value; N]) -> Value {
 }
 
 /// Name and text of each template.
-const TEMPLATES: [(&str, &str); 13] = [
+const TEMPLATES: [(&str, &str); 14] = [
     ("base.html", include_str!("templates/base.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("list.html", include_str!("templates/list.html")),
@@ -62,6 +62,7 @@ const TEMPLATES: [(&str, &str); 13] = [
     ("file.html", include_str!("templates/file.html")),
     ("try.html", include_str!("templates/try.html")),
     ("enter.html", include_str!("templates/enter.html")),
+    ("left.html", include_str!("templates/left.html")),
     ("again.html", include_str!("templates/again.html")),
     ("problem.html", include_str!("templates/problem.html")),
 ];

@@ -5,7 +5,8 @@ use crate::api::featurerollout::Dependency;
 use crate::api::playbook::CriterionRef;
 use crate::engine::Requirement;
 
-/// What a phase of the playbook requires that is not so, in the order of its list. A phase that waits for itself never opens.
+/// What a phase of the playbook requires that is not so, in the order of its list. A phase that waits for itself
+/// never opens.
 pub fn unmet(book: &Book, phase: &str, world: &dyn World) -> Vec<Requirement> {
     let Some(declared) = book.phase(phase) else {
         let message = format!("phase {phase}, which playbook {} does not have", book.name);

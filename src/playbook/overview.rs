@@ -96,8 +96,8 @@ impl Overview {
         Ok(Overview { book, playbook, status, required, courses, now })
     }
 
-    /// The plan for somebody who does not know the rollouts: where it stands is what its status says, and nothing where that
-    /// speaks of another version of the plan.
+    /// The plan for somebody who does not know the rollouts: where it stands is what its status says, and nothing
+    /// where that speaks of another version of the plan.
     ///
     /// # Errors
     /// Everything that is wrong with the playbook.

@@ -49,7 +49,7 @@ pub(super) async fn send(
         Call::Post(url, form) => (url, Some(form)),
     };
     let request = request(source, &url, body, tenant)?;
-    let place = Place { allow: &source.allow, api_server, timeout: source.timeout };
+    let place = Place { allow: &source.allow, api_server, timeout: source.timeout, refusals: false };
     let answer = place.send(&url, source.tls.as_ref(), request).await?;
     match answer.status {
         200..300 if answer.is_encoded => Err(Failure::Compressed),
@@ -68,6 +68,8 @@ pub(super) struct Place<'a> {
     pub api_server: &'a [SocketAddr],
     /// The time for the whole.
     pub timeout: Duration,
+    /// Whether the body of an answer that is no success is read, too.
+    pub refusals: bool,
 }
 
 /// What a request was answered with.
@@ -78,7 +80,7 @@ pub(super) struct Answer {
     pub retry_after: Option<String>,
     /// Whether the body is compressed, which was not asked for: it is not read.
     pub is_encoded: bool,
-    /// The body; empty where the status is no success.
+    /// The body; empty where the status is no success, unless refusals are read.
     pub body: Vec<u8>,
 }
 
@@ -92,10 +94,10 @@ impl Place<'_> {
     ) -> Result<Answer, Failure> {
         let stream = self.within(self.connect(url)).await?;
         let Some(config) = tls else {
-            return exchange(stream, request).await;
+            return exchange(stream, request, self.refusals).await;
         };
         let securing = secure(config, server_name(url)?, stream);
-        exchange(self.within(securing).await?, request).await
+        exchange(self.within(securing).await?, request, self.refusals).await
     }
 
     /// Bounds what comes before a query is sent: that no connection comes about is no query's fault, so it must be noticed
@@ -203,7 +205,7 @@ fn request(
     request.body(Full::from(form.unwrap_or_default())).map_err(|_| Failure::Query)
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failure>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, refusals: bool) -> Result<Answer, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -216,7 +218,8 @@ where
         let mut encodings = head.headers.get_all(CONTENT_ENCODING).iter();
         let is_encoded = encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-        let body = if head.status.is_success() && !is_encoded { read(body).await? } else { Vec::new() };
+        let is_wanted = (refusals || head.status.is_success()) && !is_encoded;
+        let body = if is_wanted { read(body).await? } else { Vec::new() };
         let retry_after = retry_after.map(str::to_owned);
         Ok(Answer { status: head.status.as_u16(), retry_after, is_encoded, body })
     });

@@ -2,26 +2,27 @@
 //! followed, and time and answer are bounded.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
+use hyper::body::Bytes;
 use ipnet::IpNet;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
-use url::Url;
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::client::{self, Place};
 use super::failure::Failure;
 use super::resolved::{self, Wanted, keep};
 use super::{Secret, address};
-use crate::api::metricsource::Tls;
+use crate::api::metricsource::{Ca, Tls};
 
 pub use super::stream::Stream;
 
@@ -32,6 +33,7 @@ pub struct Outbound {
     allow: Vec<IpNet>,
     timeout: Duration,
     api_server: Vec<SocketAddr>,
+    refusals: bool,
 }
 
 /// What came back.
@@ -41,7 +43,7 @@ pub struct Reply {
     pub status: u16,
     /// What the header `Retry-After` says, as it is.
     pub retry_after: Option<String>,
-    /// The body of a success; at most 1 MiB.
+    /// The body of a success, and of any answer of a server that is trusted; at most 1 MiB.
     pub body: Vec<u8>,
 }
 
@@ -119,9 +121,54 @@ impl Outbound {
             blocks.extend(keep(block, &mut problems));
         }
         match problems.is_empty() {
-            true => Ok(Outbound { tls, allow: blocks, timeout, api_server }),
+            true => Ok(Outbound { tls, allow: blocks, timeout, api_server, refusals: false }),
             false => Err(problems),
         }
+    }
+
+    /// For a server that the configuration of the process names: its certificate is checked by these, in PEM, or by
+    /// those of the system. Addresses of this machine are reached only where they are what was named.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates.
+    pub fn trusting(certificates: Option<&str>, server: &Url, timeout: Duration) -> Result<Outbound, String> {
+        let ca =
+            certificates.map(|pem| Ca { pem: Some(pem.to_owned()), secret_ref: None, config_map_ref: None });
+        let tls = Some(resolved::client_config(ca.as_ref(), &BTreeMap::new())?);
+        let is_here = match server.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        let here =
+            [IpNet::from(IpAddr::from([127, 0, 0, 1])), IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))];
+        let allow = if is_here { here.to_vec() } else { Vec::new() };
+        Ok(Outbound { tls, allow, timeout, api_server: Vec::new(), refusals: true })
+    }
+
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get(&self, url: &Url) -> Result<Reply, Unsent> {
+        let request = client::head(Method::GET, url).body(Full::default()).map_err(|_| Unsent::Header)?;
+        self.ask(url, request).await
+    }
+
+    /// Sends a form.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn form(
+        &self,
+        url: &Url,
+        authorization: Option<&Secret>,
+        form: String,
+    ) -> Result<Reply, Unsent> {
+        let mut headers = vec![(CONTENT_TYPE, Secret::new(b"application/x-www-form-urlencoded".to_vec()))];
+        headers.extend(authorization.map(|secret| (AUTHORIZATION, secret.clone())));
+        self.post(url, &headers, form.into_bytes()).await
     }
 
     /// Posts JSON.
@@ -144,6 +191,10 @@ impl Outbound {
             request = request.header(CONTENT_TYPE, "application/json; charset=utf-8");
         }
         let request = request.body(Full::from(body)).map_err(|_| Unsent::Header)?;
+        self.ask(url, request).await
+    }
+
+    async fn ask(&self, url: &Url, request: Request<Full<Bytes>>) -> Result<Reply, Unsent> {
         let tls = self.tls.as_ref().filter(|_| url.scheme() == "https");
         let sending = self.place().send(url, tls, request);
         let answer = tokio::time::timeout(self.timeout, sending).await;
@@ -179,7 +230,12 @@ impl Outbound {
     }
 
     fn place(&self) -> Place<'_> {
-        Place { allow: &self.allow, api_server: &self.api_server, timeout: self.timeout }
+        Place {
+            allow: &self.allow,
+            api_server: &self.api_server,
+            timeout: self.timeout,
+            refusals: self.refusals,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::support::{Space, is_ready};
 use browser::{Browser, hidden};
 
 mod browser;
+mod oidc;
 mod pages;
 mod people;
 mod playbooks;

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-use super::{Problem, base, checked, lead, query, show};
+use super::{Problem, base, checked, lead, link, oidc, query, show};
 use crate::dashboard::app::{App, Visitor, Way, local_path};
 use crate::dashboard::form::Fields;
 use crate::dashboard::person::{Person, Unknown};
@@ -17,7 +17,12 @@ use crate::dashboard::text::context;
 /// The page that signs in, in place of the one that was wanted.
 pub fn sign_in_page(app: &App, wrong: Option<String>, wanted: &str) -> Response {
     let next = local_path(wanted);
-    let values = context! { way => app.way.name(), wrong, next, ..base(app, None, "") };
+    let provider = match &app.way {
+        Way::Oidc(_, provider) => Some(provider.name().to_owned()),
+        Way::Local(..) | Way::Token(_) | Way::Header(..) => None,
+    };
+    let begin = link(oidc::BEGIN, &[("next", next)]);
+    let values = context! { way => app.way.name(), wrong, next, provider, begin, ..base(app, None, "") };
     (StatusCode::UNAUTHORIZED, show(app, "enter.html", values)).into_response()
 }
 
@@ -25,6 +30,9 @@ pub fn sign_in_page(app: &App, wrong: Option<String>, wanted: &str) -> Response 
 pub async fn open(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
     let fields = query(&uri);
     let Some(token) = fields.text("token") else {
+        if let (Way::Oidc(_, provider), Some(_)) = (&app.way, fields.text("left")) {
+            return oidc::left(&app, provider).await;
+        }
         return sign_in_page(&app, None, fields.text("next").unwrap_or("/"));
     };
     match &app.way {
@@ -34,7 +42,7 @@ pub async fn open(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> 
             sign_in_page(&app, Some(why.to_owned()), "/")
         }
         // Elsewhere a token in an address is one too many: it would stand in the logs of proxies.
-        Way::Token(_) | Way::Header(..) => sign_in_page(&app, None, "/"),
+        Way::Token(_) | Way::Header(..) | Way::Oidc(..) => sign_in_page(&app, None, "/"),
     }
 }
 
@@ -58,12 +66,16 @@ pub async fn leave(State(app): State<Arc<App>>, visitor: Visitor, body: Bytes) -
     if let Some(session) = &visitor.session {
         app.sessions.end(session);
     }
-    let mut response = lead("/enter");
+    let mut response = match &app.way {
+        Way::Oidc(..) => lead("/enter?left=here"),
+        Way::Local(..) | Way::Token(_) | Way::Header(..) => lead("/enter"),
+    };
     response.headers_mut().append(header::SET_COOKIE, app.forget_cookie());
     response
 }
 
-fn begin(app: &App, headers: &HeaderMap, person: Arc<Person>, to: &str) -> Response {
+/// Begins a session and leads to a page of this panel.
+pub(super) fn begin(app: &App, headers: &HeaderMap, person: Arc<Person>, to: &str) -> Response {
     match app.begin_session(headers, person) {
         Ok(cookie) => {
             let mut response = lead(to);

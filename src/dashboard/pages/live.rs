@@ -14,7 +14,7 @@ use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::query;
-use crate::clock::{monotonic, sleep};
+use crate::clock::sleep;
 use crate::dashboard::app::{App, Visitor};
 use crate::dashboard::board::{Board, Shown, Standing};
 use crate::dashboard::row::Id;
@@ -107,7 +107,7 @@ impl Stream {
                 }
             }
         }
-        if !self.is_signed_in() {
+        if !self.app.is_signed_in(&self.visitor) {
             self.is_over = true;
             return Some(Event::default().event("over").data("signed out"));
         }
@@ -116,11 +116,6 @@ impl Stream {
             self.visitor.person.playbooks.mark_used();
         }
         Some(self.tell())
-    }
-
-    fn is_signed_in(&self) -> bool {
-        let session = self.visitor.session.as_deref();
-        session.is_none_or(|name| self.app.sessions.is_open(name, monotonic()))
     }
 
     fn tell(&mut self) -> Event {

@@ -16,6 +16,7 @@ use minijinja::Value;
 use super::app::{App, Visitor, local_path};
 use super::form::Fields;
 use super::gate::HEADERS;
+use super::oidc::CALLBACK;
 use super::person::Unknown;
 use super::read::{ReadError, said};
 use super::row::Row;
@@ -30,6 +31,7 @@ mod files;
 mod line;
 mod list;
 mod live;
+mod oidc;
 mod playbook;
 mod playbooks;
 mod rollout;
@@ -52,6 +54,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/try", get(trial::page).post(trial::submit))
         .route("/live", get(live::stream))
         .route("/enter", get(enter::open).post(enter::sign_in))
+        .route(oidc::BEGIN, get(oidc::begin))
+        .route(CALLBACK, get(oidc::callback))
         .route("/leave", post(enter::leave))
         .route("/assets/{version}/{name}", get(assets::serve))
         .fallback(async |visitor: Visitor, State(app): State<Arc<App>>| {
@@ -182,6 +186,8 @@ impl FromRequestParts<Arc<App>> for Visitor {
             let values = context! { next => local_path(wanted), ..base(app, None, "") };
             return Err((StatusCode::UNAUTHORIZED, show(app, "again.html", values)).into_response());
         }
+        let is_over = "your session has ended: sign in again";
+        let wrong = wrong.or_else(|| app.names_session(&parts.headers).then(|| is_over.to_owned()));
         Err(enter::sign_in_page(app, wrong, wanted))
     }
 }

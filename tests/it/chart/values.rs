@@ -39,6 +39,9 @@ fn a_wrong_value_is_refused_and_said() {
         ("replicaCount=1", "'replicaCount' not allowed"),
         ("image.tagg=1", "'tagg' not allowed"),
         ("image.repository=", "/image/repository"),
+        ("dashboard.signIn=oauth", "/dashboard/signIn"),
+        ("dashboard.oidc.issuer=http://id.example.com", "/dashboard/oidc/issuer"),
+        ("dashboard.oidc.scopes={a b}", "/dashboard/oidc/scopes"),
         ("image.digest=sha256:abc", "/image/digest"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("imagePullSecrets={mine}", "/imagePullSecrets/0"),
@@ -119,6 +122,47 @@ fn the_panel_has_no_rights_and_no_token() {
     assert!(!rendered(&[]).iter().any(|object| object["metadata"]["name"] == name), "it is off by default");
     let refused = render(Helm::Four, &["--set", "dashboard.enabled=true"]).unwrap_err();
     assert!(refused.contains("dashboard.publicUrl"), "{refused}");
+}
+
+/// The secret of the client and the authority of the issuer are files of the panel, and only where they are needed.
+#[test]
+fn the_panel_signs_in_with_a_provider_where_it_is_told_which() {
+    let panel = ["dashboard.enabled=true", "dashboard.publicUrl=https://sluice.example.com"];
+    let oidc = [
+        "dashboard.signIn=oidc",
+        "dashboard.oidc.issuer=https://id.example.com",
+        "dashboard.oidc.clientId=sluice",
+    ];
+    let of = |more: &[&str]| {
+        let set = [&panel[..], &oidc, more].concat();
+        one(&rendered(&set), "Deployment", "sluice-dashboard")["spec"]["template"]["spec"].clone()
+    };
+    let args = |pod: &Value| pod["containers"][0]["args"].to_string();
+    let public = of(&[]);
+    for arg in [
+        "--sign-in=oidc",
+        "--oidc-issuer=https://id.example.com",
+        "--oidc-client-id=sluice",
+        "offline_access",
+    ] {
+        assert!(args(&public).contains(arg), "{arg}: {}", args(&public));
+    }
+    assert!(!args(&public).contains("-file=") && public["volumes"].as_array().unwrap().len() == 1);
+    let secret = of(&["dashboard.oidc.clientSecretName=panel", "dashboard.oidc.certificateAuthorityName=ca"]);
+    assert!(args(&secret).contains("--oidc-client-secret-file=/etc/sluice/oidc/client-secret"));
+    assert!(args(&secret).contains("--oidc-certificate-authority=/etc/sluice/oidc-ca/ca.crt"));
+    let volumes = &secret["volumes"];
+    assert_eq!(
+        (&volumes[1]["secret"]["secretName"], &volumes[2]["configMap"]["name"]),
+        (&json!("panel"), &json!("ca"))
+    );
+    assert_eq!(secret["containers"][0]["volumeMounts"].as_array().unwrap().len(), 3);
+    let without = one(&rendered(&panel), "Deployment", "sluice-dashboard").to_string();
+    assert!(!without.contains("oidc"), "it is off by default: {without}");
+    for missing in [&oidc[..2], &[oidc[0], oidc[2]]] {
+        let args: Vec<&str> = panel.iter().chain(missing).flat_map(|set| ["--set", *set]).collect();
+        assert!(render(Helm::Four, &args).unwrap_err().contains("dashboard.oidc."), "{missing:?}");
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ async fn token(space: &Space, name: &str, verbs: &[&str]) -> String {
     issued.status.unwrap().token.unwrap()
 }
 
-const PUBLIC: &str = "https://sluice.example.com";
+pub const PUBLIC: &str = "https://sluice.example.com";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_cluster_each_person_sees_and_does_what_their_own_token_may() {

@@ -131,13 +131,26 @@ async fn of_a_plan_nobody_is_shown_more_than_they_may_read_and_what_is_missing_i
     let panel = Served::of(bare().user_kubeconfig("panel-plans-only", &[]).unwrap(), &space.name).await;
     let mut browser = panel.entered().await;
     browser.until("/playbooks", "The plan of Maya").await;
-    let page = browser.until(&path, "cannot be listed").await.text;
-    assert!(page.contains("featurerollouts.sluice.dev is forbidden"), "{page}");
     // What the status of the plan says may be read by whoever may read the plan.
-    assert!(page.contains("waits for task b") && part(&page, "<h2>Success").contains("rating"), "{page}");
+    browser.until(&path, ">rating</th>").await;
+    let page = browser.until(&path, "waits for task b").await.text;
+    assert!(
+        page.contains("cannot be listed") && part(&page, "<h2>Success").contains(">rating</th>"),
+        "{page}"
+    );
+    assert!(page.contains("featurerollouts.sluice.dev is forbidden"), "{page}");
     assert!(!page.contains("ga/half"), "steps of a rollout that may not be read: {page}");
     let second = part(&page, "<h2>second");
     assert!(second.contains("not known: ") && !second.contains("not so: "), "{second}");
+
+    may(&space, "panel-plans-and-rollouts", &["playbooks", "featurerollouts"]).await;
+    let both = bare().user_kubeconfig("panel-plans-and-rollouts", &[]).unwrap();
+    let panel = Served::of(both, &space.name).await;
+    let mut browser = panel.entered().await;
+    let page = browser.until(&path, "FlagSets cannot be listed").await.text;
+    // What needs none of them is shown in full.
+    assert!(page.contains("RolloutPolicies cannot be listed") && page.contains("ga/half"), "{page}");
+    assert!(part(&page, "<h2>second").contains("not so: "), "{page}");
 
     may(&space, "panel-rollouts-only", &["featurerollouts"]).await;
     let panel = Served::of(bare().user_kubeconfig("panel-rollouts-only", &[]).unwrap(), &space.name).await;

@@ -73,6 +73,35 @@ pub fn krew_validator() -> PathBuf {
     install("validate-krew-manifest", module, &["-ldflags=-s -w"])
 }
 
+/// Dex with one person, for signing in by OpenID Connect: the module in `tests/oidc-provider`, whose `go.sum` says what it is made of.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn oidc_provider() -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc-provider");
+    let files = ["go.mod", "go.sum", "main.go"].map(|file| std::fs::read(from.join(file)).unwrap());
+    let digest = sluice::flags::sha256_hex(&files.concat());
+    let program =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("oidc-provider-{digest:.12}/oidc-provider"));
+    if !program.exists() {
+        let output = Command::new("go")
+            .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
+            .args([program.as_os_str(), ".".as_ref()])
+            .current_dir(&from)
+            .env("CGO_ENABLED", "0")
+            .env("GOWORK", "off")
+            .env("GOFLAGS", "")
+            .output()
+            .unwrap_or_else(|error| {
+                panic!(
+                    "the provider is built with go, from https://go.dev/dl or as the package golang: {error}"
+                )
+            });
+        assert!(output.status.success(), "go build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    program
+}
+
 /// `go install` of a module into a folder of its own, which the tests of this repository share.
 fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
     let version = module.rsplit('@').next().unwrap();
