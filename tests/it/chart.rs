@@ -42,7 +42,7 @@ pub fn rendered(set: &[&str]) -> Vec<Value> {
 }
 
 /// The objects in a stream of YAML.
-fn documents(text: &str) -> Vec<Value> {
+pub fn documents(text: &str) -> Vec<Value> {
     let documents = format!("\n{text}");
     let documents = documents.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
     documents.filter(|value: &Value| !value.is_null()).collect()
@@ -115,7 +115,7 @@ fn assert_nothing_was_forbidden(plane: &ControlPlane) {
 }
 
 /// A copy of a folder of the repository, so that nothing that a test does stays there.
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

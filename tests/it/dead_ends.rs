@@ -36,14 +36,14 @@ fn ready_message(status: &FeatureRolloutStatus) -> String {
 }
 
 /// A controller of a user who may do what it needs in a namespace, but for what is left out.
-async fn limited(space: &Space) -> Running {
+pub async fn limited(space: &Space) -> Running {
     let kubeconfig = bare().user_kubeconfig(&space.name, &[]).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let proxy = Proxy::start(Client::try_from(config).unwrap(), &space.name).await;
     Running::as_told(proxy.config(), Options { namespace: space.name.clone(), ..options() })
 }
 
-async fn grant(space: &Space, map_verbs: &[&str], event_verbs: &[&str]) {
+pub async fn grant(space: &Space, map_verbs: &[&str], event_verbs: &[&str]) {
     let_read_namespaces(space).await;
     let all = json!(["get", "list", "watch", "create", "update", "patch", "delete"]);
     let rule = |group: &str, resource: &str, verbs: Value| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
@@ -75,7 +75,7 @@ async fn grant(space: &Space, map_verbs: &[&str], event_verbs: &[&str]) {
     space.api::<RoleBinding>().create(&PostParams::default(), &binding).await.unwrap();
 }
 
-const READ: [&str; 3] = ["get", "list", "watch"];
+pub const READ: [&str; 3] = ["get", "list", "watch"];
 const READ_WRITE: [&str; 5] = ["get", "list", "watch", "create", "update"];
 
 #[tokio::test]

@@ -11,7 +11,8 @@ const FOLDERS: [&str; 4] = ["docs", "examples", "charts", "deploy"];
 /// Commands that ask no cluster: with files of `examples/` they are run.
 const OFFLINE: [&str; 5] = ["lint", "plan", "simulate", "render", "evaluate"];
 /// Other programs that pages tell people to run.
-const OTHERS: [&str; 22] = [
+const OTHERS: [&str; 23] = [
+    "argocd",
     "cargo",
     "cat",
     "mkdir",

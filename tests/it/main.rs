@@ -32,6 +32,7 @@ mod events;
 mod faults;
 mod feature_flag;
 mod flag_sets;
+mod gitops;
 mod labels;
 mod leader;
 mod lives;

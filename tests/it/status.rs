@@ -92,7 +92,7 @@ async fn the_conditions_say_what_stands_and_why() {
 }
 
 /// Keeps ConfigMaps of a namespace from being written, as an outage of a webhook does.
-fn blockade(namespace: &str) -> ValidatingWebhookConfiguration {
+pub fn blockade(namespace: &str) -> ValidatingWebhookConfiguration {
     serde_json::from_value(json!({
         "metadata": {"name": namespace},
         "webhooks": [{
@@ -107,7 +107,7 @@ fn blockade(namespace: &str) -> ValidatingWebhookConfiguration {
 }
 
 /// Takes a blockade away however the test ends: others share the control plane.
-struct Lifted(String);
+pub struct Lifted(pub String);
 
 impl Drop for Lifted {
     fn drop(&mut self) {

@@ -1,8 +1,10 @@
-//! What people install the chart and test its alerts with, built with Go from the tools' own modules, once.
+//! What people install the chart, test its alerts and sync from git with, built with Go from the tools' own modules, once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
+
+use sluice::flags::sha256_hex;
 
 /// A version of Helm that the chart is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,32 +75,56 @@ pub fn krew_validator() -> PathBuf {
     install("validate-krew-manifest", module, &["-ldflags=-s -w"])
 }
 
-/// Dex with one person, for signing in by OpenID Connect: the module in `tests/oidc-provider`, whose `go.sum` says what it is made of.
+/// Dex with one person, for signing in by OpenID Connect: the module in `tests/oidc-provider`, whose `go.sum` says what it is
+/// made of.
 ///
 /// # Panics
 /// When there is no Go, or when it cannot build.
-pub fn oidc_provider() -> PathBuf {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc-provider");
-    let files = ["go.mod", "go.sum", "main.go"].map(|file| std::fs::read(from.join(file)).unwrap());
-    let digest = sluice::flags::sha256_hex(&files.concat());
-    let program =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("oidc-provider-{digest:.12}/oidc-provider"));
-    if !program.exists() {
-        let output = Command::new("go")
-            .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
-            .args([program.as_os_str(), ".".as_ref()])
-            .current_dir(&from)
-            .env("CGO_ENABLED", "0")
-            .env("GOWORK", "off")
-            .env("GOFLAGS", "")
-            .output()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "the provider is built with go, from https://go.dev/dl or as the package golang: {error}"
-                )
-            });
-        assert!(output.status.success(), "go build:\n{}", String::from_utf8_lossy(&output.stderr));
+pub fn oidc_provider() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("oidc-provider", "tests/oidc-provider"));
+    &PROGRAM
+}
+
+/// What Argo CD and Flux make of objects, by their own code: the program of `tests/gitops`. It is built if need be, which
+/// takes about five minutes the first time.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn gitops_clients() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("gitops-clients", "tests/gitops"));
+    &PROGRAM
+}
+
+/// `go build` of a module of this repository, anew where one of its files has changed.
+fn build(name: &str, module: &str) -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&sources).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let text: Vec<u8> = files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect();
+    let digest = sha256_hex(&text);
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{digest:.12}"));
+    let program = out.join(name);
+    if program.exists() {
+        return program;
     }
+    let output = Command::new("go")
+        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
+        .arg(out.join("building"))
+        .arg(".")
+        .current_dir(&sources)
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("{name} is built with go, from https://go.dev/dl or as the package golang: {error}")
+        });
+    assert!(
+        output.status.success(),
+        "go build in {module}:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::rename(out.join("building"), &program).unwrap();
     program
 }
 
