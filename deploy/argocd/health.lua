@@ -4,10 +4,6 @@
 local metadata = type(obj.metadata) == "table" and obj.metadata or {}
 local status = type(obj.status) == "table" and obj.status or {}
 
-if status.observedGeneration == nil or status.observedGeneration ~= metadata.generation then
-  return {status = "Progressing", message = "Sluice has not looked at this generation of the spec yet"}
-end
-
 local conditions = {}
 if type(status.conditions) == "table" then
   for _, condition in pairs(status.conditions) do
@@ -24,6 +20,12 @@ local function says(name)
     return nil
   end
   return type(condition.message) == "string" and condition.message or name
+end
+
+-- What is retried says why it has not come to this generation yet.
+if status.observedGeneration == nil or status.observedGeneration ~= metadata.generation then
+  local message = says("Reconciling") or "Sluice has not come to this generation of the spec yet"
+  return {status = "Progressing", message = message}
 end
 
 for _, rule in ipairs({

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func argocd(verb, config string, rest []string) (answer, error) {
+func argocd(verb, config string, rest []string) (question, error) {
 	overrides, err := overridesOf(config)
 	if err != nil {
 		return nil, err
@@ -29,13 +29,13 @@ func argocd(verb, config string, rest []string) (answer, error) {
 	vm := lua.VM{ResourceOverrides: overrides}
 	switch {
 	case verb == "health":
-		return func(object *unstructured.Unstructured) (any, error) { return argocdHealth(overrides, object), nil }, nil
+		return each(func(object *unstructured.Unstructured) (any, error) { return argocdHealth(overrides, object), nil }), nil
 	case verb == "actions":
-		return func(object *unstructured.Unstructured) (any, error) { return offered(vm, object) }, nil
+		return each(func(object *unstructured.Unstructured) (any, error) { return offered(vm, object) }), nil
 	case verb == "diff" && len(rest) == 1:
 		return diffs(rest[0])
 	case verb == "run" && len(rest) > 0:
-		return func(object *unstructured.Unstructured) (any, error) { return ran(vm, object, rest[0], rest[1:]) }, nil
+		return each(func(object *unstructured.Unstructured) (any, error) { return ran(vm, object, rest[0], rest[1:]) }), nil
 	}
 	return nil, fmt.Errorf("not understood: argocd %s %v", verb, rest)
 }
@@ -97,7 +97,7 @@ func ran(vm lua.VM, object *unstructured.Unstructured, name string, pairs []stri
 
 // Where Argo CD calls an object out of sync with its manifest: the object, and what it would be after a sync; else {}. The manifests
 // are in the order of the objects.
-func diffs(path string) (answer, error) {
+func diffs(path string) (question, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func diffs(path string) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(live *unstructured.Unstructured) (any, error) {
+	return each(func(live *unstructured.Unstructured) (any, error) {
 		if len(manifests) == 0 {
 			return nil, fmt.Errorf("there is no manifest for it")
 		}
@@ -118,5 +118,5 @@ func diffs(path string) (answer, error) {
 			return map[string]any{}, err
 		}
 		return map[string]json.RawMessage{"live": found.NormalizedLive, "predicted": found.PredictedLive}, nil
-	}, nil
+	}), nil
 }

@@ -5,8 +5,10 @@
 //	gitops-clients argocd run     ARGOCD-CM.yaml ACTION [PARAMETER=VALUE…]
 //	gitops-clients argocd diff    ARGOCD-CM.yaml MANIFESTS.json
 //	gitops-clients flux health [KUSTOMIZATION.yaml]
+//	gitops-clients flux sync TIMEOUT [KUSTOMIZATION.yaml]
 //
-// It reads a JSON list of objects, as the API server returns them, and prints a list with an answer for each.
+// It reads a JSON list of objects, as the API server returns them, and prints a list with an answer for each. A sync takes manifests,
+// asks the cluster of KUBECONFIG, and fails where the Kustomization would.
 package main
 
 import (
@@ -25,8 +27,23 @@ type Health struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// An answer to one object, in the form that its question asks for.
-type answer func(object *unstructured.Unstructured) (any, error)
+// A question about objects, with an answer for each of them.
+type question func(objects []*unstructured.Unstructured) ([]any, error)
+
+// A question that is asked of each object by itself.
+func each(ask func(object *unstructured.Unstructured) (any, error)) question {
+	return func(objects []*unstructured.Unstructured) ([]any, error) {
+		answers := make([]any, 0, len(objects))
+		for _, object := range objects {
+			answer, err := ask(object)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
+			}
+			answers = append(answers, answer)
+		}
+		return answers, nil
+	}
+}
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -36,7 +53,7 @@ func main() {
 }
 
 func run(args []string) error {
-	question, err := understand(args)
+	ask, err := understand(args)
 	if err != nil {
 		return err
 	}
@@ -44,18 +61,14 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	answers := make([]any, 0, len(objects))
-	for _, object := range objects {
-		given, err := question(object)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
-		}
-		answers = append(answers, given)
+	answers, err := ask(objects)
+	if err != nil {
+		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(answers)
 }
 
-func understand(args []string) (answer, error) {
+func understand(args []string) (question, error) {
 	if len(args) < 2 {
 		return nil, fmt.Errorf("say which tool, and what it is asked")
 	}
@@ -63,6 +76,8 @@ func understand(args []string) (answer, error) {
 	switch {
 	case tool == "flux" && verb == "health":
 		return fluxHealth(rest)
+	case tool == "flux" && verb == "sync" && len(rest) > 0:
+		return fluxSync(rest[0], rest[1:])
 	case tool == "argocd" && len(rest) > 0:
 		return argocd(verb, rest[0], rest[1:])
 	}

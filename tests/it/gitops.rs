@@ -2,6 +2,7 @@
 //! in `deploy/argocd` and `deploy/flux`, and what that page says of differences.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use http::Request;
@@ -13,6 +14,7 @@ use crate::support::go_tools::gitops_clients;
 mod actions;
 mod differences;
 mod files;
+mod flux_sync;
 mod kinds;
 mod odd;
 mod situations;
@@ -49,6 +51,12 @@ async fn healths(args: &[&str], objects: &[Value]) -> Vec<Health> {
 
 /// Asks the tools' code; an answer for each object, or what it says against the question.
 async fn ask(args: &[&str], objects: &[Value]) -> Result<Vec<Value>, String> {
+    ask_about(None, args, objects).await
+}
+
+/// The same with a cluster to ask, by its kubeconfig.
+async fn ask_about(cluster: Option<&Path>, args: &[&str], objects: &[Value]) -> Result<Vec<Value>, String> {
+    let cluster = cluster.map(Path::to_owned).unwrap_or_default();
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let input = serde_json::to_vec(objects).unwrap();
     let count = objects.len();
@@ -56,7 +64,7 @@ async fn ask(args: &[&str], objects: &[Value]) -> Result<Vec<Value>, String> {
         let mut child = Command::new(gitops_clients())
             .args(args)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env_remove("KUBECONFIG")
+            .env("KUBECONFIG", cluster)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

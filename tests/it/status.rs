@@ -17,7 +17,7 @@ fn rollout(name: &str, more: &str) -> Value {
     object("FeatureRollout", name, &format!("cohorts: [{{name: all, share: 100}}]\n{more}"))
 }
 
-async fn edit(space: &Space, name: &str, spec: &str) {
+pub async fn edit(space: &Space, name: &str, spec: &str) {
     let spec: Value = serde_saphyr::from_str(spec).unwrap();
     let answer = space.merge("FeatureRollout", name, &json!({"spec": spec})).await;
     assert_eq!(answer.code, 200, "{}", answer.message());
@@ -30,7 +30,7 @@ fn table(status: &FeatureRolloutStatus) -> String {
 }
 
 /// One step, to be edited.
-fn half(percent: u8) -> String {
+pub fn half(percent: u8) -> String {
     format!("phases: [{{name: ga, steps: [{{name: half, cohorts: {{all: {percent}}}, hold: 1h}}]}}]")
 }
 

@@ -58,7 +58,8 @@ async fn account() -> Client {
 
 /// The actions that are not greyed out.
 async fn offered(rollout: &Value) -> BTreeSet<String> {
-    let answer = ask(&["argocd", "actions", ARGOCD_CM], std::slice::from_ref(rollout)).await.unwrap().remove(0);
+    let answer =
+        ask(&["argocd", "actions", ARGOCD_CM], std::slice::from_ref(rollout)).await.unwrap().remove(0);
     let actions = answer.as_array().unwrap().clone();
     let names: Vec<&str> = actions.iter().map(|action| action["name"].as_str().unwrap()).collect();
     assert_eq!(names, NAMES);
@@ -127,7 +128,11 @@ impl Clicks {
         found.unwrap()
     }
 
-    async fn until(&self, what: &str, wanted: impl Fn(&FeatureRolloutStatus) -> bool) -> FeatureRolloutStatus {
+    async fn until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&FeatureRolloutStatus) -> bool,
+    ) -> FeatureRolloutStatus {
         self.space.until("half", what, |status| wanted(status) && status.is_delivered()).await
     }
 }
@@ -154,7 +159,10 @@ async fn each_action_of_argo_cd_is_offered_when_it_can_be_done_and_is_done_once(
     clicks.until_offered(&["resume", "rollback"]).await;
 
     let resumed = clicks.click(&["resume"]).await;
-    assert_eq!(resumed.spec.reason, "asked for in Argo CD", "where nobody says why, as the command line cannot");
+    assert_eq!(
+        resumed.spec.reason, "asked for in Argo CD",
+        "where nobody says why, as the command line cannot"
+    );
     clicks.until("resumed", |s| s.pauses.is_empty() && is_ready(s)).await;
     clicks.until_offered(&["pause", "promote", "rollback"]).await;
 
@@ -190,7 +198,11 @@ async fn each_action_of_argo_cd_is_offered_when_it_can_be_done_and_is_done_once(
         let reason = reason.to_owned();
         async move {
             let status = told.status("half").await;
-            status.history.iter().filter(|entry| entry.reason.as_str() == reason && entry.who == ACCOUNT).count()
+            status
+                .history
+                .iter()
+                .filter(|entry| entry.reason.as_str() == reason && entry.who == ACCOUNT)
+                .count()
         }
     };
     for reason in ["Paused", "Resumed", "Promoted", "Approved", "RolledBack", "Retried"] {
@@ -209,7 +221,8 @@ async fn what_would_be_rejected_is_not_offered() {
     let controller = Running::in_space(&space).await;
     sync(&space).await;
     space.until("half", "holding", |s| is_ready(s) && serves(s, "50%")).await;
-    let now = async || offered(&live(&space, "FeatureRollout", "half").await).await.into_iter().collect::<Vec<_>>();
+    let now =
+        async || offered(&live(&space, "FeatureRollout", "half").await).await.into_iter().collect::<Vec<_>>();
 
     let merge = async |spec: Value| {
         let answer = space.merge("FeatureRollout", "half", &json!({"spec": spec})).await;

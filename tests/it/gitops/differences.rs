@@ -1,14 +1,18 @@
 //! Argo CD finds no difference between git and what the API server and the controller have made of it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sluice::api::FeatureRollout;
+use sluice::controller::Options;
 
 use super::files::kubectl;
 use super::{ARGOCD_CM, ask, live};
 use crate::support::bare::{Running, bare_space};
-use crate::support::{Space, eventually};
+use crate::support::proxy::Proxy;
+use crate::support::raw::object;
+use crate::support::{Space, eventually, options};
 
 /// The objects of our group in these files, for a namespace.
 fn manifests(files: &[PathBuf], namespace: &str) -> Vec<Value> {
@@ -35,7 +39,9 @@ async fn sync(space: &Space, folder: &Path, manifests: &[Value]) {
     let file = folder.join("manifests.json");
     let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests});
     std::fs::write(&file, list.to_string()).unwrap();
-    kubectl(&["apply", "--field-manager", "argocd-controller", "--filename", file.to_str().unwrap()]).await.unwrap();
+    kubectl(&["apply", "--field-manager", "argocd-controller", "--filename", file.to_str().unwrap()])
+        .await
+        .unwrap();
     for (kind, name) in names(manifests) {
         eventually(&format!("{kind} {name} is looked at"), async || {
             let object = live(space, kind, name).await;
@@ -68,10 +74,18 @@ async fn out_of_sync(space: &Space, folder: &Path, manifests: &[Value]) -> Vec<(
 #[tokio::test]
 async fn the_examples_are_in_sync_after_the_controller_has_worked_on_them() {
     let space = bare_space("gitops-differences").await;
-    let controller = Running::in_space(&space).await;
+    // Sources are looked at in the controller's own namespace only.
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let controller = Running::as_told(proxy.config(), Options { namespace: space.name.clone(), ..options() });
     let files =
         [yaml_files("examples/playbook"), yaml_files("examples/metrics"), yaml_files("examples")].concat();
-    let manifests = manifests(&files, &space.name);
+    let mut manifests = manifests(&files, &space.name);
+    let mut known = BTreeSet::new();
+    manifests
+        .retain(|object| known.insert((object["kind"].to_string(), object["metadata"]["name"].to_string())));
+    // The API server fills in two fields of the item.
+    manifests.push(object("FlagSet", "elsewhere", "{outputs: [{configMap: elsewhere}]}"));
+    manifests.last_mut().unwrap()["metadata"]["namespace"] = json!(space.name);
     assert!(manifests.len() > 12, "{}", manifests.len());
     let folder = tempfile::tempdir().unwrap();
     sync(&space, folder.path(), &manifests).await;
@@ -82,7 +96,10 @@ async fn the_examples_are_in_sync_after_the_controller_has_worked_on_them() {
     let at = edited.iter().position(|object| object["metadata"]["name"] == "new-search").unwrap();
     edited[at]["spec"]["suspend"] = json!(true);
     let found = out_of_sync(&space, folder.path(), &edited).await;
-    assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["FeatureRollout/new-search"]);
+    assert_eq!(
+        found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["FeatureRollout/new-search"]
+    );
     let added = json!({"metadata": {"annotations": {"example.com/note": "seen"}}, "spec": {"feature": {"title": "Search"}}});
     let api = space.api::<FeatureRollout>();
     api.patch("new-search", &Default::default(), &kube::api::Patch::Merge(&added)).await.unwrap();

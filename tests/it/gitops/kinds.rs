@@ -32,7 +32,12 @@ const SPECS: [(&str, &str, &str, bool); 18] = [
     ("FlagSet", "file", "{}", true),
     ("FlagSet", "nowhere", "{timeZone: Nowhere/Atall}", false),
     ("RolloutPolicy", "hours", "{windows: [{days: [Mon], from: '09:00', to: '10:00'}]}", true),
-    ("RolloutPolicy", "timeless", "{timeZone: Nowhere/Atall, windows: [{days: [Mon], from: '09:00', to: '10:00'}]}", false),
+    (
+        "RolloutPolicy",
+        "timeless",
+        "{timeZone: Nowhere/Atall, windows: [{days: [Mon], from: '09:00', to: '10:00'}]}",
+        false,
+    ),
     ("Playbook", "plan", "{startDate: '2025-09-08', phases: [{name: ga, weeks: {from: 1, to: 2}}]}", true),
     (
         "Playbook",
@@ -40,7 +45,12 @@ const SPECS: [(&str, &str, &str, bool); 18] = [
         "{startDate: '2025-09-08', timeZone: Nowhere/Atall, phases: [{name: ga, weeks: {from: 1, to: 2}}]}",
         false,
     ),
-    ("NotificationChannel", "hook", "{webhook: {url: 'http://10.9.9.9'}, filter: {reasons: [Completed]}}", true),
+    (
+        "NotificationChannel",
+        "hook",
+        "{webhook: {url: 'http://10.9.9.9'}, filter: {reasons: [Completed]}}",
+        true,
+    ),
     (
         "NotificationChannel",
         "broken",
@@ -77,8 +87,7 @@ async fn has_settled(space: &Space, kind: &str, name: &str, valid: bool) -> bool
 async fn argo_cd_and_flux_agree_about_every_kind() {
     let space = bare_space("gitops-kinds").await;
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
-    let controller =
-        Running::as_told(proxy.config(), Options { namespace: space.name.clone(), ..options() });
+    let controller = Running::as_told(proxy.config(), Options { namespace: space.name.clone(), ..options() });
     let mut objects: Vec<Value> = Vec::new();
     for (kind, name, spec, valid) in SPECS {
         create(&space, &[object(kind, name, spec)]).await;
@@ -92,7 +101,8 @@ async fn argo_cd_and_flux_agree_about_every_kind() {
     objects.retain(|object| object["metadata"]["name"] != "one");
     let specs = SPECS.iter().filter(|(_, name, ..)| *name != "one");
     let (by_argocd, by_flux) = (argocd(&objects).await, flux(None, &objects).await);
-    for ((((kind, name, _, valid), object), argocd), flux) in specs.zip(&objects).zip(by_argocd).zip(by_flux) {
+    for ((((kind, name, _, valid), object), argocd), flux) in specs.zip(&objects).zip(by_argocd).zip(by_flux)
+    {
         let wanted = if *valid { ("Healthy", "Current") } else { ("Degraded", "Failed") };
         assert_eq!((argocd.status.as_str(), flux.status.as_str()), wanted, "{kind} {name}: {object:#}");
         assert!(argocd.error.is_empty() && flux.error.is_empty(), "{argocd:?} {flux:?}");
@@ -116,7 +126,8 @@ async fn what_nobody_has_looked_at_yet_is_in_progress() {
         create(&space, &[object(kind, name, spec)]).await;
         objects.push(live(&space, kind, name).await);
     }
-    for ((object, argocd), flux) in objects.iter().zip(argocd(&objects).await).zip(flux(None, &objects).await) {
+    for ((object, argocd), flux) in objects.iter().zip(argocd(&objects).await).zip(flux(None, &objects).await)
+    {
         let said = (argocd.status.as_str(), flux.status.as_str());
         assert_eq!(said, ("Progressing", "InProgress"), "{object:#}");
     }

@@ -35,7 +35,10 @@ fn odd(good: &Value) -> Vec<Value> {
         with(good, &[("/status/observedGeneration", json!(0))]),
         with(good, &[("/status/observedGeneration", json!("1"))]),
         with(good, &[("/metadata/generation", json!(7))]),
-        with(good, &[("/status/conditions/0/message", json!(7)), ("/status/conditions/0/status", json!("Unknown"))]),
+        with(
+            good,
+            &[("/status/conditions/0/message", json!(7)), ("/status/conditions/0/status", json!("Unknown"))],
+        ),
     ];
     for value in [json!(null), json!("done"), json!(7), json!(true), json!([]), json!({})] {
         all.push(with(good, &[("/status", value)]));
@@ -65,7 +68,12 @@ async fn argo_cd_gets_a_status_of_whatever_an_object_looks_like() {
     let good = ready("gitops-odd").await;
     let all = odd(&good);
     for (object, health) in all.iter().zip(argocd(&all).await) {
-        assert_eq!((health.status.as_str(), health.error.as_str()), ("Progressing", ""), "{:#}", object["status"]);
+        assert_eq!(
+            (health.status.as_str(), health.error.as_str()),
+            ("Progressing", ""),
+            "{:#}",
+            object["status"]
+        );
         assert!(!health.message.is_empty(), "it says why: {:#}", object["status"]);
     }
     // Flux may say that it cannot tell, which fails a sync, or take an object without conditions for one that has none.
@@ -97,7 +105,8 @@ async fn argo_cd_can_ask_for_the_actions_of_whatever_an_object_looks_like() {
     let good = ready("gitops-odd-actions").await;
     let mut all = odd(&good);
     for field in ["pauses", "cohorts", "waitingFor", "position", "rollback", "uid"] {
-        for value in [json!(null), json!(7), json!("x"), json!([]), json!([7, "x", null]), json!({"a": [1]})] {
+        for value in [json!(null), json!(7), json!("x"), json!([]), json!([7, "x", null]), json!({"a": [1]})]
+        {
             let mut object = good.clone();
             object["status"][field] = value;
             all.push(object);

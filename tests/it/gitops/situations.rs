@@ -13,9 +13,9 @@ use super::{argocd, flux, live};
 use crate::actions::applied;
 use crate::dead_ends::{READ, grant, limited};
 use crate::flag_sets::create;
-use crate::status::{Lifted, blockade};
+use crate::status::{Lifted, blockade, edit, half};
 use crate::support::bare::{Running, bare_space};
-use crate::support::metrics::Measured;
+use crate::support::metrics::{Measured, verdict};
 use crate::support::raw::object;
 use crate::support::{Space, condition, eventually, is_ready};
 
@@ -97,7 +97,11 @@ async fn assert_seen(group: &[(&str, Row)], seen: &[(&str, Value)]) {
             .into_iter()
             .filter(|type_| status_of(type_) == Some(json!("True")))
             .collect();
-        assert_eq!((status_of("Ready"), there.as_slice()), (Some(json!(ready)), present), "{name}: {object:#}");
+        assert_eq!(
+            (status_of("Ready"), there.as_slice()),
+            (Some(json!(ready)), present),
+            "{name}: {object:#}"
+        );
         assert_eq!((flux.status.as_str(), flux.error.as_str()), (kstatus, ""), "{name}: {object:#}");
         assert_eq!((argocd.status.as_str(), argocd.error.as_str()), (health, ""), "{name}: {object:#}");
         let messages: Vec<&str> =
@@ -124,7 +128,8 @@ fn waits_for(status: &FeatureRolloutStatus, check: Check) -> bool {
 /// The rollouts of the first group, by what they are called and what they are to come to.
 fn begun() -> Vec<(&'static str, Value)> {
     let now = Timestamp::now();
-    let at = |hours: i64| (now + SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let at =
+        |hours: i64| (now + SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let weekday = (now + SignedDuration::from_hours(72)).strftime("%a").to_string();
     let approved = "phases: [{name: ga, steps: [{name: half, cohorts: {all: 50}, hold: 0s}, {name: full, cohorts: {all: 100}, approval: Required}]}]";
     let gate = "criteria: [{name: rating, manual: {value: '1', at: '2025-10-01T00:00:00Z'}, above: '4'}]
@@ -132,8 +137,18 @@ phases: [{name: ga, gates: [rating], steps: [{cohorts: {all: 50}}]}]";
     let ladder = format!("{ONE}\nrollback: {{gradual: {{ladder: [50, 25, 0], every: 1h}}}}");
     vec![
         ("start", format!("{RAMP}\nschedule: {{startAt: '{}'}}", at(168))),
-        ("window", format!("{RAMP}\nschedule: {{windows: [{{days: [{weekday}], from: '09:00', to: '10:00'}}]}}")),
-        ("freeze", format!("{RAMP}\nschedule: {{freezes: [{{name: sale, from: '{}', to: '{}'}}]}}", at(-24), at(168))),
+        (
+            "window",
+            format!("{RAMP}\nschedule: {{windows: [{{days: [{weekday}], from: '09:00', to: '10:00'}}]}}"),
+        ),
+        (
+            "freeze",
+            format!(
+                "{RAMP}\nschedule: {{freezes: [{{name: sale, from: '{}', to: '{}'}}]}}",
+                at(-24),
+                at(168)
+            ),
+        ),
         ("depends", format!("{RAMP}\ndependsOn: [{{name: start, condition: Completed}}]")),
         ("hold", RAMP.to_owned()),
         ("approval", approved.to_owned()),
@@ -151,7 +166,10 @@ phases: [{name: ga, gates: [rating], steps: [{cohorts: {all: 50}}]}]";
     ]
     .into_iter()
     .map(|(name, more)| (name, rollout(name, &more)))
-    .chain([("missing", object("FeatureRollout", "missing", &format!("cohortSetRef: {{name: nowhere}}\n{RAMP}")))])
+    .chain([(
+        "missing",
+        object("FeatureRollout", "missing", &format!("cohortSetRef: {{name: nowhere}}\n{RAMP}")),
+    )])
     .collect()
 }
 
@@ -159,7 +177,8 @@ phases: [{name: ga, gates: [rating], steps: [{cohorts: {all: 50}}]}]";
 async fn argo_cd_and_flux_say_of_each_situation_what_the_table_says() {
     let space = Space::shared("gitops-situations").await;
     let stranger: ConfigMap =
-        serde_json::from_value(json!({"metadata": {"name": "taken"}, "data": {"flags.json": "mine"}})).unwrap();
+        serde_json::from_value(json!({"metadata": {"name": "taken"}, "data": {"flags.json": "mine"}}))
+            .unwrap();
     space.api::<ConfigMap>().create(&PostParams::default(), &stranger).await.unwrap();
     create(&space, &[object("FlagSet", "stopped", "{emergency: Control}")]).await;
     for (_, rollout) in begun() {
@@ -242,31 +261,52 @@ spec:
     levels: [{severity: Critical, below: '1', for: 1h, action: ImmediateRollback}]
 ";
 
-#[tokio::test]
-async fn argo_cd_and_flux_see_what_triggers_do() {
-    let world = Measured::start("gitops-triggers").await;
-    let controller = world.controller();
-    let triggers = r#"
+/// A rollout that errors pause.
+const CAREFUL: &str = "
+metadata: {name: careful}
+spec:
+  cohorts: [{name: all}]
+  phases: [{name: ga, ramp: {percents: [50, 100], every: 168h}}]
   triggers:
   - name: error-rate
     metric: {templateRef: {name: errors}}
     interval: 1s
-    levels:
-    - {severity: Warning, above: "1", for: 6s, action: Pause}
-    - {severity: Critical, above: "10", for: 2s, action: ImmediateRollback}
-"#;
-    world.apply_rollout(triggers).await;
-    world.until("passing", |s| s.triggers.iter().any(|trigger| trigger.verdict.as_str() == "Pass")).await;
-    let mut seen = Vec::new();
+    levels: [{severity: Warning, above: '1', for: 2s, action: Pause}]
+";
+
+#[tokio::test]
+async fn argo_cd_and_flux_see_what_triggers_do() {
+    let world = Measured::start("gitops-triggers").await;
+    let controller = world.controller();
+    world
+        .apply_rollout(
+            r#"
+  triggers:
+  - name: error-rate
+    metric: {templateRef: {name: errors}}
+    interval: 1s
+    levels: [{severity: Critical, above: "10", for: 2s, action: ImmediateRollback}]
+"#,
+        )
+        .await;
+    world.space.apply::<FeatureRollout>(CAREFUL).await.unwrap();
     world.space.apply::<FeatureRollout>(HELD).await.unwrap();
-    world.space.until("held", "held by its trigger", |s| waits_for(s, Check::Triggers)).await;
-    seen.push((BY_METRICS[0].0, live(&world.space, "FeatureRollout", "held").await));
-    world.app.set_error_percent(5.0);
-    world.until("paused", |s| paused_by(s, PauseCause::Trigger)).await;
-    seen.push((BY_METRICS[1].0, live(&world.space, "FeatureRollout", "dreams").await));
+    for rollout in ["dreams", "careful"] {
+        let passes = |status: &FeatureRolloutStatus| verdict(status, "error-rate", "") == Some("Pass");
+        world.space.until(rollout, "passing", passes).await;
+    }
     world.app.set_error_percent(20.0);
-    world.until("rolled back", |s| s.state == Some(State::RolledBack) && s.is_delivered()).await;
-    seen.push((BY_METRICS[2].0, live(&world.space, "FeatureRollout", "dreams").await));
+    type Wanted = fn(&FeatureRolloutStatus) -> bool;
+    let wanted: [(&str, Wanted); 3] = [
+        ("held", |s| waits_for(s, Check::Triggers)),
+        ("careful", |s| paused_by(s, PauseCause::Trigger)),
+        ("dreams", |s| s.state == Some(State::RolledBack) && s.is_delivered()),
+    ];
+    let mut seen = Vec::new();
+    for ((name, _), (rollout, wanted)) in BY_METRICS.iter().zip(wanted) {
+        world.space.until(rollout, name, wanted).await;
+        seen.push((*name, live(&world.space, "FeatureRollout", rollout).await));
+    }
     assert_seen(&BY_METRICS, &seen).await;
     controller.stop().await;
 }
@@ -274,7 +314,7 @@ async fn argo_cd_and_flux_see_what_triggers_do() {
 #[tokio::test]
 async fn argo_cd_and_flux_see_what_cannot_be_written() {
     let late = Space::shared("gitops-late").await;
-    create(&late, &[rollout("one", RAMP)]).await;
+    create(&late, &[rollout("one", &half(50))]).await;
     let before = late.until("one", "ready", is_ready).await;
     let hooks: Api<ValidatingWebhookConfiguration> = Api::all(late.client.clone());
     let lifted = Lifted(late.name.clone());
@@ -285,9 +325,9 @@ async fn argo_cd_and_flux_see_what_cannot_be_written() {
         late.api::<ConfigMap>().create(&params, &map).await.is_err()
     })
     .await;
-    let lower = json!({"spec": {"phases": [{"name": "ga", "ramp": {"percents": [20, 100], "every": "168h"}}]}});
-    assert_eq!(late.merge("FeatureRollout", "one", &lower).await.code, 200);
-    late.until("one", "late", |s| s.revision > before.revision && condition(s, "Reconciling").is_some()).await;
+    edit(&late, "one", &half(20)).await;
+    late.until("one", "late", |s| s.revision > before.revision && condition(s, "Reconciling").is_some())
+        .await;
     let mut seen = vec![(BY_FAILURES[0].0, live(&late, "FeatureRollout", "one").await)];
     drop(lifted);
 
