@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -152,6 +153,13 @@ async fn each_action_of_argo_cd_is_offered_when_it_can_be_done_and_is_done_once(
     clicks.until("holding", |s| is_ready(s) && serves(s, "50%")).await;
     clicks.until_offered(&["pause", "promote", "rollback"]).await;
 
+    // No tool takes the file for one of its own, so none prunes it.
+    let file = space.api::<ConfigMap>().get("half").await.unwrap();
+    assert_eq!(file.owner_references(), []);
+    let marks = file.labels().keys().chain(file.annotations().keys());
+    let strange: Vec<&String> = marks.filter(|mark| !is_ours(mark)).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+
     let paused = clicks.click(&["pause", "reason=the shop is busy"]).await;
     assert_eq!(paused.spec.reason, "the shop is busy");
     let status = clicks.until("paused", |s| s.pause(PauseCause::Person).is_some() && is_ready(s)).await;
@@ -209,6 +217,11 @@ async fn each_action_of_argo_cd_is_offered_when_it_can_be_done_and_is_done_once(
         assert_eq!(by(reason).await, 1, "{reason}");
     }
     controller.stop().await;
+}
+
+/// Whether a label or annotation of a file is one that Sluice gives it.
+fn is_ours(mark: &str) -> bool {
+    mark.starts_with("sluice.dev/") || mark == "app.kubernetes.io/managed-by"
 }
 
 async fn live_uid(space: &Space) -> String {
