@@ -1,6 +1,6 @@
--- Health of every kind of Sluice to Argo CD. The conditions follow kstatus, and this says what kstatus says of them; Paused,
--- which kstatus does not know, is Suspended. It returns a status whatever the object looks like: without one Argo CD shows no
--- health.
+-- Health of every kind of Sluice to Argo CD. The conditions follow kstatus, and this says what kstatus says of them;
+-- Paused, which kstatus does not know, is Suspended. It returns a status whatever the object looks like: without one
+-- Argo CD shows no health.
 local metadata = type(obj.metadata) == "table" and obj.metadata or {}
 local status = type(obj.status) == "table" and obj.status or {}
 

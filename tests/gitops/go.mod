@@ -183,8 +183,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.0 // indirect
 )
 
-// Argo CD keeps its engine beside it in its repository, where a module of its own cannot be found by version. This is the
-// newest version of before that of Argo CD.
+// Argo CD takes its engine from a folder beside it, which its module does not have. This is that folder in the time of Argo CD 3.5.
 replace github.com/argoproj/argo-cd/gitops-engine => github.com/argoproj/argo-cd/gitops-engine v0.0.0-20260827090335-e258ee23c3e5
 
 replace (

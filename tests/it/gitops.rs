@@ -1,5 +1,5 @@
-//! What Argo CD and Flux make of Sluice's objects, by their own code and of real objects: the table in `docs/gitops.md`, the files
-//! in `deploy/argocd` and `deploy/flux`, and what that page says of differences.
+//! What Argo CD and Flux make of Sluice's objects, by their own code and of real objects: the table in `docs/gitops.md`, the
+//! files in `deploy/argocd` and `deploy/flux`, and what that page says of differences.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The actions that Argo CD offers of a rollout: which of them when, and each carried out, once, as the account that Argo CD has.
+//! The actions that Argo CD offers of a rollout: which of them when, and each carried out once, as the account that Argo CD
+//! has.
 
 use std::collections::BTreeSet;
 
@@ -96,8 +97,8 @@ impl Clicks {
         rollout
     }
 
-    /// Carries out an action as Argo CD's API server does: it tries it without storing anything, and then creates it. Returns
-    /// its answer, which syncs do not change.
+    /// Carries out an action as Argo CD's API server does: it tries it without storing anything, and then creates it.
+    /// Returns its answer, which syncs do not change.
     async fn click(&self, args: &[&str]) -> RolloutAction {
         let rollout = live(&self.space, "FeatureRollout", "half").await;
         let object = created(&rollout, args).await.unwrap();

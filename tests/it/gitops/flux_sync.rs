@@ -1,5 +1,5 @@
-//! Syncs of Flux, by the code that its kustomize-controller applies and waits with, on the real API server and beside the real
-//! controller.
+//! Syncs of Flux, by the code that its kustomize-controller applies and waits with, on the real API server and beside the
+//! real controller.
 
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
