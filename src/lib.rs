@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bounds;
+pub mod changelog;
 pub mod chart;
 pub mod cli;
 pub mod clock;

@@ -26,6 +26,8 @@ pub mod types {
     pub const EMERGENCY: &str = "Emergency";
     /// Present and true while pods mount a file so that no update arrives.
     pub const STALE_MOUNTS: &str = "StaleMounts";
+    /// Whether the changelog of a FlagSet is written; absent where it has none.
+    pub const CHANGELOG: &str = "Changelog";
 }
 
 /// A condition as it should be, before the clock and the past have their say.

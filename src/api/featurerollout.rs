@@ -12,7 +12,7 @@ use super::playbook::PlaybookRef;
 use super::rollback::Rollback;
 use super::status::FeatureRolloutStatus;
 use super::trigger::{Criterion, MonitoringPeriod, Trigger};
-use super::{Cohort, Freeze, Hold, LocalRef, MicroTime, Percent, Window};
+use super::{Announcement, Cohort, Freeze, Hold, LocalRef, MicroTime, Percent, Window};
 
 /// Highest number of phases in a rollout.
 pub const MAX_PHASES: usize = 16;
@@ -152,6 +152,11 @@ pub struct FeatureRolloutSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub monitoring: Vec<MonitoringPeriod>,
+    /// What users are told of the feature. The file gets a flag for it beside the feature's, with the key of the feature
+    /// and `.announcement` behind it: its value is this object for whoever has the feature, and an empty object for all
+    /// others. It goes into the FlagSet's changelog when the rollout is completed. Optional; an edit applies at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<Announcement>,
 }
 
 fn one() -> i32 {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::freeze::MAX_FREEZES;
-use super::{Condition, Freeze, LocalRef, Window};
+use super::{ChangelogOutput, Condition, Freeze, LocalRef, Window};
 
 /// The file that an app mounts.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -83,6 +83,7 @@ use super::{Condition, Freeze, LocalRef, Window};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.changelog) || !has(self.outputs) || self.outputs.all(o, o.configMap != self.changelog.configMap)").message("changelog.configMap is one of outputs: the changelog needs a ConfigMap of its own"))]
 pub struct FlagSetSpec {
     /// ConfigMaps that the file is written to, at most one entry for each ConfigMap. Default: the key `flags.json` of a
     /// ConfigMap with the FlagSet's name.
@@ -136,6 +137,11 @@ pub struct FlagSetSpec {
     /// Default: no emergency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
+    /// A changelog of the rollouts of the set, as Markdown, as JSON and as an Atom feed: the keys `changelog.md`,
+    /// `changelog.json` and `changelog.atom` of a ConfigMap. A rollout that has an `announcement` gets an entry when it is
+    /// completed. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changelog: Option<ChangelogOutput>,
 }
 
 /// What the API server takes for the name of a ConfigMap and of most objects.
@@ -244,7 +250,8 @@ pub struct FlagSetStatus {
     pub orphan_keys: Option<String>,
     /// `Ready` says whether the file holds what its rollouts have decided. `Stalled` is there, and True, while nothing
     /// goes on until somebody acts. `Emergency` is there, and True, while `spec.emergency` is in force; `StaleMounts`
-    /// while pods mount the file by `subPath`, where no update arrives.
+    /// while pods mount the file by `subPath`, where no update arrives. `Changelog` says whether the changelog is written,
+    /// where there is one.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

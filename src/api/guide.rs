@@ -110,7 +110,7 @@ pub const fn of_reason(reason: Reason) -> Ask {
 
 /// Each condition: its type, what it means when it is True, what ends that, and whom to ask. Those that say that all is well
 /// are asked about when they are False.
-pub const CONDITIONS: [(&str, &str, &str, Ask); 9] = [
+pub const CONDITIONS: [(&str, &str, &str, Ask); 10] = [
     (
         types::READY,
         "The file holds what the object asks for now. It is True while a rollout waits or is paused, too.",
@@ -163,6 +163,12 @@ pub const CONDITIONS: [(&str, &str, &str, Ask); 9] = [
         types::STALE_MOUNTS,
         "Of a FlagSet: pods mount the file by `subPath`, where no update arrives.",
         "Mounting the folder ends it; it is there only while it is True.",
+        Ask::Author,
+    ),
+    (
+        types::CHANGELOG,
+        "Of a FlagSet with a `changelog`: its ConfigMap holds what the rollouts have announced.",
+        "False ends by itself when what the message names is corrected; nothing else waits for it.",
         Ask::Author,
     ),
 ];

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+pub mod announcement;
 pub mod channel_status;
 pub mod cohort;
 pub mod cohort_status;
@@ -51,6 +52,7 @@ pub mod verdict;
 pub mod waiting;
 mod written;
 
+pub use announcement::{Announcement, ChangelogOutput};
 pub use cohort::{Cohort, Expression, Match, MatchGroup, Operator, Tier};
 pub use cohortset::{CohortSet, CohortSetSpec, CohortSetStatus};
 pub use conditions::Condition;

@@ -111,11 +111,11 @@ pub enum Reason {
     DependencyCycle,
     /// An object that the spec names does not exist. It ends by itself when the object is there.
     ReferenceNotFound,
-    /// Another rollout has the flag key: one that exists, or a deleted one whose flag is still in the file. Another key
-    /// ends it, or the key in `prune` of the FlagSet.
+    /// Another flag has the key of the feature or of its announcement: that of another rollout, which exists or whose flag
+    /// is still in the file, or a static one. Another key ends it, or the key in `prune` of the FlagSet.
     KeyConflict,
     /// The ConfigMap or FeatureFlag belongs to somebody else, or is immutable. Deleting it ends it, or another name in
-    /// `outputs` or `featureFlag`.
+    /// `outputs`, `featureFlag` or `changelog`.
     Conflict,
     /// The API server forbids a write that is needed. Granting it ends it, see the table of permissions in
     /// operations.md.

@@ -94,7 +94,7 @@ mod tests {
         ("FeatureRollout.triggers", 64, 64, "a spec with more pairs of trigger and cohort is invalid"),
         ("FeatureRollout.triggers.levels", 4, 4, "those of the spec"),
         ("FeatureRollout.usedApprovals", 64, 64, "engine/position.rs keeps those that the spec gives"),
-        ("FlagSet.conditions", 8, 4, "Ready, Stalled, StaleMounts and Emergency"),
+        ("FlagSet.conditions", 8, 5, "Ready, Stalled, StaleMounts, Emergency and Changelog"),
         ("FlagSet.orphans", 256, 64, "controller/sets.rs lists the newest"),
         ("MetricSource.conditions", 8, 2, "Ready and Stalled"),
         ("MetricTemplate.conditions", 8, 2, "Ready and Stalled"),

@@ -1,5 +1,7 @@
 //! `sluice evaluate`: the value of a flag for one user at a time.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::files::{self, InputArgs, lint};
@@ -66,7 +68,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let now = args.now.unwrap_or_else(super::now);
     let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = file_with(files, args)?;
-    let audience = file.members.get(args.flag.as_str()).map(|plan| &plan.audience);
+    let feature = flags::announced_feature(&args.flag).filter(|feature| file.members.contains_key(feature));
+    let rollout = file.members.get(args.flag.as_str()).or_else(|| file.members.get(feature?));
+    let audience = rollout.map(|plan| &plan.audience);
     let hash = args.evaluator.hash();
     let evaluation = flags::evaluate_as(hash, &file.file, &args.flag, &context, audience)
         .map_err(|error| Failure::Input(error.to_string()))?;
@@ -84,7 +88,7 @@ fn file_with<'c>(files: Vec<FlagFile<'c>>, args: &Args) -> Result<FlagFile<'c>, 
     let named = |file: &FlagFile<'_>| args.flag_set.as_deref().is_none_or(|name| file.owner.is(name));
     let files: Vec<FlagFile<'_>> = files.into_iter().filter(named).collect();
     let known: Vec<String> =
-        files.iter().flat_map(|file| file.file.flags().into_keys().map(str::to_owned)).collect();
+        files.iter().flat_map(|file| file.file.flags().into_keys().map(Cow::into_owned)).collect();
     let mut having: Vec<FlagFile<'_>> =
         files.into_iter().filter(|file| file.file.flags().contains_key(args.flag.as_str())).collect();
     if having.len() > 1 {

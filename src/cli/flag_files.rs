@@ -210,7 +210,7 @@ spec:
         let files = flag_files(&checked, MicroTime::UNIX_EPOCH, MicroTime::UNIX_EPOCH).unwrap_or_default();
         let flags = |name: &str| {
             let file = choose(&files, Some(name)).map(|file| &file.file);
-            file.map(|file| file.flags().into_keys().map(str::to_owned).collect::<Vec<_>>())
+            file.map(|file| file.flags().into_keys().map(std::borrow::Cow::into_owned).collect::<Vec<_>>())
                 .unwrap_or_default()
         };
         assert_eq!(flags("fset/app"), ["banner"]);

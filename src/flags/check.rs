@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::fragment::{Fragment, live, served};
 use super::model::{self, Context};
-use super::{bucket, canonical, engine, meaning, schema};
+use super::{announcement, bucket, canonical, engine, meaning, schema};
 use crate::api::{FeatureRolloutStatus, Percent};
 use crate::plan::{Audience, Feature};
 
@@ -56,7 +56,9 @@ pub fn self_check(
     audience: &Audience,
     fragment: &Fragment,
 ) -> Result<(), CheckError> {
-    schema::validate_flag(&fragment.body)?;
+    for (_, flag) in fragment.flags() {
+        schema::validate_flag(&flag)?;
+    }
     check_words(feature, status, audience, fragment)?;
     let samples = samples(feature, status, audience);
     let found = evaluate(fragment, &samples)?;
@@ -92,6 +94,7 @@ fn check_words(
         ("state", body.get("state") == Some(&json!("ENABLED"))),
         ("default variant", body.get("defaultVariant") == Some(&json!(feature.control))),
         ("variants", has_variants(feature, audience, body.get("variants"))),
+        ("announcement", announcement::is_as_declared(body, feature, audience)),
         ("rollout", live.namespace == fragment.namespace && live.rollout == fragment.rollout),
         ("UID", live.uid == fragment.uid),
         ("revision", live.revision == status.revision && fragment.revision == status.revision),

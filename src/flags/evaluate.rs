@@ -92,11 +92,7 @@ pub fn evaluate_as(
     audience: Option<&Audience>,
 ) -> Result<Evaluation, EvaluateError> {
     let attributes = context;
-    let body = file
-        .members
-        .get(key)
-        .or_else(|| file.statics.get(key))
-        .ok_or_else(|| EvaluateError::FlagNotFound(key.to_owned()))?;
+    let body = file.flag(key).ok_or_else(|| EvaluateError::FlagNotFound(key.to_owned()))?;
     let broken = |message: String| EvaluateError::Engine { flag: key.to_owned(), message };
     let context = engine::context(context);
     let mut cohort = None;

@@ -1,9 +1,11 @@
 //! The file that apps mount: flags by key, written in one spelling and read back without loss.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::announcement::{self, announced_feature, announcement_key};
 use super::canonical;
 use super::evaluators::{self, Evaluators};
 use super::fragment::{LiveFlag, MANAGED_BY, MANAGER, live};
@@ -21,7 +23,7 @@ const RESERVED: &str = "sluice.dev/";
 /// [`File::set_statics`] and [`File::set_metadata`] and whose members are rendered fragments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct File {
-    /// The rollouts' flags by key, conditions written out.
+    /// The rollouts' flags by key, conditions written out and announcements in them.
     pub members: BTreeMap<String, Value>,
     /// Flags of the FlagSet itself, by key.
     pub statics: BTreeMap<String, Value>,
@@ -65,6 +67,14 @@ impl File {
         self.members.get(key).and_then(live)
     }
 
+    /// What the file says of the rollout that a flag comes from: that of the feature, where it announces one.
+    pub fn rollout_of(&self, key: &str) -> Option<LiveFlag> {
+        self.live(key).or_else(|| {
+            let is_static = self.statics.contains_key(key) || self.members.contains_key(key);
+            self.live(announced_feature(key)?).filter(|_| !is_static)
+        })
+    }
+
     /// The audiences that the members are rendered from.
     pub fn audiences(&self) -> impl Iterator<Item = String> {
         self.members.values().filter_map(live).map(|live| live.audience)
@@ -90,9 +100,9 @@ impl File {
         self.metadata = metadata.into_iter().filter(|(key, _)| !key.starts_with(RESERVED)).collect();
     }
 
-    /// Number of flags, members and statics.
+    /// Number of flags that readers get: members, their announcements, and statics.
     pub fn len(&self) -> usize {
-        self.members.len() + self.statics.len()
+        self.members.len() + self.statics.len() + self.announcements().count()
     }
 
     /// Whether there is no flag at all.
@@ -100,17 +110,43 @@ impl File {
         self.members.is_empty() && self.statics.is_empty()
     }
 
-    /// Every flag with its key; a member goes before a static flag of the same key.
-    pub fn flags(&self) -> BTreeMap<&str, &Value> {
-        let statics = self.statics.iter();
-        statics.chain(&self.members).map(|(key, body)| (key.as_str(), body)).collect()
+    /// Every flag with its key as readers get it; a member goes before a static flag of the same key.
+    pub fn flags(&self) -> BTreeMap<Cow<'_, str>, Cow<'_, Value>> {
+        let statics = self.statics.iter().map(|(key, body)| (Cow::from(key), Cow::Borrowed(body)));
+        let members = self.members.iter().map(|(key, body)| (Cow::from(key), announcement::feature_of(body)));
+        let announcements =
+            self.announcements().map(|(key, body)| (Cow::Owned(key), Cow::<Value>::Owned(body)));
+        statics.chain(members).chain(announcements).collect()
+    }
+
+    /// One flag as readers get it.
+    pub fn flag(&self, key: &str) -> Option<Cow<'_, Value>> {
+        let member = self.members.get(key).map(announcement::feature_of);
+        let flag = member.or_else(|| self.statics.get(key).map(Cow::Borrowed));
+        flag.or_else(|| {
+            let feature = announced_feature(key)?;
+            announcement::announcement_of(feature, self.members.get(feature)?).map(Cow::Owned)
+        })
+    }
+
+    /// The flags of announcements. Another flag's key is never taken: who reads that must not get words instead.
+    fn announcements(&self) -> impl Iterator<Item = (String, Value)> {
+        self.members.iter().filter_map(|(feature, body)| {
+            let flag = announcement::announcement_of(feature, body)?;
+            let key = announcement_key(feature);
+            let is_free = !self.members.contains_key(&key) && !self.statics.contains_key(&key);
+            is_free.then_some((key, flag))
+        })
     }
 }
 
 /// The bytes of the file: keys sorted, a flag a line. Conditions that members share become `$evaluators` where that
 /// makes the file smaller.
 pub fn compose(file: &File) -> String {
-    let shared = Evaluators::shared_by(file.members.values());
+    let flags = file.flags();
+    let is_static = |key: &str| file.statics.contains_key(key) && !file.members.contains_key(key);
+    let rendered = flags.iter().filter(|(key, _)| !is_static(key));
+    let shared = Evaluators::shared_by(rendered.map(|(_, body)| &**body));
     let mut out = String::from("{\n\"$schema\":");
     canonical::string(SCHEMA, &mut out);
     if !shared.is_empty() {
@@ -118,13 +154,11 @@ pub fn compose(file: &File) -> String {
         lines(shared.entries(), &mut out);
     }
     out.push_str(",\n\"flags\":");
-    let flags: Vec<(&str, String)> = file
-        .flags()
-        .into_iter()
+    let flags: Vec<(&str, String)> = flags
+        .iter()
         .map(|(key, body)| {
-            let text =
-                if file.members.contains_key(key) { shared.write(body) } else { canonical::text(body) };
-            (key, text)
+            let text = if is_static(key) { canonical::text(body) } else { shared.write(body) };
+            (&**key, text)
         })
         .collect();
     lines(flags.iter().map(|(key, text)| (*key, text.as_str())), &mut out);
@@ -162,6 +196,7 @@ pub fn parse(text: &str) -> Result<File, FileError> {
         let side = if is_member(&body) { &mut file.members } else { &mut file.statics };
         side.insert(key, body);
     }
+    announcement::join(&mut file.members);
     if let Some(Value::Object(metadata)) = root.remove("metadata") {
         file.set = mark(&metadata);
         file.set_metadata(metadata);

@@ -21,6 +21,7 @@ pub fn feature(key: &str) -> Feature {
         owner: None,
         tier: Tier::default(),
         variant_names: VariantNames::default(),
+        announcement: None,
     }
 }
 

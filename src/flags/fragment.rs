@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::announcement::announcement_key;
 use super::condition::{condition, has_bucket};
-use super::{canonical, schema};
+use super::{announcement, canonical, schema};
 use crate::api::status::HIGHEST_REVISION;
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent, RollbackMode};
 use crate::plan::{Audience, Feature};
@@ -37,8 +38,18 @@ pub struct Fragment {
     pub uid: String,
     /// `status.revision`: of two fragments of one UID the one with the higher revision is newer.
     pub revision: i64,
-    /// The flag in flagd's form, its conditions written out.
+    /// The flag in flagd's form, its conditions written out, and in it what its announcement says: [`Fragment::flags`] has
+    /// both as readers get them.
     pub body: Value,
+}
+
+impl Fragment {
+    /// The flags of the rollout as readers get them, by key: the feature's, and its announcement's where it has one.
+    pub fn flags(&self) -> Vec<(String, Value)> {
+        let feature = (self.key.clone(), announcement::feature_of(&self.body).into_owned());
+        let told = announcement::announcement_of(&self.key, &self.body);
+        std::iter::once(feature).chain(told.map(|told| (announcement_key(&self.key), told))).collect()
+    }
 }
 
 /// What the file says of a rollout, read back from a flag's metadata.
@@ -98,19 +109,21 @@ pub fn fragment(
         branches.push(outcome(feature, &cohort.name, served(status, &cohort.name)));
     }
     branches.push(Value::String(feature.control.clone()));
+    let mut body = json!({
+        "state": "ENABLED",
+        "variants": variants(feature, audience),
+        "defaultVariant": feature.control,
+        "targeting": {"if": branches},
+        "metadata": metadata(feature, identity, status, audience),
+    });
+    announcement::announce(&mut body, feature, audience);
     Fragment {
         key: feature.key.clone(),
         namespace: identity.namespace.clone(),
         rollout: identity.name.clone(),
         uid: identity.uid.clone(),
         revision: status.revision,
-        body: json!({
-            "state": "ENABLED",
-            "variants": variants(feature, audience),
-            "defaultVariant": feature.control,
-            "targeting": {"if": branches},
-            "metadata": metadata(feature, identity, status, audience),
-        }),
+        body,
     }
 }
 
@@ -206,14 +219,18 @@ pub fn unconfirmed(body: &Value) -> Option<Value> {
     let control = body.get("defaultVariant")?;
     let variants = body.get("variants")?;
     variants.get(control.as_str()?)?;
-    let flag = json!({
+    let mut flag = json!({
         "state": "ENABLED",
         "variants": variants,
         "defaultVariant": control,
         "targeting": {},
         "metadata": metadata,
     });
-    schema::validate_flag(&flag).is_ok().then_some(flag)
+    schema::validate_flag(&flag).ok()?;
+    if let Some(silence) = announcement::silenced(body) {
+        announcement::put(&mut flag, silence);
+    }
+    Some(flag)
 }
 
 /// What status serves a cohort: nothing when it does not know it.
@@ -222,7 +239,7 @@ pub(super) fn served(status: &FeatureRolloutStatus, cohort: &str) -> Percent {
 }
 
 /// Every variant that the flag can say, with its value: where names tell the cohort, there is one of each cohort besides.
-fn variants(feature: &Feature, audience: &Audience) -> Map<String, Value> {
+pub(super) fn variants(feature: &Feature, audience: &Audience) -> Map<String, Value> {
     let plain = feature.variants.iter().cloned();
     let rolled_out = |name: &String| *name == feature.control || *name == feature.treatment;
     let of_cohorts =

@@ -1,5 +1,6 @@
 //! From what status says is served to the flagd JSON that apps read. Nothing here knows a client, a runtime or a clock.
 
+mod announcement;
 mod bucket;
 mod budget;
 mod canonical;
@@ -22,6 +23,7 @@ pub mod signature;
 mod split_tests;
 mod statics;
 
+pub use announcement::{announced_feature, announcement_key};
 pub use bucket::{Hash, bucket};
 pub use budget::{LIMIT, RAISE_LIMIT};
 pub use canonical::sha256_hex;

@@ -99,9 +99,8 @@ impl View<'_> {
     fn highlights(&self) -> Vec<Section> {
         let completed = self.rows(|rollout, status| {
             let at = status.completed_at.filter(|at| *at > self.since && *at <= self.now)?;
-            let title = rollout.spec.feature.as_ref().and_then(|feature| feature.title.clone());
-            let title = title.map(|title| format!("{title}; ")).unwrap_or_default();
-            Some(format!("{title}{}", self.time(at)))
+            let told = words(rollout).map(|words| format!("{words}; ")).unwrap_or_default();
+            Some(format!("{told}{}", self.time(at)))
         });
         vec![Section { heading: "Completed", rows: completed }]
     }
@@ -157,6 +156,16 @@ impl View<'_> {
         (due <= self.now)
             .then(|| format!("since {} (every {every} in the period {})", self.time(due), period.name))
     }
+}
+
+/// What users are told of a feature, as in the changelog: the title of the announcement and where to read more; else the
+/// title of the feature.
+fn words(rollout: &FeatureRollout) -> Option<String> {
+    let Some(announcement) = &rollout.spec.announcement else {
+        return rollout.spec.feature.as_ref()?.title.clone();
+    };
+    let link = announcement.link.as_ref().map(|link| format!(" ({link})"));
+    Some(format!("{}{}", announcement.title, link.unwrap_or_default()))
 }
 
 /// The period of monitoring that a finished rollout is in.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 
+use super::announcement;
 use super::calendar::{self, WindowList};
 use super::freeze::FreezeSpan;
 use super::matching;
@@ -23,6 +24,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     let spec = &rollout.spec;
     let mut errors = Vec::new();
     let feature = super::feature::feature(rollout, &mut errors);
+    announcement::check(spec.announcement.as_ref(), &mut errors);
 
     if let Some(reference) = &spec.flag_set_ref
         && refs.flag_set.is_none()
@@ -313,4 +315,5 @@ pub fn check_flag_set(spec: &crate::api::FlagSetSpec, errors: &mut Vec<FieldErro
         zone(name, "spec.timeZone", errors);
     }
     check_times("spec", &spec.windows, &spec.freezes, errors);
+    announcement::check_changelog(spec.changelog.as_ref(), errors);
 }

@@ -31,6 +31,7 @@ pub(super) fn feature(rollout: &FeatureRollout, errors: &mut Vec<FieldError>) ->
         owner: declared.owner,
         tier: declared.tier,
         variant_names: declared.variant_names,
+        announcement: rollout.spec.announcement.clone(),
         key,
         variants,
     };

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::api::featurerollout::{CohortPolicy, DeletionPolicy, DependencyCondition, OnMissed, VariantNames};
 use crate::api::rolloutpolicy::BoundPolicy;
-use crate::api::{CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Playbook, Tier};
+use crate::api::{Announcement, CohortSet, FeatureRollout, FlagSet, MicroTime, Percent, Playbook, Tier};
 
+mod announcement;
 pub mod audience;
 pub mod calendar;
 mod compile;
@@ -184,6 +185,8 @@ pub struct Feature {
     pub tier: Tier,
     /// How an evaluation names the variants.
     pub variant_names: VariantNames,
+    /// What its users are told of it.
+    pub announcement: Option<Announcement>,
 }
 
 impl Feature {

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sluice::api::featurerollout::VariantNames;
 use sluice::api::status::CohortStatus;
-use sluice::api::{FeatureRolloutStatus, Match, Percent, Tier};
+use sluice::api::{Announcement, FeatureRolloutStatus, Match, Percent, Tier};
 use sluice::flags::{File, Hash, Identity, compose, evaluate_as, fragment, parse, self_check};
 use sluice::plan::{Audience, AudienceCohort, Feature};
 
@@ -156,6 +156,11 @@ fn file(regular: u32) -> String {
             owner: None,
             tier: Tier::default(),
             variant_names,
+            // A flag of objects beside it disturbs no provider.
+            announcement: Some(Announcement {
+                title: "Dreams is here".to_owned(),
+                ..Announcement::default()
+            }),
         };
         let identity =
             Identity { namespace: "maya".to_owned(), name: "dreams".to_owned(), uid: "u".to_owned() };

@@ -179,6 +179,7 @@ fn file(flags: &BTreeMap<String, Flag>) -> File {
             owner: None,
             tier: Tier::default(),
             variant_names: VariantNames::default(),
+            announcement: None,
         };
         let identity = Identity { namespace: "n".to_owned(), name: key.clone(), uid: "u".to_owned() };
         let fragment = fragment(&feature, &identity, &status, &audience);

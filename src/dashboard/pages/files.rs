@@ -93,7 +93,7 @@ pub async fn page(
         Some(Ok(file)) => {
             let size = text.as_deref().map(str::len);
             let flags: Vec<Value> =
-                file.flags().into_iter().map(|(key, body)| flag(&link, &file, key, body)).collect();
+                file.flags().into_iter().map(|(key, body)| flag(&link, &file, &key, &body)).collect();
             let asked = asked(&visitor, &file, &fields).await;
             context! { flags, size, text, ..context! { ..asked, ..start } }
         }
@@ -104,7 +104,7 @@ pub async fn page(
 }
 
 fn flag(file_link: &str, file: &File, key: &str, body: &serde_json::Value) -> Value {
-    let live = file.live(key);
+    let live = file.rollout_of(key);
     let variants: Vec<String> = body
         .get("variants")
         .and_then(serde_json::Value::as_object)
@@ -152,7 +152,7 @@ async fn evaluated(visitor: &Visitor, file: &File, key: &str, text: &str) -> Res
     let serde_json::Value::Object(context) = context else {
         return Err("the context is no JSON object".to_owned());
     };
-    let live = file.live(key);
+    let live = file.rollout_of(key);
     let seen = match &live {
         Some(live) => owner(visitor, live).await,
         None => None,

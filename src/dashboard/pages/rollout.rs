@@ -228,8 +228,8 @@ fn fragment(seen: &Seen, status: &FeatureRolloutStatus) -> Option<String> {
         uid: seen.rollout.uid().unwrap_or_default(),
     };
     let fragment = flags::fragment(&plan.feature, &identity, status, &plan.audience);
-    let flag = serde_json::json!({ fragment.key: fragment.body });
-    serde_json::to_string_pretty(&flag).ok()
+    let flags: serde_json::Map<String, serde_json::Value> = fragment.flags().into_iter().collect();
+    serde_json::to_string_pretty(&flags).ok()
 }
 
 /// The object, without what only machines read.

@@ -105,6 +105,29 @@ fn highlights_are_what_was_completed_since_and_nothing_is_not_sent() {
 }
 
 #[test]
+fn highlights_are_told_in_the_words_of_the_changelog() {
+    let spec = |announcement: serde_json::Value| json!({"feature": {"title": "Dreams"}, "announcement": announcement});
+    let done = json!({"completedAt": "2026-03-08T17:00:00Z"});
+    let link = "https://example.com/dreams";
+    let all = [
+        rollout(
+            "linked",
+            spec(json!({"title": "Dreams is here", "body": "Long.", "link": link})),
+            done.clone(),
+        ),
+        rollout("plain", spec(json!({"title": "Dreams is here"})), done),
+    ];
+    let text = said(DigestKind::Highlights, &all, "UTC").unwrap();
+    assert!(
+        text.contains(
+            "- maya/linked: Dreams is here (https://example.com/dreams); Sun 2026-03-08 17:00 UTC\n"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("- maya/plain: Dreams is here; Sun 2026-03-08 17:00 UTC"), "{text}");
+}
+
+#[test]
 fn a_digest_is_bounded_and_says_how_much_more_there_is() {
     let many: Vec<FeatureRollout> = (0..200)
         .map(|i| rollout(&format!("r{i:03}"), json!({}), json!({"served": "x".repeat(1000)})))
