@@ -12,10 +12,12 @@ use super::actions::Actions;
 use super::ahead::Ahead;
 use super::analysis::Analysis;
 use super::cache::{Cache, ObjectKey};
+use super::changelog::Changelogs;
 use super::channels::Channels;
 use super::cluster::Cluster;
 use super::events::Events;
 use super::index::{Index, SetId};
+use super::keys::Unannounced;
 use super::nudge::Nudger;
 use super::playbooks::Playbooks;
 use super::policies::Policies;
@@ -49,6 +51,8 @@ pub enum Key {
     Playbook(ObjectKey),
     /// A RolloutPolicy.
     RolloutPolicy(ObjectKey),
+    /// The changelog of a FlagSet.
+    Changelog(ObjectKey),
 }
 
 impl Tenant for Key {
@@ -60,7 +64,8 @@ impl Tenant for Key {
         | Key::MetricTemplate(key)
         | Key::NotificationChannel(key)
         | Key::Playbook(key)
-        | Key::RolloutPolicy(key)) = self;
+        | Key::RolloutPolicy(key)
+        | Key::Changelog(key)) = self;
         &key.0
     }
 }
@@ -82,6 +87,7 @@ impl fmt::Display for Key {
             Key::NotificationChannel(key) => ("NotificationChannel", key),
             Key::Playbook(key) => ("Playbook", key),
             Key::RolloutPolicy(key) => ("RolloutPolicy", key),
+            Key::Changelog(key) => ("Changelog of FlagSet", key),
         };
         write!(f, "{kind} {namespace}/{name}")
     }
@@ -154,6 +160,10 @@ pub struct Context {
     pub queue: Queue<Key, SetId>,
     /// What is to be published.
     pub events: Events,
+    /// Whose announcement has no flag.
+    pub unannounced: Unannounced,
+    /// What is known of changelogs.
+    pub changelogs: Changelogs,
     /// Whom people hear from.
     pub channels: Arc<Channels>,
     /// The keys that the files are signed with.

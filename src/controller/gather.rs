@@ -6,7 +6,7 @@ use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
 use super::writer::Ack;
-use super::{playbooks, policies, watch};
+use super::{keys, playbooks, policies, watch};
 use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Playbook, Reason};
@@ -110,7 +110,7 @@ async fn observe(
         return Ok(Err(Stalled::new(Reason::DependencyCycle, message)));
     }
     let set = SetId::of(rollout);
-    if let Some(conflict) = key_conflict(ctx, &key, &set, &plan, flag_set.as_ref()) {
+    if let Some(conflict) = keys::conflict(ctx, &key, &set, &plan, flag_set.as_ref()) {
         return Ok(Err(Stalled::new(Reason::KeyConflict, conflict)));
     }
     let uid = rollout.uid().unwrap_or_default();
@@ -271,27 +271,6 @@ where
     }
     // A set that came together with its rollouts may not have reached the cache yet.
     Ok(ctx.cluster.get::<K>(&key).await?.and_then(|found| found.0.ok()))
-}
-
-/// Another living rollout that has the flag key, or a static flag.
-fn key_conflict(
-    ctx: &Context,
-    key: &ObjectKey,
-    set: &SetId,
-    plan: &Plan,
-    flag_set: Option<&FlagSet>,
-) -> Option<String> {
-    let flag = &plan.feature.key;
-    if flag_set.is_some_and(|set| set.spec.flags.contains_key(flag)) {
-        return Some(format!("spec.feature.key: {flag:?} is a static flag of FlagSet {}", set.name));
-    }
-    let holder = ctx.index.holder(set, flag)?;
-    (holder != *key).then(|| {
-        format!(
-            "spec.feature.key: {flag:?} belongs to the older rollout {} of FlagSet {}",
-            holder.1, set.name
-        )
-    })
 }
 
 /// What the file says of a rollout's flag, where its writer has found a later decision there than any that the status

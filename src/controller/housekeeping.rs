@@ -108,6 +108,8 @@ fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
     entries.extend(ctx.nudger.census());
     entries.extend(ctx.channels.census());
     entries.extend(ctx.plans.census());
+    entries.extend(ctx.changelogs.census());
+    entries.extend(ctx.unannounced.census());
     entries.insert("trigger_values", ctx.metrics.checks.values_shown());
     entries
 }
@@ -139,6 +141,7 @@ pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
     }
     ctx.hub.forget(key, &gone.set);
     ctx.ahead.forget(key);
+    ctx.unannounced.forget(key);
     analysis::forget(ctx, key);
     ctx.events.forget(key);
     ctx.channels.forget(key);
@@ -146,8 +149,10 @@ pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
     ctx.revisions.forget_rollout(key);
     writer::left(ctx, &gone.set);
     // Who waits for the flag key hears that it is free, or held by an orphan now.
-    for heir in ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag) {
-        ctx.queue.push(Key::Rollout(heir.key), Priority::Decide);
+    let heirs = ctx.index.members(&gone.set).into_iter().filter(|heir| heir.flag == gone.flag);
+    let heirs: Vec<ObjectKey> = heirs.map(|heir| heir.key).chain(ctx.index.sharing_keys(&gone)).collect();
+    for heir in heirs {
+        ctx.queue.push(Key::Rollout(heir), Priority::Decide);
     }
 }
 

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 
 use super::cache::ObjectKey;
 use crate::api::FeatureRollout;
+use crate::flags::announcement_key;
 use crate::plan;
 
 /// The file that a rollout's flag is in: a FlagSet's, or the rollout's own.
@@ -59,6 +60,8 @@ pub struct Neighbour {
     pub uid: String,
     /// Its flag key.
     pub flag: String,
+    /// Key of the flag of its announcement, where it has one.
+    pub announces: Option<String>,
     /// Its file.
     pub set: SetId,
     /// When it was created: the older of two with one flag key wins.
@@ -66,6 +69,13 @@ pub struct Neighbour {
     depends_on: BTreeSet<String>,
     /// The playbook that it joins.
     playbook: Option<String>,
+}
+
+impl Neighbour {
+    /// Of two with one flag key, the one for which this is less has it: the older, then the first by name.
+    pub fn seniority(&self) -> impl Ord {
+        (self.created.as_ref().map(|time| time.0), &self.key)
+    }
 }
 
 /// The neighbourhoods.
@@ -89,20 +99,29 @@ impl Index {
         let neighbour = Neighbour {
             uid: rollout.uid().unwrap_or_default(),
             flag: plan::flag_key(rollout).to_owned(),
+            announces: rollout.spec.announcement.as_ref().map(|_| announcement_key(plan::flag_key(rollout))),
             set: SetId::of(rollout),
             created: rollout.metadata.creation_timestamp.clone(),
             depends_on: rollout.spec.depends_on.iter().map(|dependency| dependency.name.clone()).collect(),
             playbook: rollout.spec.playbook_ref.as_ref().map(|reference| reference.name.clone()),
             key: key.clone(),
         };
-        let (is_same, waits_as_before) = match self.lock().rollouts.get(&key) {
-            Some(before) => (*before == neighbour, before.depends_on == neighbour.depends_on),
-            None => (false, neighbour.depends_on.is_empty()),
-        };
-        if is_same {
+        let before = self.lock().rollouts.get(&key).cloned();
+        if before.as_ref() == Some(&neighbour) {
             return BTreeSet::new();
         }
+        let waits_as_before = match &before {
+            Some(before) => before.depends_on == neighbour.depends_on,
+            None => neighbour.depends_on.is_empty(),
+        };
         let mut concerned = if waits_as_before { BTreeSet::new() } else { self.in_circles_of(&key) };
+        let announces_as_before =
+            before.as_ref().is_some_and(|before| before.announces == neighbour.announces);
+        if !announces_as_before {
+            let mut keys: Vec<&Neighbour> = vec![&neighbour];
+            keys.extend(&before);
+            concerned.extend(keys.into_iter().flat_map(|one| self.sharing_keys(one)));
+        }
         self.replace(&key, neighbour);
         if !waits_as_before {
             concerned.append(&mut self.in_circles_of(&key));
@@ -148,6 +167,33 @@ impl Index {
         Some((key.0.clone(), inner.rollouts.get(key)?.playbook.clone()?))
     }
 
+    /// The other rollouts of its file that have one of the flag keys of a rollout, be it for an announcement or by one.
+    pub fn sharing_keys(&self, one: &Neighbour) -> Vec<ObjectKey> {
+        let inner = self.lock();
+        let shares = |other: &&Neighbour| {
+            let announced = other.announces.as_ref() == Some(&one.flag);
+            other.key != one.key && (announced || one.announces.as_ref() == Some(&other.flag))
+        };
+        inner.members_of(&one.set).filter(shares).map(|other| other.key.clone()).collect()
+    }
+
+    /// A rollout as its neighbours see it.
+    pub fn neighbour(&self, key: &ObjectKey) -> Option<Neighbour> {
+        self.lock().rollouts.get(key).cloned()
+    }
+
+    /// The rollouts of a file whose announcement has a flag key.
+    pub fn announcing(&self, set: &SetId, flag: &str) -> Vec<Neighbour> {
+        let inner = self.lock();
+        let announces = |other: &&Neighbour| other.announces.as_deref() == Some(flag);
+        inner.members_of(set).filter(announces).cloned().collect()
+    }
+
+    /// The rollouts of a file that have an announcement.
+    pub fn announcing_members(&self, set: &SetId) -> Vec<Neighbour> {
+        self.lock().members_of(set).filter(|other| other.announces.is_some()).cloned().collect()
+    }
+
     /// Forgets a rollout. Returns what it was.
     pub fn remove(&self, key: &ObjectKey) -> Option<Neighbour> {
         self.lock().remove(key)
@@ -181,9 +227,7 @@ impl Index {
 
     /// The living rollouts of a file.
     pub fn members(&self, set: &SetId) -> Vec<Neighbour> {
-        let inner = self.lock();
-        let keys = inner.members.get(set);
-        keys.into_iter().flatten().filter_map(|key| inner.rollouts.get(key).cloned()).collect()
+        self.lock().members_of(set).cloned().collect()
     }
 
     /// The rollouts that wait for this one.
@@ -221,12 +265,10 @@ impl Index {
     /// The rollout that holds a flag key in a file: the eldest, then the first by name.
     pub fn holder(&self, set: &SetId, flag: &str) -> Option<ObjectKey> {
         let inner = self.lock();
-        let members = inner.members.get(set).into_iter().flatten();
-        members
-            .filter_map(|key| inner.rollouts.get(key))
-            .filter(|neighbour| neighbour.flag == flag)
-            .min_by_key(|neighbour| (neighbour.created.as_ref().map(|time| time.0), &neighbour.key))
-            .map(|neighbour| neighbour.key.clone())
+        let holding = inner.members_of(set).filter(|neighbour| neighbour.flag == flag);
+        let eldest =
+            holding.reduce(|one, other| if other.seniority() < one.seniority() { other } else { one });
+        eldest.map(|neighbour| neighbour.key.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -235,6 +277,11 @@ impl Index {
 }
 
 impl Inner {
+    /// The living rollouts of a file.
+    fn members_of<'i>(&'i self, set: &SetId) -> impl Iterator<Item = &'i Neighbour> + use<'i> {
+        self.members.get(set).into_iter().flatten().filter_map(|key| self.rollouts.get(key))
+    }
+
     /// Names that a rollout depends on.
     fn depends_on<'i>(&'i self, namespace: &str, name: &str) -> impl Iterator<Item = &'i str> + use<'i> {
         let neighbour = self.rollouts.get(&(namespace.to_owned(), name.to_owned()));

@@ -28,6 +28,7 @@ mod analysis;
 mod announce;
 mod cache;
 mod catch_up;
+mod changelog;
 mod channels;
 mod cluster;
 mod context;
@@ -36,6 +37,7 @@ mod finalizer;
 mod gather;
 mod housekeeping;
 mod index;
+mod keys;
 mod leader;
 mod lists;
 mod nudge;
@@ -274,6 +276,7 @@ async fn work(ctx: Shared, key: Key) {
         }
         Key::Playbook(playbook) => playbooks::reconcile(ctx, playbook).await,
         Key::RolloutPolicy(policy) => policies::rollout_policy(ctx, policy).await,
+        Key::Changelog(set) => changelog::reconcile(ctx, set).await,
     };
     ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
     match result {

@@ -12,7 +12,7 @@ use super::cache::{Cache, ObjectKey, key_of};
 use super::cluster::Scope;
 use super::context::{Context, Key};
 use super::queue::Priority;
-use super::{events, playbooks};
+use super::{changelog, events, playbooks};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason, State};
 use crate::engine::{self, report};
@@ -39,6 +39,7 @@ pub async fn persist(
                 wake_dependents(ctx, &key);
             }
             playbooks::rollout_changed(ctx, &key);
+            changelog::rollout_changed(ctx, &key);
             Ok(())
         }
         Err(fault @ (Fault::Conflict(_) | Fault::NotFound(_))) => {

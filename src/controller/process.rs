@@ -17,8 +17,8 @@ use super::leader::Gate;
 use super::queue::{Places, Priority, Queue};
 use super::watch as watches;
 use super::{
-    Options, REPORTING_PART, actions, ahead, analysis, channels, events, nudge, playbooks, policies,
-    revisions, signing, writer,
+    Options, REPORTING_PART, actions, ahead, analysis, changelog, channels, events, keys, nudge, playbooks,
+    policies, revisions, signing, writer,
 };
 use crate::server::Health;
 use crate::telemetry::Metrics;
@@ -197,7 +197,8 @@ fn context(
             | Key::MetricTemplate(_)
             | Key::NotificationChannel(_)
             | Key::Playbook(_)
-            | Key::RolloutPolicy(_) => None,
+            | Key::RolloutPolicy(_)
+            | Key::Changelog(_) => None,
         })
     };
     let client = gate.guard(client);
@@ -234,6 +235,8 @@ fn context(
         revisions: revisions::Revisions::default(),
         queue,
         events: events::Events::default(),
+        unannounced: keys::Unannounced::default(),
+        changelogs: changelog::Changelogs::default(),
         channels,
         signing: signing::Signing::new(options.signing_secret.clone()),
         hub: writer::Hub::default(),

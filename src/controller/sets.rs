@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 
 use super::cache::{Cache, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
-use super::events;
 use super::index::SetId;
 use super::persist::{put_status, stall_unreadable};
 use super::writer::{self, FileReport};
+use super::{changelog, events, keys};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::flagset::Orphan;
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
@@ -58,6 +58,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let id = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     let Some(set) = ctx.flag_sets.readable(key) else {
         if ctx.flag_sets.get(key).is_none() {
+            changelog::follow(ctx, key, None);
             writer::left(ctx, &id);
         }
         return stall_unreadable(ctx, &ctx.flag_sets, key).await;
@@ -66,15 +67,18 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         return Ok(());
     }
     let generation = set.metadata.generation.unwrap_or(0);
+    changelog::follow(ctx, key, Some(&set));
     let prior = set.status.clone().unwrap_or_default();
     let report = ctx.hub.report(&id);
     writer::tell_generation(ctx, &id, set.uid().unwrap_or_default(), generation);
     let mut errors = Vec::new();
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
+    keys::orphaned(ctx, &id, &report.orphans);
     let mut status = describe(ctx, &prior, &report, &errors, generation);
     add_emergency(ctx, &set, &prior, &mut status);
     add_stale_mounts(ctx, &id, &set, &prior, &mut status);
+    add_changelog(ctx, key, &set, &prior, &mut status);
     if status == prior {
         return Ok(());
     }
@@ -174,6 +178,29 @@ fn add_stale_mounts(
         }
         None => {
             let kept = prior.conditions.iter().filter(|condition| condition.type_ == type_);
+            status.conditions.extend(kept.cloned());
+        }
+    }
+}
+
+/// Adds what became of the changelog; what was said before stands until that is known.
+fn add_changelog(
+    ctx: &Context,
+    key: &ObjectKey,
+    set: &FlagSet,
+    prior: &FlagSetStatus,
+    status: &mut FlagSetStatus,
+) {
+    if set.spec.changelog.is_none() {
+        return;
+    }
+    match ctx.changelogs.condition(key) {
+        Some(want) => {
+            let (generation, now) = (status.observed_generation, ctx.clock.now());
+            status.conditions.extend(merge(&prior.conditions, &[want], generation, now));
+        }
+        None => {
+            let kept = prior.conditions.iter().filter(|condition| condition.type_ == types::CHANGELOG);
             status.conditions.extend(kept.cloned());
         }
     }

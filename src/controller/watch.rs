@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::analysis;
 use super::cache::{Cache, News, ObjectKey, key_of, version};
+use super::changelog;
 use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
@@ -164,6 +165,7 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
         ctx.queue.push(Key::Rollout(dependent), Priority::Decide);
     }
     playbooks::rollout_changed(ctx, key);
+    changelog::rollout_changed(ctx, key);
     if news == News::Spec {
         policies::count_again(ctx, &key.0);
     }
@@ -218,4 +220,5 @@ fn config_map(ctx: &Shared, key: &ObjectKey, _: News) {
     for set in ctx.hub.sets_of_config_map(key) {
         writer::poke(ctx, &set);
     }
+    changelog::config_map_changed(ctx, key);
 }

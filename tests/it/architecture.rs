@@ -11,7 +11,7 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 39] = [
+const LAYERS: [&str; 40] = [
     "bounds",
     "visible",
     "api",
@@ -25,6 +25,7 @@ const LAYERS: [&str; 39] = [
     "engine/simulate",
     "chart",
     "playbook",
+    "changelog",
     "sources",
     "notify",
     "telemetry",
@@ -71,7 +72,8 @@ const UPWARD: [(&str, &str, usize); 12] = [
 ];
 
 /// What is decided here can be tested by values, repeated, and run at any time of any clock.
-const PURE: [&str; 6] = ["src/bounds", "src/plan", "src/engine", "src/flags", "src/chart", "src/playbook"];
+const PURE: [&str; 7] =
+    ["src/bounds", "src/plan", "src/engine", "src/flags", "src/chart", "src/playbook", "src/changelog"];
 
 /// The pure files of a folder that talks to the world.
 const PURE_FILES: [&str; 30] = [
@@ -166,8 +168,9 @@ const ASKS_THE_MACHINE: [&str; 8] =
 const CLIENTS: [&str; 6] = ["controller", "notify", "sandbox", "cli", "error", "dashboard"];
 
 /// The files of the library that write to a cluster, besides those of `cli/` and `sandbox/`, and what they write.
-const WRITERS: [(&str, &str); 14] = [
+const WRITERS: [(&str, &str); 15] = [
     ("src/controller/actions/house.rs", "deletes actions that were answered long ago"),
+    ("src/controller/changelog.rs", "ConfigMaps with changelogs"),
     ("src/controller/channels/keep.rs", "the outboxes of NotificationChannels"),
     ("src/controller/events/mod.rs", "Events"),
     ("src/controller/finalizer.rs", "finalizers"),

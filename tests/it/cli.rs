@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::process::sluice_binary;
 
 pub mod act;
+mod announcements;
 mod cluster;
 mod defaults;
 mod figures;
@@ -255,7 +256,11 @@ fn render_of_several_files_wants_a_name() {
     assert!(ran.err.contains("there is no file none"), "{}", ran.err);
     let flags = |args: &[&str]| sluice(args).json()["flags"].as_object().unwrap().len();
     assert_eq!(flags(&["render", "-f", "examples/", "--flag-set", "new-search"]), 1);
-    assert_eq!(flags(&["render", "-f", "examples/", "--flag-set", "maya"]), 12);
+    assert_eq!(
+        flags(&["render", "-f", "examples/", "--flag-set", "maya"]),
+        12 + 4,
+        "flags and announcements"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod actions;
 mod admission;
 mod announced;
+mod announcements;
 mod apps;
 mod architecture;
 mod audiences;

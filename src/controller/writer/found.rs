@@ -13,7 +13,7 @@ pub(super) const SHA256: &str = "sluice.dev/sha256";
 /// That Sluice wrote the bytes.
 pub(super) const SIGNATURE: &str = "sluice.dev/signature";
 /// Who the object belongs to: kind/namespace/name.
-pub(super) const OWNER: &str = "sluice.dev/owner";
+pub const OWNER: &str = "sluice.dev/owner";
 
 /// What is there.
 pub(super) enum Found<S> {

@@ -31,6 +31,7 @@ mod target;
 mod versions;
 
 pub use config_map::{is_wanted, outputs};
+pub use found::OWNER;
 pub use hub::Hub;
 use mailbox::Mailbox;
 pub use names::OutputNames;

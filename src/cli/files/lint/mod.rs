@@ -14,6 +14,7 @@ use crate::plan::policy::Bound;
 use crate::plan::{self, FieldError, Plan, Refs};
 use crate::visible::line;
 
+mod announcements;
 mod channels;
 mod metrics;
 mod playbooks;

@@ -28,6 +28,7 @@ pub fn check(input: &Input, typed: &Typed<'_>, problems: &mut Vec<Problem>) {
         check_keys(typed, namespace, name, item, problems);
     }
     check_outputs(typed, problems);
+    super::announcements::check(typed, problems);
 }
 
 fn check_cohort_set(item: &Item<'_, CohortSet>, problems: &mut Vec<Problem>) {
@@ -161,7 +162,7 @@ fn check_keys(
         (missing(a), created(a), &a.object.name).cmp(&(missing(b), created(b), &b.object.name))
     });
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-    for item in members {
+    for item in &members {
         let key = plan::flag_key(&item.typed);
         let written = item.typed.spec.feature.as_ref().is_some_and(|feature| feature.key.is_some());
         let path = if written { "spec.feature.key" } else { "metadata.name" };
@@ -186,6 +187,16 @@ fn check_keys(
             problems.push(set.object.problem(Severity::Warning, &format!("spec.prune[{i}]"), message));
         }
     }
+    for item in members.iter().filter(|item| item.typed.spec.announcement.is_some()) {
+        let key = flags::announcement_key(plan::flag_key(&item.typed));
+        let holder = match owners.get(key.as_str()) {
+            Some(owner) => format!("the flag of rollout {owner}"),
+            None if set.typed.spec.flags.contains_key(&key) => format!("a static flag of FlagSet {name}"),
+            None => continue,
+        };
+        let message = format!("its flag {key:?} is {holder} already: nobody would be told of the feature");
+        problems.push(item.object.problem(Severity::Error, "spec.announcement", message));
+    }
 }
 
 /// Two owners of one ConfigMap or FeatureFlag: the second never gets it.
@@ -202,11 +213,23 @@ fn check_outputs(typed: &Typed<'_>, problems: &mut Vec<Problem>) {
     });
     let alone = typed.rollouts.values().filter(|item| item.typed.spec.flag_set_ref.is_none());
     let alone = alone.map(|item| (item.object, "ConfigMap", item.object.name.clone(), "metadata.name"));
+    let changelogs = typed.flag_sets.values().filter_map(|item| {
+        let changelog = item.typed.spec.changelog.as_ref()?;
+        Some((item.object, "ConfigMap", changelog.config_map.clone(), "spec.changelog.configMap"))
+    });
     for (object, kind, name, path) in sets.chain(alone).chain(flags) {
         let title = object.title();
         let key = (object.namespace.as_str(), kind, name.clone());
         let owner = owners.entry(key).or_insert_with(|| title.clone());
         if *owner != title {
+            let message = format!("{kind} {name} is written by {owner} already");
+            problems.push(object.problem(Severity::Error, path, message));
+        }
+    }
+    for (object, kind, name, path) in changelogs {
+        // Its own flags are not to be in it, either.
+        let key = (object.namespace.as_str(), kind, name.clone());
+        if let Some(owner) = owners.insert(key, format!("the changelog of {}", object.title())) {
             let message = format!("{kind} {name} is written by {owner} already");
             problems.push(object.problem(Severity::Error, path, message));
         }
