@@ -119,11 +119,7 @@ fn build(name: &str, module: &str) -> PathBuf {
         .unwrap_or_else(|error| {
             panic!("{name} is built with go, from https://go.dev/dl or as the package golang: {error}")
         });
-    assert!(
-        output.status.success(),
-        "go build in {module}:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "go build in {module}:\n{}", String::from_utf8_lossy(&output.stderr));
     std::fs::rename(out.join("building"), &program).unwrap();
     program
 }
