@@ -102,12 +102,12 @@ const FIGURES: &[(&str, At)] = &[
         ),
     ),
     ("Phase 4: Scale & Analytics (Weeks 9-12)", File(BOOK, "weeks: {from: 9, to: 12}")),
-    ("Segment A (10%)", File(COHORTS, "share: 10\n")),
-    ("Segment B (60%)", File(COHORTS, "share: 60\n")),
+    ("Segment A (10%)", File(COHORTS, "share: 10,")),
+    ("Segment B (60%)", File(COHORTS, "share: 60,")),
     ("Segment B: 1-week delay", File(COHORTS, "delay: 168h")),
-    ("Segment C (25%)", File(COHORTS, "share: 25\n")),
+    ("Segment C (25%)", File(COHORTS, "share: 25,")),
     ("Segment C: 2-week delay", File(COHORTS, "delay: 336h")),
-    ("Segment D (5%)", File(COHORTS, "share: 5\n")),
+    ("Segment D (5%)", File(COHORTS, "share: 5,")),
     ("Segment D: first 30 days", File(COHORTS, "First 30 days")),
     (
         "dreams.advanced: A 100, B 75, C 0, D 0",
@@ -579,4 +579,17 @@ fn sources_in(folder: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Lines of comment and of separators say nothing to a cluster.
+#[test]
+fn the_whole_example_has_fewer_than_450_lines() {
+    let files = std::fs::read_dir("examples/playbook").unwrap().map(|entry| entry.unwrap().path());
+    let yaml = files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    let texts: Vec<String> = yaml.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let says = |line: &&str| !line.trim_start().starts_with('#') && *line != "---" && !line.trim().is_empty();
+    let lines = texts.iter().flat_map(|text| text.lines()).filter(says).count();
+    assert!((300..450).contains(&lines), "{lines}");
+    let longest = texts.iter().flat_map(|text| text.lines()).map(str::len).max();
+    assert!(longest < Some(180), "and none is made longer than one reads: {longest:?}");
 }

@@ -137,7 +137,10 @@ async fn what_policies_of_the_cluster_hold_back_is_foreseen() {
     let space = bare_space("cli-live-policy").await;
     let name = space.name.clone();
     space.apply::<RolloutPolicy>("{metadata: {name: calm}, spec: {approvalAbove: 60}}").await.unwrap();
-    let files = HALF.replace("NAMESPACE", &name).replace(", approval: Required", "");
+    let files = HALF
+        .replace("NAMESPACE", &name)
+        .replace(", approval: Required", "")
+        .replace("staff: 100", "staff: 60");
     let files = format!("{files}  policyRef: {{name: calm}}\n");
     let controller = Running::in_space(&space).await;
     space.apply::<FeatureRollout>(&files).await.unwrap();
