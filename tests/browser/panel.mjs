@@ -1,10 +1,10 @@
-// The panel in Chromium: node panel.mjs check ENTRANCE NAMESPACE ROLLOUT, or shots ENTRANCE NAMESPACE ROLLOUT FOLDER.
+// The panel in Chromium: node panel.mjs check ENTRANCE NAMESPACE ROLLOUT, or shots ENTRANCE NAMESPACE ROLLOUT FOLDER PLAYBOOK.
 // ENTRANCE is the address that `sluice dashboard` prints.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const [what, entrance, namespace, rollout, folder = "shots"] = process.argv.slice(2);
+const [what, entrance, namespace, rollout, folder = "shots", playbook = "maya"] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
@@ -36,7 +36,7 @@ const pages = {
   approve: `${at}/approve`,
   retry: `${at}/retry`,
   playbooks: "/playbooks",
-  playbook: `/playbooks/${namespace}/maya`,
+  playbook: `/playbooks/${namespace}/${playbook}`,
   files: "/files",
   file: `${file}?flag=${encodeURIComponent(key)}&context=${context1}`,
   try: `/try?namespace=${namespace}&rollout=${rollout}`,
