@@ -166,7 +166,7 @@ async fn a_real_cluster_takes_the_crds_and_examples_and_tells_about_a_rollout() 
         .output()
         .unwrap();
     assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
-    assert_eq!(String::from_utf8_lossy(&apply.stdout).lines().count(), 23);
+    assert_eq!(String::from_utf8_lossy(&apply.stdout).lines().count(), 25);
     reads_as_kubectl_does(&kubectl, &config);
 
     let told: Namespace = serde_json::from_value(json!({"metadata": {"name": "told"}})).unwrap();
