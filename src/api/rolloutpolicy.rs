@@ -77,7 +77,7 @@ pub const MAX_NAME: usize = 63;
 #[serde(rename_all = "camelCase")]
 pub struct RolloutPolicySpec {
     /// What differs from rollout to rollout. `$(name)` in the value of a metric's argument stands for it, and is filled from
-    /// the rollout's `policyArgs`; `$$(name)` stands for the text `$(name)`.
+    /// the rollout's `policyArgs`; `$$(name)` stands for the text `$(name)`. Default: nothing differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub args: Vec<PolicyArg>,
@@ -86,35 +86,36 @@ pub struct RolloutPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// Raises happen only inside of one of these; at any time when there are none. The windows of the rollout, of its FlagSet
-    /// and of each other policy must allow, too.
+    /// Raises happen only inside of one of these. The windows of the rollout, of its FlagSet and of each other policy must
+    /// allow, too. Default: the policy allows raises at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
-    /// Nothing is raised inside of any of these. Their dates are local dates of `timeZone`.
+    /// Nothing is raised inside of any of these. Their dates are local dates of `timeZone`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_FREEZES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub freezes: Vec<Freeze>,
     /// Metric rules that notify, pause or roll back, beside those of the rollout. Their templates are looked for in the
-    /// policy's own namespace, and asked about the rollout's.
+    /// policy's own namespace, and asked about the rollout's. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(t, self.exists_one(u, u.name == t.name))").message("trigger names must be unique"))]
     pub triggers: Vec<Trigger>,
     /// How gradual and partial rollbacks go, where nothing nearer to the rollout says so. A cohort in `partial.keep` that a
-    /// rollout does not have means nothing there.
+    /// rollout does not have means nothing there. Default: the policy says nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
     /// How closely a rollout is watched after its completion, in the order of time, where nothing nearer to it says so.
+    /// Default: the policy says nothing of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub monitoring: Vec<MonitoringPeriod>,
     /// A raise of any cohort to more than this percentage needs an approval of the step that asks for it, in the rollout's
-    /// `approvals` or by an Approve action. `0` means every raise. Without it only those steps need one that say so.
+    /// `approvals` or by an Approve action. `0` means every raise. Default: only those steps need one that say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_above: Option<Percent>,
     /// Binds every rollout of the namespaces whose labels match, in a policy of the operator's own namespace; elsewhere it has
-    /// no effect. `{}` matches every namespace; without it nothing is bound by labels.
+    /// no effect. `{}` matches every namespace. Default: nothing is bound by labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<NamespaceSelector>,
 }
@@ -126,11 +127,11 @@ pub struct PolicyArg {
     /// Name, as `$(name)` uses it.
     #[schemars(length(min = 1, max = 63), regex(pattern = ARG_NAME))]
     pub name: String,
-    /// What it is where a rollout does not give it.
+    /// What it is where a rollout does not give it. Default: none, and each rollout that is bound has to give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub default: Option<String>,
-    /// What it means, for people.
+    /// What it means, for people. Default: nothing is said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub description: Option<String>,
@@ -144,10 +145,11 @@ pub const ARG_NAME: &str = r"^[a-zA-Z][a-zA-Z0-9_]*$";
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
     /// Labels that a namespace must have, with these values, such as `kubernetes.io/metadata.name: shop`.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels_schema")]
     pub match_labels: BTreeMap<String, String>,
-    /// Further requirements.
+    /// Requirements that a namespace's labels must meet besides. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelRequirement>,
@@ -166,12 +168,12 @@ fn labels_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)").message("In and NotIn take values, Exists and DoesNotExist take none"))]
 pub struct LabelRequirement {
-    /// The label.
+    /// Key of the label that is looked at.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
     /// How it is compared.
     pub operator: LabelOperator,
-    /// The values of `In` and `NotIn`.
+    /// Values that `In` and `NotIn` compare the label with. Default: none, as `Exists` and `DoesNotExist` need none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub values: Vec<String>,
