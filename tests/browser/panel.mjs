@@ -80,7 +80,6 @@ if (what === "shots") {
     if (wide > 0) faults.push(`${name}, ${width} px: is ${wide} px wider than the screen`);
   });
   console.log(`axe has looked at ${looked} views`);
-  faults.splice(0, faults.length, ...faults.filter((fault) => !fault.includes("/nowhere") && !fault.includes("404")));
 
   // From the list to a rollback, on a phone: two taps and a reason.
   await page.setViewportSize({ width: 390, height: 844 });
@@ -96,7 +95,9 @@ if (what === "shots") {
   console.log("two taps and a reason have rolled it back");
 }
 await browser.close();
-if (faults.length > 0) {
-  console.error([...new Set(faults)].join("\n"));
+// A page that is not there is looked at on purpose. What the browser says of it may come long after the page.
+const found = new Set(faults.filter((fault) => !fault.includes("/nowhere") && !fault.includes("404")));
+if (found.size > 0) {
+  console.error([...found].join("\n"));
   process.exit(1);
 }
