@@ -121,9 +121,8 @@ pub fn config_map_changed(ctx: &Context, config_map: &ObjectKey) {
 /// When its ConfigMap could not be read or written, which may well work in a moment.
 pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     let set = ctx.flag_sets.readable(key).filter(|set| set.metadata.deletion_timestamp.is_none());
-    let Some((set, output)) = set.and_then(|set| Some((set.clone(), set.spec.changelog?))) else {
-        return Ok(());
-    };
+    let Some(set) = set else { return Ok(()) };
+    let Some(output) = set.spec.changelog.clone() else { return Ok(()) };
     let id = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     let asked = Asked { uid: set.uid().unwrap_or_default(), told: told(ctx, &id), output };
     let changes = {

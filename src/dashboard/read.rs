@@ -169,6 +169,23 @@ async fn bound(
     found
 }
 
+/// A kind whose objects are read in a namespace, each by itself.
+trait Readable:
+    kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + DeserializeOwned
+{
+}
+
+impl<K> Readable for K where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+{
+}
+
 /// What was read; where it could not be, why is noted. What is missing the plan says itself.
 fn noted<K>(read: Result<Option<K>, String>, unread: &mut Vec<String>) -> Option<K> {
     read.unwrap_or_else(|why| {
@@ -178,13 +195,12 @@ fn noted<K>(read: Result<Option<K>, String>, unread: &mut Vec<String>) -> Option
 }
 
 /// What is there, or why that cannot be read.
-async fn read<K>(client: &Client, namespace: &str, kind: &str, name: &str) -> Result<Option<K>, String>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
+async fn read<K: Readable>(
+    client: &Client,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> Result<Option<K>, String> {
     let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
     let found = call(api.get_opt(name)).await.map_err(|fault| format!("{kind} {name}: {}", said(&fault)))?;
     let Some(DeserializeGuard(found)) = found else { return Ok(None) };

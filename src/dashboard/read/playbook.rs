@@ -3,9 +3,8 @@
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client};
-use serde::de::DeserializeOwned;
 
-use super::{ReadError, noted, read, said};
+use super::{ReadError, Readable, noted, read, said};
 use crate::api::{FeatureRollout, MicroTime, Playbook, RolloutPolicy};
 use crate::error::{Fault, call};
 use crate::plan::FieldError;
@@ -89,13 +88,12 @@ async fn referred(
 }
 
 /// The objects of a kind; where they cannot be listed, why is noted.
-async fn listed<K>(client: &Client, namespace: &str, what: &str, unread: &mut Vec<String>) -> Vec<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
+async fn listed<K: Readable>(
+    client: &Client,
+    namespace: &str,
+    what: &str,
+    unread: &mut Vec<String>,
+) -> Vec<K> {
     list(client, namespace, unread).await.unwrap_or_else(|fault| {
         unread.push(format!(
             "{what} cannot be listed, so rollouts that use one are shown without their steps: {}",
@@ -106,13 +104,11 @@ where
 }
 
 /// The objects of a kind in a namespace; those that cannot be read are noted.
-async fn list<K>(client: &Client, namespace: &str, unread: &mut Vec<String>) -> Result<Vec<K>, Fault>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
+async fn list<K: Readable>(
+    client: &Client,
+    namespace: &str,
+    unread: &mut Vec<String>,
+) -> Result<Vec<K>, Fault> {
     let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
     let mut params = ListParams::default().limit(PAGE);
     let mut all = Vec::new();
