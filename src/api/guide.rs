@@ -94,6 +94,7 @@ pub const fn of_reason(reason: Reason) -> Ask {
         | Reason::RollbackEscalated
         | Reason::AwaitingGates
         | Reason::TriggersNotQuiet
+        | Reason::ResponseOverdue
         | Reason::CriteriaNotMet => Ask::OnCall,
         Reason::StatusLost
         | Reason::Restored
@@ -103,8 +104,36 @@ pub const fn of_reason(reason: Reason) -> Ask {
         | Reason::Forbidden
         | Reason::Refused
         | Reason::SelfCheckFailed
+        | Reason::EndpointGone
         | Reason::FileRestored => Ask::Platform,
-        _ => Ask::Nobody,
+        Reason::Started
+        | Reason::StepEntered
+        | Reason::CohortRaised
+        | Reason::EditApplied
+        | Reason::AudienceChanged
+        | Reason::Resumed
+        | Reason::Completed
+        | Reason::AttemptStarted
+        | Reason::AttemptNoted
+        | Reason::EmergencyLifted
+        | Reason::Deleting
+        | Reason::Delivered
+        | Reason::RungEntered
+        | Reason::RollbackEnded
+        | Reason::RollbackVerified
+        | Reason::Retried
+        | Reason::Approved
+        | Reason::Promoted
+        | Reason::PercentSet
+        | Reason::Acknowledged
+        | Reason::CriteriaMet
+        | Reason::Applied
+        | Reason::Holding
+        | Reason::Waiting
+        | Reason::Delivering
+        | Reason::NamespaceTerminating
+        | Reason::Valid
+        | Reason::Written => Ask::Nobody,
     }
 }
 
