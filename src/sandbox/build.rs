@@ -127,6 +127,8 @@ async fn go(
         .current_dir(sources)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
+        // The compiler collects its garbage less often: it takes memory that is there, and less time.
+        .env("GOGC", "400")
         .env("GOBIN", out)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

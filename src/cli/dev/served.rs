@@ -5,27 +5,30 @@ use std::time::Duration;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use crate::api::FeatureRollout;
+use crate::api::{FeatureRollout, State};
 use crate::clock;
 use crate::error::call;
 
 /// How often it is looked whether the controller has seen all of them, and how long apart.
 const LOOKS: (usize, Duration) = (20, Duration::from_millis(250));
 
-/// The rollouts of these namespaces, as soon as each has a state, or after five seconds; nothing where they cannot be listed, as
-/// they are only shown.
+/// The rollouts of these namespaces, as soon as the files hold what each has decided or somebody has to act, or after five
+/// seconds; nothing where they cannot be listed, as they are only shown.
 pub(super) async fn rollouts(client: &Client, namespaces: &[String]) -> Vec<FeatureRollout> {
     let mut found = Vec::new();
     for _ in 0..LOOKS.0 {
         found = list(client, namespaces).await.unwrap_or_default();
-        let has_state =
-            |rollout: &FeatureRollout| rollout.status.as_ref().is_some_and(|status| status.state.is_some());
-        if found.iter().all(has_state) {
+        if found.iter().all(is_settled) {
             break;
         }
         clock::sleep(LOOKS.1).await;
     }
     found
+}
+
+fn is_settled(rollout: &FeatureRollout) -> bool {
+    let state = rollout.status.as_ref().and_then(|status| status.state);
+    state.is_some_and(|state| state != State::Reconciling)
 }
 
 async fn list(client: &Client, namespaces: &[String]) -> Option<Vec<FeatureRollout>> {
