@@ -8,11 +8,9 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use serde::de::DeserializeOwned;
 
-use super::cache::{Cache, ObjectKey, key_of, version};
+use super::cache::{Cache, Object, ObjectKey, key_of, version};
 use super::cluster::Scope;
 use super::context::Context;
 use crate::clock;
@@ -39,7 +37,7 @@ pub async fn until(ctx: &Context, at: Instant) {
 
 async fn kind<K>(ctx: &Context, cache: &Cache<K>, at: Instant)
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Object + Debug,
 {
     if cache.lists.has_since(at) {
         return;
@@ -60,7 +58,7 @@ where
 /// Whether the watch has told of everything that is stored now, or does so in time.
 async fn has_all<K>(ctx: &Context, cache: &Cache<K>) -> Result<bool, Fault>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Object + Debug,
 {
     let scope = Scope::of::<K>(None).metadata().pages_of(PAGE);
     let mut stored: HashMap<ObjectKey, u64> = HashMap::new();

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::cache::{Cache, ObjectKey, key_of};
+use super::cache::{Cache, Object, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
 use super::writer::Ack;
@@ -200,10 +200,7 @@ async fn confirm(ctx: &Shared, rollout: &FeatureRollout) -> Result<bool, Fault> 
 
 async fn update<K>(ctx: &Context, cache: &Cache<K>, key: &ObjectKey) -> Result<bool, Fault>
 where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
+    K: Object + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope> + std::fmt::Debug,
 {
     match ctx.cluster.get(key).await? {
         Some(found) => Ok(cache.apply(found)),
@@ -260,10 +257,7 @@ pub(super) async fn look_up<K>(
     name: &str,
 ) -> Result<Option<K>, Fault>
 where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
+    K: Object + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope> + std::fmt::Debug,
 {
     let key = (namespace.to_owned(), name.to_owned());
     if let Some(stored) = cache.get(&key) {

@@ -85,7 +85,8 @@ pub struct Index(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     rollouts: HashMap<ObjectKey, Neighbour>,
-    members: HashMap<SetId, BTreeSet<ObjectKey>>,
+    /// In order. No sets: the smallest node of a tree has room for eleven, and most files have one rollout.
+    members: HashMap<SetId, Vec<ObjectKey>>,
     dependents: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     joined: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     left: Vec<SetId>,
@@ -139,7 +140,10 @@ impl Index {
         if let Some(playbook) = &neighbour.playbook {
             inner.joined.entry((key.0.clone(), playbook.clone())).or_default().insert(key.clone());
         }
-        inner.members.entry(neighbour.set.clone()).or_default().insert(key.clone());
+        let members = inner.members.entry(neighbour.set.clone()).or_default();
+        if let Err(place) = members.binary_search(key) {
+            members.insert(place, key.clone());
+        }
         for name in &neighbour.depends_on {
             inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
         }
@@ -291,7 +295,9 @@ impl Inner {
     fn remove(&mut self, key: &ObjectKey) -> Option<Neighbour> {
         let neighbour = self.rollouts.remove(key)?;
         if let Some(members) = self.members.get_mut(&neighbour.set) {
-            members.remove(key);
+            if let Ok(place) = members.binary_search(key) {
+                members.remove(place);
+            }
             if members.is_empty() {
                 self.members.remove(&neighbour.set);
             }

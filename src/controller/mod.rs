@@ -41,6 +41,7 @@ mod keys;
 mod leader;
 mod lists;
 mod nudge;
+mod packer;
 mod persist;
 mod playbooks;
 mod policies;

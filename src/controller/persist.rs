@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::cache::{Cache, ObjectKey, key_of};
+use super::cache::{Cache, Object, ObjectKey, key_of};
 use super::cluster::Scope;
 use super::context::{Context, Key};
 use super::queue::Priority;
@@ -61,10 +61,7 @@ pub(super) async fn put_status<K>(
     status: &impl Serialize,
 ) -> Result<(), Fault>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
+    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope> + std::fmt::Debug,
 {
     cache.apply(put(ctx, object.meta(), status).await?);
     Ok(())
@@ -207,7 +204,7 @@ pub async fn persist_raw(
 /// When the status could not be read or written.
 pub(super) async fn stall_unreadable<K>(ctx: &Context, cache: &Cache<K>, key: &ObjectKey) -> Result<(), Fault>
 where
-    K: Resource<DynamicType = ()> + Clone,
+    K: Object,
 {
     let Some(known) = cache.get(key) else { return Ok(()) };
     let Err(invalid) = &known.0 else { return Ok(()) };

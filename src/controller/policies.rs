@@ -26,17 +26,17 @@ const SPACING: Duration = Duration::from_secs(1);
 /// The label by which every namespace has its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// When the status of each policy was written last by this process.
+/// When the rollouts of each policy were counted last for its status by this process.
 #[derive(Default)]
 pub struct Policies(Mutex<HashMap<ObjectKey, Option<Instant>>>);
 
 impl Policies {
     /// How many entries there are of what is kept.
     pub fn census(&self) -> [(&'static str, usize); 1] {
-        [("policies_written", self.0.lock().unwrap_or_else(PoisonError::into_inner).len())]
+        [("policies_counted", self.0.lock().unwrap_or_else(PoisonError::into_inner).len())]
     }
 
-    /// How long to wait before a status is written; none where it may be now, which is noted.
+    /// How long to wait before the rollouts are counted again; none where that may be now, which is noted.
     fn too_soon(&self, key: &ObjectKey) -> Option<Duration> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         clock::spaced(written.entry(key.clone()).or_default(), SPACING)
@@ -266,12 +266,16 @@ pub async fn rollout_policy(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> 
         // Nobody can be counted yet; the beginning of the term asks again.
         return Ok(());
     }
+    // A thousand rollouts that come one after the other are not counted a thousand times.
+    if let Some(wait) = ctx.policies.too_soon(key) {
+        ctx.queue.push_at(Key::RolloutPolicy(key.clone()), Some(ctx.clock.after(wait)));
+        return Ok(());
+    }
     let is_bound = |rollout_key: &ObjectKey| {
         (rollout_key.0 == key.0 || key.0 == ctx.namespace)
-            && ctx
-                .rollouts
-                .readable(rollout_key)
-                .is_some_and(|rollout| binds(ctx, key, stored.as_ref(), &rollout))
+            && ctx.rollouts.get(rollout_key).is_some_and(|rollout| {
+                rollout.0.as_ref().is_ok_and(|rollout| binds(ctx, key, stored.as_ref(), rollout))
+            })
     };
     let rollouts = ctx.rollouts.keys().iter().filter(|rollout| is_bound(rollout)).count();
     let mut errors = Vec::new();
@@ -295,10 +299,6 @@ pub async fn rollout_policy(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> 
         conditions: conditions(ctx, &prior.conditions, want, generation),
     };
     if status == prior {
-        return Ok(());
-    }
-    if let Some(wait) = ctx.policies.too_soon(key) {
-        ctx.queue.push_at(Key::RolloutPolicy(key.clone()), Some(ctx.clock.after(wait)));
         return Ok(());
     }
     write_status(ctx, &ctx.rollout_policies, policy, &status).await

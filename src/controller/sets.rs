@@ -2,9 +2,8 @@
 
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::cache::{Cache, ObjectKey, key_of};
+use super::cache::{Cache, Object, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::persist::{put_status, stall_unreadable};
@@ -242,10 +241,7 @@ pub(super) async fn write_status<K>(
     status: &impl Serialize,
 ) -> Result<(), Fault>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
+    K: Object + Resource<Scope = k8s_openapi::NamespaceResourceScope> + std::fmt::Debug,
 {
     let written = put_status(ctx, cache, object, status).await;
     if let Err(Fault::Conflict(_) | Fault::NotFound(_)) = &written {

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::analysis;
-use super::cache::{Cache, News, ObjectKey, key_of, version};
+use super::cache::{Cache, News, Object, ObjectKey, key_of, version};
 use super::changelog;
 use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
@@ -87,7 +87,7 @@ fn spawn<K>(
     changed: fn(&Shared, &ObjectKey, News),
 ) -> oneshot::Receiver<()>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
+    K: Object + Send + Sync + 'static,
 {
     let (listed, heard) = oneshot::channel();
     let mut listed = Some(listed);

@@ -20,8 +20,8 @@ use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
 use crate::error::Fault;
-use crate::flags::File;
 use crate::flags::merge::Live;
+use crate::flags::{self, File};
 
 /// How often a turn begins anew because somebody else wrote the object meanwhile.
 const MOST_CONFLICTS: usize = 5;
@@ -305,7 +305,8 @@ fn damage(live: &Live, is_remembered: bool) -> Option<&'static str> {
 
 /// Whether a file that another process has signed has less than this one knows to be delivered: an older one was put back.
 fn goes_back(ctx: &Context, set: &SetId, file: &File, remembered: &Option<Remembered>, text: &str) -> bool {
-    if remembered.as_ref().is_none_or(|remembered| *remembered.text == *text) {
+    let is_new = |known: &Remembered| *known.sha256 != *flags::sha256_hex(text.as_bytes());
+    if !remembered.as_ref().is_some_and(is_new) {
         return false;
     }
     ctx.index.members(set).iter().any(|member| {

@@ -1,10 +1,10 @@
 //! What is found where a file is to be written: ours or a stranger's, as we wrote it or edited by hand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::api::FlagSet;
 use crate::controller::index::SetId;
+use crate::controller::packer::Packed;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::flags::{self, File, Keys, Place};
 
@@ -67,8 +67,10 @@ impl<S> Found<S> {
 /// What this process last saw or wrote somewhere, and knew to be Sluice's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remembered {
-    /// The bytes.
-    pub(super) text: Arc<str>,
+    /// Digest of the bytes, hexadecimal.
+    pub(super) sha256: Box<str>,
+    /// The bytes, as the hub has packed them.
+    pub(super) text: Packed,
     /// Which version of the file they are.
     pub(super) serial: u64,
 }
@@ -100,7 +102,7 @@ impl Witness<'_> {
         let is_sealed =
             signed.is_some_and(|signed| signed.is_current) && annotations.get(SHA256) == Some(&digest);
         match &self.remembered {
-            Some(known) if *known.text == *text => Some((serial.max(known.serial), is_sealed)),
+            Some(known) if *known.sha256 == *digest => Some((serial.max(known.serial), is_sealed)),
             Some(known) => signed.filter(|signed| signed.serial > known.serial).map(|_| (serial, is_sealed)),
             None if signed.is_some() => Some((serial, is_sealed)),
             None => (self.recorded == Some(digest.as_str())).then_some((0, false)),
@@ -171,6 +173,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::controller::packer::Packer;
 
     fn set(shared: bool) -> SetId {
         SetId { namespace: "maya".to_owned(), name: "app".to_owned(), shared }
@@ -189,7 +192,8 @@ mod tests {
     }
 
     fn remembered(text: &str, serial: u64) -> Option<Remembered> {
-        Some(Remembered { text: text.into(), serial })
+        let packed = Packer::default().pack(text.as_bytes());
+        Some(Remembered { sha256: flags::sha256_hex(text.as_bytes()).into(), text: packed, serial })
     }
 
     /// The annotations of a text that was signed.

@@ -1,7 +1,7 @@
 //! Every writer, and what they have said. What is kept of a file goes with its writer, what is kept of a rollout with the
 //! rollout.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,26 +15,27 @@ use crate::api::flagset::Orphan;
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::index::{Index, SetId};
+use crate::controller::packer::{Packed, Packer};
 use crate::flags::{self, File, Verdict};
 
 /// Every writer, and what they have said.
 #[derive(Default)]
-pub struct Hub(Mutex<Inner>, feature_flag::Known);
+pub struct Hub(Mutex<Inner>, feature_flag::Known, Packer);
 
 #[derive(Default)]
 struct Inner {
     files: HashMap<SetId, Kept>,
     rollouts: HashMap<ObjectKey, Said>,
     /// Whose file an output holds: of several where more than one FlagSet names it.
-    outputs: HashMap<ObjectKey, BTreeSet<SetId>>,
+    outputs: HashMap<ObjectKey, Vec<SetId>>,
 }
 
 /// What is kept of a file.
 struct Kept {
     mailbox: Arc<Mailbox>,
     report: Option<FileReport>,
-    /// What each output was last seen or written with, by this process.
-    outputs: HashMap<ObjectKey, Option<Remembered>>,
+    /// What each output was last seen or written with, by this process. A list, as most files have one.
+    outputs: Vec<(ObjectKey, Option<Remembered>)>,
     /// UID and generation of the FlagSet that its writer was last told of.
     generation: Option<(String, i64)>,
     /// What is wrong with the FlagSet's own flags, and in which UID and generation of it.
@@ -74,7 +75,7 @@ impl Hub {
         let kept = Kept {
             mailbox: mailbox.clone(),
             report: None,
-            outputs: HashMap::new(),
+            outputs: Vec::new(),
             generation: None,
             verdict: None,
             status_written: None,
@@ -94,10 +95,10 @@ impl Hub {
         self.feature_flags().forget(set);
         let Some(kept) = inner.files.remove(set) else { return Some(Vec::new()) };
         kept.mailbox.end();
-        for output in kept.outputs.keys() {
+        for (output, _) in &kept.outputs {
             inner.no_output(output, set);
         }
-        Some(kept.outputs.into_keys().collect())
+        Some(kept.outputs.into_iter().map(|(output, _)| output).collect())
     }
 
     /// What is wrong with the flags of a FlagSet's own, where that was found of this UID and generation.
@@ -216,37 +217,52 @@ impl Hub {
     pub(super) fn set_outputs(&self, set: &SetId, outputs: &[ObjectKey]) {
         let mut inner = self.lock();
         let Some(kept) = inner.files.get_mut(set) else { return };
-        let gone: Vec<ObjectKey> =
-            kept.outputs.keys().filter(|output| !outputs.contains(output)).cloned().collect();
-        kept.outputs.retain(|output, _| outputs.contains(output));
-        let new: Vec<&ObjectKey> =
-            outputs.iter().filter(|output| !kept.outputs.contains_key(*output)).collect();
-        for output in &new {
-            kept.outputs.insert((*output).clone(), None);
-        }
-        for output in gone {
+        let (kept_on, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut kept.outputs).into_iter().partition(|(output, _)| outputs.contains(output));
+        kept.outputs = kept_on;
+        let is_new = |output: &&ObjectKey| kept.outputs.iter().all(|(known, _)| known != *output);
+        let new: Vec<ObjectKey> = outputs.iter().filter(is_new).cloned().collect();
+        kept.outputs.extend(new.iter().map(|output| (output.clone(), None)));
+        for (output, _) in gone {
             inner.no_output(&output, set);
         }
         for output in new {
-            inner.outputs.entry(output.clone()).or_default().insert(set.clone());
+            let sets = inner.outputs.entry(output).or_default();
+            if !sets.contains(set) {
+                sets.push(set.clone());
+            }
         }
     }
 
     /// What an output of a set was last seen or written with, by this process.
     pub(super) fn remembered(&self, set: &SetId, output: &ObjectKey) -> Option<Remembered> {
-        self.lock().files.get(set)?.outputs.get(output)?.clone()
+        let inner = self.lock();
+        let (_, kept) = inner.files.get(set)?.outputs.iter().find(|(known, _)| known == output)?;
+        kept.clone()
     }
 
     /// The file of [`Hub::remembered`].
     pub(super) fn last_good(&self, set: &SetId, output: &ObjectKey) -> Option<File> {
-        flags::parse(&self.remembered(set, output)?.text).ok()
+        self.unpack(&self.remembered(set, output)?.text)
     }
 
-    /// As text: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
+    fn unpack(&self, text: &Packed) -> Option<File> {
+        flags::parse(std::str::from_utf8(&self.2.unpack(text).ok()?).ok()?).ok()
+    }
+
+    /// Packed: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
     pub(super) fn keep_last_good(&self, set: &SetId, output: &ObjectKey, text: &str, serial: u64) {
+        let sha256 = flags::sha256_hex(text.as_bytes());
         let mut inner = self.lock();
-        if let Some(kept) = inner.files.get_mut(set).and_then(|kept| kept.outputs.get_mut(output)) {
-            *kept = Some(Remembered { text: text.into(), serial });
+        let outputs = inner.files.get_mut(set).map(|kept| &mut kept.outputs);
+        let kept = outputs.and_then(|outputs| outputs.iter_mut().find(|(known, _)| known == output));
+        if let Some((_, kept)) = kept {
+            if let Some(known) = kept.as_mut().filter(|known| *known.sha256 == *sha256) {
+                known.serial = serial;
+                return;
+            }
+            let text = self.2.pack(text.as_bytes());
+            *kept = Some(Remembered { sha256: sha256.into(), text, serial });
         }
     }
 
@@ -283,14 +299,15 @@ impl Hub {
 
     /// Audiences, by namespace and name, that flags in the files are rendered from as far as this process has seen them.
     pub fn audiences_in_files(&self) -> Vec<ObjectKey> {
-        let texts: Vec<(String, Arc<str>)> = {
+        let texts: Vec<(String, Packed)> = {
             let inner = self.lock();
             let texts = inner.files.iter().flat_map(|(set, kept)| {
-                kept.outputs.values().flatten().map(|kept| (set.namespace.clone(), kept.text.clone()))
+                let texts = kept.outputs.iter().filter_map(|(_, kept)| Some(kept.as_ref()?.text.clone()));
+                texts.map(|text| (set.namespace.clone(), text))
             });
             texts.collect()
         };
-        let files = texts.iter().filter_map(|(namespace, text)| Some((namespace, flags::parse(text).ok()?)));
+        let files = texts.iter().filter_map(|(namespace, text)| Some((namespace, self.unpack(text)?)));
         files
             .flat_map(|(namespace, file)| {
                 file.audiences().map(|name| (namespace.clone(), name)).collect::<Vec<_>>()
@@ -314,7 +331,7 @@ impl Hub {
 impl Inner {
     fn no_output(&mut self, output: &ObjectKey, set: &SetId) {
         if let Some(sets) = self.outputs.get_mut(output) {
-            sets.remove(set);
+            sets.retain(|other| other != set);
             if sets.is_empty() {
                 self.outputs.remove(output);
             }

@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::lists::Lists;
+use kept::{Kept, Shelf};
+
+mod kept;
 
 /// Namespace and name of an object.
 pub type ObjectKey = (String, String);
@@ -30,9 +34,15 @@ pub enum News {
     Spec,
 }
 
+/// What can be kept: an object that is read from the API server and is the same again after it was written down.
+pub trait Object: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned {}
+
+impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Object for K {}
+
 /// Objects of one kind by namespace and name.
 pub struct Cache<K> {
-    objects: RwLock<HashMap<ObjectKey, Stored<K>>>,
+    objects: RwLock<HashMap<ObjectKey, Kept<K>>>,
+    shelf: Shelf<K>,
     /// Objects that exist and are not kept here. Who needs one reads it.
     aside: Mutex<HashSet<ObjectKey>>,
     /// The last objects that were deleted, and their versions then: the answer to our own write may come after that.
@@ -47,6 +57,7 @@ impl<K> Default for Cache<K> {
     fn default() -> Cache<K> {
         Cache {
             objects: RwLock::default(),
+            shelf: Shelf::default(),
             aside: Mutex::default(),
             deleted: Mutex::default(),
             listing: RwLock::default(),
@@ -55,10 +66,11 @@ impl<K> Default for Cache<K> {
     }
 }
 
-impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
+impl<K: Object> Cache<K> {
     /// The object, if it is known.
     pub fn get(&self, key: &ObjectKey) -> Option<Stored<K>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.get(key).map(|kept| self.shelf.object(key, kept))
     }
 
     /// The object, if it is known and readable.
@@ -68,7 +80,8 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
 
     /// The version known of an object; 0 where it is not known.
     pub fn version_of(&self, key: &ObjectKey) -> u64 {
-        self.get(key).map_or(0, |known| version(&*known))
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.get(key).map_or(0, |kept| kept.version)
     }
 
     /// Every key known.
@@ -79,11 +92,9 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     /// Name and UID of the objects of a namespace that cannot be read: they live all the same.
     pub fn unreadable(&self, namespace: &str) -> Vec<(String, String)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        objects
-            .iter()
-            .filter(|((of, _), stored)| of == namespace && stored.0.is_err())
-            .map(|((_, name), stored)| (name.clone(), stored.uid().unwrap_or_default()))
-            .collect()
+        let of = objects.iter().filter(|((of, _), _)| of == namespace);
+        let unreadable = of.filter_map(|((_, name), kept)| Some((name, kept.unreadable()?)));
+        unreadable.map(|(name, stored)| (name.clone(), stored.uid().unwrap_or_default())).collect()
     }
 
     /// Keeps an object no longer, although it exists.
@@ -113,7 +124,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     pub fn in_namespace(&self, namespace: &str) -> Vec<(ObjectKey, Stored<K>)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         let of = objects.iter().filter(|((of, _), _)| of == namespace);
-        of.map(|(key, stored)| (key.clone(), stored.clone())).collect()
+        of.map(|(key, kept)| (key.clone(), self.shelf.object(key, kept))).collect()
     }
 
     /// How many objects of a namespace are known.
@@ -127,11 +138,11 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     pub fn is_as_new_as(&self, stored: &HashMap<ObjectKey, u64>, at: u64) -> bool {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         let knows = |(key, stored): (&ObjectKey, &u64)| match objects.get(key) {
-            Some(known) => version(&**known) >= *stored,
+            Some(known) => known.version >= *stored,
             None => self.was_deleted(key, *stored),
         };
         stored.iter().all(knows)
-            && objects.iter().all(|(key, known)| stored.contains_key(key) || version(&**known) > at)
+            && objects.iter().all(|(key, known)| stored.contains_key(key) || known.version > at)
     }
 
     /// How many objects are known.
@@ -153,20 +164,20 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     }
 
     fn take_in(&self, mut object: DeserializeGuard<K>) -> News {
-        object.managed_fields_mut().clear();
+        object.meta_mut().managed_fields = None;
         let key = key_of(&object);
         if let Some(seen) = self.listing.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
             seen.insert(key.clone());
         }
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let news = match objects.get(&key) {
-            Some(known) if version(&**known) >= version(&object) => return News::Nothing,
-            Some(known) if is_same_spec(known.meta(), object.meta()) => News::Status,
+            Some(known) if known.version >= version(&object) => return News::Nothing,
+            Some(known) if known.is_same_spec(object.meta()) => News::Status,
             None if self.was_deleted(&key, version(&object)) => return News::Nothing,
             _ => News::Spec,
         };
         self.aside().remove(&key);
-        objects.insert(key, Arc::new(object));
+        objects.insert(key, self.shelf.keep(object));
         news
     }
 
@@ -185,7 +196,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     pub fn delete(&self, object: &DeserializeGuard<K>) {
         let key = key_of(object);
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        if objects.get(&key).is_some_and(|known| version(&**known) <= version(object)) {
+        if objects.get(&key).is_some_and(|known| known.version <= version(object)) {
             objects.remove(&key);
         }
         self.aside().remove(&key);
@@ -201,7 +212,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     pub fn forget(&self, key: &ObjectKey, before: u64) -> bool {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         self.aside().remove(key);
-        let is_same = objects.get(key).is_some_and(|known| version(&**known) == before);
+        let is_same = objects.get(key).is_some_and(|known| known.version == before);
         is_same && objects.remove(key).is_some()
     }
 
@@ -243,14 +254,6 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Cache<K> {
     }
 }
 
-/// Whether two versions of an object have the same spec. The generation counts the spec's changes.
-fn is_same_spec(known: &ObjectMeta, new: &ObjectMeta) -> bool {
-    new.generation.is_some()
-        && known.generation == new.generation
-        && known.uid == new.uid
-        && known.deletion_timestamp == new.deletion_timestamp
-}
-
 /// Namespace and name of an object.
 pub fn key_of<K: kube::Resource>(object: &K) -> ObjectKey {
     (object.namespace().unwrap_or_default(), object.name_any())
@@ -262,89 +265,4 @@ pub fn version<K: kube::Resource>(object: &K) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-
-    use super::*;
-
-    fn map(version: &str) -> DeserializeGuard<ConfigMap> {
-        let metadata = json!({"name": "m", "namespace": "ns", "resourceVersion": version});
-        serde_json::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
-            .unwrap()
-    }
-
-    #[test]
-    fn what_was_told_of_while_it_was_read_is_not_forgotten() {
-        let key = ("ns".to_owned(), "m".to_owned());
-        let cache = Cache::<ConfigMap>::default();
-        assert!(!cache.forget(&key, cache.version_of(&key)), "there was nothing");
-
-        cache.apply(map("3"));
-        let before = cache.version_of(&key);
-        // Deleted, read in vain, and created again before the answer to the read is here.
-        cache.apply(map("5"));
-        assert!(!cache.forget(&key, before));
-        assert_eq!(cache.version_of(&key), 5);
-        assert!(cache.forget(&key, 5) && cache.get(&key).is_none());
-    }
-
-    #[test]
-    fn what_a_list_has_found_is_known_in_that_version_or_a_newer_one_and_nothing_besides() {
-        let cache = Cache::<ConfigMap>::default();
-        let key = ("ns".to_owned(), "m".to_owned());
-        let stored = |version: u64| HashMap::from([(key.clone(), version)]);
-        assert!(cache.is_as_new_as(&HashMap::new(), 9) && !cache.is_as_new_as(&stored(3), 9));
-        cache.apply(map("5"));
-        assert!(cache.is_as_new_as(&stored(5), 9) && cache.is_as_new_as(&stored(3), 9));
-        assert!(!cache.is_as_new_as(&stored(7), 9), "there is a newer one");
-        assert!(!cache.is_as_new_as(&HashMap::new(), 9), "it was deleted");
-        assert!(cache.is_as_new_as(&HashMap::new(), 4), "it was created after the list");
-        cache.event(Event::Delete(map("10")));
-        assert!(cache.is_as_new_as(&stored(5), 9), "it was deleted after the list");
-    }
-
-    #[test]
-    fn an_answer_that_comes_after_the_deletion_brings_nothing_back() {
-        let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
-        cache.apply(map("3"));
-        // Our write made it version 4 and somebody deleted it; the watch was quicker than the answer to our write.
-        cache.event(Event::Delete(map("5")));
-        assert!(!cache.apply(map("4")) && cache.get(&key).is_none());
-        assert!(cache.apply(map("6")), "created again");
-        for i in 0..2 * DELETED {
-            cache.delete(&map(&(100 + i).to_string()));
-        }
-        assert_eq!(cache.deleted.lock().unwrap().len(), DELETED);
-    }
-
-    #[test]
-    fn what_is_passed_over_is_known_to_exist_and_nothing_of_it_is_kept() {
-        let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
-        cache.apply(map("3"));
-        cache.event(Event::Init);
-        cache.pass_over(&map("4"));
-        cache.event(Event::InitDone);
-        assert!(cache.is_aside(&key) && cache.get(&key).is_none() && cache.len() == 0);
-        assert!(cache.apply_found(map("4")) && !cache.is_aside(&key), "whoever needs it reads it");
-    }
-
-    #[test]
-    fn what_was_put_aside_is_known_to_exist_until_it_is_deleted() {
-        let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
-        cache.put_aside(&key);
-        assert!(!cache.is_aside(&key), "there is none");
-        cache.apply(map("3"));
-        cache.put_aside(&key);
-        assert!(cache.is_aside(&key) && cache.get(&key).is_none());
-        assert!(cache.apply(map("3")) && !cache.is_aside(&key), "read again");
-        cache.put_aside(&key);
-        cache.event(Event::Delete(map("4")));
-        assert!(!cache.is_aside(&key));
-        cache.apply(map("5"));
-        cache.put_aside(&key);
-        cache.event(Event::Init);
-        cache.event(Event::InitDone);
-        assert!(!cache.is_aside(&key), "a list does not have it");
-    }
-}
+mod tests;

@@ -1,0 +1,153 @@
+use k8s_openapi::api::core::v1::ConfigMap;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::api::FeatureRollout;
+
+fn map(version: &str) -> DeserializeGuard<ConfigMap> {
+    let metadata = json!({"name": "m", "namespace": "ns", "resourceVersion": version});
+    serde_json::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})).unwrap()
+}
+
+#[test]
+fn what_was_told_of_while_it_was_read_is_not_forgotten() {
+    let key = ("ns".to_owned(), "m".to_owned());
+    let cache = Cache::<ConfigMap>::default();
+    assert!(!cache.forget(&key, cache.version_of(&key)), "there was nothing");
+
+    cache.apply(map("3"));
+    let before = cache.version_of(&key);
+    // Deleted, read in vain, and created again before the answer to the read is here.
+    cache.apply(map("5"));
+    assert!(!cache.forget(&key, before));
+    assert_eq!(cache.version_of(&key), 5);
+    assert!(cache.forget(&key, 5) && cache.get(&key).is_none());
+}
+
+#[test]
+fn what_a_list_has_found_is_known_in_that_version_or_a_newer_one_and_nothing_besides() {
+    let cache = Cache::<ConfigMap>::default();
+    let key = ("ns".to_owned(), "m".to_owned());
+    let stored = |version: u64| HashMap::from([(key.clone(), version)]);
+    assert!(cache.is_as_new_as(&HashMap::new(), 9) && !cache.is_as_new_as(&stored(3), 9));
+    cache.apply(map("5"));
+    assert!(cache.is_as_new_as(&stored(5), 9) && cache.is_as_new_as(&stored(3), 9));
+    assert!(!cache.is_as_new_as(&stored(7), 9), "there is a newer one");
+    assert!(!cache.is_as_new_as(&HashMap::new(), 9), "it was deleted");
+    assert!(cache.is_as_new_as(&HashMap::new(), 4), "it was created after the list");
+    cache.event(Event::Delete(map("10")));
+    assert!(cache.is_as_new_as(&stored(5), 9), "it was deleted after the list");
+}
+
+#[test]
+fn an_answer_that_comes_after_the_deletion_brings_nothing_back() {
+    let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+    cache.apply(map("3"));
+    // Our write made it version 4 and somebody deleted it; the watch was quicker than the answer to our write.
+    cache.event(Event::Delete(map("5")));
+    assert!(!cache.apply(map("4")) && cache.get(&key).is_none());
+    assert!(cache.apply(map("6")), "created again");
+    for i in 0..2 * DELETED {
+        cache.delete(&map(&(100 + i).to_string()));
+    }
+    assert_eq!(cache.deleted.lock().unwrap().len(), DELETED);
+}
+
+#[test]
+fn what_is_passed_over_is_known_to_exist_and_nothing_of_it_is_kept() {
+    let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+    cache.apply(map("3"));
+    cache.event(Event::Init);
+    cache.pass_over(&map("4"));
+    cache.event(Event::InitDone);
+    assert!(cache.is_aside(&key) && cache.get(&key).is_none() && cache.len() == 0);
+    assert!(cache.apply_found(map("4")) && !cache.is_aside(&key), "whoever needs it reads it");
+}
+
+#[test]
+fn what_was_put_aside_is_known_to_exist_until_it_is_deleted() {
+    let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+    cache.put_aside(&key);
+    assert!(!cache.is_aside(&key), "there is none");
+    cache.apply(map("3"));
+    cache.put_aside(&key);
+    assert!(cache.is_aside(&key) && cache.get(&key).is_none());
+    assert!(cache.apply(map("3")) && !cache.is_aside(&key), "read again");
+    cache.put_aside(&key);
+    cache.event(Event::Delete(map("4")));
+    assert!(!cache.is_aside(&key));
+    cache.apply(map("5"));
+    cache.put_aside(&key);
+    cache.event(Event::Init);
+    cache.event(Event::InitDone);
+    assert!(!cache.is_aside(&key), "a list does not have it");
+}
+
+fn rollout(index: usize, value: &serde_json::Value) -> DeserializeGuard<FeatureRollout> {
+    serde_json::from_value(json!({
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "FeatureRollout",
+        "metadata": {"name": format!("r{index}"), "namespace": "ns", "uid": format!("u{index}"), "resourceVersion": "7",
+            "generation": 3, "labels": {"a": "ünï\u{0}\u{2028}"}, "creationTimestamp": "2026-01-02T03:04:05Z"},
+        "spec": {
+            "feature": {"variants": [{"name": "on-it", "value": value}, {"name": "off-it", "value": value}]},
+            "cohorts": [{"name": "all"}],
+            "phases": [{"name": "ga", "steps": [{"cohorts": {"all": "0.125%"}, "hold": "1h30m"}]}],
+        },
+        "status": {"observedGeneration": 2, "revision": 5, "uid": format!("u{index}")},
+    }))
+    .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// What is decided on must not depend on whether the object was just heard of or is taken out again.
+    #[test]
+    fn an_object_that_was_put_away_comes_back_as_it_was(
+        number in prop::num::f64::NORMAL,
+        whole in any::<i64>(),
+        text in "(?s).{0,40}",
+    ) {
+        let value = json!({"number": number, "whole": whole, "text": text, "list": [number, null, text]});
+        let cache = Cache::<FeatureRollout>::default();
+        let count = 3 * kept::RECENT;
+        for index in 0..count {
+            prop_assert!(cache.apply(rollout(index, &value)));
+        }
+        for index in [0, 1, kept::RECENT, count - 1] {
+            let key = ("ns".to_owned(), format!("r{index}"));
+            let stored = cache.get(&key).unwrap();
+            let rollout = rollout(index, &value).0.unwrap();
+            prop_assert_eq!(json!(stored.0.as_ref().unwrap()), json!(rollout));
+            prop_assert_eq!(&stored.0.as_ref().unwrap().spec, &rollout.spec);
+        }
+    }
+}
+
+#[test]
+fn of_many_objects_few_are_decoded_and_nothing_of_those_that_are_gone_stays() {
+    let cache = Cache::<FeatureRollout>::default();
+    let value = json!(true);
+    for index in 0..1000 {
+        cache.apply(rollout(index, &value));
+    }
+    let first = ("ns".to_owned(), "r0".to_owned());
+    let held = cache.get(&first).unwrap();
+    assert!(Arc::ptr_eq(&held, &cache.get(&first).unwrap()), "decoded once for all who use it");
+    assert_eq!(cache.shelf.at_hand(), kept::RECENT);
+    // What is told of again is the same spec or another, whether it is decoded or not.
+    let mut other = rollout(0, &value);
+    other.0.as_mut().unwrap().metadata.resource_version = Some("8".to_owned());
+    assert_eq!(cache.event(Event::Apply(other)).0[0].1, News::Status);
+    let mut other = rollout(1, &value);
+    let metadata = &mut other.0.as_mut().unwrap().metadata;
+    (metadata.resource_version, metadata.generation) = (Some("8".to_owned()), Some(4));
+    assert_eq!(cache.event(Event::Apply(other)).0[0].1, News::Spec);
+    // Large ones give way sooner.
+    let large = json!("x".repeat(200_000));
+    for index in 2000..2040 {
+        cache.apply(rollout(index, &large));
+    }
+    assert!(cache.shelf.at_hand() < 10);
+}
