@@ -6,17 +6,30 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::cache::{ObjectKey, Stored};
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
+use crate::clock;
+
+/// How long, in real time, what only tells of changes lets their statuses go first: a thousand take some five seconds.
+const GOES_FIRST: Duration = Duration::from_secs(8);
 
 /// The changes on their way into a file whose statuses are still to be written.
 #[derive(Default)]
-pub struct Ahead(Mutex<Inner>);
+pub struct Ahead {
+    inner: Mutex<Inner>,
+    /// Rings when no change is left.
+    caught_up: Notify,
+}
 
 #[derive(Default)]
 struct Inner {
     changes: HashMap<ObjectKey, Change>,
+    /// Since when there has been any.
+    since: Option<Instant>,
     /// How many actions are being judged, by rollout.
     held: HashMap<ObjectKey, usize>,
 }
@@ -54,12 +67,36 @@ impl Drop for Hold<'_> {
 
 impl Ahead {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a change that is handed to the writer.
     pub fn set(&self, key: &ObjectKey, prior: Stored<FeatureRollout>, status: Arc<FeatureRolloutStatus>) {
-        self.lock().changes.insert(key.clone(), Change { prior, status, confirmed: false });
+        let mut inner = self.lock();
+        inner.changes.insert(key.clone(), Change { prior, status, confirmed: false });
+        inner.since.get_or_insert_with(clock::monotonic);
+    }
+
+    fn remove(&self, inner: &mut Inner, key: &ObjectKey) {
+        inner.changes.remove(key);
+        if inner.changes.is_empty() {
+            inner.since = None;
+            self.caught_up.notify_waiters();
+        }
+    }
+
+    /// Waits until every status is written, but for no longer than eight seconds since the first was to be.
+    pub async fn until_caught_up(&self) {
+        loop {
+            let caught_up = self.caught_up.notified();
+            let since = self.lock().since;
+            let left = since.and_then(|since| GOES_FIRST.checked_sub(since.elapsed()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else { return };
+            tokio::select! {
+                () = caught_up => {}
+                () = clock::sleep(left) => {}
+            }
+        }
     }
 
     /// Confirms a change whose rollout is untouched; says whether it still is to be made.
@@ -78,7 +115,7 @@ impl Ahead {
         let mut inner = self.lock();
         let in_force = inner.changes.get(key)?.in_force(rollout);
         if in_force.is_none() {
-            inner.changes.remove(key);
+            self.remove(&mut inner, key);
         }
         let status = Some((*in_force?).clone());
         Some(FeatureRollout { status, ..rollout.clone() })
@@ -96,7 +133,7 @@ impl Ahead {
 
     /// Forgets a change: its status is written, or it is not to be made.
     pub fn forget(&self, key: &ObjectKey) {
-        self.lock().changes.remove(key);
+        self.remove(&mut self.lock(), key);
     }
 
     /// How many changes there are.
@@ -165,6 +202,25 @@ mod tests {
         assert!(ahead.confirm(&key(), 2));
         assert_eq!(revision(ahead.overtake(&key(), &rollout(7))), None);
         assert!(!ahead.is_under_way(&key()));
+    }
+
+    #[tokio::test]
+    async fn what_tells_of_changes_waits_for_their_statuses_and_not_for_ever() {
+        let ahead = Arc::new(under_way());
+        let waits = tokio::spawn({
+            let ahead = ahead.clone();
+            async move { ahead.until_caught_up().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        ahead.forget(&key());
+        waits.await.unwrap();
+        ahead.until_caught_up().await;
+
+        let ahead = under_way();
+        ahead.lock().since = clock::monotonic().checked_sub(GOES_FIRST);
+        ahead.until_caught_up().await;
+        assert!(ahead.is_under_way(&key()), "it still is to be written");
     }
 
     #[test]

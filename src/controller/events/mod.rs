@@ -237,6 +237,7 @@ pub async fn run(ctx: Shared) {
             // At the API server, what changes what is served goes first.
             ctx.queue.until_decided(YIELDING).await;
             ctx.queue.until_free().await;
+            ctx.ahead.until_caught_up().await;
             (place, notice)
         };
         tokio::select! {
