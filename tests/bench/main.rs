@@ -27,6 +27,7 @@ mod reads;
 mod recorder;
 mod refusals;
 mod rollback;
+mod scale;
 mod steps;
 mod thousand;
 mod world;
@@ -56,6 +57,8 @@ enum Scenario {
     Refusals,
     /// Five thousand rollouts that come and go in turns
     Lives,
+    /// What as many rollouts cost as `--rollouts` says, in FlagSets and with a ConfigMap each; ten minutes for a thousand
+    Scale,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -72,6 +75,9 @@ struct Args {
     /// Objects that the controller works on at once; default: its own
     #[arg(long, value_name = "N")]
     concurrency: Option<u16>,
+    /// How many rollouts `scale` has
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    rollouts: usize,
     /// Said by `cargo bench` to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -91,6 +97,12 @@ fn main() {
     runtime.block_on(async {
         for scenario in scenarios {
             eprintln!("{scenario:?} ...");
+            if *scenario == Scenario::Scale {
+                for shape in scale::SHAPES {
+                    scale::measure(args.concurrency, &mut figures, shape, args.rollouts).await;
+                }
+                continue;
+            }
             let world = world::World::start(args.concurrency, *scenario == Scenario::Emergency).await;
             match scenario {
                 Scenario::Edit => edit::run(&world, &mut figures).await,
@@ -103,6 +115,7 @@ fn main() {
                 Scenario::Refusals => refusals::run(&world, &mut figures).await,
                 Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
+                Scenario::Scale => unreachable!("it has control planes of its own"),
             }
             world.stop().await;
         }

@@ -110,7 +110,8 @@ pub async fn until_ready(world: &World, rollouts: usize) {
             };
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(120), all).await;
+    let patience = Duration::from_secs(120 + u64::try_from(rollouts / 20).unwrap());
+    let waited = tokio::time::timeout(patience, all).await;
     assert!(waited.is_ok(), "only {} rollouts became Ready", ready.len());
 }
 

@@ -17,12 +17,12 @@ use crate::recorder::Recorder;
 
 /// Name of the user that the controller is, so that the audit log tells its requests from ours.
 pub const CONTROLLER: &str = "bench-controller";
-/// Namespace of all objects.
 /// The CohortSet of every FlagSet.
 const COHORT_SET: &str = "users";
+/// Namespace of all objects.
 pub const NAMESPACE: &str = "bench";
 /// How many clients create objects at the same time.
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 
 /// A control plane of one scenario.
 pub struct World {
