@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cluster::Cluster;
 use super::{Failure, live, schedule_clock};
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionSpec};
+use crate::engine::forecast::stored::facts_for;
 use crate::engine::{Actor, Ground, Request, act};
 
 /// What would come of an action: a stable contract.
@@ -70,9 +71,11 @@ pub async fn foresee(cluster: Cluster, mut spec: RolloutActionSpec) -> Result<Fo
         version: i64::MAX,
         actor: Actor::Verified(requested_by.clone().unwrap_or_default()),
         tracked_by: None,
+        speed: 1,
         rollout_uid: &uid,
         generation: rollout.metadata.generation.unwrap_or_default(),
     };
+    let facts = facts_for(spec.action, &facts, &status, now);
     let outcome = act(Ground::Plan(&plan, &facts), &status, &request, now);
     Ok(Foreseen {
         dry_run: "server",

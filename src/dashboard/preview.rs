@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::api::rolloutaction::{Answer, RolloutActionSpec};
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
+use crate::engine::forecast::stored::facts_for;
 use crate::engine::{Actor, Facts, Ground, Request, act, decide};
 use crate::plan::{Guard, Plan};
 
@@ -59,18 +60,25 @@ pub fn preview(
         version: i64::MAX,
         actor: Actor::Verified(who.to_owned()),
         tracked_by: None,
+        speed: 1,
         rollout_uid: uid,
         generation,
     };
+    let known = match basis {
+        Basis::Plan(_, facts) => Some(facts_for(spec.action, facts, status, now)),
+        Basis::Invalid(..) => None,
+    };
     let ground = match basis {
-        Basis::Plan(plan, facts) => Ground::Plan(plan, facts),
+        Basis::Plan(plan, facts) => Ground::Plan(plan, known.as_ref().unwrap_or(facts)),
         Basis::Invalid(guard, why) => Ground::Guard(guard, why),
     };
     let outcome = act(ground, status, &request, now);
     let applied = outcome.answer == Answer::Applied;
     // What the next decision makes of it comes within the same moment: a promoted step is entered by it.
     let after = match basis {
-        Basis::Plan(plan, facts) if applied => decide(plan, &outcome.status, facts, now).status,
+        Basis::Plan(plan, facts) if applied => {
+            decide(plan, &outcome.status, known.as_ref().unwrap_or(facts), now).status
+        }
         _ => outcome.status,
     };
     Preview { applied, message: outcome.message, changes: changes(status, &after) }

@@ -47,8 +47,10 @@ pub struct Request<'a> {
     pub uid: &'a str,
     /// What is asked.
     pub spec: &'a RolloutActionSpec,
-    /// When it was created, in whole seconds.
+    /// When it was created, in whole seconds, by the schedule's clock.
     pub created: MicroTime,
+    /// How many times as fast as real time that clock runs: people who ask are given real time.
+    pub speed: u32,
     /// The resource version that it was created with, which tells the order of those of one second.
     pub version: i64,
     /// Who asks.
@@ -65,7 +67,8 @@ impl Request<'_> {
     fn expires_at(&self, raising: bool) -> MicroTime {
         let default = if raising { RAISING_EXPIRES } else { EXPIRES };
         let after = self.spec.expires_after.map_or(default, |after| after.signed());
-        self.created.saturating_add(after)
+        let after = i32::try_from(self.speed).ok().and_then(|speed| after.checked_mul(speed));
+        self.created.saturating_add(after.unwrap_or(SignedDuration::MAX))
     }
 
     /// What the action made happen, for the record.

@@ -237,11 +237,12 @@ fn request<'a>(
     actor: Actor,
 ) -> Request<'a> {
     let created =
-        action.metadata.creation_timestamp.as_ref().map_or_else(|| ctx.clock.now(), |at| at.0.into());
+        action.metadata.creation_timestamp.as_ref().map_or_else(crate::clock::real_now, |at| at.0.into());
     Request {
         uid: action.metadata.uid.as_deref().unwrap_or_default(),
         spec: &action.spec,
         created: ctx.clock.of_real(created),
+        speed: ctx.clock.speed(),
         version: i64::try_from(version(action)).unwrap_or(i64::MAX),
         actor,
         tracked_by: tracked_by(action),

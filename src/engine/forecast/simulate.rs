@@ -215,6 +215,7 @@ impl<'a> Walk<'a> {
                 version: i64::try_from(self.acted).unwrap_or_default(),
                 actor: Actor::Verified(ACTOR.to_owned()),
                 tracked_by: None,
+                speed: 1,
                 rollout_uid: &self.facts.uid,
                 generation: 1,
             };

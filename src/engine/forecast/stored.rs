@@ -1,13 +1,32 @@
 //! What a stored status tells of its metrics.
 
+use crate::api::rolloutaction::Action;
 use crate::api::verdict::Verdict;
 use crate::api::{FeatureRolloutStatus, MicroTime, Reading};
-use crate::engine::{Measurement, Subject};
+use crate::engine::{Facts, Measurement, Metrics, Subject};
 
 /// The measurements of now, as the stored verdicts tell them, for whoever judges without a metric source. A breach is not measured
 /// anew: that it lasts is stored, too.
 pub fn measured(status: &FeatureRolloutStatus, now: MicroTime) -> Vec<Measurement> {
+    all(status, now, false)
+}
+
+/// What is to be known for an action that is tried out. A retry forgets for how long a trigger has been in breach, and the next
+/// measurement finds it so again: it is measured anew, or the answer would be that everything is quiet.
+pub fn facts_for(action: Action, facts: &Facts, status: &FeatureRolloutStatus, now: MicroTime) -> Facts {
+    let mut facts = facts.clone();
+    if action == Action::Retry && matches!(facts.metrics, Metrics::Measured(_)) {
+        facts.metrics = Metrics::Measured(all(status, now, true));
+    }
+    facts
+}
+
+fn all(status: &FeatureRolloutStatus, now: MicroTime, breaches: bool) -> Vec<Measurement> {
     let reading = |verdict: Verdict, value: Option<&String>, message: Option<&String>| match verdict {
+        Verdict::Breach if breaches => {
+            let value = value.and_then(|value| value.parse().ok())?;
+            Some(Reading::of(value, Some(u64::MAX)))
+        }
         Verdict::Pass => {
             let value = value.and_then(|value| value.parse().ok()).unwrap_or_default();
             // Whoever counts samples has counted enough for a pass.
@@ -42,9 +61,25 @@ pub fn measured(status: &FeatureRolloutStatus, now: MicroTime) -> Vec<Measuremen
 mod tests {
     use serde_json::json;
 
-    use super::measured;
+    use super::{facts_for, measured};
+    use crate::api::rolloutaction::Action;
     use crate::api::{FeatureRolloutStatus, Reading};
-    use crate::engine::Subject;
+    use crate::engine::{Facts, Metrics, Subject};
+
+    #[rstest::rstest]
+    #[case::retry(Action::Retry, true)]
+    #[case::resume(Action::Resume, false)]
+    fn what_is_in_breach_is_measured_once_more_after_a_retry(#[case] action: Action, #[case] expected: bool) {
+        let at = "2025-09-08T09:00:00.000000Z";
+        let triggers =
+            json!([{"name": "latency", "cohort": "", "verdict": "Breach", "since": at, "value": "900"}]);
+        let status: FeatureRolloutStatus = serde_json::from_value(json!({"triggers": triggers})).unwrap();
+        let now = at.parse().unwrap();
+        let facts = Facts { metrics: Metrics::Measured(measured(&status, now)), ..Facts::favourable("u") };
+        let facts = facts_for(action, &facts, &status, now);
+        let Metrics::Measured(found) = facts.metrics else { panic!() };
+        assert_eq!(found.iter().any(|m| m.reading == Reading::of(900.0, Some(u64::MAX))), expected);
+    }
 
     #[test]
     fn what_was_found_last_is_measured_now_and_what_was_not_is_not() {

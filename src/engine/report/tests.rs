@@ -39,6 +39,7 @@ fn rolled_back() -> FeatureRolloutStatus {
         version: 1,
         actor: crate::engine::Actor::Verified("ada".to_owned()),
         tracked_by: None,
+        speed: 1,
         rollout_uid: "uid-1",
         generation: 1,
     };

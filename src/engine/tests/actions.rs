@@ -201,6 +201,13 @@ fn an_action_first_read_too_late_has_expired(#[case] fields: Value, #[case] afte
         judged(SignedDuration::from_secs(after) - SignedDuration::from_nanos(1000)).answer,
         Answer::Applied
     );
+    // Where the schedule's clock runs a week a minute, whoever asks is not asked to be quicker than a blink.
+    let fast = |age: SignedDuration| {
+        let request = crate::engine::Request { speed: 10_080, ..request("u", &spec, life.now - age) };
+        act(Ground::Plan(&life.plan, &life.facts), &life.status, &request, life.now)
+    };
+    assert_eq!(fast(SignedDuration::from_secs(after * 10_000)).answer, Answer::Applied);
+    assert_eq!(fast(SignedDuration::from_secs(after * 10_080)).answer, Answer::Expired);
 }
 
 #[test]

@@ -253,6 +253,7 @@ fn is_total(world: &World, status: &FeatureRolloutStatus, now: MicroTime) {
                     version: 1,
                     actor: Actor::Verified("ada".to_owned()),
                     tracked_by: None,
+                    speed: 1,
                     rollout_uid: &facts.uid,
                     generation: 1,
                 };

@@ -96,7 +96,17 @@ pub fn action(fields: serde_json::Value) -> RolloutActionSpec {
 /// A request that nothing speaks against, created at `created`.
 pub fn request<'a>(uid: &'a str, spec: &'a RolloutActionSpec, created: MicroTime) -> Request<'a> {
     let actor = Actor::Verified("ada".to_owned());
-    Request { uid, spec, created, version: 1, actor, tracked_by: None, rollout_uid: UID, generation: 1 }
+    Request {
+        uid,
+        spec,
+        created,
+        speed: 1,
+        version: 1,
+        actor,
+        tracked_by: None,
+        rollout_uid: UID,
+        generation: 1,
+    }
 }
 
 impl Life {

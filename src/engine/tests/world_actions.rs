@@ -76,6 +76,7 @@ impl World {
             version,
             actor,
             tracked_by: None,
+            speed: 1,
             rollout_uid: &self.facts.uid,
             generation: 1,
         };
