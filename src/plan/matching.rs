@@ -135,6 +135,21 @@ pub fn remarks(path: &str, cohorts: &[Cohort]) -> Vec<FieldError> {
                 None => format!("{path}[{i}].match"),
                 Some(group) => format!("{path}[{i}].match.anyOf[{group}]"),
             };
+            for (key, value) in attributes {
+                let remark = remark_on_whole(value);
+                found
+                    .extend(remark.map(|remark| FieldError::new(format!("{path}.attributes.{key}"), remark)));
+            }
+            for (e, expression) in expressions.iter().enumerate() {
+                let path = format!("{path}.expressions[{e}].values");
+                let whole = matches!(expression.operator, Operator::In | Operator::NotIn);
+                let values = expression.values.iter().filter(|_| whole);
+                found.extend(
+                    values
+                        .filter_map(|value| remark_on_whole(value))
+                        .map(|r| FieldError::new(path.clone(), r)),
+                );
+            }
             let attributes = attributes.keys().map(|key| (format!("{path}.attributes"), key));
             let expressions = expressions.iter().enumerate();
             let expressions =
@@ -145,6 +160,18 @@ pub fn remarks(path: &str, cohorts: &[Cohort]) -> Vec<FieldError> {
         }
     }
     found
+}
+
+/// What to say of a text that is compared with a whole value and looks like a part of one, or like a pattern.
+fn remark_on_whole(value: &str) -> Option<String> {
+    let better = match value {
+        _ if value.starts_with('@') && value.len() > 1 => "EndsWith",
+        _ if value.len() > 1 && value.contains('*') => "StartsWith, EndsWith or Contains, without the star",
+        _ => return None,
+    };
+    Some(format!(
+        "{value:?} is compared with the whole value, so it matches hardly anybody: use an expression with {better}"
+    ))
 }
 
 /// The boolean or number that is written exactly like this text. A whole number is written without a fraction.

@@ -71,7 +71,17 @@ const PHASES: &str = "  phases: [{name: ga, ramp: {percents: [100]}}]\n";
     "5: error: spec.flagSetRef.name: \"x\": there is no FlagSet of this name in namespace default of the files",
     "6: error: spec.cohortSetRef.name: \"z\": there is no CohortSet of this name in namespace default of the files",
 ])]
-#[case::approvals("  cohorts: [{name: all}]\n  approvals: [{phase: ga, step: 100%}, {phase: ga, step: full}]\n", PHASES, &["6: warning: spec.approvals[1]: there is no step ga/full to approve"])]
+#[case::approvals("  cohorts: [{name: all}]\n  approvals: [{phase: ga, step: 100%}, {phase: ga, step: full}]\n", PHASES, &[
+    "6: warning: spec.approvals[0]: approves ga/100%, which asks for no approval; to have it wait for one, write `approval: Required` in the step and leave this out until it is approved",
+    "6: warning: spec.approvals[1]: there is no step ga/full to approve",
+])]
+#[case::an_approval_of_what_all_have("  cohorts: [{name: all}]\n", "  phases:\n  - {name: ga, ramp: {percents: [50, 100]}}\n  - name: end\n    steps: [{name: full, approval: Required, cohorts: {all: 100}}]\n", &["9: warning: spec.phases[1].steps[0].approval: guards nothing: what comes before the step has given all that it asks; let the steps before ask for less, or ask for the approval where the percentage is reached"])]
+#[case::a_lowering_for_good("  cohorts: [{name: a, match: {attributes: {plan: gold}}}, {name: b}]\n", "  phases: [{name: ga, steps: [{cohorts: {a: 10}}, {cohorts: {b: 5, a: 0}}]}]\n", &["6: warning: spec.phases[0].steps[1].cohorts.a: takes the feature from users of a, 10% → 0%, and no later step gives it back: leave a out here to keep 10%"])]
+#[case::windows_of_no_zone("  cohorts: [{name: all}]\n  schedule: {windows: [{from: \"10:00\", to: \"16:00\"}]}\n", PHASES, &["6: warning: spec.schedule.windows: are in UTC, as no zone is named: write `timeZone` beside them, such as Europe/Berlin, or UTC if that is meant"])]
+#[case::a_part_of_an_address("  cohorts: [{name: staff, match: {attributes: {email: \"@example.com\"}}}, {name: b, match: {expressions: [{key: plan, operator: In, values: [\"gold-*\"]}]}}]\n", PHASES, &[
+    "5: warning: spec.cohorts[0].match.attributes.email: \"@example.com\" is compared with the whole value, so it matches hardly anybody: use an expression with EndsWith",
+    "5: warning: spec.cohorts[1].match.expressions[0].values: \"gold-*\" is compared with the whole value, so it matches hardly anybody: use an expression with StartsWith, EndsWith or Contains, without the star",
+])]
 #[case::shares("  cohorts: [{name: a, share: 100, match: {attributes: {plan: gold}}}, {name: b, share: \"0.5%\"}]\n", PHASES, &["5: warning: spec.cohorts: the shares add up to 100.5%: exposures will be too high"])]
 #[case::dotted_names("  cohorts: [{name: all, match: {attributes: {cloud.region: eu}}}]\n  feature: {bucketBy: organisation.id}\n", PHASES, &[
     "5: warning: spec.cohorts[0].match.attributes: \"cloud.region\" is the field \"region\" of the structured attribute \"cloud\": apps give it nested, and an attribute named \"cloud.region\" itself is never found",

@@ -30,7 +30,7 @@ pub fn check_order(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Probl
     problems.push(object.problem(Severity::Warning, &format!("spec.cohorts[{}]", first + 1), message));
 }
 
-/// A step that takes something away which a later one gives back: hardly anybody means that.
+/// A step that takes something away: hardly anybody means that, least of all where a later one gives it back.
 pub fn check_steps(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &mut Vec<Problem>) {
     let mut asked: BTreeMap<&str, Percent> =
         plan.baseline.iter().map(|(name, percent)| (name.as_str(), *percent)).collect();
@@ -41,11 +41,12 @@ pub fn check_steps(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &mut 
                 continue;
             }
             let gives_back = |later: &&Step| later.asks.get(cohort).is_some_and(|later| *later >= before);
-            let Some(later) = plan.steps.iter().skip(i + 1).find(gives_back) else { continue };
+            let later = match plan.steps.iter().skip(i + 1).find(gives_back) {
+                Some(later) => format!("{} gives it back", name(later)),
+                None => "no later step gives it back".to_owned(),
+            };
             let message = format!(
-                "takes the feature from users of {cohort}, {before} → {ask}, and {} gives it back: leave {cohort} out here to \
-                 keep {before}",
-                name(later)
+                "takes the feature from users of {cohort}, {before} → {ask}, and {later}: leave {cohort} out here to keep {before}"
             );
             problems.push(item.object.problem(Severity::Warning, &path(item, step, cohort), message));
         }
