@@ -69,8 +69,16 @@ pub fn describe(rollout: &FeatureRollout, now: MicroTime, rules: &Rules) -> Stri
     field("Title", feature.title);
     field("Owner", feature.owner);
     field("Flag", Some(format!("{} in {}", flag_key(rollout), file(rollout))));
-    if !status.is_begun() {
+    if !status.is_begun() && status.conditions.is_empty() {
         field("State", Some("not seen by the controller yet".to_owned()));
+        return out;
+    }
+    if !status.is_begun() {
+        // What is wrong with it from the start is all that there is to tell.
+        field("State", status.state.map(|state| state.to_string()));
+        field("Reason", status.reason.clone());
+        out.push_str("\nConditions:\n");
+        out.push_str(&conditions(&status, now));
         return out;
     }
     field("State", status.state.map(|state| state.to_string()));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::describe;
-use crate::api::{FeatureRollout, MicroTime, Reading};
+use crate::api::{FeatureRollout, MicroTime, Reading, Reason};
 use crate::cli::summary::{Columns, Summary, as_table};
 use crate::engine::forecast::simulate::{Recorded, simulate};
 use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
@@ -87,6 +87,26 @@ fn an_object_that_nobody_has_seen_is_told_apart() {
         describe(&fresh, t("2025-09-10T09:00:00Z"), &Default::default())
             .contains("State:        not seen by the controller yet\n")
     );
+}
+
+/// A misspelt reference in the first draft was told as an object that nobody has seen.
+#[test]
+fn what_is_wrong_from_the_start_is_told() {
+    let now = t("2025-09-10T09:00:00Z");
+    let mut fresh = rollout(now);
+    let mut status = crate::api::FeatureRolloutStatus::default();
+    crate::engine::report::fail(
+        &mut status,
+        Reason::ReferenceNotFound,
+        "CohortSet app/userz is missing",
+        1,
+        now,
+    );
+    fresh.status = Some(status);
+    let text = describe(&fresh, now, &Default::default());
+    assert!(text.contains("State:        Stalled\n"), "{text}");
+    assert!(text.contains("Stalled     True") && text.contains("CohortSet app/userz is missing"), "{text}");
+    assert!(!text.contains("Cohorts:"), "{text}");
 }
 
 #[test]

@@ -123,7 +123,9 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     if !served.is_empty() {
         print(&format!("\n{}", as_table(&served, super::now(), Columns::default())))?;
     }
-    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, (&clock, speed), url, served.first()))?;
+    // The one that moves first: it is looked at in the examples.
+    let first = served.iter().min_by_key(|one| (one.next.is_none(), one.next.clone()));
+    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, (&clock, speed), url, first))?;
 
     let ended = running.await;
     if plane.is_none() {

@@ -199,7 +199,7 @@ async fn flush_output(
     let known = remembered.as_ref().map_or(0, |remembered| remembered.serial);
     let (live, over, before, serial, is_sealed) = match found {
         Found::Strangers(owner) => {
-            return Ok(conflict(target, owner.as_deref(), &with_delivered(ctx, set, wants(offers))));
+            return Ok(conflict(set, target, owner.as_deref(), &with_delivered(ctx, set, wants(offers))));
         }
         Found::Trusted { stored, file, text, serial, .. }
             if goes_back(ctx, set, &file, &remembered, &text) =>

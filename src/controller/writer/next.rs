@@ -265,13 +265,13 @@ pub(super) fn with_delivered(ctx: &Context, set: &SetId, mut wants: Wants) -> Wa
 }
 
 /// What belongs to a stranger is never taken.
-pub(super) fn conflict(target: &Target, owner: Option<&str>, wants: &Wants) -> Flushed {
+pub(super) fn conflict(set: &SetId, target: &Target, owner: Option<&str>, wants: &Wants) -> Flushed {
     let whose = owner.map_or("nobody that Sluice knows".to_owned(), str::to_owned);
-    let message = format!(
-        "{} belongs to {whose}: delete it, or choose another name in the FlagSet's {}",
-        target.title(),
-        target.field()
-    );
+    let way_out = match set.shared {
+        true => format!("choose another name in the FlagSet's {}", target.field()),
+        false => "put the rollout into a FlagSet, whose outputs may have other names".to_owned(),
+    };
+    let message = format!("{} belongs to {whose}: {way_out}, or delete it if nobody uses it", target.title());
     refused(Reason::Conflict, &message, wants)
 }
 

@@ -31,7 +31,7 @@ pub fn watched(seen: &Seen, status: &FeatureRolloutStatus) -> Vec<Value> {
         if known.is_empty() {
             rows.push(context! {
                 name => trigger.name, kind => "trigger", every, verdict => "not measured yet", class => "muted",
-                bounds,
+                bounds, gauge => gauge(None, &limits, false),
             });
             continue;
         }
