@@ -271,7 +271,13 @@ async fn rights(cluster: &Cluster) -> Checked {
     let creates = may_do(cluster, "create", "rolloutactions").await.unwrap_or(false);
     let namespace = &cluster.namespace;
     match (may.as_slice(), creates) {
-        ([], _) => checked(check, Verdict::Ok, format!("in namespace {namespace}: none of the actions")),
+        ([], _) => checked(
+            check,
+            Verdict::Ok,
+            format!(
+                "in namespace {namespace}: none of the actions on every rollout; single ones may be allowed by name"
+            ),
+        ),
         (may, true) => checked(check, Verdict::Ok, format!("in namespace {namespace}: {}", may.join(", "))),
         (may, false) => checked(
             check,
