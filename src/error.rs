@@ -103,6 +103,25 @@ impl Fault {
         }
     }
 
+    /// What the API server said, where it said something.
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Fault::Conflict(error)
+            | Fault::NotFound(error)
+            | Fault::AlreadyExists(error)
+            | Fault::Forbidden(error)
+            | Fault::NamespaceTerminating(error)
+            | Fault::Invalid(error)
+            | Fault::Busy(error)
+            | Fault::Unreachable(error)
+            | Fault::Transient(error) => match &**error {
+                kube::Error::Api(status) => Some(&**status),
+                _ => None,
+            },
+            Fault::TimedOut | Fault::NotLeading => None,
+        }
+    }
+
     /// Whether trying again soon may help without anybody acting.
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -19,11 +19,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::api::rolloutaction::Answer;
+use crate::watchdog::What;
 
 mod checks;
+mod dropped;
 mod log;
+mod pace;
 
 pub use checks::CheckMetrics;
+pub use dropped::Dropped;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -39,7 +43,8 @@ pub enum LogFormat {
 pub fn start_logging(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = coloured(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
-    let lines = log::lines(format, colours, std::io::stderr).with_filter(filter.and(filter_fn(is_ours)));
+    let filter = filter.and(filter_fn(is_ours)).and(pace::Paced::default());
+    let lines = log::lines(format, colours, std::io::stderr).with_filter(filter);
     if let Err(error) = tracing_subscriber::registry().with(lines).try_init() {
         tracing::debug!(%error, "logging had been started before");
     }
@@ -90,6 +95,18 @@ pub struct ByPlace {
     of: &'static str,
 }
 
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByReason {
+    reason: &'static str,
+}
+
+/// What a part of the process is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByPart {
+    part: &'static str,
+}
+
 /// What actions were answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByAnswer {
@@ -113,7 +130,9 @@ pub struct Metrics {
     leads: Gauge,
     queue_depth: Gauge,
     events_waiting: Gauge,
+    events_dropped: Family<ByReason, Counter>,
     entries: Family<ByPlace, Gauge<i64, AtomicI64>>,
+    faults: Family<ByPart, Counter>,
     /// Those of checks, sources and rollbacks.
     pub checks: CheckMetrics,
 }
@@ -135,7 +154,9 @@ impl Default for Metrics {
             leads: Gauge::default(),
             queue_depth: Gauge::default(),
             events_waiting: Gauge::default(),
+            events_dropped: counters(Dropped::ALL.map(|reason| ByReason { reason: reason.as_str() })),
             entries: Family::default(),
+            faults: counters(What::ALL.iter().map(|part| ByPart { part: part.as_str() })),
             checks: CheckMetrics::default(),
         }
     }
@@ -189,9 +210,25 @@ impl Metrics {
             self.events_waiting.clone(),
         );
         registry.register(
+            "events_dropped",
+            "Kubernetes events that found no room or were refused, by reason; those of histories that found no room are handed \
+             over again",
+            self.events_dropped.clone(),
+        );
+        registry.register(
             "entries",
             "Entries kept in memory of single objects, by what they are",
             self.entries.clone(),
+        );
+        registry.register(
+            "faults",
+            "Parts of the process that ended by a fault of this program and were begun again, by what they are",
+            self.faults.clone(),
+        );
+        registry.register(
+            "log_lines_left_out",
+            "Lines of the log that were left out because the same place in the program wrote too many",
+            pace::LEFT_OUT.clone(),
         );
         self.checks.register(&mut registry);
         registry
@@ -224,6 +261,11 @@ impl Metrics {
         self.nudges.get_or_create(&by(ok)).inc();
     }
 
+    /// Counts a part of the process that ended by a fault.
+    pub fn part_fell(&self, part: What) {
+        self.faults.get_or_create(&ByPart { part: part.as_str() }).inc();
+    }
+
     /// Counts an action that was answered.
     pub fn action_answered(&self, answer: &'static str) {
         self.actions.get_or_create(&ByAnswer { answer }).inc();
@@ -248,6 +290,11 @@ impl Metrics {
     pub fn set_unreadable(&self, kind: &str, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.unreadable_objects.get_or_create(&ByAnyKind { kind: kind.to_owned() }).set(count);
+    }
+
+    /// Counts events that found no room or were refused.
+    pub fn events_dropped(&self, reason: Dropped, count: usize) {
+        self.events_dropped.get_or_create(&ByReason { reason: reason.as_str() }).inc_by(count as u64);
     }
 
     /// Sets the number of events that are still to be published.

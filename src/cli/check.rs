@@ -8,7 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, PostParams};
+use kube::api::PostParams;
 use kube::core::DeserializeGuard;
 use serde::Serialize;
 
@@ -195,7 +195,7 @@ async fn admission(cluster: &Cluster) -> Vec<Checked> {
 
 async fn leader(cluster: &Cluster, namespace: &str) -> Checked {
     let check = "controller";
-    let lease = match cluster.call(cluster.api_in::<Lease>(namespace).get_opt(LEASE)).await {
+    let lease = match cluster.get::<Lease>(Some(namespace), LEASE).await {
         Err(failure) => return unseen(check, &failure),
         Ok(None) => {
             let message = format!("nobody leads: there is no Lease {LEASE} in namespace {namespace}");
@@ -222,17 +222,15 @@ async fn leader(cluster: &Cluster, namespace: &str) -> Checked {
 }
 
 async fn sources(cluster: &Cluster, namespace: &str) -> Vec<Checked> {
-    let api = cluster.api_in::<DeserializeGuard<MetricSource>>(namespace);
-    let list = match cluster.call(api.list(&ListParams::default())).await {
+    let list = match cluster.all_of::<MetricSource>(Some(namespace)).await {
         Ok(list) => list,
         Err(failure) => return vec![unseen("metric sources", &failure)],
     };
-    if list.items.is_empty() {
+    if list.is_empty() {
         let message = format!("there is none in namespace {namespace}: triggers and criteria have no data");
         return vec![checked("metric sources", Verdict::Warning, message)];
     }
-    list.items
-        .iter()
+    list.iter()
         .map(|DeserializeGuard(source)| match source {
             Err(invalid) => {
                 let name = invalid.metadata.name.clone().unwrap_or_default();
@@ -312,8 +310,7 @@ async fn may_do(cluster: &Cluster, verb: &str, resource: &str) -> Result<bool, F
 /// The rollouts that somebody has to look after.
 async fn rollouts(cluster: &Cluster) -> Checked {
     let check = "rollouts";
-    let everywhere = cluster.everywhere::<DeserializeGuard<FeatureRollout>>();
-    let list = match cluster.call(everywhere.list(&ListParams::default())).await {
+    let list = match cluster.all_of::<FeatureRollout>(None).await {
         Ok(list) => list,
         Err(failure) => return unseen(check, &failure),
     };
@@ -322,7 +319,6 @@ async fn rollouts(cluster: &Cluster) -> Checked {
         format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
     };
     let stalled: Vec<String> = list
-        .items
         .iter()
         .filter_map(|DeserializeGuard(rollout)| match rollout {
             Err(invalid) => Some(name(&invalid.metadata)),
@@ -332,7 +328,7 @@ async fn rollouts(cluster: &Cluster) -> Checked {
             }
         })
         .collect();
-    let total = list.items.len();
+    let total = list.len();
     match stalled.as_slice() {
         [] => checked(check, Verdict::Ok, format!("{total}, none of them Stalled")),
         some => {

@@ -4,14 +4,15 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, Status};
 use kube::{Api, Client, Config};
 
 use super::Failure;
 use crate::api::{FeatureRollout, GROUP};
-use crate::error::chain;
+use crate::cluster::{self as reading, Kind, Scope};
+use crate::error::{Fault, chain};
+use crate::visible::line;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -78,6 +79,8 @@ impl ClusterArgs {
 /// A cluster, and the namespace that is meant.
 pub struct Cluster {
     client: Client,
+    /// Reads objects, each by itself.
+    reader: reading::Cluster,
     server: String,
     longest: Duration,
     /// The namespace that is meant.
@@ -134,7 +137,8 @@ impl Cluster {
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config)
             .map_err(|error| Failure::Cluster(format!("{server}: {}", chain(&error))))?;
-        Ok(Cluster { client, server, namespace, longest })
+        let reader = reading::Cluster::of_person(client.clone());
+        Ok(Cluster { client, reader, server, namespace, longest })
     }
 
     /// The rollouts of the namespace.
@@ -150,36 +154,54 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The objects of a kind in another namespace.
-    pub fn api_in<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), namespace)
-    }
-
-    /// The objects of a kind in a namespace; one that cannot be read does not hide the others.
+    /// Every object of a kind, in a namespace or in all of them, also those that cannot be read.
     ///
     /// # Errors
     /// The cluster cannot be reached in time, or refuses.
-    pub async fn list<K>(&self, namespace: &str) -> Result<Vec<K>, Failure>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
-        let all =
-            self.call(self.api_in::<DeserializeGuard<K>>(namespace).list(&ListParams::default())).await?;
-        Ok(all.items.into_iter().filter_map(|item| item.0.ok()).collect())
+    pub async fn all_of<K: Kind>(
+        &self,
+        namespace: Option<&str>,
+    ) -> Result<Vec<DeserializeGuard<K>>, Failure> {
+        let mut all = Vec::new();
+        self.read(self.reader.all(&Scope::of::<K>(namespace), |object| all.push(object))).await?;
+        Ok(all)
     }
 
-    /// The objects of a kind in all namespaces.
-    pub fn everywhere<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-    {
-        Api::all(self.client.clone())
+    /// The objects of a kind in a namespace. Of one that cannot be read that is said, and it hides no other.
+    ///
+    /// # Errors
+    /// The cluster cannot be reached in time, or refuses.
+    pub async fn list<K: Kind>(&self, namespace: &str) -> Result<Vec<K>, Failure> {
+        let readable = |object: DeserializeGuard<K>| match object.0 {
+            Ok(object) => Some(object),
+            Err(invalid) => {
+                let (kind, name) = (K::kind(&()), invalid.metadata.name.unwrap_or_default());
+                super::complain(&format!(
+                    "{kind} {namespace}/{name} cannot be read and is left out: {}",
+                    line(&invalid.error)
+                ));
+                None
+            }
+        };
+        Ok(self.all_of(Some(namespace)).await?.into_iter().filter_map(readable).collect())
+    }
+
+    /// An object; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or the cluster cannot be reached in time, or refuses.
+    pub async fn get<K: Kind>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, Failure> {
+        let scope = Scope::of::<K>(namespace);
+        let found: Option<DeserializeGuard<K>> = self.read(self.reader.get_in(&scope, name)).await?;
+        let unreadable = |invalid: kube::core::error_boundary::InvalidObject| {
+            Failure::Cluster(format!("{} {name} cannot be read: {}", K::kind(&()), line(&invalid.error)))
+        };
+        found.map(|object| object.0.map_err(unreadable)).transpose()
+    }
+
+    /// What reads objects, each by itself.
+    pub fn reader(&self) -> &reading::Cluster {
+        &self.reader
     }
 
     /// The client, and the server that it talks to.
@@ -201,12 +223,7 @@ impl Cluster {
     /// It does not exist, cannot be read, or the cluster cannot be reached in time.
     pub async fn rollout(&self, given: &str) -> Result<FeatureRollout, Failure> {
         let name = rollout_name(given)?;
-        let rollouts = self.rollouts();
-        let Some(DeserializeGuard(rollout)) = self.call(rollouts.get_opt(name)).await? else {
-            return Err(self.no_rollout(name));
-        };
-        rollout
-            .map_err(|invalid| Failure::Cluster(format!("FeatureRollout {name} cannot be read: {invalid}")))
+        self.get(Some(&self.namespace), name).await?.ok_or_else(|| self.no_rollout(name))
     }
 
     /// Fails where the cluster says that it has no such rollout; one that cannot be read is one.
@@ -214,10 +231,10 @@ impl Cluster {
     /// # Errors
     /// It does not exist, or the cluster cannot be reached in time. Whoever may not read it is believed.
     pub async fn must_have(&self, name: &str) -> Result<(), Failure> {
-        let rollouts = self.rollouts();
-        let found = self.call(async {
-            match rollouts.get_opt(name).await {
-                Err(kube::Error::Api(status)) if status.code == 403 => Ok(true),
+        let scope = Scope::of::<FeatureRollout>(Some(&self.namespace));
+        let found = self.read(async {
+            match self.reader.get_in::<FeatureRollout>(&scope, name).await {
+                Err(Fault::Forbidden(_)) => Ok(true),
                 other => other.map(|rollout| rollout.is_some()),
             }
         });
@@ -234,9 +251,17 @@ impl Cluster {
     /// # Errors
     /// What the call says, or that it took too long, with the server's name.
     pub async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-        match tokio::time::timeout(self.longest, call).await {
+        self.read(async { call.await.map_err(Fault::from) }).await
+    }
+
+    /// The same of what is read.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn read<T>(&self, read: impl Future<Output = Result<T, Fault>>) -> Result<T, Failure> {
+        match tokio::time::timeout(self.longest, read).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failure(&error)),
+            Ok(Err(fault)) => Err(self.fault(&fault)),
             Err(_) => Err(Failure::Cluster(format!(
                 "the API server {} does not answer within {} seconds",
                 self.server,
@@ -248,20 +273,27 @@ impl Cluster {
     /// An error of the cluster, with the server's name.
     pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
-            let missing =
-                status.code == 404 && status.message.contains("could not find the requested resource");
-            let hint = if missing || status.message.starts_with("404 page not found") {
-                ": are the CustomResourceDefinitions installed? See `sluice crds`"
-            } else {
-                ""
-            };
-            return Failure::Cluster(format!(
-                "the API server {} says: {}{hint}",
-                self.server,
-                status.message.trim()
-            ));
+            return self.refusal(status);
         }
         Failure::Cluster(format!("cannot reach the API server {}: {}", self.server, chain(error)))
+    }
+
+    /// The same of what was read.
+    pub fn fault(&self, fault: &Fault) -> Failure {
+        match fault.status() {
+            Some(status) => self.refusal(status),
+            None => self.failure(std::error::Error::source(fault).unwrap_or(fault)),
+        }
+    }
+
+    fn refusal(&self, status: &Status) -> Failure {
+        let missing = status.code == 404 && status.message.contains("could not find the requested resource");
+        let hint = if missing || status.message.starts_with("404 page not found") {
+            ": are the CustomResourceDefinitions installed? See `sluice crds`"
+        } else {
+            ""
+        };
+        Failure::Cluster(format!("the API server {} says: {}{hint}", self.server, status.message.trim()))
     }
 }
 

@@ -7,10 +7,9 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 use clap_complete::{CompleteEnv, Shell};
 use kube::ResourceExt;
-use kube::api::ListParams;
 
 use super::Failure;
-use super::cluster::{self, ConnectArgs};
+use super::cluster::{self, ConnectArgs, Guarded};
 use crate::api::{FeatureRollout, Percent};
 
 /// The variable by which a script asks this program for candidates.
@@ -46,8 +45,8 @@ pub fn rollouts() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         offer(current, |typed| {
             cluster::with(&typed.cluster(), |cluster| async move {
-                let all = cluster.call(cluster.rollouts().list(&ListParams::default())).await?;
-                Ok(all.items.iter().map(ResourceExt::name_any).collect())
+                let all: Vec<Guarded> = cluster.all_of(Some(&cluster.namespace)).await?;
+                Ok(all.iter().map(ResourceExt::name_any).collect())
             })
         })
     })

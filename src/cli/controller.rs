@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::controller::{self, Election, Housekeeping, Options, OutputNames, Timing};
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
+use crate::watchdog::Watchdog;
 
 /// Arguments of `sluice controller`.
 #[derive(clap::Args, Debug)]
@@ -88,6 +89,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             policy_settling: Duration::from_secs(args.policy_settling.into()),
             housekeeping: Housekeeping::default(),
             election,
+            watchdog: Watchdog::default(),
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })

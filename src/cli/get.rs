@@ -1,7 +1,5 @@
 //! `sluice get`: one rollout, or all of a namespace or of the cluster, as a table.
 
-use kube::api::ListParams;
-
 use super::Failure;
 use super::cluster::{self, Cluster, ClusterArgs, Guarded};
 use super::summary::{Columns, Summary, as_table};
@@ -67,9 +65,8 @@ async fn summaries(
     if let Some(name) = name {
         return Ok(vec![Summary::of(&cluster.rollout(&name).await?)]);
     }
-    let rollouts = if everywhere { cluster.everywhere() } else { cluster.rollouts() };
-    let all = cluster.call(rollouts.list(&ListParams::default())).await?;
-    Ok(all.items.iter().map(summary).collect())
+    let all: Vec<Guarded> = cluster.all_of((!everywhere).then_some(cluster.namespace.as_str())).await?;
+    Ok(all.iter().map(summary).collect())
 }
 
 /// The summary of an object that may be unreadable.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cluster::{self, Cluster, ClusterArgs};
@@ -18,6 +17,7 @@ use crate::api::{
     CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, RolloutPolicy,
     VERSION,
 };
+use crate::cluster as reading;
 use crate::engine::forecast::edit::{Edit, Effect, edit};
 use crate::engine::forecast::stored::measured;
 use crate::engine::{Facts, Metrics, unmet};
@@ -116,7 +116,7 @@ pub fn run(
     if outlooks.iter().any(|(_, outlook)| fails(outlook, fail_on)) { Err(Failure::No) } else { Ok(()) }
 }
 
-/// Reads the rollouts of some namespaces and what they refer to; objects that cannot be read are left out. Where policies of the
+/// Reads the rollouts of some namespaces and what they refer to; objects that cannot be read are left out, which is said. Where policies of the
 /// cluster bind the rollouts and may not be read, that is said.
 ///
 /// # Errors
@@ -167,10 +167,11 @@ impl Stored {
         if policies.is_empty() {
             return Ok(());
         }
-        let found = cluster.call(cluster.all::<Namespace>().get(namespace)).await?;
-        self.labels.insert(namespace.to_owned(), found.metadata.labels.unwrap_or_default());
+        let found: Option<Namespace> = cluster.get(None, namespace).await?;
+        let labels = found.and_then(|found| found.metadata.labels);
+        self.labels.insert(namespace.to_owned(), labels.unwrap_or_default());
         for (of, name) in policies {
-            let policy = cluster.call(cluster.api_in::<RolloutPolicy>(&of).get_opt(&name)).await?;
+            let policy: Option<RolloutPolicy> = cluster.get(Some(&of), &name).await?;
             let object = policy.map(|policy| bare(Kind::RolloutPolicy, &policy));
             self.objects.extend(object.filter(|object| !self.objects.contains(object)));
         }
@@ -185,14 +186,11 @@ impl Stored {
     }
 }
 
-async fn bare_of<K>(cluster: &Cluster, kind: Kind, namespace: &str) -> Result<Vec<Value>, Failure>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
-{
+async fn bare_of<K: reading::Kind + Serialize>(
+    cluster: &Cluster,
+    kind: Kind,
+    namespace: &str,
+) -> Result<Vec<Value>, Failure> {
     Ok(cluster.list::<K>(namespace).await?.iter().map(|object| bare(kind, object)).collect())
 }
 

@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::api::MicroTime;
 use crate::api::rolloutaction::Action;
-use crate::visible;
+use crate::{panics, visible};
 
 mod act;
 mod check;
@@ -158,6 +158,7 @@ pub enum Failure {
 
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
+    panics::watch();
     completion::answer();
     let cli = match parse() {
         Ok(cli) => cli,

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use kube::core::DeserializeGuard;
-
 use super::cluster::{self, Cluster, ClusterArgs};
 use super::files::{self, InputArgs, lint};
 use super::{Failure, playbook_words, schedule_clock};
@@ -91,13 +89,10 @@ fn from_files(args: &Args) -> Result<Overview, Failure> {
 }
 
 async fn from_cluster(cluster: Cluster, args: &Args) -> Result<Overview, Failure> {
-    let api = cluster.api::<DeserializeGuard<Playbook>>();
-    let Some(DeserializeGuard(playbook)) = cluster.call(api.get_opt(&args.name)).await? else {
+    let Some(playbook) = cluster.get::<Playbook>(Some(&cluster.namespace), &args.name).await? else {
         let message = format!("there is no Playbook {} in namespace {}", args.name, cluster.namespace);
         return Err(Failure::Cluster(message));
     };
-    let playbook = playbook
-        .map_err(|invalid| Failure::Cluster(format!("Playbook {} cannot be read: {invalid}", args.name)))?;
     let now = match args.at {
         Some(at) => at,
         None => schedule_clock::now(&cluster).await,

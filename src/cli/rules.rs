@@ -59,8 +59,8 @@ impl Rules {
 /// spec says it all.
 async fn watching(cluster: &Cluster, rollout: &FeatureRollout) -> Option<GuardSpec> {
     let status = rollout.status.as_ref().filter(|status| !status.policies.is_empty())?;
-    let api = cluster.api::<ControllerRevision>();
-    let revision = cluster.call(api.get_opt(status.guard.as_ref()?)).await.ok()??;
+    let name = status.guard.as_ref()?;
+    let revision: ControllerRevision = cluster.get(Some(&cluster.namespace), name).await.ok()??;
     serde_json::from_value(revision.data?.0).ok()
 }
 
@@ -72,13 +72,9 @@ async fn units(cluster: &Cluster, spec: &GuardSpec) -> Units {
     let criteria = criteria.map(|metric| (None, metric.template_ref.name.as_str()));
     let names: BTreeSet<(Option<&str>, &str)> = triggers.chain(criteria).collect();
     let unit = |(namespace, name): (Option<&str>, &str)| {
-        let api = match namespace {
-            Some(namespace) => cluster.api_in::<MetricTemplate>(namespace),
-            None => cluster.api::<MetricTemplate>(),
-        };
-        let name = name.to_owned();
+        let (namespace, name) = (namespace.unwrap_or(&cluster.namespace).to_owned(), name.to_owned());
         async move {
-            let template = cluster.call(api.get_opt(&name)).await.ok()??;
+            let template: MetricTemplate = cluster.get(Some(&namespace), &name).await.ok()??;
             Some((name, template.spec.unit?))
         }
     };
@@ -88,13 +84,10 @@ async fn units(cluster: &Cluster, spec: &GuardSpec) -> Units {
 async fn policies_of(cluster: &Cluster, rollout: &FeatureRollout) -> Vec<Option<String>> {
     let bound = rollout.status.iter().flat_map(|status| &status.policies);
     let read = |policy: &crate::api::rolloutpolicy::BoundPolicy| {
-        let api = match &policy.namespace {
-            Some(namespace) => cluster.api_in::<RolloutPolicy>(namespace),
-            None => cluster.api::<RolloutPolicy>(),
-        };
+        let namespace = policy.namespace.as_deref().unwrap_or(&cluster.namespace).to_owned();
         let name = policy.name.clone();
         async move {
-            let found = cluster.call(api.get_opt(&name)).await.ok()?;
+            let found: Option<RolloutPolicy> = cluster.get(Some(&namespace), &name).await.ok()?;
             Some(found.map_or_else(|| "gone".to_owned(), |policy| policies::holds(&policy.spec)))
         }
     };

@@ -51,8 +51,7 @@ pub async fn forget(client: &Client) -> Result<(), Fault> {
 
 /// What the clock of the cluster's schedules shows now: the real time wherever nothing else is said, or not to us.
 pub async fn now(cluster: &Cluster) -> MicroTime {
-    let api: Api<ConfigMap> = cluster.api_in(NAMESPACE);
-    let map = cluster.call(api.get_opt(NAME)).await.ok().flatten();
+    let map: Option<ConfigMap> = cluster.get(Some(NAMESPACE), NAME).await.ok().flatten();
     let data = map.and_then(|map| map.data).unwrap_or_default();
     shown(&data, real_now()).unwrap_or_else(super::now)
 }

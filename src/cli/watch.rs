@@ -6,16 +6,16 @@ use std::pin::pin;
 
 use futures::StreamExt;
 use kube::ResourceExt;
-use kube::api::ListParams;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 
 use super::cluster::{self, Cluster, ClusterArgs, Guarded};
 use super::get::summary;
 use super::patience::Patience;
 use super::summary::{Columns, Summary, as_table};
 use super::{Failure, Output};
-use crate::api::Duration;
+use crate::api::{Duration, FeatureRollout};
 use crate::clock::{monotonic, sleep};
+use crate::cluster::Scope;
 use crate::visible::{self, line};
 
 /// Arguments of `sluice watch`.
@@ -42,8 +42,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     cluster::with(&args.cluster, |cluster| follow(cluster, args))
 }
 
-fn rollouts(cluster: &Cluster, args: &Args) -> kube::Api<Guarded> {
-    if args.all_namespaces { cluster.everywhere() } else { cluster.rollouts() }
+fn rollouts(cluster: &Cluster, args: &Args) -> Scope {
+    Scope::of::<FeatureRollout>((!args.all_namespaces).then_some(cluster.namespace.as_str()))
 }
 
 /// What tells rollouts apart, in the order in which they are shown.
@@ -56,15 +56,15 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
     // The watcher tries for ever; whether there is a server and a rollout at all is to be said at once.
     match name {
         Some(name) => cluster.must_have(name).await?,
-        None => _ = cluster.call(rollouts(&cluster, args).list(&ListParams::default().limit(1))).await?,
+        None => cluster.read(cluster.reader().answers(&rollouts(&cluster, args))).await?,
     }
     let live = args.output == Output::Table && std::io::stdout().is_terminal();
-    let config = match name {
-        Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
-        None => watcher::Config::default(),
+    let scope = match name {
+        Some(name) => rollouts(&cluster, args).fields(&format!("metadata.name={name}")),
+        None => rollouts(&cluster, args),
     };
     let mut patience = Patience::new(args.give_up_after.signed().unsigned_abs());
-    let mut events = pin!(watcher(rollouts(&cluster, args), config));
+    let mut events = pin!(cluster.reader().events::<FeatureRollout>(scope));
     let mut shown: BTreeMap<String, Summary> = BTreeMap::new();
     let mut listed: BTreeMap<String, Summary> = BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -92,8 +92,8 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
                 let gone = shown.remove(&key(&object));
                 gone.map(deleted).into_iter().collect()
             }
-            Err(error) => {
-                let failure = cluster.failure(&error);
+            Err(fault) => {
+                let failure = cluster.fault(&fault);
                 let Some(pause) = patience.failed(monotonic()) else { return Err(failure) };
                 if let (true, Failure::Cluster(message)) = (pause.first, &failure) {
                     super::complain(&format!("{}; trying again for {}", line(message), args.give_up_after));

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 
 use super::cache::{Cache, Object, ObjectKey, key_of, version};
-use super::cluster::Scope;
 use super::context::Context;
 use crate::clock;
+use crate::cluster::Scope;
 use crate::error::{Fault, chain};
 
 /// Objects in one answer: only their metadata.

@@ -14,7 +14,6 @@ use kube::api::PostParams;
 use kube::core::DeserializeGuard;
 
 use super::cache::ObjectKey;
-use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::{Neighbour, SetId};
 use super::queue::Priority;
@@ -24,6 +23,7 @@ use crate::api::conditions::{Want, types};
 use crate::api::{ChangelogOutput, FlagSet, MicroTime, Reason};
 use crate::changelog::{Heading, KEYS, Texts, Told, grow, read, texts};
 use crate::clock;
+use crate::cluster::Scope;
 use crate::error::{Fault, chain};
 
 /// Least time between two looks at a changelog: each of many rollouts that step at once asks for one.

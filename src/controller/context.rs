@@ -14,7 +14,6 @@ use super::analysis::Analysis;
 use super::cache::{Cache, ObjectKey};
 use super::changelog::Changelogs;
 use super::channels::Channels;
-use super::cluster::Cluster;
 use super::events::Events;
 use super::index::{Index, SetId};
 use super::keys::Unannounced;
@@ -30,7 +29,9 @@ use crate::api::{
     RolloutPolicy,
 };
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::telemetry::Metrics;
+use crate::watchdog::Watchdog;
 
 /// What is worked on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -186,6 +187,8 @@ pub struct Context {
     pub listed: AtomicBool,
     /// Counters and timings.
     pub metrics: Metrics,
+    /// Sees to it that what must run does.
+    pub watchdog: Watchdog,
     /// The operator's own namespace.
     pub namespace: String,
     /// Name of this process in events.

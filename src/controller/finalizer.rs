@@ -7,11 +7,11 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::cache::{ObjectKey, key_of};
-use super::cluster::Scope;
 use super::context::Context;
 use super::events;
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, Reason};
+use crate::cluster::Scope;
 use crate::error::Fault;
 
 /// Keeps a deleted rollout until its flag is at control or gone.

@@ -20,6 +20,8 @@ pub struct Housekeeping {
     pub collection: Duration,
     /// How long one that nobody pins is kept.
     pub kept: Duration,
+    /// Least time between two collections, and how long the older ones of an owner are kept that has many.
+    pub crowded: Duration,
     /// Looking for old actions.
     pub actions: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for Housekeeping {
             count: Duration::from_secs(5),
             collection: Duration::from_secs(600),
             kept: Duration::from_secs(3600),
+            crowded: Duration::from_secs(30),
             actions: Duration::from_secs(3600),
         }
     }
@@ -62,10 +65,11 @@ pub async fn run(ctx: Shared, how_often: Housekeeping) {
                 );
             }
         }
-        if collected.elapsed() >= how_often.collection {
+        let crowded = ctx.revisions.are_many() && collected.elapsed() >= how_often.crowded;
+        if crowded || collected.elapsed() >= how_often.collection {
             collected = clock::monotonic();
             tidy(&ctx);
-            if let Err(fault) = revisions::collect(&ctx, how_often.kept, pinned).await {
+            if let Err(fault) = revisions::collect(&ctx, how_often.kept, how_often.crowded, pinned).await {
                 tracing::warn!(
                     "the audiences that nobody pins could not be looked for: {}; they stay for now",
                     chain(&fault)

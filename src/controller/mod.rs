@@ -12,6 +12,7 @@ use crate::clock::{self, Clock};
 use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
+use crate::watchdog::{Name, Watchdog, What, resting};
 use context::{Key, Shared};
 use leader::{Elector, Gate, Terms};
 use process::Process;
@@ -30,7 +31,6 @@ mod cache;
 mod catch_up;
 mod changelog;
 mod channels;
-mod cluster;
 mod context;
 mod events;
 mod finalizer;
@@ -94,6 +94,8 @@ pub struct Options {
     pub housekeeping: Housekeeping,
     /// How this process and others agree on which of them decides; without it, this one does.
     pub election: Option<Election>,
+    /// Sees to it that what must run does.
+    pub watchdog: Watchdog,
 }
 
 impl Default for Options {
@@ -112,6 +114,7 @@ impl Default for Options {
             policy_settling: actions::SETTLING,
             housekeeping: Housekeeping::default(),
             election: None,
+            watchdog: Watchdog::default(),
         }
     }
 }
@@ -182,7 +185,12 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     let metrics = Metrics::default();
-    let health = Health::default();
+    let watchdog = options.watchdog.clone();
+    let health = Health::new(watchdog.clone());
+    watchdog.start(shutdown.clone(), {
+        let metrics = metrics.clone();
+        move |what| metrics.part_fell(what)
+    });
     if let Some(address) = options.address {
         let registry = metrics.registry();
         let bound = server::serve(address, health.clone(), registry, shutdown.clone())
@@ -213,11 +221,13 @@ async fn stand(process: &Arc<Process>, election: Election, health: &Health) -> R
     let shutdown = process.shutdown();
     let (elector, mut terms) = Elector::new(election, process.metrics.clone(), shutdown.clone());
     let ended = CancellationToken::new();
-    let electing = tokio::spawn(elector.run(ended.clone()));
+    let electing = elector.run(ended.clone(), health.watchdog().clone());
+    let electing = tokio::spawn(health.watchdog().watch(Name::of_process(What::Election), electing));
     // What is listed after a gain need not be compared with what is stored then.
     let _late = tokio::time::timeout(SOON, terms.changed()).await;
     process.watch();
-    tokio::spawn(ready_to_lead(process.clone(), health.clone(), terms.clone()));
+    let waiting = ready_to_lead(process.clone(), health.clone(), terms.clone());
+    tokio::spawn(health.watchdog().watch(Name::of_process(What::Candidate), waiting));
     let result = loop {
         let gate = tokio::select! {
             biased;
@@ -238,7 +248,7 @@ async fn stand(process: &Arc<Process>, election: Election, health: &Health) -> R
 
 /// Says that a process which stands by is ready once it could take over; one that leads says so when it decides.
 async fn ready_to_lead(process: Arc<Process>, health: Health, terms: Terms) {
-    process.listed().await;
+    resting(process.listed()).await;
     if terms.borrow().is_none() && !process.shutdown().is_cancelled() {
         health.set_ready(true);
     }
@@ -316,11 +326,12 @@ fn cause(fault: &Fault) -> Cause {
     }
 }
 
-/// Logs work that panicked; its key is tried again.
-fn note_panic(ended: Result<(), JoinError>) {
+/// Notes work that panicked; its key is tried again.
+fn note_panic(watchdog: &Watchdog, ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
+        watchdog.note_fault(What::Work);
         tracing::error!("work on an object ended by a fault of this program; it is tried again: {error}");
     }
 }

@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cache::{Cache, Object, ObjectKey, key_of};
-use super::cluster::Scope;
 use super::context::{Context, Key};
 use super::queue::Priority;
 use super::{changelog, events, playbooks};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason, State};
+use crate::cluster::Scope;
 use crate::engine::{self, report};
 use crate::error::Fault;
 

@@ -24,6 +24,7 @@ use crate::error::Fault;
 use crate::plan::{self, FieldError, Plan};
 use crate::playbook::business::{self, Answer};
 use crate::playbook::{self, Book, Seen, World};
+use crate::watchdog::{Name, What};
 
 /// Least time between two looks at a playbook: each of many rollouts that step at once asks for one.
 const SPACING: Duration = Duration::from_millis(500);
@@ -377,14 +378,16 @@ fn measure(
             interval: due.interval,
         };
         let (ctx, key, uid) = (ctx.clone(), key.clone(), playbook.uid());
-        tokio::spawn(async move {
+        let part = Name::of_object(What::Check, format_args!("Playbook {}/{}", key.0, key.1));
+        let watchdog = ctx.watchdog.clone();
+        tokio::spawn(watchdog.watch(part, async move {
             let name = question.criterion.clone();
             let Some((at, reading)) = analysis::ask(&ctx, question).await else { return };
             if ctx.playbooks.get(&key).and_then(|known| known.uid()) == uid {
                 ctx.plans.answer(&key, Answer { name, at, reading });
                 ctx.queue.push(Key::Playbook(key), Priority::Report);
             }
-        });
+        }));
     }
     due.iter().map(|due| due.next).min()
 }

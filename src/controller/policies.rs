@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
 use super::cache::{News, ObjectKey, Stored};
-use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::persist::stall_unreadable;
 use super::queue::Priority;
@@ -17,6 +16,7 @@ use super::sets::{conditions, validity, write_status};
 use crate::api::rolloutpolicy::Binding;
 use crate::api::{FeatureRollout, FlagSet, RolloutPolicy, RolloutPolicyStatus};
 use crate::clock;
+use crate::cluster::Scope;
 use crate::error::{Fault, chain};
 use crate::plan::policy::{Bound, Found};
 use crate::plan::{self, check_policy};

@@ -10,7 +10,6 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::Cluster;
 use super::context::{Caches, Context, Key, Shared};
 use super::index::Index;
 use super::leader::Gate;
@@ -20,8 +19,10 @@ use super::{
     Options, REPORTING_PART, actions, ahead, analysis, changelog, channels, events, keys, nudge, playbooks,
     policies, revisions, signing, writer,
 };
+use crate::cluster::Cluster;
 use crate::server::Health;
 use crate::telemetry::Metrics;
+use crate::watchdog::{Name, What, resting};
 
 /// The process.
 pub struct Process {
@@ -59,7 +60,7 @@ impl Process {
         // Of whatever term, objects that cannot be read are told of once.
         let cluster = Cluster::new(gate.guard(&client), metrics.clone(), health);
         let present = context(&client, &cluster, &options, &metrics, &caches, &gate);
-        tokio::spawn(keep_tidy(present.clone()));
+        keep_tidy(&present);
         Arc::new(Process {
             client,
             cluster,
@@ -107,7 +108,7 @@ impl Process {
     /// Stands by: what is told is kept, and nothing is done about it.
     pub fn stand_by(&self) {
         let ctx = self.context(&Gate::closed(self.shutdown.child_token()));
-        tokio::spawn(keep_tidy(ctx.clone()));
+        keep_tidy(&ctx);
         self.replace(ctx.clone());
         // Whose files are worth keeping is asked of these.
         for key in ctx.rollouts.keys() {
@@ -133,19 +134,21 @@ impl Process {
             return;
         }
         let process = self.clone();
-        tokio::spawn(async move {
+        let watching = async move {
             for list in watches::start(&process) {
                 // A watch ends only with the process.
-                let _ended = list.await;
+                let _ended = resting(list).await;
             }
             // These tell whose ConfigMaps are worth keeping.
-            let _ended = watches::start_files(&process).await;
+            let _ended = resting(watches::start_files(&process)).await;
             process.listed.send_replace(true);
             for list in watches::start_metrics(&process) {
-                let _ended = list.await;
+                let _ended = resting(list).await;
             }
             process.measurable.send_replace(true);
-        });
+        };
+        let name = Name::of_process(What::Watches);
+        tokio::spawn(self.options.watchdog.watch(name, watching));
     }
 
     /// Whether everything that decisions are made from has been listed.
@@ -213,6 +216,7 @@ fn context(
             let rollouts = caches.rollouts.clone();
             Arc::new(move || rollouts.keys().iter().filter_map(|key| rollouts.get(key)).collect())
         },
+        options.watchdog.clone(),
     ));
     Arc::new(Context {
         client,
@@ -248,6 +252,7 @@ fn context(
         actions: actions::Actions::new(options.policy_settling),
         listed: AtomicBool::new(false),
         metrics: metrics.clone(),
+        watchdog: options.watchdog.clone(),
         namespace: options.namespace.clone(),
         instance: options.instance.clone(),
         shutdown: gate.ends().clone(),
@@ -255,10 +260,18 @@ fn context(
 }
 
 /// Keeps nothing in a process that stands by of rollouts that are gone.
-async fn keep_tidy(ctx: Shared) {
+fn keep_tidy(ctx: &Shared) {
+    let tidying = {
+        let ctx = ctx.clone();
+        move || tidy(ctx.clone())
+    };
+    tokio::spawn(ctx.watchdog.keep(Name::of_process(What::Tidying), tidying));
+}
+
+async fn tidy(ctx: Shared) {
     loop {
         let key = tokio::select! {
-            key = ctx.queue.next() => key,
+            key = resting(ctx.queue.next()) => key,
             () = ctx.shutdown.cancelled() => return,
         };
         if let Key::Rollout(rollout) = &key

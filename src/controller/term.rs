@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use super::context::Shared;
+use super::context::{Key, Shared};
 use super::leader::Gate;
 use super::process::Process;
 use super::queue::Cause;
@@ -17,6 +17,7 @@ use super::{
 use crate::clock;
 use crate::error::chain;
 use crate::server::Health;
+use crate::watchdog::{Name, What, resting};
 
 /// How long a shutdown waits for work under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -37,7 +38,7 @@ pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Resul
         health.expect(kind);
     }
     // Before anything is listed: an emergency does not wait for a cache.
-    let acting = tokio::spawn(actions::run(ctx.clone()));
+    let acting = keep(&ctx, What::Actions, actions::run);
     process.watch();
     let mut at_work = JoinSet::new();
     tokio::select! {
@@ -46,7 +47,8 @@ pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Resul
         () = prepare(process, &ctx, gate.opened(), health) => {
             tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
             health.set_ready(true);
-            work_on(process, &ctx, &mut at_work).await;
+            let work = work_on(process, &ctx, &mut at_work);
+            ctx.watchdog.watch(Name::of_process(What::Queue), work).await;
         }
     }
     if gate.is_closed() {
@@ -61,7 +63,7 @@ pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Resul
         return stop(gate, acting, at_work).await;
     }
     health.set_ready(false);
-    drain(gate, acting, at_work).await;
+    drain(&ctx, gate, acting, at_work).await;
     gate.close();
     Ok(())
 }
@@ -93,26 +95,61 @@ async fn load_revisions(ctx: &Shared) {
 
 /// Works on what is to be done until the term ends.
 async fn work_on(process: &Arc<Process>, ctx: &Shared, at_work: &mut JoinSet<()>) {
-    tokio::spawn(housekeeping::run(ctx.clone(), process.options.housekeeping));
-    tokio::spawn(signing::follow(ctx.clone()));
-    tokio::spawn(measure(process.clone(), ctx.clone()));
-    tokio::spawn(events::run(ctx.clone()));
+    let how_often = process.options.housekeeping;
+    keep(ctx, What::Housekeeping, move |ctx| housekeeping::run(ctx, how_often));
+    keep(ctx, What::SigningKeys, signing::follow);
+    let measuring = process.clone();
+    keep(ctx, What::Checks, move |ctx| measure(measuring.clone(), ctx));
+    keep(ctx, What::Events, events::run);
     // Its end is waited for: what is being sent is to be written down.
-    at_work.spawn(tell(process.clone(), ctx.clone()));
+    let telling = {
+        let (process, ctx) = (process.clone(), ctx.clone());
+        move || tell(process.clone(), ctx.clone())
+    };
+    at_work.spawn(ctx.watchdog.keep(Name::of_process(What::Channels), telling));
     loop {
-        tokio::select! {
-            biased;
-            () = ctx.shutdown.cancelled() => return,
-            Some(ended) = at_work.join_next() => note_panic(ended),
-            key = ctx.queue.next() => { at_work.spawn(work(ctx.clone(), key)); }
+        let next = async {
+            tokio::select! {
+                biased;
+                () = ctx.shutdown.cancelled() => Next::End,
+                Some(ended) = at_work.join_next() => Next::Ended(ended),
+                key = ctx.queue.next() => Next::Work(key),
+            }
+        };
+        match resting(next).await {
+            Next::End => return,
+            Next::Ended(ended) => note_panic(&ctx.watchdog, ended),
+            Next::Work(key) => {
+                let name = Name::of_object(What::Work, &key);
+                at_work.spawn(ctx.watchdog.watch(name, work(ctx.clone(), key)));
+            }
         }
     }
+}
+
+/// What comes next.
+enum Next {
+    End,
+    Ended(Result<(), JoinError>),
+    Work(Key),
+}
+
+/// Runs a part until the end of the term.
+fn keep<F>(ctx: &Shared, what: What, begin: impl Fn(Shared) -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let kept = {
+        let ctx = ctx.clone();
+        move || begin(ctx.clone())
+    };
+    tokio::spawn(ctx.watchdog.keep(Name::of_process(what), kept))
 }
 
 /// Makes the checks once sources and templates are known; decisions do not wait for that.
 async fn measure(process: Arc<Process>, ctx: Shared) {
     tokio::select! {
-        () = process.measurable() => analysis::run(ctx).await,
+        () = resting(process.measurable()) => analysis::run(ctx).await,
         () = ctx.shutdown.cancelled() => {}
     }
 }
@@ -120,7 +157,7 @@ async fn measure(process: Arc<Process>, ctx: Shared) {
 /// Tells people what happens once it is known whom; nothing waits for that.
 async fn tell(process: Arc<Process>, ctx: Shared) {
     tokio::select! {
-        () = process.measurable() => {}
+        () = resting(process.measurable()) => {}
         () = ctx.shutdown.cancelled() => return,
     }
     for key in ctx.notification_channels.keys() {
@@ -130,16 +167,16 @@ async fn tell(process: Arc<Process>, ctx: Shared) {
     for key in ctx.rollouts.keys() {
         events::hand_over(&ctx, &key);
     }
-    ctx.channels.drained().await;
+    resting(ctx.channels.drained()).await;
 }
 
 /// Lets work under way end, for a while.
-async fn drain(gate: &Gate, acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
+async fn drain(ctx: &Shared, gate: &Gate, acting: JoinHandle<()>, mut at_work: JoinSet<()>) {
     let all = async {
         // One that ended before has nothing under way.
         let _ended = acting.await;
         while let Some(ended) = at_work.join_next().await {
-            note_panic(ended);
+            note_panic(&ctx.watchdog, ended);
         }
         gate.idle().await;
     };

@@ -1,7 +1,7 @@
 //! The watches: what changes brings the objects that it concerns into the queue.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Resource;
@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 use super::analysis;
 use super::cache::{Cache, News, Object, ObjectKey, key_of, version};
 use super::changelog;
-use super::cluster::Scope;
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::playbooks;
@@ -26,6 +25,8 @@ use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
     RolloutPolicy,
 };
+use crate::cluster::Scope;
+use crate::watchdog::{Name, What};
 
 /// The kinds without which this program does not do all that it is there for, besides those that only a leader needs.
 pub const EXPECTED: [&str; 10] = [
@@ -90,36 +91,45 @@ where
     K: Object + Send + Sync + 'static,
 {
     let (listed, heard) = oneshot::channel();
-    let mut listed = Some(listed);
+    // Taken by the first complete list, however often the watch is begun.
+    let listed = Arc::new(Mutex::new(Some(listed)));
     let (process, cache) = (process.clone(), cache(&process.present()).clone());
-    tokio::spawn(async move {
-        let mut take = |event| {
-            let (keys, done) = match event {
-                Event::Apply(object) | Event::InitApply(object) if !keeps(&process.present(), &object) => {
-                    cache.pass_over(&object);
-                    (vec![(key_of(&object), News::Nothing)], false)
+    let name = Name::of_all(What::Watch, scope.kind());
+    let kept = process.options.watchdog.clone();
+    tokio::spawn(kept.keep(name, move || {
+        let (process, cache, listed) = (process.clone(), cache.clone(), listed.clone());
+        let scope = scope.clone();
+        async move {
+            let mut take = |event| {
+                let (keys, done) = match event {
+                    Event::Apply(object) | Event::InitApply(object)
+                        if !keeps(&process.present(), &object) =>
+                    {
+                        cache.pass_over(&object);
+                        (vec![(key_of(&object), News::Nothing)], false)
+                    }
+                    event => cache.event(event),
+                };
+                // In this order: a term that begins meanwhile finds in the cache what it is not told of.
+                let ctx = process.present();
+                for (key, news) in keys {
+                    changed(&ctx, &key, news);
                 }
-                event => cache.event(event),
+                if done && let Some(listed) = listed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    // The receiver is gone only when the controller is.
+                    let _gone = listed.send(());
+                }
             };
-            // In this order: a term that begins meanwhile finds in the cache what it is not told of.
-            let ctx = process.present();
-            for (key, news) in keys {
-                changed(&ctx, &key, news);
-            }
-            if done && let Some(listed) = listed.take() {
-                // The receiver is gone only when the controller is.
-                let _gone = listed.send(());
-            }
-        };
-        let page = async || process.present().queue.until_free().await;
-        loop {
-            tokio::select! {
-                () = process.cluster.follow(&scope, page, &mut take) => {}
-                () = process.shutdown().cancelled() => return,
-                () = cache.lists.asked() => {}
+            let page = async || process.present().queue.until_free().await;
+            loop {
+                tokio::select! {
+                    () = process.cluster.follow(&scope, page, &mut take) => {}
+                    () = process.shutdown().cancelled() => return,
+                    () = cache.lists.asked() => {}
+                }
             }
         }
-    });
+    }));
     heard
 }
 

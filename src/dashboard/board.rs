@@ -9,17 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::NamespaceResourceScope;
-use kube::api::ListParams;
+use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
 use super::row::Id;
 use crate::clock::{monotonic, sleep};
-use crate::error::{call, chain};
+use crate::cluster::{self, Cluster};
+use crate::error::{Fault, chain};
 
 use known::{Known, Watching};
 
@@ -35,13 +33,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_
 /// What a list shows of an object.
 pub trait Shown: PartialEq + Send + Sync + 'static {
     /// The kind of the object.
-    type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static;
+    type Kind: cluster::Kind + 'static;
 
     /// What is shown of an object, of one that cannot be read, too.
     fn of(object: &DeserializeGuard<Self::Kind>) -> Self;
@@ -52,7 +44,7 @@ pub trait Shown: PartialEq + Send + Sync + 'static {
 
 /// The name of a kind's objects in addresses and in rights.
 pub fn resource<R: Shown>() -> String {
-    R::Kind::plural(&()).into_owned()
+    <R::Kind as kube::Resource>::plural(&()).into_owned()
 }
 
 /// Where objects are listed.
@@ -210,11 +202,12 @@ impl<R: Shown> Board<R> {
 
 /// Follows one scope until it is aborted or the board is gone.
 async fn keep<R: Shown>(board: std::sync::Weak<Board<R>>, client: Client, scope: Scope) {
-    let api: Api<DeserializeGuard<R::Kind>> = match &scope {
-        Scope::All => Api::all(client),
-        Scope::Namespace(name) => Api::namespaced(client, name),
-    };
-    let mut events = std::pin::pin!(watcher(api.clone(), watcher::Config::default().timeout(WATCH)));
+    let cluster = Cluster::of_person(client);
+    let listed_there = cluster::Scope::of::<R::Kind>(match &scope {
+        Scope::All => None,
+        Scope::Namespace(name) => Some(name),
+    });
+    let mut events = std::pin::pin!(cluster.events::<R::Kind>(listed_there.clone().lasting(WATCH)));
     let mut listed = BTreeMap::new();
     let mut pause = AGAIN.0;
     let mut is_lost = false;
@@ -225,7 +218,7 @@ async fn keep<R: Shown>(board: std::sync::Weak<Board<R>>, client: Client, scope:
             false => Some(events.next().await),
         };
         let Some(event) = next else {
-            let answers = call(api.list_metadata(&ListParams::default().limit(1))).await.is_ok();
+            let answers = cluster.answers(&listed_there).await.is_ok();
             let Some(board) = board.upgrade() else { return };
             if answers {
                 board.stand(&scope, Standing::Live);
@@ -265,15 +258,15 @@ async fn keep<R: Shown>(board: std::sync::Weak<Board<R>>, client: Client, scope:
                     known.stand(&scope, Standing::Live);
                 });
             }
-            Err(error) => {
-                match refusal(&error) {
+            Err(fault) => {
+                match refusal(&fault) {
                     // What it may not be given any more, nobody is shown any more.
                     Some(why) => board.change(&scope, |known| {
                         known.forget(&scope);
                         known.stand(&scope, Standing::Refused(why));
                     }),
                     None => {
-                        board.stand(&scope, Standing::Lost(monotonic(), chain(&error)));
+                        board.stand(&scope, Standing::Lost(monotonic(), chain(&fault)));
                         is_lost = true;
                     }
                 }
@@ -286,12 +279,6 @@ async fn keep<R: Shown>(board: std::sync::Weak<Board<R>>, client: Client, scope:
 }
 
 /// What the API server says where it does not allow to list or to watch.
-fn refusal(error: &watcher::Error) -> Option<String> {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        watcher::Error::WatchError(status) => status,
-        _ => return None,
-    };
-    matches!(status.code, 401 | 403).then(|| status.message.clone())
+fn refusal(fault: &Fault) -> Option<String> {
+    fault.status().filter(|status| matches!(status.code, 401 | 403)).map(|status| status.message.clone())
 }

@@ -2,8 +2,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::DeserializeGuard;
-use kube::{Api, Client, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::{Client, ResourceExt};
 
 use super::preview::Basis;
 use super::row::Row;
@@ -13,9 +12,10 @@ use crate::api::status::Check;
 use crate::api::{
     CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, MicroTime, Playbook, RolloutPolicy,
 };
+use crate::cluster::{Cluster, Kind, Scope};
 use crate::engine::forecast::stored::measured;
 use crate::engine::{Facts, Metrics};
-use crate::error::{Fault, call};
+use crate::error::Fault;
 use crate::plan::policy::{Bound, Found};
 use crate::plan::{self, GuardSpec, Plan, Refs, compile, guard, join_errors};
 
@@ -98,9 +98,17 @@ impl Seen {
 /// # Errors
 /// The rollout itself cannot be read. What it refers to may be missing.
 pub async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Seen, ReadError> {
-    let api: Api<DeserializeGuard<FeatureRollout>> = Api::namespaced(client.clone(), namespace);
-    let rollout = call(api.get(name)).await?.0.map_err(|invalid| ReadError::Unreadable(invalid.error))?;
-    Ok(with_references(client, rollout).await)
+    Ok(with_references(client, own(client, namespace, name).await?).await)
+}
+
+/// Reads what a page is about.
+///
+/// # Errors
+/// It is not there, not to be read, or the API server does not give it.
+pub async fn own<K: Kind>(client: &Client, namespace: &str, name: &str) -> Result<K, ReadError> {
+    let scope = Scope::of::<K>(Some(namespace));
+    let object: DeserializeGuard<K> = Cluster::of_person(client.clone()).send(scope.named(name)).await?;
+    object.0.map_err(|invalid| ReadError::Unreadable(invalid.error))
 }
 
 /// Reads what a rollout refers to, of one that is not in the cluster, too.
@@ -169,23 +177,6 @@ async fn bound(
     found
 }
 
-/// A kind whose objects are read in a namespace, each by itself.
-trait Readable:
-    kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-    + Clone
-    + std::fmt::Debug
-    + DeserializeOwned
-{
-}
-
-impl<K> Readable for K where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-{
-}
-
 /// What was read; where it could not be, why is noted. What is missing the plan says itself.
 fn noted<K>(read: Result<Option<K>, String>, unread: &mut Vec<String>) -> Option<K> {
     read.unwrap_or_else(|why| {
@@ -195,14 +186,14 @@ fn noted<K>(read: Result<Option<K>, String>, unread: &mut Vec<String>) -> Option
 }
 
 /// What is there, or why that cannot be read.
-async fn read<K: Readable>(
+async fn read<K: Kind>(
     client: &Client,
     namespace: &str,
     kind: &str,
     name: &str,
 ) -> Result<Option<K>, String> {
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-    let found = call(api.get_opt(name)).await.map_err(|fault| format!("{kind} {name}: {}", said(&fault)))?;
+    let found = Cluster::of_person(client.clone()).get(&(namespace.to_owned(), name.to_owned())).await;
+    let found = found.map_err(|fault| format!("{kind} {name}: {}", said(&fault)))?;
     let Some(DeserializeGuard(found)) = found else { return Ok(None) };
     found.map(Some).map_err(|invalid| format!("{kind} {name} cannot be read: {}", invalid.error))
 }
@@ -225,23 +216,12 @@ pub async fn file(
     namespace: &str,
     (config_map, key): &(String, String),
 ) -> Result<Option<String>, Fault> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = call(api.get_opt(config_map)).await?;
-    Ok(found.and_then(|map| map.data).and_then(|mut data| data.remove(key)))
+    let found = Cluster::of_person(client.clone()).get(&(namespace.to_owned(), config_map.clone())).await?;
+    let map: Option<ConfigMap> = found.and_then(|map| map.0.ok());
+    Ok(map.and_then(|map| map.data).and_then(|mut data| data.remove(key)))
 }
 
 /// What went wrong, as the API server said it where it did.
 pub fn said(fault: &Fault) -> String {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(fault);
-    while let Some(error) = cause {
-        if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
-            return status.message.clone();
-        }
-        if let Some(kube::Error::Api(status)) = error.downcast_ref::<Box<kube::Error>>().map(|error| &**error)
-        {
-            return status.message.clone();
-        }
-        cause = error.source();
-    }
-    crate::error::chain(fault)
+    fault.status().map_or_else(|| crate::error::chain(fault), |status| status.message.clone())
 }

@@ -14,11 +14,16 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::watchdog::Watchdog;
+
 pub mod bounded;
 
 /// What the probes say.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Known>>);
+pub struct Health {
+    known: Arc<Mutex<Known>>,
+    watchdog: Watchdog,
+}
 
 #[derive(Default)]
 struct Known {
@@ -30,6 +35,16 @@ struct Known {
 }
 
 impl Health {
+    /// One that also says which parts of the process do not do what they are there for.
+    pub fn new(watchdog: Watchdog) -> Health {
+        Health { known: Arc::default(), watchdog }
+    }
+
+    /// Who watches over the parts of the process.
+    pub fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
     /// Says whether work has begun.
     pub fn set_ready(&self, ready: bool) {
         self.state().works = ready;
@@ -59,6 +74,11 @@ impl Health {
 
     /// Why not all is well, where it is not.
     fn trouble(&self) -> Option<String> {
+        let troubles: Vec<String> = self.unknown().into_iter().chain(self.watchdog.fallen()).collect();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+
+    fn unknown(&self) -> Option<String> {
         let state = self.state();
         if let Some(why) = &state.waits_for {
             return Some(why.clone());
@@ -72,7 +92,7 @@ impl Health {
     }
 
     fn state(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +113,8 @@ pub async fn serve(
 /// Serves `/livez` and `/readyz` until `shutdown`: whoever fills the port of the metrics takes no probe along. Returns the
 /// address it listens on.
 ///
-/// `/livez` says that the runtime turns, not that the API server can be reached: a restart repairs only the former.
+/// `/livez` says that the runtime turns and no part of the process is stuck, not that the API server can be reached: a restart
+/// repairs only the former.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -106,7 +127,7 @@ pub async fn serve_probes(
 }
 
 fn probes(health: Health) -> Router {
-    Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(health)
+    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).with_state(health)
 }
 
 async fn listen(
@@ -120,8 +141,16 @@ async fn listen(
     Ok(bound)
 }
 
+async fn live(State(health): State<Health>) -> impl IntoResponse {
+    answer(health.watchdog.stuck())
+}
+
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    match health.trouble() {
+    answer(health.trouble())
+}
+
+fn answer(trouble: Option<String>) -> (StatusCode, String) {
+    match trouble {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble),
     }

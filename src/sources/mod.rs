@@ -161,6 +161,21 @@ impl Sources {
     }
 }
 
+/// What a source says to a query whose answer has this body.
+///
+/// # Errors
+/// Why it says nothing, in words that hold nothing of the body.
+pub fn read(query: &Query, body: &[u8], label: Option<&str>, at: MicroTime) -> Result<Readings, String> {
+    let answer = match &query.ask {
+        Ask::Promql { .. } => prometheus::instant(body, label),
+        Ask::Json { path, .. } => {
+            http_json::parse(body).and_then(|body| http_json::answer(&body, path, label))
+        }
+    };
+    let answer = answer.map_err(|failure| failure.to_string())?;
+    Ok(reduce::readings(&answer, None, query, label, at))
+}
+
 /// Whether a source can say what it would have said in the past.
 pub fn can_backfill(source: &Resolved) -> bool {
     source.0.dialect == Dialect::Prometheus

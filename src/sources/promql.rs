@@ -1,7 +1,5 @@
 //! PromQL with arguments and a forced matcher: always by way of the syntax tree, never by way of text alone.
 
-use std::panic::catch_unwind;
-
 use promql_parser::label::{MatchOp, Matcher, Matchers};
 use promql_parser::parser::token::{T_EQL_REGEX, T_NEQ_REGEX};
 use promql_parser::parser::value::ValueType;
@@ -10,6 +8,7 @@ use promql_parser::util::unquote_string;
 
 use crate::api::metrictemplate::ArgType;
 use crate::bounds::{self, Expressions};
+use crate::panics::tried;
 
 use super::args::{Piece, Values, known, pieces};
 use super::{nesting, place, spelling};
@@ -30,7 +29,7 @@ pub(super) fn finish(text: &str, values: &Values, forced: Option<Forced<'_>>) ->
     let mut room = Expressions::default();
     for expression in nesting::expressions(&marked) {
         // What cannot be taken out of its quotes is refused by the parser before it compiles it.
-        if let Ok(Ok(expression)) = catch_unwind(|| unquote_string(expression)) {
+        if let Ok(Ok(expression)) = tried(|| unquote_string(expression)) {
             room.add(&expression)?;
         }
     }
@@ -149,7 +148,7 @@ fn parse(text: &str) -> Result<Expr, String> {
     }
     // The parser slices some escapes and turns some durations without looking: its panics are its own errors.
     #[allow(clippy::disallowed_methods, reason = "it is bounded by now")]
-    let parsed = catch_unwind(|| parser::parse(text));
+    let parsed = tried(|| parser::parse(text));
     parsed
         .unwrap_or_else(|_| Err(place::GRAMMAR.to_owned()))
         .map_err(|error| bounds::cut(&error).into_owned())

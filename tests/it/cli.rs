@@ -19,6 +19,7 @@ mod metrics;
 mod playbook;
 mod playbook_live;
 mod simulate;
+mod unreadable;
 mod zones;
 
 /// What a run of the real binary said.

@@ -19,12 +19,14 @@ use url::Url;
 use crate::support::bare::{Running, bare, bare_space};
 use crate::support::{Space, is_ready};
 use browser::{Browser, hidden};
+pub use playbooks::PLAN;
 
 mod browser;
 mod oidc;
 mod pages;
 mod people;
 mod playbooks;
+mod unreadable;
 
 /// A panel in this process; it ends with the test.
 struct Served {

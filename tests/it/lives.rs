@@ -7,13 +7,13 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use sluice::api::{FeatureRollout, FeatureRolloutStatus};
 use sluice::controller::{Housekeeping, Options};
 
 use crate::flag_sets::{create, served};
-use crate::support::bare::{Running, bare_space};
+use crate::support::bare::{Running, audited_writes, bare, bare_space};
 use crate::support::proxy::Proxy;
 use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready, is_stalled, pause};
@@ -23,6 +23,7 @@ const QUICK: Housekeeping = Housekeeping {
     count: Duration::from_millis(50),
     collection: Duration::from_millis(300),
     kept: Duration::from_millis(300),
+    crowded: Duration::from_millis(300),
     actions: Duration::from_secs(3600),
 };
 
@@ -278,5 +279,50 @@ async fn where_the_definition_of_an_audience_is_lost_lowering_works_and_nobody_e
     let again = json!({"spec": {"attempt": 2}});
     assert_eq!(space.merge("FeatureRollout", "web", &again).await.code, 200);
     space.until("web", "going on", |s| is_ready(s) && s.served.as_deref() == Some("some=50%")).await;
+    controller.stop().await;
+}
+
+/// Guards that a rollout may have besides the one in use, and one that is about to be deleted.
+const GUARDS: usize = 8 + 2;
+
+#[tokio::test]
+async fn edits_at_full_speed_leave_a_handful_of_guards_and_the_last_valid_one_in_force() {
+    let space = bare_space("lives-guards").await;
+    let controller = Running::in_space(&space).await;
+    let trigger = |above: usize| {
+        json!([{"name": "errors", "metric": {"templateRef": {"name": "none"}}, "onProviderError": "Ignore",
+            "levels": [{"severity": "Critical", "above": above.to_string(), "action": "Pause"}]}])
+    };
+    let mut rollout = web("gold");
+    rollout["spec"]["triggers"] = trigger(0);
+    create(&space, &[rollout]).await;
+    space.until("web", "ready", is_ready).await;
+    let guards = async || -> Vec<ControllerRevision> {
+        let all = space.api::<ControllerRevision>().list(&ListParams::default()).await.unwrap().items;
+        all.into_iter().filter(|revision| revision.name_any().starts_with("web-guard-")).collect()
+    };
+    let last = 400;
+    for above in 1..=last {
+        let edit = json!({"spec": {"triggers": trigger(above)}});
+        assert_eq!(space.merge("FeatureRollout", "web", &edit).await.code, 200);
+        if above % 50 == 0 {
+            assert!(guards().await.len() <= GUARDS, "after {above} edits");
+        }
+    }
+    let generation = space.api::<FeatureRollout>().get("web").await.unwrap().metadata.generation;
+    let status = space.until("web", "at the last edit", |s| Some(s.observed_generation) == generation).await;
+    let made = audited_writes(bare(), &space.name).into_iter();
+    let made =
+        made.filter(|(verb, resource, ..)| verb == "create" && resource == "controllerrevisions").count();
+    assert!(made > 3 * GUARDS, "only {made} were made, so that nothing is shown");
+    assert!(guards().await.len() <= GUARDS);
+
+    // An invalid edit, and a process that remembers nothing.
+    let broken = json!({"spec": {"baseline": {"nobody": 1}, "triggers": null}});
+    assert_eq!(space.merge("FeatureRollout", "web", &broken).await.code, 200);
+    let stalled = space.until("web", "stalled", |s| is_stalled(s, "InvalidSpec", "nobody")).await;
+    assert_eq!(stalled.guard, status.guard);
+    let kept = guards().await.into_iter().find(|revision| Some(revision.name_any()) == status.guard).unwrap();
+    assert_eq!(kept.data.unwrap().0["triggers"][0]["trigger"]["levels"][0]["above"], json!(last.to_string()));
     controller.stop().await;
 }

@@ -11,19 +11,14 @@ use sluice::api::{FeatureRollout, FlagSet, RolloutAction};
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
 
 use crate::support::bare::served;
+use crate::support::poisons::{self, BODY, KINDS, OPERATOR, Poison, TENANT};
 use crate::support::process::ControllerProcess;
 use crate::support::{Space, eventually, is_ready, pause};
-use kinds::{KINDS, Poison, poisons};
 
 mod kinds;
 
-/// Where tenants store what they like, where the operator lives, and where somebody just wants to go on.
-const TENANT: &str = "poison-tenant";
-const OPERATOR: &str = "poison-operator";
+/// Where somebody just wants to go on.
 const NEIGHBOUR: &str = "poison-neighbour";
-
-/// What is in bodies and must not be in a log.
-const BODY: &str = "s3cr3t-body";
 
 async fn metrics(address: SocketAddr) -> String {
     reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
@@ -117,22 +112,23 @@ async fn whatever_is_stored_of_any_kind_the_others_go_on_and_it_is_named() {
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     let client = plane.client().unwrap();
     install_crds(&client).await.unwrap();
-    kinds::install_feature_flag(&client).await;
+    poisons::install_feature_flag(&client).await;
     let tenant = Space::on(client.clone(), TENANT).await;
     let operator = Space::on(client.clone(), OPERATOR).await;
     let neighbour = Space::on(client.clone(), NEIGHBOUR).await;
-    kinds::loosen(&client).await;
-    let all: Vec<Poison> = poisons();
+    poisons::loosen(&client).await;
+    let all: Vec<Poison> = poisons::poisons();
     let space_of = |poison: &Poison| if poison.namespace == OPERATOR { &operator } else { &tenant };
     for poison in &all {
-        eventually(&format!("{} is taken", poison.path), async || kinds::store(&client, poison).await).await;
+        eventually(&format!("{} is taken", poison.path), async || poisons::store(&client, poison).await)
+            .await;
         let text = stored(space_of(poison), &poison.path).await;
         assert!(poison.is_in(&text), "{}: it is not stored as it was sent: {:.600}", poison.path, text);
     }
     assert_eq!(all.iter().map(|poison| poison.kind).collect::<BTreeSet<_>>(), BTreeSet::from(KINDS));
     install_crds(&client).await.unwrap();
     install_policies(&client).await.unwrap();
-    eventually("the real schema is served", async || kinds::is_strict(&neighbour).await).await;
+    eventually("the real schema is served", async || poisons::is_strict(&client, NEIGHBOUR).await).await;
     kinds::read_by_name(&tenant, &operator).await;
 
     let folder = tempfile::tempdir().unwrap();
@@ -176,11 +172,11 @@ async fn whatever_is_stored_of_any_kind_the_others_go_on_and_it_is_named() {
 
     // While it watches, an object becomes unreadable, is mended, becomes so again and goes.
     neighbour.apply::<FlagSet>("{metadata: {name: app}, spec: {}}").await.unwrap();
-    let deep = kinds::deep_flags();
+    let deep = poisons::deep_flags();
     let live = Poison::at("FlagSet", "sluice.dev/v1alpha1", NEIGHBOUR, "app");
     let set = async |flags: &Value| {
         let patch = json!({"spec": {"flags": flags}});
-        assert!(kinds::request(&client, Method::PATCH, &live.path, patch.to_string().into_bytes()).await);
+        assert!(poisons::request(&client, Method::PATCH, &live.path, patch.to_string().into_bytes()).await);
     };
     let is_counted =
         async |more: i64| counts().await.get("FlagSet").copied().unwrap_or(0) == wanted["FlagSet"] + more;
@@ -195,7 +191,7 @@ async fn whatever_is_stored_of_any_kind_the_others_go_on_and_it_is_named() {
     }
     set(&deep).await;
     eventually("it is counted", async || is_counted(1).await).await;
-    assert!(kinds::request(&client, Method::DELETE, &live.path, Vec::new()).await);
+    assert!(poisons::request(&client, Method::DELETE, &live.path, Vec::new()).await);
     eventually("it is forgotten", async || is_counted(0).await).await;
     goes_on(&neighbour, "second").await;
 

@@ -144,6 +144,16 @@ impl Book {
         idle
     }
 
+    /// Notes that nobody works on a rollout's actions any more, although some may be left.
+    pub fn ended(&mut self, rollout: &ObjectKey) {
+        self.at_work.remove(rollout);
+    }
+
+    /// Notes that nobody works on any rollout's actions any more, although some may be left.
+    pub fn all_ended(&mut self) {
+        self.at_work.clear();
+    }
+
     /// The next action of a rollout: of the highest precedence the eldest. Without one the work on the rollout has ended.
     pub fn next(&mut self, rollout: &ObjectKey, rank: impl Fn(&RolloutAction) -> Rank) -> Option<Next> {
         let next = self.first(rollout, rank);
@@ -277,6 +287,10 @@ mod tests {
         started.sort();
         assert_eq!(started, [rollout("other"), rollout("r")]);
         assert_eq!(book.start(), Vec::<ObjectKey>::new(), "both are at work");
+        book.ended(&rollout("r"));
+        assert_eq!(book.start(), [rollout("r")], "the work on it ended before its time");
+        book.all_ended();
+        assert_eq!(book.start().len(), 2);
         assert_eq!(drain(&mut book, "r"), ["c", "b", "a"]);
         assert_eq!(drain(&mut book, "other"), ["d"]);
     }

@@ -6,8 +6,8 @@ use kube::api::{DeleteParams, Preconditions};
 use crate::api::MicroTime;
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
+use crate::cluster::Scope;
 use crate::controller::cache::{ObjectKey, key_of};
-use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
 use crate::error::{Fault, chain};
 

@@ -14,25 +14,28 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
-use super::cluster::Scope;
 use super::context::{Key, Shared};
 use super::queue::{Cause, Priority};
-use super::watch;
+use super::{note_panic, watch};
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
 use crate::clock::{self, Monotonic};
+use crate::cluster::Scope;
 use crate::engine::{self, Precedence};
 use crate::error::{Fault, chain};
 use crate::fair::Turns;
+use crate::watchdog::{Name, What, resting};
 use answer::Verdict;
 use book::{Asked, Book, Next, Rank};
 use judge::{Judged, Over};
+use work::Work;
 
 mod answer;
 mod book;
 mod house;
 mod judge;
 mod policies;
+mod work;
 
 pub use house::sweep;
 pub use policies::SETTLING;
@@ -125,27 +128,45 @@ impl Actions {
 
 /// Works until the shutdown, then lets what is under way end.
 pub async fn run(ctx: Shared) {
-    let unanswered = Scope::of::<RolloutAction>(None).fields(UNANSWERED);
-    tokio::spawn(watch::follow(ctx.clone(), unanswered, |ctx, event| {
-        ctx.actions.book().event(event);
-        ctx.actions.changed.notify_one();
-    }));
+    // Where this part fell, all work under way fell with it.
+    ctx.actions.book().all_ended();
     let mut at_work = JoinSet::new();
+    at_work.spawn(ctx.watchdog.keep(Name::of_all(What::Watch, "RolloutAction"), {
+        let ctx = ctx.clone();
+        move || follow(ctx.clone())
+    }));
     loop {
         for rollout in ctx.actions.book().start() {
-            at_work.spawn(work(ctx.clone(), rollout));
+            let name = Name::of_object(What::ActionsOf, format_args!("{}/{}", rollout.0, rollout.1));
+            at_work.spawn(ctx.watchdog.watch(name, work(ctx.clone(), rollout)));
         }
-        tokio::select! {
-            () = ctx.actions.changed.notified() => {}
-            Some(_ended) = at_work.join_next() => {}
-            () = ctx.shutdown.cancelled() => break,
+        let ended = async {
+            tokio::select! {
+                () = ctx.actions.changed.notified() => Ok(()),
+                Some(ended) = at_work.join_next() => ended,
+                () = ctx.shutdown.cancelled() => Ok(()),
+            }
+        };
+        note_panic(&ctx.watchdog, resting(ended).await);
+        if ctx.shutdown.is_cancelled() {
+            break;
         }
     }
-    while at_work.join_next().await.is_some() {}
+    while resting(at_work.join_next()).await.is_some() {}
+}
+
+async fn follow(ctx: Shared) {
+    let unanswered = Scope::of::<RolloutAction>(None).fields(UNANSWERED);
+    watch::follow(ctx, unanswered, |ctx, event| {
+        ctx.actions.book().event(event);
+        ctx.actions.changed.notify_one();
+    })
+    .await;
 }
 
 /// Works on the actions of a rollout until there is none.
 async fn work(ctx: Shared, rollout: ObjectKey) {
+    let _work = Work { ctx: ctx.clone(), rollout: rollout.clone() };
     while !ctx.shutdown.is_cancelled() {
         let rank = rank(&ctx, &rollout);
         let Some(next) = ctx.actions.book().next(&rollout, rank) else { break };
@@ -184,7 +205,7 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict
     let mut over = Over::default();
     loop {
         let judged = {
-            let _place = ctx.actions.places.take(&rollout.0, *precedence as u8).await;
+            let _place = resting(ctx.actions.places.take(&rollout.0, *precedence as u8)).await;
             let _held = ctx.queue.hold();
             judge::judge(ctx, rollout, asked, over).await
         };

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::engine::{self, Metrics};
 use crate::plan::Guard;
 use crate::sources::{self, Sources};
+use crate::watchdog::{Name, What, resting};
 use limits::Limits;
 use resolver::Resolver;
 use samples::Watched;
@@ -134,10 +135,23 @@ pub async fn run(ctx: Shared) {
         let key = tokio::select! {
             biased;
             () = ctx.shutdown.cancelled() => return,
-            key = ctx.analysis.queue.next() => key,
+            key = resting(ctx.analysis.queue.next()) => key,
         };
+        let done = Done { ctx: &ctx, key: &key };
         look(&ctx, &key);
-        ctx.analysis.queue.done(&key);
+        drop(done);
+    }
+}
+
+/// A look at a rollout, which is over when this is dropped, in whatever way that comes about.
+struct Done<'a> {
+    ctx: &'a Context,
+    key: &'a ObjectKey,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.ctx.analysis.queue.done(self.key);
     }
 }
 
@@ -170,7 +184,8 @@ fn look(ctx: &Shared, key: &ObjectKey) {
     }
     ctx.analysis.queue.push_at(key.clone(), next);
     for check in begun {
-        tokio::spawn(run::run(ctx.clone(), check));
+        let name = Name::of_object(What::Check, format_args!("FeatureRollout {}/{}", key.0, key.1));
+        tokio::spawn(ctx.watchdog.watch(name, run::run(ctx.clone(), check)));
     }
 }
 

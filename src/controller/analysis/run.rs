@@ -13,6 +13,7 @@ use crate::controller::queue::Priority;
 use crate::engine::{Due, Subject};
 use crate::plan::Guard;
 use crate::sources::{self, Query, Readings, Request, Resolved};
+use crate::watchdog::resting;
 
 /// Most instants of a backfill: what is further back counts as not measured.
 const BACKFILLED: i32 = 200;
@@ -211,7 +212,7 @@ async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sam
             return (samples(check, ctx.clock.now(), check.begun.due, &readings), ended);
         }
     };
-    let _place = ctx.analysis.limits.take(resolved.uid(), &source, &check.key.0).await;
+    let _place = resting(ctx.analysis.limits.take(resolved.uid(), &source, &check.key.0)).await;
     let now = ctx.clock.now();
     if check.begun.again {
         ctx.metrics.checks.asked(now.duration_since(check.due.at).as_secs_f64());

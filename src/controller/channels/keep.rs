@@ -9,9 +9,10 @@ use serde_json::json;
 use super::Channels;
 use super::line::Line;
 use crate::api::NotificationChannel;
-use crate::controller::cluster::Scope;
+use crate::cluster::Scope;
 use crate::error::{Fault, chain};
 use crate::notify::send::now;
+use crate::watchdog::resting;
 use crate::{clock, notify};
 
 /// How long what comes next is waited for: a message that is sent at once is one write, and not two.
@@ -56,7 +57,7 @@ async fn keep(channels: &Channels, line: &Line) {
                 return;
             }
             tokio::select! {
-                () = line.to_keep.notified() => pause(line, GATHER).await,
+                () = resting(line.to_keep.notified()) => pause(line, GATHER).await,
                 () = line.is_over.cancelled() => {}
             }
             continue;

@@ -19,13 +19,14 @@ use kube::core::DeserializeGuard;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::Cluster;
 use super::leader::Gate;
 use crate::api::notificationchannel::{OutboxEntry, Subject};
 use crate::api::status::HistoryEntry;
 use crate::api::{FeatureRollout, FeatureRolloutSpec, FeatureRolloutStatus, MicroTime, NotificationChannel};
 use crate::clock::{self, Clock};
+use crate::cluster::Cluster;
 use crate::notify::{text, words};
+use crate::watchdog::{Name, Watchdog, What};
 use line::Line;
 
 mod digests;
@@ -55,6 +56,7 @@ pub struct Channels {
     namespace: String,
     api_server: Vec<SocketAddr>,
     rollouts: Rollouts,
+    watchdog: Watchdog,
     inner: Mutex<Inner>,
 }
 
@@ -93,8 +95,9 @@ impl Channels {
         namespace: String,
         api_server: Vec<SocketAddr>,
         rollouts: Rollouts,
+        watchdog: Watchdog,
     ) -> Channels {
-        Channels { cluster, clock, gate, namespace, api_server, rollouts, inner: Mutex::default() }
+        Channels { cluster, clock, gate, namespace, api_server, rollouts, watchdog, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -128,7 +131,9 @@ impl Channels {
         if let Some(channel) = channel.filter(|channel| channel.metadata.deletion_timestamp.is_none()) {
             let line = Arc::new(Line::new(channel, self.clock.now(), self.ended().child_token()));
             inner.lines.insert(name.to_owned(), line.clone());
-            inner.tasks.spawn(run(self.clone(), line));
+            let name = Name::of_object(What::Channel, name);
+            let channels = self.clone();
+            inner.tasks.spawn(self.watchdog.keep(name, move || run(channels.clone(), line.clone())));
         }
     }
 

@@ -9,10 +9,12 @@
 //! An event is named by UID and number of its entry, so that a repeat is refused and no second event: what a crash
 //! left unpublished is handed over again at the start, by the first reconcile of its rollout.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
@@ -27,15 +29,17 @@ use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::error::{Fault, call, chain};
 use crate::flags::sha256_hex;
+use crate::telemetry::Dropped;
+use crate::watchdog::{Name, What, resting};
 use entries::to_tell;
-use pending::{Entry, MOST, Notice, Outcome, Pending, Regarding};
+use left_out::LeftOut;
+use pending::{AT_ONCE, Entry, Notice, Outcome, Pending, Regarding};
 
 mod entries;
+mod left_out;
 mod object;
 mod pending;
 
-/// Events that are published at once.
-const AT_ONCE: usize = 4;
 /// How long an event lets decisions that wait go first.
 const YIELDING: Duration = Duration::from_secs(1);
 /// After how long reports do not wait any more for an event that gets no answer.
@@ -55,8 +59,8 @@ struct Inner {
     pending: Pending,
     /// The last entry of each rollout that needs no other try, until its status says so.
     published: HashMap<ObjectKey, (String, Entry)>,
-    /// Rollouts whose entries found no room.
-    left_out: BTreeSet<ObjectKey>,
+    /// Rollouts whose entries found no room, by namespace.
+    left_out: LeftOut,
     /// When a lost event of a namespace was last logged as a warning.
     warned: HashMap<String, std::time::Instant>,
 }
@@ -98,7 +102,7 @@ impl Events {
     pub fn forget(&self, key: &ObjectKey) {
         let mut inner = self.lock();
         inner.published.remove(key);
-        inner.left_out.remove(key);
+        inner.left_out.forget(key);
         inner.pending.forget(&kind(), key);
     }
 
@@ -106,11 +110,35 @@ impl Events {
     pub fn waiting(&self) -> usize {
         self.lock().pending.len()
     }
+}
 
-    fn add(&self, notices: Vec<Notice>) -> bool {
-        let found_room = self.lock().pending.add(notices, clock::monotonic());
-        self.changed.notify_one();
-        found_room
+/// Takes in events. Those of histories that find no room, or make room for others, are handed over again later.
+fn add(ctx: &Context, notices: Vec<Notice>) {
+    let entries =
+        notices.first().filter(|notice| notice.entry.is_some()).map(|notice| notice.about.key.clone());
+    let released: Vec<ObjectKey> = {
+        let mut inner = ctx.events.lock();
+        let added = inner.pending.add(notices, clock::monotonic());
+        if let Some((why, count)) = added.left_out {
+            ctx.metrics.events_dropped(why, count);
+            if let Some(key) = entries {
+                inner.left_out.add(key);
+            }
+        }
+        let gave_way = added.gave_way.into_iter();
+        gave_way
+            .filter_map(|gave_way| {
+                ctx.metrics.events_dropped(Dropped::Full, 1);
+                if gave_way.is_entry {
+                    inner.left_out.add(gave_way.key.clone());
+                }
+                gave_way.was_awaited.then_some(gave_way.key)
+            })
+            .collect()
+    };
+    ctx.events.changed.notify_one();
+    for key in released {
+        ctx.queue.push(Key::Rollout(key), Priority::Report);
     }
 }
 
@@ -148,9 +176,7 @@ pub fn submit(
             at,
         }
     });
-    if !ctx.events.add(notices.collect()) {
-        ctx.events.lock().left_out.insert(key);
-    }
+    add(ctx, notices.collect());
 }
 
 /// Hands a rollout's stored history over to the channels alone: they are known only now.
@@ -219,7 +245,7 @@ fn say(ctx: &Context, kind: &str, object: &ObjectMeta, number: String, reason: R
     };
     let (message, at) = (message.to_owned(), ctx.clock.now());
     // Where there is no room, the log has it.
-    ctx.events.add(vec![Notice { about: Arc::new(about), number, entry: None, reason, message, at }]);
+    add(ctx, vec![Notice { about: Arc::new(about), number, entry: None, reason, message, at }]);
 }
 
 fn kind() -> String {
@@ -232,8 +258,8 @@ pub async fn run(ctx: Shared) {
     loop {
         let next = async {
             // The semaphore is never closed.
-            let place = places.clone().acquire_owned().await.ok();
-            let notice = next(&ctx).await;
+            let place = resting(places.clone().acquire_owned()).await.ok();
+            let notice = resting(next(&ctx)).await;
             // At the API server, what changes what is served goes first.
             ctx.queue.until_decided(YIELDING).await;
             ctx.queue.until_free().await;
@@ -243,7 +269,12 @@ pub async fn run(ctx: Shared) {
         tokio::select! {
             biased;
             () = ctx.shutdown.cancelled() => return,
-            (place, notice) = next => tokio::spawn(publish(ctx.clone(), notice, place)),
+            (place, notice) = next => {
+                let (namespace, object) = &notice.about.key;
+                let of = format_args!("{} {namespace}/{object}", notice.about.kind);
+                let name = Name::of_object(What::Event, of);
+                tokio::spawn(ctx.watchdog.watch(name, attempt(ctx.clone(), notice, place)));
+            }
         };
     }
 }
@@ -263,6 +294,16 @@ async fn next(ctx: &Shared) -> Notice {
             () = changed => {}
             () = clock::sleep(at.unwrap_or(now).saturating_duration_since(now)), if at.is_some() => {}
         }
+    }
+}
+
+/// Tries to publish an event. Where that ends by a fault of this program, it is as if it had failed: its object's next events
+/// would wait for it for ever.
+async fn attempt(ctx: Shared, notice: Notice, place: Option<OwnedSemaphorePermit>) {
+    let trying = publish(ctx.clone(), notice.clone(), place);
+    if AssertUnwindSafe(trying).catch_unwind().await.is_err() {
+        ctx.watchdog.note_fault(What::Event);
+        settle(&ctx, &notice, Outcome::Failed, None);
     }
 }
 
@@ -306,9 +347,11 @@ fn settle(ctx: &Context, notice: &Notice, outcome: Outcome, fault: Option<&Fault
         let is_lost = outcome == Outcome::Done && fault.is_some();
         inner.warned.retain(|_, at| now.duration_since(*at) < WARNED);
         let is_warning = is_lost && inner.warned.insert(key.0.clone(), now).is_none();
-        let has_room = inner.pending.len() < MOST / 2;
-        let left_out = if has_room { std::mem::take(&mut inner.left_out) } else { BTreeSet::new() };
-        (after, is_warning, left_out)
+        if is_lost {
+            ctx.metrics.events_dropped(Dropped::Refused, 1);
+        }
+        let Inner { pending, left_out, .. } = &mut *inner;
+        (after, is_warning, left_out.take(|namespace| pending.has_room_for(namespace)))
     };
     ctx.events.changed.notify_one();
     let what = format!("the event {} of {} {}/{}", notice.reason, notice.about.kind, key.0, key.1);

@@ -5,6 +5,10 @@
 //! webhook or a quota that refuses events is mostly a namespace's: while one fails, a single event of it is tried at a
 //! time, so that a thousand lines cost no more calls than one. An event that goes through ends the namespace's wait, and
 //! not that of another line.
+//!
+//! Namespaces share the calls and the room. The next call is for the one that has the fewest under way, of several for the
+//! one that was served the longest ago, and one call is left for others. Where there is no room left, one that has less
+//! than another takes the place of that one's newest event.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,11 +16,21 @@ use std::time::{Duration, Instant};
 
 use crate::api::{MicroTime, Reason};
 use crate::controller::cache::ObjectKey;
+use crate::telemetry::Dropped;
+use added::{Added, GaveWay};
+
+mod added;
 
 /// Most events of one object that wait: as many as a history has entries.
 pub const MOST_OF_ONE: usize = 20;
+/// Most events of one namespace that wait.
+pub const MOST_OF_SPACE: usize = 2048;
 /// Most events that wait in all. Those of a history that find no room are handed over again when there is some.
 pub const MOST: usize = 4096;
+/// Events that are published at once.
+pub const AT_ONCE: usize = 4;
+/// Most of them of one namespace.
+pub const MOST_AT_WORK: usize = 3;
 /// The wait after the first failure; it doubles with each.
 pub const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest wait between two tries.
@@ -89,10 +103,13 @@ type Subject = (String, ObjectKey);
 pub struct Pending {
     lines: HashMap<Subject, Line>,
     spaces: HashMap<String, Space>,
-    /// The namespaces of which an event may be tried, and when.
+    /// The namespaces of which an event may be tried, and from when on.
     order: BTreeSet<(Instant, String)>,
+    /// Those of them whose time has come: how many are under way, when the namespace was last served, and from when on.
+    ready: BTreeSet<(usize, u64, Instant, String)>,
     count: usize,
     arrivals: u64,
+    served: u64,
 }
 
 struct Line {
@@ -110,6 +127,10 @@ struct Space {
     /// The lines that are not at work, in the order of their turns.
     turns: BTreeSet<(Instant, u64, Subject)>,
     at_work: usize,
+    /// Events that wait, those at work among them.
+    count: usize,
+    /// Its number among all that were served, as of the last time.
+    last: u64,
     failures: u32,
     /// A try takes long; it may not end at all.
     is_slow: bool,
@@ -117,38 +138,96 @@ struct Space {
     not_before: Option<Instant>,
     /// Its place in the order of all.
     place: Option<Instant>,
+    /// Its place among those whose time has come.
+    ready: Option<(usize, u64, Instant)>,
 }
 
 impl Pending {
-    /// Takes in events of one object, oldest first, but for those that wait already. Says whether all found room.
-    pub fn add(&mut self, notices: Vec<Notice>, now: Instant) -> bool {
-        // Where one finds no room, those after it would only come out of order.
-        notices.into_iter().all(|notice| self.add_one(notice, now))
+    /// Takes in events of one object, oldest first, but for those that wait already.
+    pub fn add(&mut self, notices: Vec<Notice>, now: Instant) -> Added {
+        let mut added = Added::default();
+        let mut left = notices.len();
+        for notice in notices {
+            if let Err(why) = self.add_one(notice, now, &mut added.gave_way) {
+                // Where one finds no room, those after it would only come out of order.
+                added.left_out = Some((why, left));
+                break;
+            }
+            left -= 1;
+        }
+        added
     }
 
-    fn add_one(&mut self, notice: Notice, now: Instant) -> bool {
+    fn add_one(&mut self, notice: Notice, now: Instant, gave_way: &mut Vec<GaveWay>) -> Result<(), Dropped> {
         let subject = subject(&notice);
+        let namespace = subject.1.0.clone();
         let known = self.lines.get(&subject);
         let same = |waits: &Notice| waits.number == notice.number && waits.about.uid == notice.about.uid;
         if known.is_some_and(|line| line.notices.iter().any(same)) {
-            return true;
+            return Ok(());
         }
-        if self.count >= MOST || known.is_some_and(|line| line.notices.len() >= MOST_OF_ONE) {
-            return false;
+        if known.is_some_and(|line| line.notices.len() >= MOST_OF_ONE) {
+            return Err(Dropped::ObjectFull);
+        }
+        if self.waiting_of(&namespace) >= MOST_OF_SPACE {
+            return Err(Dropped::NamespaceFull);
+        }
+        if self.count >= MOST {
+            gave_way.push(self.make_room(&namespace).ok_or(Dropped::Full)?);
         }
         self.count += 1;
+        let space = self.spaces.entry(namespace.clone()).or_default();
+        space.count += 1;
         if let Some(line) = self.lines.get_mut(&subject) {
             line.notices.push_back(notice);
-            return true;
+            return Ok(());
         }
         self.arrivals += 1;
         let turn = (now, self.arrivals);
-        let namespace = subject.1.0.clone();
-        self.spaces.entry(namespace.clone()).or_default().turns.insert((turn.0, turn.1, subject.clone()));
+        space.turns.insert((turn.0, turn.1, subject.clone()));
         let line = Line { notices: [notice].into(), failures: 0, at_work: false, awaited: false, turn };
         self.lines.insert(subject, line);
         self.arrange(&namespace);
-        true
+        Ok(())
+    }
+
+    /// Has the newest line of the namespace that has the most give up its last event, where that one has more than another.
+    fn make_room(&mut self, of: &str) -> Option<GaveWay> {
+        let (namespace, space) = self.spaces.iter().max_by_key(|(_, space)| space.count)?;
+        if space.count <= self.waiting_of(of) + 1 {
+            return None;
+        }
+        let namespace = namespace.clone();
+        let (_, _, subject) = space.turns.iter().next_back()?.clone();
+        let line = self.lines.get_mut(&subject)?;
+        let notice = line.notices.pop_back()?;
+        let is_empty = line.notices.is_empty();
+        let gave_way = GaveWay {
+            key: subject.1.clone(),
+            is_entry: notice.entry.is_some(),
+            was_awaited: is_empty && line.awaited,
+        };
+        let turn = line.turn;
+        self.count -= 1;
+        let space = self.spaces.get_mut(&namespace)?;
+        space.count -= 1;
+        if is_empty {
+            self.lines.remove(&subject);
+            space.turns.remove(&(turn.0, turn.1, subject));
+        }
+        self.arrange(&namespace);
+        Some(gave_way)
+    }
+
+    /// How many events of a namespace wait.
+    fn waiting_of(&self, namespace: &str) -> usize {
+        self.spaces.get(namespace).map_or(0, |space| space.count)
+    }
+
+    /// Whether there is room for what a namespace left out.
+    pub fn has_room_for(&self, namespace: &str) -> bool {
+        let waiting = self.waiting_of(namespace);
+        waiting == 0 || (waiting < MOST_OF_SPACE / 2 && self.count < MOST / 2)
     }
 
     /// How many events wait.
@@ -180,17 +259,23 @@ impl Pending {
 
     /// When the next may be tried, if any waits.
     pub fn next_at(&self) -> Option<Instant> {
-        self.order.first().map(|(at, _)| *at)
+        let ready = self.ready.first().map(|(_, _, at, _)| *at);
+        ready.or_else(|| self.order.first().map(|(at, _)| *at))
     }
 
     /// The next event to try now. Say [`Pending::settle`] when it has been.
     pub fn take(&mut self, now: Instant) -> Option<Notice> {
-        let (at, namespace) = self.order.first()?.clone();
-        if at > now {
-            return None;
+        while let Some((at, namespace)) = pop_first_if(&mut self.order, |(at, _)| *at <= now) {
+            let Some(space) = self.spaces.get_mut(&namespace) else { continue };
+            let place = (space.at_work, space.last, at);
+            (space.place, space.ready) = (None, Some(place));
+            self.ready.insert((place.0, place.1, place.2, namespace));
         }
+        let namespace = self.ready.first()?.3.clone();
         let space = self.spaces.get_mut(&namespace)?;
         let (_, _, subject) = space.turns.pop_first()?;
+        self.served += 1;
+        space.last = self.served;
         space.at_work += 1;
         let line = self.lines.get_mut(&subject)?;
         line.at_work = true;
@@ -228,8 +313,10 @@ impl Pending {
             match outcome {
                 Outcome::Done => {
                     line.failures = 0;
-                    line.notices.pop_front();
-                    self.count = self.count.saturating_sub(1);
+                    if line.notices.pop_front().is_some() {
+                        self.count -= 1;
+                        space.count -= 1;
+                    }
                 }
                 Outcome::Failed => {
                     line.failures = line.failures.saturating_add(1);
@@ -262,6 +349,7 @@ impl Pending {
         if let Some(line) = self.lines.remove(&subject) {
             self.count = self.count.saturating_sub(line.notices.len());
             if let Some(space) = self.spaces.get_mut(&key.0) {
+                space.count -= line.notices.len();
                 space.turns.remove(&(line.turn.0, line.turn.1, subject));
             }
             self.arrange(&key.0);
@@ -274,6 +362,9 @@ impl Pending {
         if let Some(place) = space.place.take() {
             self.order.remove(&(place, namespace.to_owned()));
         }
+        if let Some((at_work, last, at)) = space.ready.take() {
+            self.ready.remove(&(at_work, last, at, namespace.to_owned()));
+        }
         let Some((turn, _, _)) = space.turns.first() else {
             if space.at_work == 0 {
                 self.spaces.remove(namespace);
@@ -281,13 +372,19 @@ impl Pending {
             return;
         };
         // While it fails, one at a time.
-        if space.failures > 0 && space.at_work > 0 {
+        let most = if space.failures > 0 { 1 } else { MOST_AT_WORK };
+        if space.at_work >= most {
             return;
         }
         let place = space.not_before.map_or(*turn, |not_before| not_before.max(*turn));
         space.place = Some(place);
         self.order.insert((place, namespace.to_owned()));
     }
+}
+
+/// Takes out the first, if it is as wanted.
+fn pop_first_if<T: Ord>(of: &mut BTreeSet<T>, wanted: impl Fn(&T) -> bool) -> Option<T> {
+    of.first().is_some_and(wanted).then(|| of.pop_first())?
 }
 
 fn subject(notice: &Notice) -> Subject {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::telemetry::Metrics;
+use crate::watchdog::{Name, Watchdog, What, resting};
 use machine::{Answer, Call, Loss, Machine, Todo};
 use record::{Local, Record};
 
@@ -113,9 +114,13 @@ impl Elector {
 
     /// Stands for election, and renews the lead, until `ended`. Then the Lease is released where this process leads and
     /// nothing it began still writes.
-    pub async fn run(mut self, ended: CancellationToken) {
+    pub async fn run(mut self, ended: CancellationToken, watchdog: Watchdog) {
         let (hints, mut heard) = watch::channel(None);
-        tokio::spawn(listen(self.election.clone(), hints, ended.clone()));
+        let hearing = {
+            let (election, ended) = (self.election.clone(), ended.clone());
+            move || listen(election.clone(), hints.clone(), ended.clone())
+        };
+        tokio::spawn(watchdog.keep(Name::of_all(What::Watch, "Lease"), hearing));
         loop {
             let now = self.now();
             let todo = self.machine.next(now);
@@ -129,7 +134,7 @@ impl Elector {
                             self.machine.hint(&version, self.now());
                         }
                     }
-                    () = clock::sleep(until.saturating_sub(now)) => {}
+                    () = resting(clock::sleep(until.saturating_sub(now))) => {}
                 },
                 Todo::Call(call, bound) => tokio::select! {
                     biased;
@@ -305,7 +310,7 @@ async fn listen(election: Election, hints: watch::Sender<Option<String>>, ended:
     let mut events = std::pin::pin!(watcher::watcher(api, config));
     loop {
         let event = tokio::select! {
-            event = events.next() => event,
+            event = resting(events.next()) => event,
             () = ended.cancelled() => return,
         };
         match event {

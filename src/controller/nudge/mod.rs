@@ -18,6 +18,7 @@ use super::index::SetId;
 use super::queue::Priority;
 use crate::api::Reason;
 use crate::clock;
+use crate::watchdog::{Name, What, resting};
 
 mod mounts;
 mod pace;
@@ -182,7 +183,9 @@ pub fn tell(ctx: &Shared, set: &SetId, held: Held) {
     }
     let (_, place) = places.entry(key).or_insert_with(|| {
         let place = Arc::new(Place::default());
-        tokio::spawn(run(ctx.clone(), set.clone(), place.clone()));
+        let name = Name::of_object(What::Nudge, set.owner());
+        let kept = (ctx.clone(), set.clone(), place.clone());
+        tokio::spawn(ctx.watchdog.keep(name, move || run(kept.0.clone(), kept.1.clone(), kept.2.clone())));
         (set.clone(), place)
     });
     place.put(held);
@@ -197,7 +200,7 @@ async fn run(ctx: Shared, set: SetId, place: Arc<Place>) {
 
 async fn serve(ctx: &Context, set: &SetId, place: &Place) {
     let mut rested = clock::monotonic();
-    while place.wanted().await {
+    while resting(place.wanted()).await {
         place.rest(rested).await;
         if let Some(listed) = ctx.nudger.lists.rested(&set.namespace) {
             place.rest(listed).await;

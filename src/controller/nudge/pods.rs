@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::mounts::{self, How, Mount};
 use super::{Held, lock, touch};
 use crate::clock;
-use crate::controller::cluster::Scope;
+use crate::cluster::Scope;
 use crate::controller::context::Context;
 use crate::error::{Fault, chain};
 

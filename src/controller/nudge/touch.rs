@@ -10,7 +10,7 @@ use serde_json::json;
 use super::pods::Reader;
 use super::{Held, lock};
 use crate::clock;
-use crate::controller::cluster::Scope;
+use crate::cluster::Scope;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::error::{Fault, chain};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::api::Preconditions;
 
-use super::store;
+use super::{delete, store};
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
@@ -38,12 +39,14 @@ pub async fn keep(
     let content = serde_json::to_value(guard).unwrap_or_default();
     let name = name(&key.1, content.to_string().as_bytes());
     let revision = (key.0.clone(), name.clone());
+    ctx.revisions.guards_of().uses(key, &name);
     if ctx.revisions.guards.get(&revision).is_some() {
         return Ok(Some(name));
     }
     match store(ctx, &key.0, &name, content, |stored| read(stored).is_some()).await {
         Ok(()) => {
             ctx.revisions.guards.put(revision, Arc::new(guard.clone()));
+            trim(ctx, key, &name, rollout.status.as_ref().and_then(|status| status.guard.as_deref())).await;
             Ok(Some(name))
         }
         Err(fault) if fault.is_transient() => Err(fault),
@@ -56,6 +59,19 @@ pub async fn keep(
             );
             Ok(rollout.status.as_ref().and_then(|status| status.guard.clone()))
         }
+    }
+}
+
+/// Deletes the guards of a rollout that are too many beside the newest and the one that its status names: whoever edits at full
+/// speed makes one with each edit, and most of the statuses that would name them are overtaken before they are written.
+async fn trim(ctx: &Context, key: &ObjectKey, newest: &str, named: Option<&str>) {
+    let is_used = |name: &str| name == newest || named == Some(name);
+    let too_many = ctx.revisions.guards_of().too_many(key, is_used);
+    for name in too_many {
+        let revision = (key.0.clone(), name);
+        // Whoever wants it again stores it again.
+        ctx.revisions.guards.forget(&revision);
+        delete(ctx, &revision, Preconditions::default()).await;
     }
 }
 

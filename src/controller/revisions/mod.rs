@@ -1,6 +1,7 @@
 //! What Sluice keeps beside the statuses, in ControllerRevisions named by owner and content: audiences and guards.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,15 +12,17 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 
 use super::cache::{ObjectKey, key_of};
-use super::cluster::Scope;
 use super::context::Context;
 use crate::clock;
+use crate::cluster::Scope;
 use crate::error::{Fault, chain};
 use crate::flags;
 use crate::plan::{Audience, GuardSpec};
+use crowd::{Unpinned, expired};
 use known::Known;
 
 pub mod audiences;
+mod crowd;
 pub mod guards;
 mod known;
 
@@ -27,6 +30,8 @@ mod known;
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`].
 pub const MANAGER: &str = "sluice";
+/// Revisions stored after which a collection does not wait for its time.
+const MANY: usize = 64;
 
 /// The revisions that are known to be stored.
 #[derive(Default)]
@@ -34,6 +39,10 @@ pub struct Revisions {
     audiences: Known<Audience>,
     guards: Known<GuardSpec>,
     unpinned_since: Mutex<HashMap<ObjectKey, Instant>>,
+    /// The guards that were stored for each rollout.
+    guards_of: Mutex<crowd::Stored>,
+    /// Revisions that were stored since the last collection.
+    stored: AtomicUsize,
 }
 
 /// The revisions that must stay.
@@ -69,13 +78,24 @@ impl Revisions {
     pub fn forget_rollout(&self, key: &ObjectKey) {
         self.audiences.forget_owner(&key.0, &Audience::prefix(&key.1));
         self.guards.forget_owner(&key.0, &guards::prefix(&key.1));
+        self.guards_of().forget(key);
+    }
+
+    /// Whether so many were stored since the last collection that the next one should not wait for its time.
+    pub fn are_many(&self) -> bool {
+        self.stored.load(Ordering::Relaxed) >= MANY
+    }
+
+    fn guards_of(&self) -> MutexGuard<'_, crowd::Stored> {
+        self.guards_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 3] {
+    pub fn census(&self) -> [(&'static str, usize); 4] {
         [
             ("audiences", self.audiences.len()),
             ("guards", self.guards.len()),
+            ("guarded_rollouts", self.guards_of().len()),
             ("unpinned_revisions", self.unpinned().len()),
         ]
     }
@@ -131,7 +151,10 @@ pub async fn store(
     let create = || ctx.cluster.tell(scope.request().create(&PostParams::default(), body.clone()));
     match create().await {
         Err(Fault::AlreadyExists(_)) => {}
-        created => return created,
+        created => {
+            ctx.revisions.stored.fetch_add(1, Ordering::Relaxed);
+            return created;
+        }
     }
     let key = (namespace.to_owned(), name.to_owned());
     let stored = ctx.cluster.get::<ControllerRevision>(&key).await?;
@@ -144,19 +167,27 @@ pub async fn store(
     create().await
 }
 
-/// Deletes the revisions that nobody has pinned for as long as `kept`, and has not used since the collection before.
+/// Deletes the revisions that nobody has pinned for as long as `kept`, and has not used since the collection before; of an
+/// owner that has many, the older ones after as long as `crowded`.
 ///
 /// `pinned` says which are in use as far as the caches know. Only where others are left the files are read, past every
 /// cache, since they also pin what the flags of rollouts that are gone are rendered from.
 ///
 /// # Errors
 /// When something cannot be listed; a revision that cannot be deleted is tried again the next time.
-pub async fn collect(ctx: &Context, kept: Duration, pinned: fn(&Context) -> Pinned) -> Result<(), Fault> {
+pub async fn collect(
+    ctx: &Context,
+    kept: Duration,
+    crowded: Duration,
+    pinned: fn(&Context) -> Pinned,
+) -> Result<(), Fault> {
+    ctx.revisions.stored.store(0, Ordering::Relaxed);
     let known: HashSet<ObjectKey> =
         ctx.revisions.audiences.keys().into_iter().chain(ctx.revisions.guards.keys()).collect();
     let mut all = HashMap::new();
     let note = |revision: ControllerRevision| {
-        all.insert(key_of(&revision), (revision.uid(), revision.resource_version()));
+        let created = revision.creation_timestamp().map(|time| time.0.into());
+        all.insert(key_of(&revision), (revision.uid(), revision.resource_version(), created));
     };
     ctx.cluster.each(&stored(), note).await?;
     let keys: HashSet<ObjectKey> = all.keys().cloned().collect();
@@ -171,7 +202,7 @@ pub async fn collect(ctx: &Context, kept: Duration, pinned: fn(&Context) -> Pinn
         unpinned.retain(|key| key.0 != namespace || !names.contains(&key.1));
     }
     let now = clock::monotonic();
-    let mut doomed = Vec::new();
+    let mut unwanted = Vec::new();
     {
         let mut since = ctx.revisions.unpinned();
         since.retain(|key, _| unpinned.contains(key));
@@ -179,13 +210,14 @@ pub async fn collect(ctx: &Context, kept: Duration, pinned: fn(&Context) -> Pinn
             // Whoever wants it from now on asks for it to be stored, so that it is known again before a status names it.
             let is_wanted = ctx.revisions.forget(&key);
             let since = *since.entry(key.clone()).or_insert(now);
-            if !is_wanted && now.saturating_duration_since(since) >= kept {
-                doomed.push(key);
+            if !is_wanted {
+                let created = all.get(&key).and_then(|(.., created)| *created);
+                unwanted.push(Unpinned { key, created, for_: now.saturating_duration_since(since) });
             }
         }
     }
-    for key in doomed {
-        let (uid, resource_version) = all.remove(&key).unwrap_or_default();
+    for key in expired(unwanted, kept, crowded) {
+        let (uid, resource_version, _) = all.remove(&key).unwrap_or_default();
         delete(ctx, &key, Preconditions { uid, resource_version }).await;
     }
     Ok(())

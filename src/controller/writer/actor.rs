@@ -17,6 +17,7 @@ use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
 use crate::controller::queue::{Cause, Priority};
 use crate::error::chain;
+use crate::watchdog::resting;
 
 /// Least time between the ends of two writes; emergencies do not wait.
 const SPACING: Duration = Duration::from_millis(200);
@@ -35,10 +36,18 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
     // Whether what failed and is tried again could not wait.
     let mut hurries = false;
     loop {
-        tokio::select! {
-            () = mailbox.changed.notified() => {}
-            () = wait(retry) => mailbox.lock().dirty = true,
-            () = ctx.shutdown.cancelled() => return,
+        let ends = async {
+            tokio::select! {
+                () = mailbox.changed.notified() => false,
+                () = wait(retry) => {
+                    mailbox.lock().dirty = true;
+                    false
+                }
+                () = ctx.shutdown.cancelled() => true,
+            }
+        };
+        if resting(ends).await {
+            return;
         }
         {
             let mut waiting = mailbox.lock();
@@ -58,7 +67,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             false => {
                 let _waits = ctx.queue.file_waits();
                 tokio::select! {
-                    place = ctx.places.write() => place,
+                    place = resting(ctx.places.write()) => place,
                     () = mailbox.until_urgent() => {
                         // With what is urgent, and without waiting.
                         mailbox.lock().dirty = true;
@@ -112,7 +121,7 @@ async fn take<'a>(
         let offers = mailbox.lock().take()?;
         let is_ahead = offers.values().any(|offer| offer.ahead_of.is_some());
         let look = async {
-            let place = if is_ahead { ctx.places.look().await } else { None };
+            let place = if is_ahead { resting(ctx.places.look()).await } else { None };
             (Box::pin(confirm(ctx, set, offers)).await, place)
         };
         tokio::select! {

@@ -12,14 +12,15 @@ use serde_json::json;
 
 use super::found::{self, Found, Witness};
 use crate::api::FlagSet;
+use crate::cluster::Scope;
 use crate::controller::cache::ObjectKey;
-use crate::controller::cluster::Scope;
 use crate::controller::context::{Context, Shared};
 use crate::controller::index::SetId;
 use crate::controller::revisions::ours;
 use crate::controller::watch;
 use crate::error::Fault;
 use crate::flags::{Keys, Place, feature_flag};
+use crate::watchdog::{Name, What};
 
 const GROUP: &str = "core.openfeature.dev";
 const VERSION: &str = "v1beta1";
@@ -166,8 +167,14 @@ pub(super) fn watch_others(ctx: &Shared) {
         known.watched = true;
     }
     // Nobody needs more of them than that they have changed.
+    let name = Name::of_all(What::Watch, KIND);
+    let kept = ctx.clone();
+    tokio::spawn(ctx.watchdog.keep(name, move || follow(kept.clone())));
+}
+
+async fn follow(ctx: Shared) {
     let ours = scope(None).labels(&ours()).metadata();
-    tokio::spawn(watch::follow(ctx.clone(), ours, |ctx, event: Event<DeserializeGuard<Metadata>>| {
+    watch::follow(ctx, ours, |ctx, event: Event<DeserializeGuard<Metadata>>| {
         let (object, gone) = match event {
             Event::Apply(object) | Event::InitApply(object) => (object, false),
             Event::Delete(object) => (object, true),
@@ -178,7 +185,8 @@ pub(super) fn watch_others(ctx: &Shared) {
         if let Some(set) = ctx.hub.feature_flags().news(&key, version.as_deref()) {
             super::poke(ctx, &set);
         }
-    }));
+    })
+    .await;
 }
 
 fn resource() -> ApiResource {

@@ -13,6 +13,7 @@ use crate::api::flagset::Orphan;
 use crate::api::{FeatureRolloutStatus, Percent, Reason};
 use crate::flags::Fragment;
 use crate::plan::{Audience, Feature};
+use crate::watchdog::{Name, What};
 
 mod actor;
 mod config_map;
@@ -232,7 +233,15 @@ fn exists(ctx: &Context, set: &SetId) -> bool {
 /// The mailbox of a set's writer, which is started if it is not running.
 fn mailbox(ctx: &Shared, set: &SetId) -> Arc<Mailbox> {
     ctx.hub.mailbox(set, |mailbox| {
-        tokio::spawn(actor::run(ctx.clone(), set.clone(), mailbox));
+        let name = Name::of_object(What::Writer, set.owner());
+        tokio::spawn(ctx.watchdog.keep(name, {
+            let (ctx, set) = (ctx.clone(), set.clone());
+            move || {
+                // What a fault has left undone is looked at.
+                mailbox.lock().dirty = true;
+                actor::run(ctx.clone(), set.clone(), mailbox.clone())
+            }
+        }));
     })
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::Offer;
 use crate::api::FeatureRollout;
+use crate::cluster::Scope;
 use crate::controller::cache::ObjectKey;
-use crate::controller::cluster::Scope;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::controller::revisions::audiences;

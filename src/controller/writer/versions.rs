@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::api::FeatureRollout;
-use crate::controller::cluster::{Cluster, Scope};
+use crate::cluster::{Cluster, Scope};
 use crate::error::{Fault, chain};
 
 /// From how many on one list costs the API server less than reading each by itself.

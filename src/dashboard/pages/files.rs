@@ -6,8 +6,6 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
-use kube::Api;
-use kube::core::DeserializeGuard;
 use minijinja::Value;
 
 use super::list::{LISTING, notice};
@@ -16,10 +14,9 @@ use crate::api::{FeatureRollout, FlagSet, Percent};
 use crate::bounds::{VALUE, measure};
 use crate::dashboard::app::{App, Visitor};
 use crate::dashboard::form::Fields;
-use crate::dashboard::read::{self, Seen, said};
+use crate::dashboard::read::{self, ReadError, Seen, said};
 use crate::dashboard::row::Row;
 use crate::dashboard::text::context;
-use crate::error::call;
 use crate::flags::{self, File, LiveFlag};
 
 /// Most bytes of a context that is evaluated.
@@ -63,17 +60,14 @@ pub async fn page(
 ) -> Response {
     let client = &visitor.person.client;
     let flag_set = match kind.as_str() {
-        "flagset" => {
-            let api: Api<DeserializeGuard<FlagSet>> = Api::namespaced(client.clone(), &namespace);
-            match call(api.get(&name)).await {
-                Ok(DeserializeGuard(Ok(set))) => Some(set),
-                Ok(DeserializeGuard(Err(invalid))) => {
-                    let why = format!("FlagSet {name} cannot be read: {}", invalid.error);
-                    return Problem::Later(why).page(&app, Some(&visitor));
-                }
-                Err(fault) => return Problem::from(fault).page(&app, Some(&visitor)),
+        "flagset" => match read::own::<FlagSet>(client, &namespace, &name).await {
+            Ok(set) => Some(set),
+            Err(ReadError::Unreadable(why)) => {
+                let why = format!("FlagSet {name} cannot be read: {why}");
+                return Problem::Later(why).page(&app, Some(&visitor));
             }
-        }
+            Err(ReadError::Fault(fault)) => return Problem::from(fault).page(&app, Some(&visitor)),
+        },
         "rollout" => None,
         _ => return Problem::Missing("there is no such file".to_owned()).page(&app, Some(&visitor)),
     };

@@ -1,12 +1,12 @@
 //! What the page of a playbook reads: the plan, the rollouts of its namespace, and what those refer to.
 
-use kube::api::ListParams;
+use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::{Api, Client};
 
-use super::{ReadError, Readable, noted, read, said};
+use super::{ReadError, noted, own, read, said};
 use crate::api::{FeatureRollout, MicroTime, Playbook, RolloutPolicy};
-use crate::error::{Fault, call};
+use crate::cluster::{Cluster, Kind, Scope};
+use crate::error::Fault;
 use crate::plan::FieldError;
 use crate::playbook::{Overview, Referred, cluster_policies};
 
@@ -33,8 +33,7 @@ pub async fn playbook(
     name: &str,
     now: MicroTime,
 ) -> Result<PlaybookSeen, ReadError> {
-    let api: Api<DeserializeGuard<Playbook>> = Api::namespaced(client.clone(), namespace);
-    let playbook = call(api.get(name)).await?.0.map_err(|invalid| ReadError::Unreadable(invalid.error))?;
+    let playbook: Playbook = own(client, namespace, name).await?;
     let mut unread = Vec::new();
     let overview = match list::<FeatureRollout>(client, namespace, &mut unread).await {
         Ok(rollouts) => {
@@ -88,12 +87,7 @@ async fn referred(
 }
 
 /// The objects of a kind; where they cannot be listed, why is noted.
-async fn listed<K: Readable>(
-    client: &Client,
-    namespace: &str,
-    what: &str,
-    unread: &mut Vec<String>,
-) -> Vec<K> {
+async fn listed<K: Kind>(client: &Client, namespace: &str, what: &str, unread: &mut Vec<String>) -> Vec<K> {
     list(client, namespace, unread).await.unwrap_or_else(|fault| {
         unread.push(format!(
             "{what} cannot be listed, so rollouts that use one are shown without their steps: {}",
@@ -104,28 +98,16 @@ async fn listed<K: Readable>(
 }
 
 /// The objects of a kind in a namespace; those that cannot be read are noted.
-async fn list<K: Readable>(
-    client: &Client,
-    namespace: &str,
-    unread: &mut Vec<String>,
-) -> Result<Vec<K>, Fault> {
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-    let mut params = ListParams::default().limit(PAGE);
+async fn list<K: Kind>(client: &Client, namespace: &str, unread: &mut Vec<String>) -> Result<Vec<K>, Fault> {
     let mut all = Vec::new();
-    loop {
-        let page = call(api.list(&params)).await?;
-        for item in page.items {
-            match item.0 {
-                Ok(object) => all.push(object),
-                Err(invalid) => {
-                    let name = invalid.metadata.name.unwrap_or_default();
-                    unread.push(format!("{} {name} cannot be read: {}", K::kind(&()), invalid.error));
-                }
-            }
+    let take = |object: DeserializeGuard<K>| match object.0 {
+        Ok(object) => all.push(object),
+        Err(invalid) => {
+            let name = invalid.metadata.name.unwrap_or_default();
+            unread.push(format!("{} {name} cannot be read: {}", K::kind(&()), invalid.error));
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(all),
-        }
-    }
+    };
+    let scope = Scope::of::<K>(Some(namespace)).pages_of(PAGE);
+    Cluster::of_person(client.clone()).all(&scope, take).await?;
+    Ok(all)
 }

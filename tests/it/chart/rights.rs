@@ -267,7 +267,8 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
     install(&plane).await;
     let config = config_of(as_service_account(&plane).await).await;
     let moment = Duration::from_millis(300);
-    let housekeeping = Housekeeping { count: moment, collection: moment, kept: moment, actions: moment };
+    let housekeeping =
+        Housekeeping { count: moment, collection: moment, kept: moment, crowded: moment, actions: moment };
     let second = Duration::from_secs(1);
     let timing = controller::Timing::new(second * 3, second * 2, second / 2).unwrap();
     let election = controller::Election {

@@ -7,6 +7,7 @@ pub mod languages;
 pub mod metrics;
 pub mod node;
 pub mod panics;
+pub mod poisons;
 pub mod process;
 pub mod prom;
 pub mod proxy;

@@ -16,7 +16,7 @@ fn notice(namespace: &str, name: &str, seq: i64) -> Notice {
 fn pending(notices: impl IntoIterator<Item = Notice>, now: Instant) -> Pending {
     let mut pending = Pending::default();
     for notice in notices {
-        assert!(pending.add(vec![notice], now));
+        assert_eq!(pending.add(vec![notice], now), Added::default());
     }
     pending
 }
@@ -61,7 +61,8 @@ fn the_events_of_a_rollout_are_published_in_their_order_and_each_once() {
     let now = crate::clock::monotonic();
     let mut pending = pending([notice("ns", "a", 1), notice("ns", "a", 2), notice("ns", "b", 7)], now);
     // What waits already is not taken in again, as whoever hands it over cannot know.
-    assert!(pending.add(vec![notice("ns", "a", 1), notice("ns", "a", 2), notice("ns", "a", 3)], now));
+    let again = vec![notice("ns", "a", 1), notice("ns", "a", 2), notice("ns", "a", 3)];
+    assert_eq!(pending.add(again, now), Added::default());
     let end = now + Duration::from_secs(1);
     let tried = try_until(&mut pending, now, end, Duration::from_millis(5), 4, |_, _| Outcome::Done);
     assert_eq!(names(&tried), ["a1", "b7", "a2", "a3"]);
@@ -110,7 +111,8 @@ fn a_line_that_fails_for_itself_backs_off_by_itself_however_often_its_namespace_
     let mut bad = 0;
     for second in 0..600 {
         let now = begun + Duration::from_secs(second);
-        assert!(pending.add(vec![notice("ns", "good", i64::try_from(second).unwrap())], now));
+        let good = vec![notice("ns", "good", i64::try_from(second).unwrap())];
+        assert_eq!(pending.add(good, now), Added::default());
         let end = now + Duration::from_secs(1);
         let answer = |notice: &Notice, _| match notice.about.key.1.as_str() {
             "bad" => Outcome::Failed,
@@ -143,7 +145,7 @@ fn a_report_waits_for_its_events_only_while_events_go_through() {
     let after = pending.settle(&second, Outcome::Done, later);
     assert!(after.has_turned && after.is_empty && !after.was_awaited, "it had been released");
     assert!(!pending.await_report(kind, &key("a"), true), "its own has failed");
-    assert!(pending.add(vec![notice("ns", "c", 1)], now));
+    assert_eq!(pending.add(vec![notice("ns", "c", 1)], now), Added::default());
     assert!(pending.await_report(kind, &key("c"), true), "events go through again");
     let third = pending.take(later).unwrap();
     assert_eq!(third.about.key, key("c"));
@@ -167,16 +169,107 @@ fn what_waits_is_bounded_and_what_finds_no_room_comes_out_of_no_order() {
     let now = crate::clock::monotonic();
     let mut pending = Pending::default();
     let many = (1..=50).map(|seq| notice("ns", "a", seq));
-    assert!(!pending.add(many.collect(), now));
+    let added = pending.add(many.collect(), now);
+    assert_eq!(added.left_out, Some((Dropped::ObjectFull, 50 - MOST_OF_ONE)));
     assert_eq!(pending.len(), MOST_OF_ONE);
-    let others = (0..2 * MOST).filter(|i| !pending.add(vec![notice("ns", &format!("r{i}"), 1)], now)).count();
-    assert_eq!((pending.len(), others), (MOST, MOST + MOST_OF_ONE));
+    let mut add = |namespace: &str, i: usize| {
+        pending.add(vec![notice(namespace, &format!("r{i}"), 1)], now).left_out.map(|(why, _)| why)
+    };
+    let of_one = (0..2 * MOST).filter_map(|i| add("ns", i)).collect::<Vec<_>>();
+    assert_eq!(of_one, vec![Dropped::NamespaceFull; 2 * MOST + MOST_OF_ONE - MOST_OF_SPACE]);
+    let of_other = (0..MOST).filter_map(|i| add("other", i)).collect::<Vec<_>>();
+    assert_eq!(of_other, vec![Dropped::NamespaceFull; MOST - MOST_OF_SPACE]);
+    assert_eq!(pending.len(), MOST);
     let end = now + Duration::from_secs(60);
     let tried = try_until(&mut pending, now, end, Duration::from_millis(1), 4, |_, _| Outcome::Done);
     let of_a: Vec<&str> =
         tried.iter().filter(|(_, n)| n.about.key.1 == "a").map(|(_, n)| n.number.as_str()).collect();
     assert_eq!(of_a, (1..=20).map(|seq| seq.to_string()).collect::<Vec<_>>());
     assert_eq!(pending.len(), 0);
+}
+
+/// Twenty namespaces of one tenant fill all the room there is.
+#[test]
+fn where_there_is_no_room_the_newest_of_whoever_has_the_most_gives_way() {
+    let now = crate::clock::monotonic();
+    let mut pending = Pending::default();
+    for i in 0..MOST {
+        let of = format!("flood-{}", i % 20);
+        assert_eq!(pending.add(vec![notice(&of, &format!("r{i}"), 1)], now), Added::default());
+    }
+    let key = ("flood-19".to_owned(), format!("r{}", MOST - 1));
+    assert!(!pending.await_report("FeatureRollout", &key, false));
+    let mut gave_way = 0;
+    for i in 0..100 {
+        let added = pending.add(vec![notice("small", &format!("s{i}"), 1)], now);
+        assert_eq!(added.left_out, None);
+        gave_way += added.gave_way.len();
+        assert!(
+            added.gave_way.iter().all(|gave_way| gave_way.is_entry && gave_way.key.0.starts_with("flood"))
+        );
+    }
+    assert_eq!((gave_way, pending.len()), (100, MOST));
+    let counts: Vec<usize> = (0..20).map(|i| pending.waiting_of(&format!("flood-{i}"))).collect();
+    assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
+    // One that has as many as the others has none of theirs.
+    let flood = pending.add(vec![notice("flood-0", "more", 1)], now);
+    assert_eq!((flood.left_out, flood.gave_way), (Some((Dropped::Full, 1)), Vec::new()));
+    let end = now + Duration::from_secs(600);
+    let tried = try_until(&mut pending, now, end, Duration::from_millis(1), 4, |_, _| Outcome::Done);
+    assert_eq!((tried.len(), pending.len(), pending.spaces.len()), (MOST, 0, 0));
+    assert!(pending.order.is_empty() && pending.ready.is_empty() && pending.lines.is_empty());
+}
+
+#[test]
+fn what_gives_way_is_the_end_of_a_line_and_its_report_waits_no_more() {
+    let now = crate::clock::monotonic();
+    let mut pending = Pending::default();
+    for i in 0..MOST / 4 {
+        let entries = (1..=2).map(|seq| notice("flood", &format!("r{i}"), seq));
+        assert_eq!(pending.add(entries.collect(), now), Added::default());
+        let other = (1..=2).map(|seq| notice(&format!("x{}", i % 8), &format!("r{i}"), seq));
+        assert_eq!(pending.add(other.collect(), now), Added::default());
+    }
+    let newest = ("flood".to_owned(), format!("r{}", MOST / 4 - 1));
+    assert!(pending.await_report("FeatureRollout", &newest, true));
+    let gave_way = |pending: &mut Pending, seq| {
+        let mut added = pending.add(vec![notice("small", "s", seq)], now);
+        let gave_way = added.gave_way.remove(0);
+        assert_eq!(gave_way.key, newest);
+        gave_way.was_awaited
+    };
+    assert!(!gave_way(&mut pending, 1), "the first of its entries still waits");
+    assert!(gave_way(&mut pending, 2));
+    assert!(!pending.await_report("FeatureRollout", &newest, false));
+}
+
+/// A thousand objects of one tenant wait, each with several events.
+#[test]
+fn a_flood_keeps_anothers_event_for_no_longer_than_the_calls_under_way() {
+    let begun = crate::clock::monotonic();
+    let flood = (0..1000).flat_map(|i| (1..=2).map(move |seq| notice("flood", &format!("r{i}"), seq)));
+    let mut pending = pending(flood, begun);
+    let takes = Duration::from_millis(5);
+    let now = begun + Duration::from_millis(100);
+    try_until(&mut pending, begun, now, takes, AT_ONCE, |_, _| Outcome::Done);
+    for i in 0..3 {
+        assert_eq!(pending.add(vec![notice("small", &format!("s{i}"), 1)], now), Added::default());
+    }
+    let end = now + Duration::from_millis(100);
+    let tried = try_until(&mut pending, now, end, takes, AT_ONCE, |_, _| Outcome::Done);
+    let last = tried.iter().rfind(|(_, notice)| notice.about.key.0 == "small").unwrap();
+    assert!(last.0 - now <= takes * 3, "{:?}", last.0 - now);
+}
+
+/// Each call of one tenant's events hangs, as behind a webhook of its own.
+#[test]
+fn calls_that_hang_leave_one_for_others() {
+    let begun = crate::clock::monotonic();
+    let mut pending = pending((0..10).map(|i| notice("hangs", &format!("r{i}"), 1)), begun);
+    let held: Vec<Notice> = std::iter::from_fn(|| pending.take(begun)).collect();
+    assert_eq!(held.len(), MOST_AT_WORK);
+    assert_eq!(pending.add(vec![notice("small", "s", 1)], begun), Added::default());
+    assert_eq!(pending.take(begun).unwrap().about.key.0, "small");
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod retry;
 mod scope;
 mod secrets;
 mod split;
+mod stream;
 mod watch;
 
 /// Namespace and name of an object.
@@ -42,6 +43,11 @@ type Made = Result<Request<Vec<u8>>, kube::core::request::Error>;
 
 /// Most bytes of a refusal that are read. A proxy may answer with anything.
 const REFUSAL: usize = 64 * 1024;
+
+/// A kind whose objects are read.
+pub trait Kind: Resource<DynamicType = ()> + DeserializeOwned + Send {}
+
+impl<K: Resource<DynamicType = ()> + DeserializeOwned + Send> Kind for K {}
 
 /// The API server as it is read.
 pub struct Cluster {
@@ -62,6 +68,11 @@ impl Cluster {
     /// Reads by this client, counts there what cannot be read, and says there which kinds are known.
     pub fn new(client: Client, metrics: Metrics, health: Health) -> Cluster {
         Cluster { client, bad: Arc::new(Bad::new(metrics)), health }
+    }
+
+    /// Reads for a person, who is told of what cannot be read where it would be shown.
+    pub fn of_person(client: Client) -> Cluster {
+        Cluster::new(client, Metrics::default(), Health::default())
     }
 
     /// The same by another client.
@@ -173,6 +184,15 @@ impl Cluster {
                 return Ok(page.resource_version);
             }
         }
+    }
+
+    /// Whether these objects may be listed, and anybody answers.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn answers(&self, scope: &Scope) -> Result<(), Fault> {
+        let scope = scope.clone().metadata().pages_of(1);
+        self.page(scope.list(None), drop).await.map(drop)
     }
 
     /// Says that these objects are known as they are now.

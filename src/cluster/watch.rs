@@ -14,14 +14,15 @@ use super::scope::WATCH_SECONDS;
 use super::{Cluster, Key, Scope, piece};
 use crate::clock;
 use crate::error::{Fault, chain};
+use crate::watchdog::resting;
 
 /// After how long without a word a watch is taken to be dead; the API server ends it before.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+pub(super) const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// A watch that ends sooner without a word has not worked.
-const WORKED: Duration = Duration::from_secs(1);
+pub(super) const WORKED: Duration = Duration::from_secs(1);
 
 /// What an object is told as.
-type Guarded<K> = DeserializeGuard<K>;
+pub(super) type Guarded<K> = DeserializeGuard<K>;
 
 impl Cluster {
     /// Lists and watches these objects for ever and tells `take` of everything. `page` is waited for before a page is asked
@@ -114,7 +115,7 @@ impl Cluster {
     {
         let mut body = self.open(scope.watch(version)).await?;
         let mut lines = Lines::default();
-        while let Ok(piece) = tokio::time::timeout(SILENCE, piece(&mut body)).await {
+        while let Ok(piece) = resting(tokio::time::timeout(SILENCE, piece(&mut body))).await {
             let Some(bytes) = piece? else { break };
             let mut told = Ok(());
             lines.feed(&bytes, &mut |line| {
@@ -127,7 +128,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn line<K>(
+    pub(super) fn line<K>(
         &self,
         scope: &Scope,
         line: &[u8],
@@ -197,7 +198,7 @@ impl Cluster {
 }
 
 /// Whether a watch cannot go on from where it was.
-fn is_lost(fault: &Fault) -> bool {
+pub(super) fn is_lost(fault: &Fault) -> bool {
     let is_unread = |error: &kube::Error| matches!(error, kube::Error::SerdeError(_));
     match fault {
         Fault::NotFound(_) => true,
@@ -206,7 +207,7 @@ fn is_lost(fault: &Fault) -> bool {
     }
 }
 
-fn no_version() -> Fault {
+pub(super) fn no_version() -> Fault {
     let error = <serde_json::Error as serde::de::Error>::missing_field("metadata.resourceVersion");
     Fault::from(kube::Error::SerdeError(error))
 }
@@ -219,11 +220,11 @@ fn key_of<K: Resource>(object: &Guarded<K>) -> Option<Key> {
 
 /// The lines of an answer as it arrives.
 #[derive(Default)]
-struct Lines(Vec<u8>);
+pub(super) struct Lines(Vec<u8>);
 
 impl Lines {
     /// Takes in what has arrived, and gives each line that is complete by now to `take`. Empty ones are left out.
-    fn feed(&mut self, mut bytes: &[u8], take: &mut impl FnMut(&[u8])) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8], take: &mut impl FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             self.0.extend_from_slice(line);

@@ -20,6 +20,7 @@ pub struct Scope {
     is_metadata: bool,
     is_noted: bool,
     page: u32,
+    seconds: u32,
 }
 
 impl Scope {
@@ -34,7 +35,16 @@ impl Scope {
     }
 
     fn at(kind: String, path: String) -> Scope {
-        Scope { kind, path, labels: None, fields: None, is_metadata: false, is_noted: false, page: PAGE }
+        Scope {
+            kind,
+            path,
+            labels: None,
+            fields: None,
+            is_metadata: false,
+            is_noted: false,
+            page: PAGE,
+            seconds: WATCH_SECONDS,
+        }
     }
 
     /// Only those with these labels.
@@ -60,6 +70,11 @@ impl Scope {
     /// So many of them in each answer to a list.
     pub fn pages_of(self, page: u32) -> Scope {
         Scope { page, ..self }
+    }
+
+    /// With watches that the API server ends after so many seconds: then it is asked again whether they may be.
+    pub fn lasting(self, seconds: u32) -> Scope {
+        Scope { seconds, ..self }
     }
 
     /// The kind.
@@ -103,7 +118,7 @@ impl Scope {
         let params = WatchParams {
             label_selector: self.labels.clone(),
             field_selector: self.fields.clone(),
-            timeout: Some(WATCH_SECONDS),
+            timeout: Some(self.seconds),
             bookmarks: true,
             ..WatchParams::default()
         };

@@ -1,0 +1,109 @@
+//! The targets of `fuzz/`, for a moment each: what is stored of them, which has every input that once found something, and
+//! changes of it.
+
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::time::Duration;
+
+use sluice::clock::monotonic;
+
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+/// How long each target is given changed inputs, if `SLUICE_FUZZ_MS` says nothing else.
+const FOR_MS: u64 = 250;
+/// Most time that one input may take in a build without optimisation, on a machine that does other things, too.
+const LONGEST: Duration = Duration::from_secs(5);
+/// A thread's stack in the controller.
+const STACK: usize = 2 << 20;
+
+fn stored(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    files.into_iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+/// Runs a target; fails with the input where it panics or takes long.
+fn run(target: fn(&[u8]), input: &[u8], seed: u64) {
+    let begun = monotonic();
+    let ended = catch_unwind(|| target(input));
+    let shown = input.escape_ascii().to_string();
+    assert!(ended.is_ok(), "seed {seed}, input {shown}");
+    assert!(begun.elapsed() < LONGEST, "{:?}, seed {seed}, input {shown}", begun.elapsed());
+}
+
+/// Another input, made of one or two.
+fn changed(inputs: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut input = inputs[random.usize(..inputs.len())].clone();
+    for _ in 0..=random.usize(..4) {
+        let at = random.usize(..=input.len());
+        let end = random.usize(at..=input.len().min(at + 16));
+        match random.u8(..6) {
+            0 => input.splice(at..end, []).for_each(drop),
+            1 => input.insert(at, random.u8(..)),
+            2 => {
+                let piece = input[at..end].repeat(random.usize(1..200));
+                input.splice(at..at, piece).for_each(drop);
+            }
+            3 => {
+                let words: [&[u8]; 12] = [
+                    b"-1",
+                    b"0",
+                    b"1e308",
+                    b"99999999999999999999",
+                    b"\0",
+                    b"\xff",
+                    b"{{",
+                    b"[",
+                    b"(",
+                    b"\"",
+                    b"null",
+                    b"\n",
+                ];
+                input.splice(at..end, words[random.usize(..words.len())].iter().copied()).for_each(drop);
+            }
+            4 => {
+                let other = &inputs[random.usize(..inputs.len())];
+                let from = random.usize(..=other.len());
+                input.splice(at..end, other[from..].iter().copied()).for_each(drop);
+            }
+            _ => {
+                if let Some(byte) = input.get_mut(at) {
+                    *byte ^= 1 << random.u8(..8);
+                }
+            }
+        }
+    }
+    input.truncate(8192);
+    input
+}
+
+fn look(name: &str) {
+    let (_, target) = *targets::TARGETS.iter().find(|(known, _)| *known == name).unwrap();
+    let inputs = stored(name);
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|value| value.parse::<u64>().ok());
+    let seed = number("PROPTEST_RNG_SEED").unwrap_or(7);
+    let length = Duration::from_millis(number("SLUICE_FUZZ_MS").unwrap_or(FOR_MS));
+    let work = move || {
+        inputs.iter().for_each(|input| run(target, input, seed));
+        let mut random = fastrand::Rng::with_seed(seed);
+        let begun = monotonic();
+        while begun.elapsed() < length {
+            run(target, &changed(&inputs, &mut random), seed);
+        }
+    };
+    // A stack that runs over ends the whole program of tests, with the thread's name.
+    let thread = std::thread::Builder::new().name(format!("fuzzed {name}")).stack_size(STACK);
+    if let Err(panic) = thread.spawn(work).unwrap().join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn every_reader_of_what_others_wrote_takes_whatever_it_is_given() {
+    for (name, _) in targets::TARGETS {
+        look(name);
+    }
+}
