@@ -44,6 +44,47 @@ pub struct Cohort {
     /// delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
+    /// How the cohort is looked after. Default: as every other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<CohortMonitoring>,
+}
+
+/// How a cohort is looked after.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CohortMonitoring {
+    /// How often, at the least, the triggers of a rollout are measured while somebody of the cohort has the feature; at least
+    /// 1s. Of several such cohorts the most often counts, and a trigger's own `interval` where that is more often still.
+    /// Default: the cohort asks for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// How often there is a report about the cohort: what its users get of each feature, what has changed, what was
+    /// measured, and what comes next. It goes to the NotificationChannels that have a digest of the kind `Cohorts`, at the
+    /// first time of that digest's schedule in each period. Default: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportPeriod>,
+}
+
+/// How often there is a report.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportPeriod {
+    /// Once a day.
+    Daily,
+    /// Once a week; weeks begin on Monday.
+    Weekly,
+    /// Once a month.
+    Monthly,
+}
+
+impl ReportPeriod {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ReportPeriod::Daily => "Daily",
+            ReportPeriod::Weekly => "Weekly",
+            ReportPeriod::Monthly => "Monthly",
+        }
+    }
 }
 
 /// Conditions on the evaluation context. All attributes and expressions must hold, and where there are groups in `anyOf`,

@@ -105,6 +105,7 @@ pub const fn of_reason(reason: Reason) -> Ask {
         | Reason::Refused
         | Reason::SelfCheckFailed
         | Reason::EndpointGone
+        | Reason::WrongNamespace
         | Reason::FileRestored => Ask::Platform,
         Reason::Started
         | Reason::StepEntered

@@ -261,8 +261,9 @@ pub enum Transitions {
 }
 
 /// A summary at fixed times.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.cohorts) || self.kind == 'Cohorts'").message("cohorts belong to the kind Cohorts"))]
 pub struct Digest {
     /// Name, unique among the channel's digests.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -275,8 +276,13 @@ pub struct Digest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// What the digest says: how every rollout stands, or what was completed.
+    /// What the digest says: how every rollout stands, what was completed, or how each cohort fares.
     pub kind: DigestKind,
+    /// The only cohorts that are reported on, such as `early-adopters`; with the kind `Cohorts` alone. Default: every cohort
+    /// whose `monitoring` has a `report`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
+    pub cohorts: Vec<String>,
 }
 
 /// What a digest says.
@@ -286,6 +292,9 @@ pub enum DigestKind {
     Status,
     /// What was completed since the digest before. It is not sent where that is nothing.
     Highlights,
+    /// A report about each cohort for which one is due, by `monitoring.report` of the cohort: the first time of the schedule
+    /// in each day, week or month, in the time zone of the digest. It is not sent where none is due.
+    Cohorts,
 }
 
 impl DigestKind {
@@ -294,6 +303,7 @@ impl DigestKind {
         match self {
             DigestKind::Status => "Status",
             DigestKind::Highlights => "Highlights",
+            DigestKind::Cohorts => "Cohorts",
         }
     }
 }

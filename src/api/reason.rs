@@ -139,6 +139,9 @@ pub enum Reason {
     Written,
     /// Somebody else had edited or deleted the file, and it is put right.
     FileRestored,
+    /// The object does nothing in its namespace: it counts in Sluice's own one alone, which the message names. Creating it
+    /// there ends it, by whoever runs Sluice; this one can be deleted.
+    WrongNamespace,
     /// The address that messages of a channel go to says that it takes none any more. Correcting the address ends it.
     EndpointGone,
 }
@@ -205,6 +208,7 @@ impl Reason {
             Reason::Valid => "Valid",
             Reason::Written => "Written",
             Reason::FileRestored => "FileRestored",
+            Reason::WrongNamespace => "WrongNamespace",
             Reason::EndpointGone => "EndpointGone",
         }
     }
@@ -235,6 +239,7 @@ impl Reason {
                 | Reason::SelfCheckFailed
                 | Reason::SubPathMount
                 | Reason::FileRestored
+                | Reason::WrongNamespace
                 | Reason::EndpointGone
         )
     }

@@ -115,7 +115,7 @@ pub struct RolloutPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_above: Option<Percent>,
     /// Binds every rollout of the namespaces whose labels match, in a policy of the operator's own namespace; elsewhere it has
-    /// no effect. `{}` matches every namespace. Default: nothing is bound by labels.
+    /// no effect, and the policy says so. `{}` matches every namespace. Default: nothing is bound by labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<NamespaceSelector>,
 }

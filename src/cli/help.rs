@@ -65,7 +65,13 @@ pub const EXAMPLES: &[(&str, &[&str])] = &[
     ("get", &["sluice get", "sluice get -A -o wide", "sluice get dreams -n maya -o yaml"]),
     ("describe", &["sluice describe dreams -n maya"]),
     ("history", &["sluice history dreams -n maya"]),
-    ("report", &["sluice report dreams -n maya > rollback.md"]),
+    (
+        "report",
+        &[
+            "sluice report dreams -n maya > rollback.md",
+            "sluice report --cohort early-adopters -n maya --since 168h",
+        ],
+    ),
     ("watch", &["sluice watch -n maya", "sluice watch -A -o json"]),
     ("dashboard", &["sluice dashboard", "sluice dashboard -n maya"]),
     (

@@ -13,6 +13,7 @@ use crate::{panics, visible};
 mod act;
 mod check;
 mod cluster;
+mod cohort_report;
 mod completion;
 mod controller;
 mod crds;

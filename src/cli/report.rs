@@ -1,12 +1,12 @@
-//! `sluice report`: the record of a rollback as Markdown, for those who look back on it.
+//! `sluice report`: the record of a rollback as Markdown, for those who look back on it, and how a cohort fares.
 
 use jiff::tz::TimeZone;
 
-use super::Failure;
 use super::cluster::{self, ClusterArgs};
 use super::rules::Rules;
+use super::{Failure, cohort_report};
 use crate::api::status::HistoryEntry;
-use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
+use crate::api::{Duration, FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
 use crate::chart::course::local;
 use crate::plan::calendar::zone;
 use crate::plan::{GuardSpec, flag_key};
@@ -18,17 +18,29 @@ const BAR: usize = 32;
 /// Arguments of `sluice report`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Name of the rollout, also as frol/NAME
-    #[arg(add = super::completion::rollouts())]
-    rollout: String,
+    /// Name of the rollout whose last rollback is told, also as frol/NAME
+    #[arg(add = super::completion::rollouts(), required_unless_present = "cohort")]
+    rollout: Option<String>,
+    /// Tell how the users of this cohort fare instead: what they get of each feature, what has changed, was measured, and comes next
+    #[arg(long, value_name = "NAME", conflicts_with = "rollout")]
+    cohort: Option<String>,
+    /// How far back to look for changes of the cohort, such as 168h; default: the period of its reports, else a week
+    #[arg(long, value_name = "DURATION", requires = "cohort")]
+    since: Option<Duration>,
+    /// The time zone of the report about a cohort; default: UTC
+    #[arg(long, value_name = "ZONE", requires = "cohort")]
+    time_zone: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
 
-/// Prints the record of the last rollback.
+/// Prints the record of the last rollback, or the report about a cohort.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(cohort) = &args.cohort {
+        return cohort_report::run(cohort, args.since, args.time_zone.as_deref(), &args.cluster);
+    }
     let (rollout, watching) = cluster::with(&args.cluster, async |cluster| {
-        let rollout = cluster.rollout(&args.rollout).await?;
+        let rollout = cluster.rollout(args.rollout.as_deref().unwrap_or_default()).await?;
         let watching = Rules::read(&cluster, &rollout).await.watching(&rollout);
         Ok((rollout, watching))
     })?;

@@ -77,6 +77,11 @@ impl Scope {
         Scope { seconds, ..self }
     }
 
+    /// The same under another name, beside a watch of the same kind: what is told of the one is not told of the other.
+    pub fn called(self, kind: &str) -> Scope {
+        Scope { kind: kind.to_owned(), ..self }
+    }
+
     /// The kind.
     pub fn kind(&self) -> &str {
         &self.kind

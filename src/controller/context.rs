@@ -23,6 +23,7 @@ use super::policies::Policies;
 use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
 use super::signing::Signing;
+use super::strays::Stray;
 use super::writer::{Hub, OutputNames, Places, Versions};
 use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
@@ -54,6 +55,8 @@ pub enum Key {
     RolloutPolicy(ObjectKey),
     /// The changelog of a FlagSet.
     Changelog(ObjectKey),
+    /// An object in another namespace than the one where its kind counts.
+    Stray(Stray, ObjectKey),
 }
 
 impl Tenant for Key {
@@ -66,7 +69,8 @@ impl Tenant for Key {
         | Key::NotificationChannel(key)
         | Key::Playbook(key)
         | Key::RolloutPolicy(key)
-        | Key::Changelog(key)) = self;
+        | Key::Changelog(key)
+        | Key::Stray(_, key)) = self;
         &key.0
     }
 }
@@ -89,6 +93,7 @@ impl fmt::Display for Key {
             Key::Playbook(key) => ("Playbook", key),
             Key::RolloutPolicy(key) => ("RolloutPolicy", key),
             Key::Changelog(key) => ("Changelog of FlagSet", key),
+            Key::Stray(kind, key) => (kind.as_str(), key),
         };
         write!(f, "{kind} {namespace}/{name}")
     }

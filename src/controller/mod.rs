@@ -52,7 +52,9 @@ mod rollout;
 mod sets;
 mod signing;
 mod stalled;
+mod strays;
 mod term;
+mod told;
 mod watch;
 mod writer;
 
@@ -288,6 +290,7 @@ async fn work(ctx: Shared, key: Key) {
         Key::Playbook(playbook) => playbooks::reconcile(ctx, playbook).await,
         Key::RolloutPolicy(policy) => policies::rollout_policy(ctx, policy).await,
         Key::Changelog(set) => changelog::reconcile(ctx, set).await,
+        Key::Stray(kind, stray) => strays::say(ctx, *kind, stray).await,
     };
     ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
     match result {

@@ -13,8 +13,8 @@ use super::context::{Context, Key};
 use super::queue::Priority;
 use super::{changelog, events, playbooks};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
-use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason, State};
-use crate::cluster::Scope;
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason, State};
+use crate::cluster::{Parts, Scope};
 use crate::engine::{self, report};
 use crate::error::Fault;
 
@@ -214,24 +214,49 @@ where
         // The watch tells of it.
         return Ok(());
     }
-    let conditions = stored.fields.pointer("/status/conditions").cloned().unwrap_or_default();
-    let prior: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
-    let (generation, now) = (invalid.metadata.generation.unwrap_or(0), ctx.clock.now());
-    let (reason, message) =
-        (Reason::InvalidSpec, engine::short(&format!("the stored object cannot be read: {}", invalid.error)));
+    let message = engine::short(&format!("the stored object cannot be read: {}", invalid.error));
+    say_stalled(ctx, &scope, &stored, Reason::InvalidSpec, &message).await
+}
+
+/// The conditions of an object that is stalled; those that are not about its work stay as they are.
+pub(super) fn stalled_conditions(
+    prior: &[Condition],
+    (reason, message): (Reason, &str),
+    generation: i64,
+    now: MicroTime,
+) -> Vec<Condition> {
     let ready =
-        Want { type_: types::READY, status: false, reason: reason.as_str(), message: message.clone() };
+        Want { type_: types::READY, status: false, reason: reason.as_str(), message: message.to_owned() };
     let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
-    let mut conditions = merge(&prior, &[ready, stalled], generation, now);
+    let mut conditions = merge(prior, &[ready, stalled], generation, now);
     let of_work = [types::READY, types::STALLED, types::RECONCILING];
     conditions.extend(prior.iter().filter(|known| !of_work.contains(&known.type_.as_str())).cloned());
+    conditions
+}
+
+/// Says on an object that was just read that it is stalled, unless it says so already. The rest of its status stays.
+///
+/// # Errors
+/// When the status could not be written.
+pub(super) async fn say_stalled(
+    ctx: &Context,
+    scope: &Scope,
+    stored: &Parts,
+    reason: Reason,
+    message: &str,
+) -> Result<(), Fault> {
+    let conditions = stored.fields.pointer("/status/conditions").cloned().unwrap_or_default();
+    let prior: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
+    let (generation, now) = (stored.metadata.generation.unwrap_or(0), ctx.clock.now());
+    let conditions = stalled_conditions(&prior, (reason, message), generation, now);
     if conditions == prior {
         return Ok(());
     }
     let status = json!({"observedGeneration": generation, "conditions": conditions});
-    match patch(ctx, &scope, &key.1, &stored.metadata, status).await {
+    let name = stored.metadata.name.as_deref().unwrap_or_default();
+    match patch(ctx, scope, name, &stored.metadata, status).await {
         Err(Fault::Invalid(_)) => {
-            events::warn(ctx, scope.kind(), &invalid.metadata, reason, &message);
+            events::warn(ctx, scope.kind(), &stored.metadata, reason, message);
             Ok(())
         }
         other => other,

@@ -14,7 +14,7 @@ use super::persist::stall_unreadable;
 use super::queue::Priority;
 use super::sets::{conditions, validity, write_status};
 use crate::api::rolloutpolicy::Binding;
-use crate::api::{FeatureRollout, FlagSet, RolloutPolicy, RolloutPolicyStatus};
+use crate::api::{FeatureRollout, FlagSet, Reason, RolloutPolicy, RolloutPolicyStatus};
 use crate::clock;
 use crate::cluster::Scope;
 use crate::error::{Fault, chain};
@@ -281,14 +281,14 @@ pub async fn rollout_policy(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> 
     let mut errors = Vec::new();
     check_policy(&policy.spec, &mut errors);
     let mut want = validity(&errors);
-    if let Ok((_, message)) = &mut want
-        && policy.spec.namespace_selector.is_some()
-        && key.0 != ctx.namespace
-    {
-        *message = format!(
-            "valid; its namespaceSelector has no effect, as only policies of the namespace {} bind by labels",
+    // Somebody means a freeze of the cluster by it: all is well must not be what it says.
+    if want.is_ok() && policy.spec.namespace_selector.is_some() && key.0 != ctx.namespace {
+        let message = format!(
+            "its namespaceSelector binds nobody: only policies of Sluice's own namespace {} bind by labels; create it there, \
+             or take the selector away; what names it by policyRef is held to it all the same",
             ctx.namespace
         );
+        want = Err((Reason::WrongNamespace, message));
     }
     let generation = policy.metadata.generation.unwrap_or(0);
     let prior = policy.status.clone().unwrap_or_default();

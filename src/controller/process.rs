@@ -17,7 +17,7 @@ use super::queue::{Places, Priority, Queue};
 use super::watch as watches;
 use super::{
     Options, REPORTING_PART, actions, ahead, analysis, changelog, channels, events, keys, nudge, playbooks,
-    policies, revisions, signing, writer,
+    policies, revisions, signing, told, writer,
 };
 use crate::cluster::Cluster;
 use crate::server::Health;
@@ -201,7 +201,8 @@ fn context(
             | Key::NotificationChannel(_)
             | Key::Playbook(_)
             | Key::RolloutPolicy(_)
-            | Key::Changelog(_) => None,
+            | Key::Changelog(_)
+            | Key::Stray(..) => None,
         })
     };
     let client = gate.guard(client);
@@ -213,8 +214,8 @@ fn context(
         options.namespace.clone(),
         options.api_server.clone(),
         {
-            let rollouts = caches.rollouts.clone();
-            Arc::new(move || rollouts.keys().iter().filter_map(|key| rollouts.get(key)).collect())
+            let caches = caches.clone();
+            Arc::new(move |is_told| told::known(&caches, is_told))
         },
         options.watchdog.clone(),
     ));

@@ -12,7 +12,7 @@ use super::process::Process;
 use super::queue::Cause;
 use super::{
     ControllerError, actions, analysis, catch_up, events, housekeeping, note_panic, revisions, signing,
-    watch, work,
+    strays, watch, work,
 };
 use crate::clock;
 use crate::error::chain;
@@ -101,6 +101,7 @@ async fn work_on(process: &Arc<Process>, ctx: &Shared, at_work: &mut JoinSet<()>
     let measuring = process.clone();
     keep(ctx, What::Checks, move |ctx| measure(measuring.clone(), ctx));
     keep(ctx, What::Events, events::run);
+    strays::watch(ctx);
     // Its end is waited for: what is being sent is to be written down.
     let telling = {
         let (process, ctx) = (process.clone(), ctx.clone());

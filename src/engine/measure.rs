@@ -114,17 +114,20 @@ pub(super) fn anchor(status: &FeatureRolloutStatus) -> Option<MicroTime> {
     exposure.or_else(retry).or_else(unasked)
 }
 
-/// How often a trigger is measured now: one with a Critical level keeps its own interval for ever.
+/// How often a trigger is measured now: one with a Critical level keeps its own interval for ever. Where a cohort that has the
+/// feature is watched more often than that, so is the trigger.
 pub(super) fn interval_of(
     guard: &Guard,
     status: &FeatureRolloutStatus,
     trigger: &Trigger,
     now: MicroTime,
 ) -> SignedDuration {
-    match trigger.severity() {
+    let own = match trigger.severity() {
         Severity::Critical => trigger.interval,
         Severity::Info | Severity::Warning => cadence(guard, status, trigger.interval, now),
-    }
+    };
+    let exposed = status.cohorts.iter().filter(|cohort| cohort.is_exposed());
+    exposed.filter_map(|cohort| guard.cohorts.get(&cohort.name)).copied().fold(own, std::cmp::min)
 }
 
 /// The interval of what is not critical: its own, and after the completion that of the monitoring period.

@@ -6,49 +6,83 @@ use kube::ResourceExt;
 use crate::api::conditions::{is_true, types};
 use crate::api::notificationchannel::DigestKind;
 use crate::api::trigger::MonitoringPeriod;
-use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::api::{Cohort, FeatureRollout, FeatureRolloutStatus, MicroTime};
 
-use super::message::{Message, Section};
+use super::channel::Planned;
+use super::cohorts;
+use super::message::{Details, Message, Row, Section};
 use super::text;
 
+/// The heading of what somebody should see to.
+pub const ATTENTION: &str = "Needs attention";
 /// Most lines of one section; the others are counted.
-const MOST_ROWS: usize = 50;
+pub(super) const MOST_ROWS: usize = 50;
 /// Most bytes of one line.
-const LONGEST_ROW: usize = 300;
+pub(super) const LONGEST_ROW: usize = 300;
 /// Most bytes of the whole as text, which chats take in one message.
-const LONGEST_TEXT: usize = 2800;
+pub(super) const LONGEST_TEXT: usize = 2800;
 
-/// A digest at `now` of these rollouts; `since` is when the one before it was due. Nothing where there is nothing to say.
-pub fn digest(
-    kind: DigestKind,
-    rollouts: &[&FeatureRollout],
-    since: MicroTime,
-    now: MicroTime,
-    zone: &TimeZone,
-) -> Option<Message> {
-    let view = View { rollouts: sorted(rollouts), since, now, zone };
-    let (title, sections) = match kind {
-        DigestKind::Status => (format!("Rollouts on {}", view.day(now)), view.status()),
-        DigestKind::Highlights => (format!("Completed since {}", view.day(since)), view.highlights()),
-    };
-    let sections: Vec<Section> = sections.into_iter().filter(|section| !section.rows.is_empty()).collect();
-    if sections.is_empty() && kind == DigestKind::Highlights {
-        return None;
+/// A rollout, and what is known besides of whom it concerns.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The rollout.
+    pub rollout: &'a FeatureRollout,
+    /// The care after the release that it is held to, by itself or by a policy.
+    pub monitoring: &'a [MonitoringPeriod],
+    /// How it divides its users; nothing where that is not known.
+    pub division: Option<Division<'a>>,
+}
+
+/// Cohorts in the order in which they match.
+#[derive(Clone, Copy, Debug)]
+pub struct Division<'a> {
+    /// Name of the CohortSet; absent where the rollout has them for itself.
+    pub set: Option<&'a str>,
+    /// The cohorts.
+    pub cohorts: &'a [Cohort],
+}
+
+impl<'a> Told<'a> {
+    /// The status, where it is that of this very object and something has been decided.
+    pub(super) fn status(&self) -> Option<&'a FeatureRolloutStatus> {
+        self.rollout.status.as_ref().filter(|status| status.uid == self.rollout.uid())
     }
+
+    /// Namespace and name.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}/{}", self.rollout.namespace().unwrap_or_default(), self.rollout.name_any())
+    }
+}
+
+/// A digest that is due at `at`, a time of its schedule; `sent` is the time that it was sent for last. Nothing where there is
+/// nothing to say.
+pub fn of(planned: &Planned, told: &[Told<'_>], sent: MicroTime, at: MicroTime) -> Option<Message> {
+    let schedule = &planned.schedule;
+    let view = || View { rollouts: sorted(told), since: sent, now: at, zone: schedule.zone() };
+    match planned.digest.kind {
+        DigestKind::Status => Some(view().status()),
+        DigestKind::Highlights => view().highlights(),
+        DigestKind::Cohorts => cohorts::message(schedule, &planned.digest.cohorts, told, sent, at),
+    }
+}
+
+/// A digest in these words; one without sections has `otherwise` as its text.
+fn digest(title: String, sections: Vec<Section>, otherwise: &str) -> Message {
     let text = match sections.is_empty() {
-        true => "There are no rollouts.".to_owned(),
+        true => otherwise.to_owned(),
         false => plain(&sections),
     };
     let text = text::lines(&text, LONGEST_TEXT);
-    Some(Message { title, text, facts: Vec::new(), link: None, sections, problem: None })
+    let details = if sections.is_empty() { Details::None } else { Details::Sections(sections) };
+    Message { title, text, facts: Vec::new(), link: None, details, problem: None }
 }
 
 /// A digest as text.
 pub fn plain(sections: &[Section]) -> String {
     let section = |section: &Section| {
-        let rows = section.rows.iter().map(|(name, says)| match says.is_empty() {
-            true => format!("- {name}\n"),
-            false => format!("- {name}: {says}\n"),
+        let rows = section.rows.iter().map(|row| match row.says.is_empty() {
+            true => format!("- {}\n", row.name),
+            false => format!("- {}: {}\n", row.name, row.says),
         });
         format!("{}\n{}", section.heading, rows.collect::<String>())
     };
@@ -56,74 +90,79 @@ pub fn plain(sections: &[Section]) -> String {
 }
 
 /// By namespace and name; those that nobody has worked on yet have nothing to tell.
-fn sorted<'a>(rollouts: &[&'a FeatureRollout]) -> Vec<(&'a FeatureRollout, &'a FeatureRolloutStatus)> {
-    let mut all: Vec<_> = rollouts
-        .iter()
-        .filter_map(|rollout| Some((*rollout, rollout.status.as_ref()?)))
-        .filter(|(rollout, status)| status.uid == rollout.uid())
-        .collect();
-    all.sort_by_key(|(rollout, _)| (rollout.namespace(), rollout.name_any()));
+pub(super) fn sorted<'a>(told: &[Told<'a>]) -> Vec<(Told<'a>, &'a FeatureRolloutStatus)> {
+    let mut all: Vec<_> = told.iter().filter_map(|told| Some((*told, told.status()?))).collect();
+    all.sort_by_key(|(told, _)| (told.rollout.namespace(), told.rollout.name_any()));
     all
 }
 
+/// A local date.
+pub(super) fn day(at: MicroTime, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string()
+}
+
+/// A local time, with its zone.
+pub(super) fn time(at: MicroTime, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
+}
+
+/// Rows of which the last ones are counted where there are too many.
+pub(super) fn bounded(mut rows: Vec<Row>) -> Vec<Row> {
+    let more = rows.len().saturating_sub(MOST_ROWS);
+    if more > 0 {
+        rows.truncate(MOST_ROWS);
+        let name = format!("and {more} more");
+        rows.push(Row { rollout: String::new(), name, says: String::new(), percent: None });
+    }
+    rows
+}
+
 struct View<'a> {
-    rollouts: Vec<(&'a FeatureRollout, &'a FeatureRolloutStatus)>,
+    rollouts: Vec<(Told<'a>, &'a FeatureRolloutStatus)>,
     since: MicroTime,
     now: MicroTime,
     zone: &'a TimeZone,
 }
 
 impl View<'_> {
-    fn day(&self, at: MicroTime) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d").to_string()
-    }
-
-    /// A local time, with its zone where that is not UTC.
     fn time(&self, at: MicroTime) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
+        time(at, self.zone)
     }
 
-    fn status(&self) -> Vec<Section> {
+    fn status(&self) -> Message {
         let attention = self.rows(|_, status| needs_attention(status));
-        let reviews = self.rows(|rollout, status| self.review(rollout, status));
+        let reviews = self.rows(|told, status| self.review(told, status));
         let waiting = self.rows(|_, status| self.waits(status));
         let served = self.rows(|_, status| self.serves(status));
-        vec![
-            Section { heading: "Needs attention", rows: attention },
+        let all = [
+            Section { heading: ATTENTION, rows: attention },
             Section { heading: "Reviews that are due", rows: reviews },
             Section { heading: "Waits", rows: waiting },
             Section { heading: "What is served", rows: served },
-        ]
+        ];
+        let said = all.into_iter().filter(|section| !section.rows.is_empty()).collect();
+        digest(format!("Rollouts on {}", day(self.now, self.zone)), said, "There are no rollouts.")
     }
 
-    fn highlights(&self) -> Vec<Section> {
-        let completed = self.rows(|rollout, status| {
+    fn highlights(&self) -> Option<Message> {
+        let completed = self.rows(|told, status| {
             let at = status.completed_at.filter(|at| *at > self.since && *at <= self.now)?;
-            let told = words(rollout).map(|words| format!("{words}; ")).unwrap_or_default();
+            let told = words(told.rollout).map(|words| format!("{words}; ")).unwrap_or_default();
             Some(format!("{told}{}", self.time(at)))
         });
-        vec![Section { heading: "Completed", rows: completed }]
+        let section = Section { heading: "Completed", rows: completed };
+        let title = format!("Completed since {}", day(self.since, self.zone));
+        (!section.rows.is_empty()).then(|| digest(title, vec![section], ""))
     }
 
     /// A line of each rollout that has something to say.
-    fn rows(
-        &self,
-        says: impl Fn(&FeatureRollout, &FeatureRolloutStatus) -> Option<String>,
-    ) -> Vec<(String, String)> {
-        let all =
-            self.rollouts.iter().filter_map(|(rollout, status)| Some((rollout, says(rollout, status)?)));
-        let mut rows: Vec<(String, String)> = all
-            .map(|(rollout, says)| {
-                let name = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
-                (name, text::line(&says, LONGEST_ROW))
-            })
-            .collect();
-        let more = rows.len().saturating_sub(MOST_ROWS);
-        if more > 0 {
-            rows.truncate(MOST_ROWS);
-            rows.push((format!("and {more} more"), String::new()));
-        }
-        rows
+    fn rows(&self, says: impl Fn(&Told<'_>, &FeatureRolloutStatus) -> Option<String>) -> Vec<Row> {
+        let all = self.rollouts.iter().filter_map(|(told, status)| {
+            let says = text::line(&says(told, status)?, LONGEST_ROW);
+            let name = told.full_name();
+            Some(Row { rollout: name.clone(), name, says, percent: None })
+        });
+        bounded(all.collect())
     }
 
     fn waits(&self, status: &FeatureRolloutStatus) -> Option<String> {
@@ -147,9 +186,9 @@ impl View<'_> {
     }
 
     /// Whether people should have looked at a finished rollout by now. An acknowledgement says that they have.
-    fn review(&self, rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Option<String> {
+    fn review(&self, told: &Told<'_>, status: &FeatureRolloutStatus) -> Option<String> {
         let completed = status.completed_at?;
-        let period = period(&rollout.spec.monitoring, completed, self.now)?;
+        let period = period(told.monitoring, completed, self.now)?;
         let every = period.review_every?;
         let last = status.acknowledged_at.map_or(completed, |at| at.max(completed));
         let due = last.saturating_add(every.signed());

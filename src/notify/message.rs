@@ -3,7 +3,7 @@
 use minijinja::{Value, context};
 
 use crate::api::notificationchannel::{NotificationChannelSpec, OutboxEntry, Subject, Template};
-use crate::api::{MicroTime, Reason, Severity};
+use crate::api::{MicroTime, Percent, Reason, Severity};
 
 use super::{template, text, words};
 
@@ -25,10 +25,41 @@ pub struct Message {
     pub facts: Vec<(&'static str, String)>,
     /// Where people look at the rollout.
     pub link: Option<String>,
-    /// Of a digest what it says, by heading.
-    pub sections: Vec<Section>,
+    /// What it says at more length, where it is a digest.
+    pub details: Details,
     /// What is wrong with the channel's own words, so that the default ones stand here.
     pub problem: Option<String>,
+}
+
+/// What a message says at more length than its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Details {
+    /// Nothing: the text is all.
+    #[default]
+    None,
+    /// A digest of rollouts.
+    Sections(Vec<Section>),
+    /// A report about cohorts.
+    Chapters(Vec<Chapter>),
+}
+
+/// A report about one cohort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chapter {
+    /// Namespace of the cohort.
+    pub namespace: String,
+    /// Name of the CohortSet, or of the rollout that has the cohort for itself.
+    pub set: String,
+    /// Name of the cohort.
+    pub cohort: String,
+    /// What people call it.
+    pub title: String,
+    /// Who these users are, and which time the report is about; a line each.
+    pub about: Vec<String>,
+    /// All of it in a line.
+    pub summary: String,
+    /// What it says.
+    pub sections: Vec<Section>,
 }
 
 /// A part of a digest.
@@ -36,8 +67,21 @@ pub struct Message {
 pub struct Section {
     /// What it is about.
     pub heading: &'static str,
-    /// One line a rollout: its name, and what there is to say.
-    pub rows: Vec<(String, String)>,
+    /// One line a rollout.
+    pub rows: Vec<Row>,
+}
+
+/// What there is to say of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Namespace and name of the rollout.
+    pub rollout: String,
+    /// The same for people.
+    pub name: String,
+    /// What there is to say.
+    pub says: String,
+    /// The percentage that it is about, where it is about one.
+    pub percent: Option<Percent>,
 }
 
 /// The words of an entry in a channel.
@@ -51,7 +95,7 @@ pub fn message(spec: &NotificationChannelSpec, entry: &OutboxEntry) -> Message {
         Ok(own) => (own.0.unwrap_or(default.0), own.1.unwrap_or(default.1), unlinked),
         Err(problem) => (default.0, default.1, Some(problem)),
     };
-    Message { title, text: words, facts: facts(entry), link, sections: Vec::new(), problem }
+    Message { title, text: words, facts: facts(entry), link, details: Details::None, problem }
 }
 
 /// What is wrong with the templates of a channel, each with its field: tried with an example.

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod channel;
+pub mod cohorts;
 pub mod digest;
 pub mod filter;
 pub mod form;

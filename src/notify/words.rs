@@ -64,6 +64,7 @@ pub const fn headline(reason: Reason) -> &'static str {
         Reason::Valid => "valid",
         Reason::Written => "written",
         Reason::FileRestored => "the file was put right",
+        Reason::WrongNamespace => "an object is in the wrong namespace",
         Reason::EndpointGone => "a channel takes no messages any more",
     }
 }

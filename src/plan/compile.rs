@@ -1,19 +1,20 @@
 //! A spec and what it names, compiled into a [`Plan`] or into every error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
 use super::announcement;
 use super::calendar::{self, WindowList};
 use super::freeze::FreezeSpan;
+use super::guard::SHORTEST_INTERVAL;
 use super::matching;
 use super::policy;
 use super::steps::{self, steps};
 use super::weeks::Weeks;
 use super::{Audience, Calendar, Cohort, Dependency, FieldError, Joins, Need, Plan, Refs, cohort_set_name};
 use crate::api::cohort::{Cohort as ApiCohort, Match};
-use crate::api::{FeatureRollout, Freeze, MicroTime, Percent, Window};
+use crate::api::{Duration, FeatureRollout, Freeze, MicroTime, Percent, Window};
 
 /// Compiles a rollout.
 ///
@@ -58,7 +59,8 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         Some(_) => of_playbook,
         None => start_at.map(|start| Weeks::since(start, own_zone.clone())),
     };
-    let composed = policy::compose(rollout, refs, &names, &mut errors);
+    let mut composed = policy::compose(rollout, refs, &names, &mut errors);
+    composed.guard.cohorts = watched(&declared);
     let approval_above = composed.approval_above;
     let context = steps::Context {
         cohorts: &names,
@@ -138,6 +140,12 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     })
 }
 
+/// How often cohorts ask triggers to be measured while they have the feature.
+fn watched(cohorts: &[ApiCohort]) -> BTreeMap<String, Duration> {
+    let interval = |cohort: &ApiCohort| Some((cohort.name.clone(), cohort.monitoring.as_ref()?.interval?));
+    cohorts.iter().filter_map(interval).collect()
+}
+
 /// The phase of a playbook that a rollout belongs to, and when it opens.
 fn joins(rollout: &FeatureRollout, refs: Refs<'_>, weeks: Option<&Weeks>) -> Option<Joins> {
     let reference = rollout.spec.playbook_ref.as_ref()?;
@@ -199,6 +207,11 @@ pub(crate) fn check_cohorts(path: &str, cohorts: &[ApiCohort], errors: &mut Vec<
                 FieldError::new(format!("{path}[{i}].name"), "is the name of another cohort too")
                     .with_value(&cohort.name),
             );
+        }
+        let interval = cohort.monitoring.as_ref().and_then(|monitoring| monitoring.interval);
+        if let Some(interval) = interval.filter(|interval| interval.signed() < SHORTEST_INTERVAL) {
+            let error = FieldError::new(format!("{path}[{i}].monitoring.interval"), "is shorter than 1s");
+            errors.push(error.with_value(interval));
         }
         if let Some(matches) = &cohort.matches {
             matching::check_match(&format!("{path}[{i}].match"), matches, errors);

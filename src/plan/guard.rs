@@ -1,6 +1,8 @@
 //! What watches over a rollout: triggers, criteria, rollback and monitoring, compiled apart from the rest, because the
 //! last valid ones stay in force while the rest of a spec is invalid.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ mod compile;
 
 pub use compile::{guard, remarks};
 
+/// The shortest interval: a shorter one says nothing more, and asks the source too often.
+pub(super) const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// How often a trigger is measured when nothing else is said.
 pub const TRIGGER_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 /// How often a criterion is measured when nothing else is said.
@@ -38,6 +42,9 @@ pub struct GuardSpec {
     /// `spec.monitoring`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub monitoring: Vec<MonitoringPeriod>,
+    /// How often triggers are measured while a cohort has the feature, by name, where a cohort asks for that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cohorts: BTreeMap<String, crate::api::Duration>,
 }
 
 /// A trigger, and where it comes from.
@@ -69,6 +76,7 @@ impl GuardSpec {
             rollback: spec.rollback.clone(),
             criteria: spec.criteria.clone(),
             monitoring: spec.monitoring.clone(),
+            cohorts: BTreeMap::new(),
         }
     }
 }
@@ -90,6 +98,8 @@ pub struct Guard {
     pub monitoring: Vec<(Option<SignedDuration>, SignedDuration)>,
     /// What is expected of people in these periods.
     pub care: Vec<Care>,
+    /// How often triggers are measured at the least while these cohorts have the feature.
+    pub cohorts: BTreeMap<String, SignedDuration>,
 }
 
 /// What is expected of people for a while after the completion.
@@ -113,6 +123,7 @@ impl Default for Guard {
             criteria: Vec::new(),
             monitoring: Vec::new(),
             care: Vec::new(),
+            cohorts: BTreeMap::new(),
         }
     }
 }

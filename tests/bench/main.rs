@@ -18,12 +18,14 @@ mod machine;
 #[path = "../it/support/node.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod node;
+mod notify;
 #[path = "../it/support/proxy.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod proxy;
 #[path = "../it/support/reads.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod reads;
+mod receiver;
 mod recorder;
 mod refusals;
 mod rollback;
@@ -59,6 +61,8 @@ enum Scenario {
     Lives,
     /// What as many rollouts cost as `--rollouts` says, in FlagSets and with a ConfigMap each; ten minutes for a thousand
     Scale,
+    /// A thousand transitions in a minute over five channels, one of which hangs, and with the controller killed in the middle
+    Notify,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -113,6 +117,7 @@ fn main() {
                 Scenario::Rollback => rollback::run(&world, &mut figures).await,
                 Scenario::Checks => checks::run(&world, &mut figures).await,
                 Scenario::Refusals => refusals::run(&world, &mut figures).await,
+                Scenario::Notify => notify::run(&world, &mut figures).await,
                 Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
                 Scenario::Scale => unreachable!("it has control planes of its own"),

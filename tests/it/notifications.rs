@@ -14,7 +14,10 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use sluice::api::{FeatureRollout, NotificationChannel, NotificationChannelStatus, RolloutAction};
+use sluice::api::{
+    CohortSet, FeatureRollout, MicroTime, NotificationChannel, NotificationChannelStatus, RolloutAction,
+    RolloutPolicy,
+};
 use sluice::clock::Clock;
 use sluice::controller::Options;
 
@@ -25,6 +28,7 @@ use crate::support::{Space, eventually, is_ready, options, pause};
 use mail::{Certificate, MailServer};
 use receiver::{Behaviour, Receiver};
 
+mod alertmanager;
 mod mail;
 mod receiver;
 
@@ -339,6 +343,65 @@ async fn a_crash_repeats_at_most_what_was_in_flight_and_loses_nothing() {
     third.stop().await;
 }
 
+/// The same in small with three channels, one of which never answers until the end: what the killed process knew of it was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_loses_nothing_of_three_channels_of_which_one_hangs() {
+    let space = bare_space("tell-crash-three").await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, proxy.kubeconfig()).unwrap();
+    let start = || {
+        ControllerProcess::start_with(&kubeconfig, &folder.path().join("log"), &["--namespace", &space.name])
+    };
+    let first = start();
+    let mut receivers = Vec::new();
+    for name in ["good", "better", "hangs"] {
+        let receiver = Receiver::start().await;
+        channel(&space, name, &webhook(&receiver, "/x"), &json!({})).await;
+        receivers.push(receiver);
+    }
+    receivers[2].behave(Behaviour::Hang);
+    let victim = std::sync::Mutex::new(Some(first.clone()));
+    receivers[0].behave(Behaviour::Call(Box::new(move |count| {
+        if count == 30
+            && let Some(victim) = victim.lock().unwrap().take()
+        {
+            victim.kill();
+        }
+    })));
+    let names: Vec<String> = (0..12).map(|i| format!("r{i}")).collect();
+    for name in &names {
+        space.apply::<FeatureRollout>(&rollout(name, 5)).await.unwrap();
+    }
+    eventually("it is killed", async || !first.runs()).await;
+    let second = start();
+    let mut told = BTreeMap::new();
+    for name in &names {
+        space.until(name, "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
+        told.extend(history(&space, name).await);
+    }
+    assert!(told.len() >= 60, "{}", told.len());
+    receivers[2].behave(Behaviour::Take);
+    for (name, receiver) in ["good", "better", "hangs"].into_iter().zip(&receivers) {
+        let has_all = async || told.keys().all(|id| receiver.counts().contains_key(id));
+        eventually(&format!("{name} has all"), has_all).await;
+    }
+    // Whatever came twice would show.
+    pause(500).await;
+    for (name, receiver) in ["good", "better", "hangs"].into_iter().zip(&receivers) {
+        let counts = receiver.counts();
+        assert_eq!(counts.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>(), "{name}");
+        assert!(counts.values().all(|count| *count <= 2), "{name}: {counts:#?}");
+        let twice = counts.values().filter(|count| **count == 2).count();
+        let in_flight = if name == "hangs" { 0 } else { 9 };
+        assert!(twice <= in_flight, "{name}: {twice} of {} came twice", told.len());
+        let status = status(&space, name).await;
+        assert_eq!((status.queued, status.dropped), (0, 0), "{name}");
+    }
+    second.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_receiver_answers_is_followed_and_said() {
     let space = bare_space("tell-answers").await;
@@ -519,7 +582,12 @@ async fn digests_come_at_their_times_each_once() {
     let highlights = json!({"transitions": "Omitted",
         "digests": [{"name": "news", "schedule": "0 * * * *", "kind": "Highlights"}]});
     channel(&space, "news", &webhook(&receiver, "/news"), &highlights).await;
-    space.apply::<FeatureRollout>(&rollout("dreams", 1)).await.unwrap();
+    // The care after the release is said once, in a policy.
+    let care = "{metadata: {name: care}, spec: {monitoring: [{name: high, interval: 1h, reviewEvery: 1h}]}}";
+    space.apply::<RolloutPolicy>(care).await.unwrap();
+    let mut dreams: Value = serde_json::from_str(&rollout("dreams", 1)).unwrap();
+    dreams["spec"]["policyRef"] = json!({"name": "care"});
+    space.apply::<FeatureRollout>(&dreams.to_string()).await.unwrap();
     space.until("dreams", "completed", |s| s.completed_at.is_some() && is_ready(s)).await;
     let later = r#"{metadata: {name: later}, spec: {cohorts: [{name: everyone, share: 100}],
         phases: [{name: ga, steps: [{name: half, cohorts: {everyone: 50}, hold: 1000h}, {cohorts: {everyone: 100}}]}]}}"#;
@@ -546,10 +614,85 @@ async fn digests_come_at_their_times_each_once() {
     let waits = format!("Waits\n- {}/later: ", space.name);
     assert!(text.replace("\r\n", "\n").contains(&waits), "{text}");
     assert!(text.contains("ga 1/2: everyone=50%") && text.contains(" CE"), "{text}");
+    let review = format!("- {}/dreams: since ", space.name);
+    let reviews = text.split("Reviews that are due").nth(1).unwrap_or_default();
+    assert!(reviews.contains(&review) && reviews.contains("(every 1h in the period high)"), "{text}");
     assert!(html.contains("<h2") && html.contains("What is served") && html.contains("later</td>"), "{html}");
     let news = receiver.taken("/news");
     assert_eq!(news.len(), 1, "what was completed is said once, and nothing is not sent: {news:#?}");
     assert_eq!(news[0].body["type"], "dev.sluice.digest.v1alpha1.Highlights");
     assert_eq!(news[0].body["data"]["sections"][0]["rows"][0]["rollout"], format!("{}/dreams", space.name));
     assert_eq!(status(&space, "mail").await.digests.len(), 1);
+}
+
+/// A day passes in a second: each cohort is told of once in its own period, whatever the day of the others is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_cohort_is_reported_on_once_a_period() {
+    let space = bare_space("tell-cohorts").await;
+    let receiver = Receiver::start().await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let clock = Clock::accelerated("2026-03-05T12:00:00Z".parse().unwrap(), 86_400);
+    let options = Options { namespace: space.name.clone(), clock, ..options() };
+    let running = Running::as_told(proxy.config(), options);
+    let users = r#"{metadata: {name: users}, spec: {cohorts: [
+        {name: early, title: Early adopters, share: 10, match: {attributes: {segment: A}}, monitoring: {report: Daily}},
+        {name: regular, title: Regulars, share: 90, match: {attributes: {segment: B}}, monitoring: {report: Weekly}},
+        {name: others}]}}"#;
+    space.apply::<CohortSet>(users).await.unwrap();
+    // The FlagSet says how the users are divided.
+    space
+        .apply::<sluice::api::FlagSet>("{metadata: {name: app}, spec: {cohortSetRef: {name: users}}}")
+        .await
+        .unwrap();
+    let dreams = r#"{metadata: {name: dreams}, spec: {feature: {title: Dreams}, flagSetRef: {name: app},
+        phases: [{name: ga, steps: [{cohorts: {early: 100, regular: 5}, hold: 1000d}, {cohorts: {regular: 50}}]}]}}"#;
+    space.apply::<FeatureRollout>(dreams).await.unwrap();
+    space
+        .until("dreams", "holding", |s| {
+            is_ready(s) && s.served.as_deref() == Some("early=100%,regular=5%,others=0%")
+        })
+        .await;
+    let digest =
+        json!({"name": "segments", "schedule": "0 0 * * *", "timeZone": "Europe/Berlin", "kind": "Cohorts"});
+    let alone = json!({"transitions": "Omitted", "digests": [digest]});
+    channel(&space, "segments", &webhook(&receiver, "/segments"), &alone).await;
+    let weekly = |taken: &receiver::Taken| {
+        taken.body["data"]["cohorts"].as_array().unwrap().iter().any(|chapter| chapter["cohort"] == "regular")
+    };
+    eventually("two weeks have been told of", async || {
+        receiver.taken("/").iter().filter(|taken| weekly(taken)).count() >= 2
+    })
+    .await;
+    running.stop().await;
+
+    let taken = receiver.taken("/");
+    let monday = |at: MicroTime| {
+        let local = at.to_zoned(jiff::tz::TimeZone::get("Europe/Berlin").unwrap()).date();
+        local.saturating_sub(jiff::Span::new().days(i64::from(local.weekday().to_monday_zero_offset())))
+    };
+    let mut before = status(&space, "segments").await.since.unwrap();
+    for taken in &taken {
+        let at: MicroTime = taken.body["time"].as_str().unwrap().parse().unwrap();
+        assert!(at > before, "each day once: {taken:#?}");
+        let cohorts = taken.body["data"]["cohorts"].as_array().unwrap();
+        assert_eq!(cohorts[0]["cohort"], "early", "every day");
+        assert_eq!(weekly(taken), monday(before) != monday(at), "in each week once, at {at} after {before}");
+        assert_eq!(cohorts.len(), 1 + usize::from(weekly(taken)), "others have no report");
+        before = at;
+    }
+    let first = &taken[0].body;
+    assert_eq!(first["type"], "dev.sluice.digest.v1alpha1.Cohorts");
+    assert_eq!(first["data"]["cohorts"][0]["title"], "Early adopters");
+    let rows = |heading: &str| {
+        let weekly = taken.iter().find(|taken| weekly(taken)).unwrap();
+        let sections = weekly.body["data"]["cohorts"][1]["sections"].as_array().unwrap().clone();
+        let section = sections.into_iter().find(|section| section["heading"] == heading).unwrap();
+        section["rows"][0]["says"].as_str().unwrap().to_owned()
+    };
+    assert!(rows("What they get").starts_with("5%, the first of them since "), "{}", rows("What they get"));
+    assert!(
+        rows("What comes next").starts_with("50% by the step ga/2, which waits: "),
+        "{}",
+        rows("What comes next")
+    );
 }

@@ -1,16 +1,22 @@
 //! Sends digests when they are due.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 
 use super::Channels;
 use super::line::Line;
-use crate::api::MicroTime;
 use crate::api::notificationchannel::NotificationChannelSpec;
+use crate::api::{CohortSet, FeatureRollout, MicroTime, RolloutPolicy};
 use crate::notify::channel::{Channel, Planned};
+use crate::notify::digest::{Division, Told};
 use crate::notify::form::DigestOf;
+use crate::notify::message::Message;
 use crate::notify::outbox::Settled;
 use crate::notify::send::{now, send_digest};
 use crate::notify::{digest, filter};
+use crate::plan;
 
 /// A digest that is due.
 pub struct Due<'a> {
@@ -71,15 +77,39 @@ fn compose(
     planned: &Planned,
     since: MicroTime,
     at: MicroTime,
-) -> Option<crate::notify::message::Message> {
-    let all = (channels.rollouts)();
-    let told: Vec<_> = all
-        .iter()
-        .filter_map(|stored| stored.0.as_ref().ok())
-        .filter(|rollout| {
-            let namespace = rollout.namespace().unwrap_or_default();
-            filter::serves(spec, &channels.namespace, &namespace) && filter::digests(spec, rollout.labels())
+) -> Option<Message> {
+    let is_told = |rollout: &FeatureRollout| {
+        let namespace = rollout.namespace().unwrap_or_default();
+        filter::serves(spec, &channels.namespace, &namespace) && filter::digests(spec, rollout.labels())
+    };
+    let known = (channels.rollouts)(&is_told);
+    let told: Vec<Told<'_>> = known.iter().filter_map(Known::told).collect();
+    digest::of(planned, &told, since, at)
+}
+
+/// A rollout as it is stored, with what is known of whom it concerns.
+pub struct Known {
+    /// The rollout.
+    pub rollout: Arc<DeserializeGuard<FeatureRollout>>,
+    /// The policies that bind it, the nearest first.
+    pub policies: Vec<Arc<DeserializeGuard<RolloutPolicy>>>,
+    /// The CohortSet that divides its users, with its name; absent where it has cohorts for itself.
+    pub set: Option<(String, Arc<DeserializeGuard<CohortSet>>)>,
+}
+
+impl Known {
+    fn told(&self) -> Option<Told<'_>> {
+        let rollout = self.rollout.0.as_ref().ok()?;
+        let policies = self.policies.iter().filter_map(|policy| policy.0.as_ref().ok());
+        let own = rollout.spec.cohorts.as_ref().map(|cohorts| Division { set: None, cohorts });
+        let shared = self.set.as_ref().and_then(|(name, set)| {
+            let cohorts = &set.0.as_ref().ok()?.spec.cohorts;
+            Some(Division { set: Some(name), cohorts })
+        });
+        Some(Told {
+            rollout,
+            monitoring: plan::policy::monitoring(rollout, policies.map(|policy| &policy.spec)),
+            division: own.or(shared),
         })
-        .collect();
-    digest::digest(planned.digest.kind, &told, since, at, planned.schedule.zone())
+    }
 }

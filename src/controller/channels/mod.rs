@@ -15,7 +15,6 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +27,8 @@ use crate::cluster::Cluster;
 use crate::notify::{text, words};
 use crate::watchdog::{Name, Watchdog, What};
 use line::Line;
+
+pub use digests::Known;
 
 mod digests;
 mod keep;
@@ -45,8 +46,8 @@ const LONGEST: usize = 240;
 
 type Key = (String, String);
 
-/// Every rollout as it is known, for digests.
-pub type Rollouts = Arc<dyn Fn() -> Vec<Arc<DeserializeGuard<FeatureRollout>>> + Send + Sync>;
+/// The rollouts that a digest speaks of, of all that are known.
+pub type Rollouts = Arc<dyn Fn(&dyn Fn(&FeatureRollout) -> bool) -> Vec<Known> + Send + Sync>;
 
 /// The channels.
 pub struct Channels {

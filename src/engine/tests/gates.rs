@@ -246,6 +246,38 @@ fn after_the_completion_only_critical_levels_keep_their_interval() {
     assert_eq!(intervals(&life), named(30, 86_400, 86_400));
 }
 
+/// The cohort may ask for more, never for less, and only while it has the feature.
+#[test]
+fn the_strictest_cohort_that_has_the_feature_decides_how_often_triggers_are_measured() {
+    let mut life = Life::watched(
+        "
+cohorts:
+- {name: a, match: {attributes: {s: a}}, monitoring: {interval: 5m}}
+- {name: b, match: {attributes: {s: b}}, monitoring: {interval: 10s}}
+- {name: c}
+schedule: {startAt: '2025-09-08T09:00:00Z'}
+phases: [{name: ga, steps: [{cohorts: {c: 100}, hold: 24h}, {cohorts: {a: 100}, hold: 24h}, {cohorts: {b: 1}, hold: 24h}]}]
+triggers:
+- {name: often, metric: {templateRef: {name: m}}, interval: 30s, onNoData: Ignore, onProviderError: Ignore, levels: [{severity: Critical, above: '10', action: ImmediateRollback}]}
+- {name: seldom, metric: {templateRef: {name: m}}, interval: 1h, onNoData: Ignore, onProviderError: Ignore, levels: [{severity: Warning, above: '1', action: Notify}]}
+monitoring: [{name: standard, interval: 24h}]",
+    );
+    let of = |often: i64, seldom: i64| vec![("often".to_owned(), often), ("seldom".to_owned(), seldom)];
+    let well = |life: &mut Life, hours| {
+        life.says("often", 0.0).says("seldom", 0.0).pass(hours);
+    };
+    assert_eq!(intervals(&life), of(30, 3600), "c asks for nothing");
+    well(&mut life, 24);
+    assert_eq!((life.served().as_str(), intervals(&life)), ("a=100% b=0% c=100%", of(30, 300)));
+    well(&mut life, 24);
+    assert_eq!((life.served().as_str(), intervals(&life)), ("a=100% b=1% c=100%", of(10, 10)));
+    well(&mut life, 24);
+    assert!(life.completed_at().is_some());
+    assert_eq!(intervals(&life), of(10, 10), "also afterwards");
+    life.ask(serde_json::json!({"action": "Rollback", "rollback": {"mode": "Immediate"}}));
+    assert_eq!(intervals(&life)[0], ("often".to_owned(), 30), "nobody has it");
+}
+
 #[rstest]
 #[case(0, 0, 30)]
 #[case(29, 0, 30)]

@@ -19,10 +19,22 @@ fn at(text: &str) -> MicroTime {
     text.parse().unwrap()
 }
 
+/// A rollout that no policy binds.
+fn alone(rollout: &FeatureRollout) -> Told<'_> {
+    Told { rollout, monitoring: &rollout.spec.monitoring, division: None }
+}
+
+/// A digest of this kind on the eighth, the one before it being of the first.
+fn message(kind: DigestKind, told: &[Told<'_>], zone: &str) -> Option<Message> {
+    let digest = json!({"name": "daily", "schedule": "0 10 * * *", "timeZone": zone, "kind": kind.as_str()});
+    let digest: crate::api::notificationchannel::Digest = serde_json::from_value(digest).unwrap();
+    let schedule = crate::notify::schedule::Schedule::new(&digest.schedule, Some(zone)).unwrap();
+    of(&Planned { digest, schedule }, told, at("2026-03-01T00:00:00Z"), at("2026-03-08T17:00:00Z"))
+}
+
 fn said(kind: DigestKind, rollouts: &[FeatureRollout], zone: &str) -> Option<String> {
-    let zone = TimeZone::get(zone).unwrap();
-    let rollouts: Vec<&FeatureRollout> = rollouts.iter().collect();
-    let message = digest(kind, &rollouts, at("2026-03-01T00:00:00Z"), at("2026-03-08T17:00:00Z"), &zone)?;
+    let told: Vec<Told<'_>> = rollouts.iter().map(alone).collect();
+    let message = message(kind, &told, zone)?;
     Some(format!("{}\n{}", message.title, message.text))
 }
 
@@ -134,11 +146,46 @@ fn a_digest_is_bounded_and_says_how_much_more_there_is() {
         .collect();
     let text = said(DigestKind::Status, &many, "UTC").unwrap();
     assert!(text.len() < 3000, "{}", text.len());
-    let zone = TimeZone::UTC;
-    let many: Vec<&FeatureRollout> = many.iter().collect();
-    let message =
-        digest(DigestKind::Status, &many, at("2026-03-01T00:00:00Z"), at("2026-03-08T00:00:00Z"), &zone);
-    let sections = message.unwrap().sections;
+    let many: Vec<Told<'_>> = many.iter().map(alone).collect();
+    let message = message(DigestKind::Status, &many, "UTC");
+    let Details::Sections(sections) = message.unwrap().details else { panic!("it has none") };
     assert_eq!(sections[0].rows.len(), MOST_ROWS + 1);
-    assert_eq!(sections[0].rows.last().unwrap().0, "and 150 more");
+    assert_eq!(sections[0].rows.last().unwrap().name, "and 150 more");
+}
+
+/// The playbook says its cadence once, in a policy: nobody was reminded of a review there.
+#[test]
+fn a_review_is_due_by_the_care_that_binds_whoever_says_it() {
+    let done =
+        rollout("dreams", json!({}), json!({"completedAt": "2026-03-07T12:00:00Z", "state": "Completed"}));
+    let standard: crate::api::RolloutPolicySpec = serde_json::from_value(json!({
+        "monitoring": [{"name": "high", "interval": "1h", "reviewEvery": "24h"}]}))
+    .unwrap();
+    let cluster: crate::api::RolloutPolicySpec = serde_json::from_value(json!({
+        "monitoring": [{"name": "lax", "interval": "1h", "reviewEvery": "999h"}]}))
+    .unwrap();
+    let own: FeatureRollout = rollout(
+        "own",
+        json!({"monitoring": [{"name": "mine", "interval": "1h", "reviewEvery": "2h"}]}),
+        json!({"completedAt": "2026-03-07T12:00:00Z", "state": "Completed"}),
+    );
+    let bound = |rollout, policies: &[&'static str]| {
+        let specs = policies.iter().map(|name| if *name == "standard" { &standard } else { &cluster });
+        let monitoring = crate::plan::policy::monitoring(rollout, specs);
+        let told = Told { rollout, monitoring, division: None };
+        message(DigestKind::Status, &[told], "UTC").unwrap().text
+    };
+    let reviews = |text: String| {
+        text.lines().skip_while(|line| *line != "Reviews that are due").nth(1).map(str::to_owned)
+    };
+    assert_eq!(
+        reviews(bound(&done, &["standard", "cluster"])).as_deref(),
+        Some("- maya/dreams: since Sun 2026-03-08 12:00 UTC (every 24h in the period high)")
+    );
+    assert_eq!(reviews(bound(&done, &["cluster", "standard"])), None, "the nearest decides");
+    assert_eq!(reviews(bound(&done, &[])), None);
+    assert_eq!(
+        reviews(bound(&own, &["standard"])).as_deref(),
+        Some("- maya/own: since Sat 2026-03-07 14:00 UTC (every 2h in the period mine)")
+    );
 }

@@ -7,8 +7,8 @@ use minijinja::{AutoEscape, Environment, Value, context};
 
 use crate::api::MicroTime;
 use crate::notify::channel::Mail;
-use crate::notify::digest;
-use crate::notify::message::Message;
+use crate::notify::message::{Chapter, Details, Message, Row, Section};
+use crate::notify::{cohorts, digest};
 
 /// The HTML of every letter.
 const HTML: &str = include_str!("email.html");
@@ -48,10 +48,11 @@ pub fn letter(mail: &Mail, message: &Message, about: About<'_>, now: MicroTime) 
 
 /// The text of a letter.
 pub fn text(message: &Message) -> String {
-    let words = match message.sections.is_empty() {
-        true => message.text.clone(),
+    let words = match &message.details {
+        Details::None => message.text.clone(),
         // All of it: a letter may be longer than what chats take.
-        false => digest::plain(&message.sections),
+        Details::Sections(sections) => digest::plain(sections),
+        Details::Chapters(chapters) => chapters.iter().map(chapter_text).collect::<Vec<_>>().join("\n"),
     };
     let facts: String = message.facts.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     let link = message.link.iter().map(|link| format!("{link}\n")).collect();
@@ -74,27 +75,48 @@ pub fn html(message: &Message) -> Result<String, String> {
     };
     let facts: Vec<(String, String)> =
         message.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let sections: Vec<Value> = message
-        .sections
-        .iter()
-        .map(|section| {
-            context! {
-                heading => section.heading,
-                alarms => section.heading == "Needs attention",
-                rows => pairs(&section.rows),
-            }
-        })
-        .collect();
-    let lines: Vec<String> = match message.sections.is_empty() {
-        true => message.text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
-        false => Vec::new(),
+    let (sections, chapters): (Vec<Value>, Vec<Value>) = match &message.details {
+        Details::None => (Vec::new(), Vec::new()),
+        Details::Sections(sections) => (sections.iter().map(section).collect(), Vec::new()),
+        Details::Chapters(chapters) => (Vec::new(), chapters.iter().map(chapter).collect()),
+    };
+    let lines: Vec<String> = match message.details {
+        Details::None => message.text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+        Details::Sections(_) | Details::Chapters(_) => Vec::new(),
     };
     let variables = context! {
         title => message.title.as_str(),
         lines => lines,
         facts => pairs(&facts),
         sections => sections,
+        chapters => chapters,
         link => message.link.clone(),
     };
     template.render(variables).map_err(|error| error.to_string())
+}
+
+/// A report about a cohort in the text of a letter.
+fn chapter_text(chapter: &Chapter) -> String {
+    let line = "=".repeat(chapter.title.chars().count());
+    format!("{}\n{line}\n{}", chapter.title, cohorts::plain(chapter))
+}
+
+fn chapter(chapter: &Chapter) -> Value {
+    let sections: Vec<Value> = chapter.sections.iter().map(section).collect();
+    context! {
+        title => chapter.title.as_str(),
+        about => chapter.about.clone(),
+        summary => chapter.summary.as_str(),
+        sections => sections,
+    }
+}
+
+fn section(section: &Section) -> Value {
+    let rows: Vec<Value> = section.rows.iter().map(row).collect();
+    context! { heading => section.heading, alarms => section.heading == digest::ATTENTION, rows => rows }
+}
+
+fn row(row: &Row) -> Value {
+    let percent = row.percent.map(|percent| format!("{:.1}", f64::from(percent.thousandths()) / 1000.0));
+    context! { name => row.name.as_str(), says => row.says.as_str(), percent => percent }
 }

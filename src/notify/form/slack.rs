@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::api::notificationchannel::Thread;
-use crate::notify::message::Message;
+use crate::notify::cohorts;
+use crate::notify::message::{Details, Message};
 use crate::notify::text;
 use crate::sources::Secret;
 
@@ -43,6 +44,13 @@ fn blocks(message: &Message) -> Vec<Value> {
         .collect();
     if !fields.is_empty() {
         blocks.push(json!({"type": "section", "fields": fields}));
+    }
+    if let Details::Chapters(chapters) = &message.details {
+        for chapter in chapters {
+            let title: String = chapter.title.chars().take(LONGEST_HEADER).collect();
+            blocks.push(json!({"type": "header", "text": plain(&title)}));
+            blocks.push(json!({"type": "section", "text": plain(&cohorts::brief(chapter, chapters.len()))}));
+        }
     }
     if let Some(link) = &message.link {
         let link = text::slack(link).replace('|', "%7C");

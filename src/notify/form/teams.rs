@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::notify::message::Message;
+use crate::notify::cohorts;
+use crate::notify::message::{Details, Message};
 use crate::notify::text;
 
 /// The message that a workflow posts.
@@ -17,6 +18,13 @@ pub(super) fn card(message: &Message) -> Value {
     let mut body = vec![runs(&message.title, json!({"weight": "Bolder", "size": "Medium"}))];
     // A run has no ends of lines.
     body.extend(message.text.lines().filter(|line| !line.is_empty()).map(|line| runs(line, json!({}))));
+    if let Details::Chapters(chapters) = &message.details {
+        for chapter in chapters {
+            body.push(runs(&chapter.title, json!({"weight": "Bolder"})));
+            let lines = cohorts::brief(chapter, chapters.len());
+            body.extend(lines.lines().filter(|line| !line.is_empty()).map(|line| runs(line, json!({}))));
+        }
+    }
     for (name, value) in &message.facts {
         let inlines = json!([
             {"type": "TextRun", "text": format!("{name}: "), "weight": "Bolder"},

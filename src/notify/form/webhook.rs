@@ -4,13 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use http::header::CONTENT_TYPE;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use url::Url;
 
 use crate::api::notificationchannel::OutboxEntry;
 use crate::api::{GROUP, MicroTime, VERSION};
-use crate::notify::message::Message;
+use crate::notify::message::{Chapter, Details, Message, Row, Section};
 use crate::sources::Secret;
 
 use super::{DigestOf, Request, Step};
@@ -67,14 +67,22 @@ pub(super) fn digest(
     message: &Message,
     now: MicroTime,
 ) -> Request {
-    let sections: Vec<_> = message
-        .sections
-        .iter()
-        .map(|section| {
-            let rows = section.rows.iter().map(|(rollout, says)| json!({"rollout": rollout, "says": says}));
-            json!({"heading": section.heading, "rows": rows.collect::<Vec<_>>()})
+    let chapter = |chapter: &Chapter| {
+        json!({
+            "namespace": chapter.namespace,
+            "set": chapter.set,
+            "cohort": chapter.cohort,
+            "title": chapter.title,
+            "about": chapter.about,
+            "summary": chapter.summary,
+            "sections": sections(&chapter.sections),
         })
-        .collect();
+    };
+    let (what, details) = match &message.details {
+        Details::None => ("sections", json!([])),
+        Details::Sections(all) => ("sections", sections(all)),
+        Details::Chapters(chapters) => ("cohorts", chapters.iter().map(chapter).collect()),
+    };
     let body = json!({
         "specversion": "1.0",
         "id": of.id,
@@ -83,9 +91,18 @@ pub(super) fn digest(
         "subject": of.channel,
         "time": format!("{:.6}", of.at),
         "datacontenttype": "application/json",
-        "data": {"title": message.title, "text": message.text, "sections": sections},
+        "data": {"title": message.title, "text": message.text, what: details},
     });
     signed(url, keys, of.id, body.to_string(), now)
+}
+
+fn sections(sections: &[Section]) -> Value {
+    let row = |row: &Row| match row.rollout.is_empty() {
+        true => json!({"rollout": row.name, "says": row.says}),
+        false => json!({"rollout": row.rollout, "says": row.says}),
+    };
+    let section = |section: &Section| json!({"heading": section.heading, "rows": section.rows.iter().map(row).collect::<Vec<_>>()});
+    sections.iter().map(section).collect()
 }
 
 /// A request with the headers of Standard Webhooks.

@@ -6,14 +6,12 @@ use jiff::SignedDuration;
 
 use super::{
     Bound, CRITERION_INTERVAL, Care, Comparison, Criterion, CriterionSource, Guard, GuardSpec, GuardTrigger,
-    Level, TRIGGER_INTERVAL, Trigger,
+    Level, SHORTEST_INTERVAL, TRIGGER_INTERVAL, Trigger,
 };
 use crate::api::trigger::{self as api, LevelAction, MAX_PAIRS, MissingPolicy, MonitoringPeriod};
 use crate::api::{Decimal, Percent};
 use crate::plan::FieldError;
 
-/// The shortest interval: a shorter one says nothing more, and asks the source too often.
-const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// Data that may be missing for longer than this without anything following is watched by nobody.
 const LONGEST_MISSING: SignedDuration = SignedDuration::from_hours(24);
 
@@ -80,6 +78,11 @@ pub fn guard(spec: &GuardSpec, cohorts: &[String], errors: &mut Vec<FieldError>)
         criteria,
         monitoring: monitoring(&spec.monitoring, errors),
         care: spec.monitoring.iter().map(care).collect(),
+        cohorts: spec
+            .cohorts
+            .iter()
+            .map(|(name, interval)| (name.clone(), interval.signed().max(SHORTEST_INTERVAL)))
+            .collect(),
     }
 }
 

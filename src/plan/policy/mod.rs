@@ -10,7 +10,7 @@ use super::guard::GuardTrigger;
 use super::{FieldError, GuardSpec, Refs};
 use crate::api::rollback::{Partial, Rollback};
 use crate::api::rolloutpolicy::{Binding, BoundPolicy, MAX_POLICIES};
-use crate::api::trigger::Trigger;
+use crate::api::trigger::{MonitoringPeriod, Trigger};
 use crate::api::{FeatureRollout, FlagSet, Freeze, Percent, RolloutPolicySpec};
 
 mod args;
@@ -242,6 +242,19 @@ fn add_guard(
     if composed.guard.monitoring.is_empty() {
         composed.guard.monitoring.clone_from(&spec.monitoring);
     }
+}
+
+/// The care after the release that a rollout is held to: its own, else that of the nearest policy that has any. `policies` are
+/// those that bind it, the nearest first.
+pub fn monitoring<'a>(
+    rollout: &'a FeatureRollout,
+    policies: impl IntoIterator<Item = &'a RolloutPolicySpec>,
+) -> &'a [MonitoringPeriod] {
+    let of_policies = policies.into_iter().map(|policy| policy.monitoring.as_slice());
+    std::iter::once(rollout.spec.monitoring.as_slice())
+        .chain(of_policies)
+        .find(|monitoring| !monitoring.is_empty())
+        .unwrap_or_default()
 }
 
 /// The arguments that a rollout gives and no policy that binds it has: hardly what was meant.

@@ -593,3 +593,30 @@ fn the_whole_example_has_fewer_than_450_lines() {
     let longest = texts.iter().flat_map(|text| text.lines()).map(str::len).max();
     assert!(longest < Some(180), "and none is made longer than one reads: {longest:?}");
 }
+
+/// "Weekly health reports" for B, "monthly summaries" for C; the early adopters are looked at every day.
+#[test]
+fn the_segments_are_reported_on_as_often_as_the_plan_says() {
+    let text = std::fs::read_to_string("examples/playbook/10-cohorts.yaml").unwrap();
+    let set: sluice::api::CohortSet = serde_saphyr::from_str(&text).unwrap();
+    let reports: Vec<(String, Option<&str>)> = set
+        .spec
+        .cohorts
+        .iter()
+        .map(|cohort| {
+            let report = cohort.monitoring.as_ref().and_then(|monitoring| monitoring.report);
+            (cohort.name.clone(), report.map(|report| report.as_str()))
+        })
+        .collect();
+    let expected = [
+        ("internal", None),
+        ("early-adopters", Some("Daily")),
+        ("regular", Some("Weekly")),
+        ("casual", Some("Monthly")),
+        ("new", None),
+    ];
+    assert_eq!(reports, expected.map(|(name, report)| (name.to_owned(), report)));
+    let channels = std::fs::read_to_string("examples/playbook/35-channels.yaml").unwrap();
+    let daily = channels.lines().find(|line| line.contains("kind: Cohorts")).unwrap();
+    assert!(daily.contains("schedule: \"0 9 * * *\"") && daily.contains("America/Los_Angeles"), "{daily}");
+}

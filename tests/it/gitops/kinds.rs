@@ -132,3 +132,50 @@ async fn what_nobody_has_looked_at_yet_is_in_progress() {
         assert_eq!(said, ("Progressing", "InProgress"), "{object:#}");
     }
 }
+
+/// Some kinds count in Sluice's own namespace alone. One in another place would be waited for for ever if it said nothing.
+#[tokio::test]
+async fn what_is_in_the_wrong_namespace_has_failed_and_says_where_it_belongs() {
+    let space = Space::shared("gitops-strays").await;
+    let strays = [
+        ("MetricSource", "{prometheus: {url: 'http://10.9.9.9'}}"),
+        ("NotificationChannel", "{webhook: {url: 'http://10.9.9.9'}}"),
+        ("RolloutPolicy", "{namespaceSelector: {}, approvalAbove: 50}"),
+    ];
+    let says_so = async |kind: &str| {
+        eventually(&format!("the {kind} says so"), async || has_settled(&space, kind, "stray", false).await)
+            .await;
+        live(&space, kind, "stray").await
+    };
+    let mut objects = Vec::new();
+    for (kind, spec) in strays {
+        create(&space, &[object(kind, "stray", spec)]).await;
+        objects.push(says_so(kind).await);
+    }
+    for ((object, argocd), flux) in objects.iter().zip(argocd(&objects).await).zip(flux(None, &objects).await)
+    {
+        assert_eq!((argocd.status.as_str(), flux.status.as_str()), ("Degraded", "Failed"), "{object:#}");
+        assert!(argocd.message.contains("sluice-system"), "where it belongs: {}", argocd.message);
+        let reasons: Vec<&Value> =
+            object["status"]["conditions"].as_array().unwrap().iter().map(|c| &c["reason"]).collect();
+        assert_eq!(reasons, ["WrongNamespace", "WrongNamespace"]);
+    }
+    // It is said again of another generation, and never twice of the same.
+    for (kind, more) in [("MetricSource", "timeout"), ("NotificationChannel", "timeout")] {
+        let edit = serde_json::json!({"spec": {more: "2s"}});
+        assert_eq!(space.merge(kind, "stray", &edit).await.code, 200);
+        let said = says_so(kind).await;
+        assert_eq!(said["metadata"]["generation"], 2);
+        let label = serde_json::json!({"metadata": {"labels": {"a": "b"}}});
+        assert_eq!(space.merge(kind, "stray", &label).await.code, 200);
+        let labelled = live(&space, kind, "stray").await;
+        crate::support::pause(500).await;
+        let later = live(&space, kind, "stray").await;
+        assert_eq!(later["metadata"]["resourceVersion"], labelled["metadata"]["resourceVersion"], "{kind}");
+    }
+    // Where it names no namespaces a policy of any namespace is as it should be.
+    let edit = serde_json::json!({"spec": {"namespaceSelector": null}});
+    assert_eq!(space.merge("RolloutPolicy", "stray", &edit).await.code, 200);
+    eventually("the policy is well", async || has_settled(&space, "RolloutPolicy", "stray", true).await)
+        .await;
+}

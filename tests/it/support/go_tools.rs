@@ -58,6 +58,15 @@ pub fn promtool() -> PathBuf {
     install("promtool", "github.com/prometheus/prometheus/cmd/promtool@v0.316.0", &flags)
 }
 
+/// Alertmanager. Modules of later versions do not have its pages, without which it does not build.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn alertmanager() -> PathBuf {
+    let flags = ["-ldflags=-s -w"];
+    install("alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager@v0.31.1", &flags)
+}
+
 /// What says whether a workflow file is sound.
 ///
 /// # Panics
