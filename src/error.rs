@@ -11,6 +11,9 @@ use crate::api::Reason;
 /// Longest time that one API call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest time for which an API server that says when to come again is left alone: what waits may take a feature away.
+pub const LONGEST_ASKED: Duration = Duration::from_secs(10);
+
 /// Why an API call did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -120,6 +123,16 @@ impl Fault {
             },
             Fault::TimedOut | Fault::NotLeading => None,
         }
+    }
+
+    /// How long the API server asks to be left alone, [`LONGEST_ASKED`] at most; zero where it does not say, and where an
+    /// answer is no refusal for the time being (429 or 503).
+    pub fn asks_to_wait(&self) -> Duration {
+        let (Fault::Busy(error) | Fault::Transient(error)) = self else { return Duration::ZERO };
+        let kube::Error::Api(status) = &**error else { return Duration::ZERO };
+        let asked = status.details.as_ref().filter(|_| matches!(status.code, 429 | 503));
+        let seconds = asked.map_or(0, |details| details.retry_after_seconds);
+        Duration::from_secs(seconds.into()).min(LONGEST_ASKED)
     }
 
     /// Whether trying again soon may help without anybody acting.

@@ -90,6 +90,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             housekeeping: Housekeeping::default(),
             election,
             watchdog: Watchdog::default(),
+            ..Options::default()
         };
         controller::run(client, options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
     })

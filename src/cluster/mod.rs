@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::client::Body;
+use kube::core::response::StatusDetails;
 use kube::core::{DeserializeGuard, Status};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -25,6 +26,7 @@ use decode::ListMetadata;
 use split::Splitter;
 
 pub use scope::Scope;
+pub use watch::SILENCE;
 
 mod bad;
 mod decode;
@@ -54,6 +56,8 @@ pub struct Cluster {
     client: Client,
     bad: Arc<Bad>,
     health: Health,
+    /// After how long without a word a watch is taken to be dead.
+    silence: Duration,
 }
 
 /// The parts of a stored object, each as far as it can be read.
@@ -67,7 +71,12 @@ pub struct Parts {
 impl Cluster {
     /// Reads by this client, counts there what cannot be read, and says there which kinds are known.
     pub fn new(client: Client, metrics: Metrics, health: Health) -> Cluster {
-        Cluster { client, bad: Arc::new(Bad::new(metrics)), health }
+        Cluster { client, bad: Arc::new(Bad::new(metrics)), health, silence: SILENCE }
+    }
+
+    /// The same, with watches that are taken to be dead after `silence`.
+    pub fn with_silence(self, silence: Duration) -> Cluster {
+        Cluster { silence, ..self }
     }
 
     /// Reads for a person, who is told of what cannot be read where it would be shown.
@@ -77,7 +86,7 @@ impl Cluster {
 
     /// The same by another client.
     pub fn through(&self, client: Client) -> Cluster {
-        Cluster { client, bad: self.bad.clone(), health: self.health.clone() }
+        Cluster { client, bad: self.bad.clone(), health: self.health.clone(), silence: self.silence }
     }
 
     /// An object; `None` where there is none.
@@ -252,6 +261,7 @@ async fn within<T>(time: Duration, future: impl Future<Output = Result<T, Fault>
 /// What the API server says of a request that it refuses. Whatever stands before it may answer in no form at all.
 async fn refusal(response: Response<Body>) -> Fault {
     let code = response.status().as_u16();
+    let retry_after = retry_after(response.headers());
     let mut body = response.into_body();
     let mut said = Vec::new();
     while said.len() < REFUSAL
@@ -259,9 +269,23 @@ async fn refusal(response: Response<Body>) -> Fault {
     {
         said.extend_from_slice(&bytes);
     }
-    let status = serde_json::from_slice::<Status>(&said).unwrap_or_else(|_| {
+    let mut status = serde_json::from_slice::<Status>(&said).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&said);
         Status::failure(said.trim(), "Failed to parse error data").with_code(code)
     });
+    if let Some(seconds) = retry_after {
+        status.details.get_or_insert_with(no_details).retry_after_seconds = seconds;
+    }
     Fault::from(kube::Error::Api(status.boxed()))
+}
+
+fn no_details() -> StatusDetails {
+    let none = String::new;
+    let (name, group, kind, uid) = (none(), none(), none(), none());
+    StatusDetails { name, group, kind, uid, causes: Vec::new(), retry_after_seconds: 0 }
+}
+
+/// In how many seconds to come again, by the header that says so. Kubernetes gives no dates there.
+fn retry_after(headers: &http::HeaderMap) -> Option<u32> {
+    headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }

@@ -32,7 +32,8 @@ impl Retry {
         self.since.get_or_insert(now);
         let doubled = FIRST.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        doubled.min(longest(fault)).mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0)
+        let wait = doubled.min(longest(fault)).mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0);
+        wait.max(fault.map_or(Duration::ZERO, Fault::asks_to_wait))
     }
 
     /// Whether what is known can no longer be taken to be so.
@@ -69,6 +70,7 @@ pub(super) fn is_expired(fault: &Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
+    use kube::core::response::StatusDetails;
 
     use super::*;
     use crate::clock;
@@ -93,6 +95,20 @@ mod tests {
         for _ in 0..1000 {
             assert!(retry.failed(None, now, 7.0) <= LONGEST.mul_f64(1.25), "and no overflow");
         }
+    }
+
+    #[test]
+    fn a_server_that_says_when_to_come_again_is_left_alone_until_then() {
+        let asks = |code, seconds: u32| {
+            let details = StatusDetails { retry_after_seconds: seconds, ..super::super::no_details() };
+            let status = Status::failure("no", "").with_code(code).with_details(details);
+            let fault = Fault::from(kube::Error::Api(status.boxed()));
+            Retry::default().failed(Some(&fault), clock::monotonic(), 0.5).as_millis()
+        };
+        assert_eq!([asks(429, 5), asks(503, 5)], [5_000, 5_000]);
+        assert_eq!(asks(429, 0), 100);
+        assert_eq!(asks(429, 86_400), 10_000, "for no longer than that");
+        assert_eq!([asks(500, 5), asks(403, 5)], [100, 100], "another answer is no such request");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Made;
 /// Objects in one answer to a list, which is as much as an action may have to wait for.
 const PAGE: u32 = 100;
 /// Seconds after which the API server ends a watch, so that it is begun anew elsewhere.
-pub(super) const WATCH_SECONDS: u32 = 290;
+const WATCH_SECONDS: u32 = 290;
 
 /// Objects of one kind, everywhere or in one namespace.
 #[derive(Clone, Debug)]

@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 
 use super::decode::{self, Told};
 use super::retry::{Retry, is_expired};
-use super::scope::WATCH_SECONDS;
 use super::{Cluster, Key, Scope, piece};
 use crate::clock;
 use crate::error::{Fault, chain};
 use crate::watchdog::resting;
 
-/// After how long without a word a watch is taken to be dead; the API server ends it before.
-pub(super) const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
+/// After how long without a word a watch is taken to be dead and begun anew from where it was. API servers give a sign of
+/// life, a bookmark, once a minute; where one gives none, this costs a request.
+pub const SILENCE: Duration = Duration::from_secs(75);
 /// A watch that ends sooner without a word has not worked.
 pub(super) const WORKED: Duration = Duration::from_secs(1);
 
@@ -115,7 +115,7 @@ impl Cluster {
     {
         let mut body = self.open(scope.watch(version)).await?;
         let mut lines = Lines::default();
-        while let Ok(piece) = resting(tokio::time::timeout(SILENCE, piece(&mut body))).await {
+        while let Ok(piece) = resting(tokio::time::timeout(self.silence, piece(&mut body))).await {
             let Some(bytes) = piece? else { break };
             let mut told = Ok(());
             lines.feed(&bytes, &mut |line| {

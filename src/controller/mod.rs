@@ -18,6 +18,7 @@ use leader::{Elector, Gate, Terms};
 use process::Process;
 use queue::Cause;
 
+pub use client::{client, election_client};
 pub use housekeeping::Housekeeping;
 pub use leader::{Election, LEASE, Timing, TimingError, identity};
 pub use signing::SECRET as SIGNING_SECRET;
@@ -31,6 +32,7 @@ mod cache;
 mod catch_up;
 mod changelog;
 mod channels;
+mod client;
 mod context;
 mod events;
 mod finalizer;
@@ -40,6 +42,8 @@ mod index;
 mod keys;
 mod leader;
 mod lists;
+#[cfg(test)]
+mod model;
 mod nudge;
 mod packer;
 mod persist;
@@ -55,6 +59,7 @@ mod stalled;
 mod strays;
 mod term;
 mod told;
+mod turn;
 mod watch;
 mod writer;
 
@@ -94,6 +99,9 @@ pub struct Options {
     pub policy_settling: Duration,
     /// How often what nobody needs any more is looked for.
     pub housekeeping: Housekeeping,
+    /// After how long without a word a watch is taken to be dead, and begun anew from where it was. API servers give a sign
+    /// of life once a minute.
+    pub watch_silence: Duration,
     /// How this process and others agree on which of them decides; without it, this one does.
     pub election: Option<Election>,
     /// Sees to it that what must run does.
@@ -115,6 +123,7 @@ impl Default for Options {
             nudge_pods: false,
             policy_settling: actions::SETTLING,
             housekeeping: Housekeeping::default(),
+            watch_silence: crate::cluster::SILENCE,
             election: None,
             watchdog: Watchdog::default(),
         }
@@ -157,24 +166,6 @@ pub async fn api_server(config: &Config) -> Vec<SocketAddr> {
             Vec::new()
         }
     }
-}
-
-/// A client for the controller: its calls are bounded here and are never silently repeated inside of one.
-///
-/// # Errors
-/// When the configuration cannot be used.
-pub fn client(mut config: Config) -> Result<Client, ControllerError> {
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| ControllerError::Client(Box::new(error)))
-}
-
-/// A client for the election: its own connections, and a wait for them that leaves time for another try.
-///
-/// # Errors
-/// When the configuration cannot be used.
-pub fn election_client(mut config: Config, timing: &Timing) -> Result<Client, ControllerError> {
-    config.connect_timeout = Some(timing.call());
-    client(config)
 }
 
 /// Runs the controller until `shutdown`, then lets work under way end.
@@ -302,7 +293,7 @@ async fn work(ctx: Shared, key: Key) {
 
 /// Tries an object again: almost at once where somebody else wrote first, else after a growing wait of its own.
 async fn retry(ctx: &Shared, key: &Key, fault: Fault) {
-    let wait = ctx.queue.failed(key, cause(&fault));
+    let wait = ctx.queue.failed_for(key, cause(&fault), fault.asks_to_wait());
     let (why, wait) = (chain(&fault), wait.as_millis());
     if let Fault::NamespaceTerminating(_) = fault {
         tracing::debug!("{key} is in a namespace that is being deleted; it is looked at again in {wait} ms");

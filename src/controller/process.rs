@@ -59,6 +59,7 @@ impl Process {
         let gate = Gate::closed(shutdown.child_token());
         // Of whatever term, objects that cannot be read are told of once.
         let cluster = Cluster::new(gate.guard(&client), metrics.clone(), health);
+        let cluster = cluster.with_silence(options.watch_silence);
         let present = context(&client, &cluster, &options, &metrics, &caches, &gate);
         keep_tidy(&present);
         Arc::new(Process {

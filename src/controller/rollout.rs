@@ -1,11 +1,9 @@
 //! One FeatureRollout through the pipeline: gather, compile, decide, persist, hand to the writer, publish.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::announce::{announce, is_announced, is_beyond, stamp};
 use super::cache::{ObjectKey, Stored};
 use super::context::{Key, Shared};
 use super::finalizer;
@@ -15,17 +13,15 @@ use super::persist::{persist, persist_raw};
 use super::queue::Priority;
 use super::revisions::{audiences, guards};
 use super::stalled::stalled;
+use super::turn::{self, LATE, Settled, Turn};
 use super::writer::{Ack, Offer, OfferKind};
 use super::{analysis, events};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
-use crate::engine::{self, Decision, Delivery, Facts, Report};
+use crate::engine::{self, Decision, Delivery, Facts};
 use crate::error::{Fault, chain};
 use crate::flags::Identity;
 use crate::plan::{Audience, Plan};
-
-/// How long, in real time, a file may lag behind before Ready says so.
-const LATE: Duration = Duration::from_secs(10);
 
 /// Works on a rollout once.
 ///
@@ -104,62 +100,44 @@ pub(super) async fn advance(
     let Observed { plan, mut facts, set, owes_status } = observed;
     let prior = rollout.status.clone().unwrap_or_default();
     let ack = ctx.hub.ack(key, &facts.uid);
-    let begun_here = has_begun(rollout);
+    let seen = ctx.hub.seen(key, &facts.uid);
     let now = ctx.clock.now();
-    let mut known = prior.clone();
-    if begun_here {
-        note_file(ctx, key, &mut known, ack.as_ref(), now);
-    }
+    let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
+    let turn = Turn {
+        plan: &plan,
+        identity: &identity,
+        prior: &prior,
+        has_begun: has_begun(rollout),
+        owes_status,
+        is_ordinary: pace == Pace::Ordinary && !facts.deleting && !facts.emergency,
+        ack: ack.as_ref(),
+        seen: seen.as_deref(),
+        generation: rollout.metadata.generation.unwrap_or(0),
+        now,
+    };
+    let known = turn.known();
     facts.delivered = known.is_delivered();
 
-    let Some(decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
-    let mut status = decision.status;
+    let Some(mut decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
     if !facts.deleting {
-        status.guard = guards::keep(ctx, key, rollout, &plan.guard_spec).await?;
+        decision.status.guard = guards::keep(ctx, key, rollout, &plan.guard_spec).await?;
     }
 
-    let Some(audience) = audience(ctx, key, &plan.audience, &status, facts.deleting).await? else {
-        let name = status.audience.map(|audience| audience.name).unwrap_or_default();
+    let Some(audience) = audience(ctx, key, &plan.audience, &decision.status, facts.deleting).await? else {
+        let name = decision.status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!(
             "the audience {name} that the file serves is gone, or is not what its name stands for; the file keeps what it has"
         );
         let why = Stalled { owes_status, ..Stalled::new(Reason::ReferenceNotFound, message) };
         return Ok(Advanced::Stalled(Box::new(why)));
     };
-    let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
-    let is_beyond = is_beyond(&prior, ack.as_ref());
-    let fragment = stamp(&plan.feature, &identity, &mut status, &audience, is_beyond);
-    if status.revision != known.revision {
-        engine::delivery::mark_entries(&mut status, known.last_seq());
-    }
-    // What is only to be reported may wait for the events that it reports on.
-    let is_news = status != known;
-    if begun_here {
-        // It may be what was announced, and in the file.
-        note_file(ctx, key, &mut status, ack.as_ref(), now);
-        status.published_seq = status.published_seq.max(ctx.events.published_seq(key, &facts.uid, &prior));
-    }
-
-    let delivery = delivery(ctx, key, &status, ack.as_ref());
-    let generation = rollout.metadata.generation.unwrap_or(0);
-    let report = Report { plan: &plan, delivery: delivery.clone(), next: decision.wake_at, generation, now };
-    engine::report(&mut status, &report);
-
-    status.announced = status.announced.take().filter(|announced| announced.revision > status.revision);
-    let is_ordinary = pace == Pace::Ordinary && !facts.deleting && !facts.emergency;
-    if status != prior && delivery == Delivery::Done && is_ordinary {
-        let next = decision.wake_at;
-        let announced = next.and_then(|at| announce(&plan, &identity, &status, &facts, &audience, at));
-        status.announced = announced.or(status.announced);
-    }
-
-    engine::trim(&mut status);
-    let goes_ahead = is_ordinary
-        && !owes_status
-        && facts.delivered
-        && delivery == Delivery::UnderWay
-        && !is_beyond
-        && is_announced(&prior, &status);
+    let wake_at = decision.wake_at;
+    let published_seq = ctx.events.published_seq(key, &facts.uid, &prior);
+    let Settled { status, fragment, delivery, is_news, goes_ahead } =
+        turn.settle(&known, &facts, &audience, decision, published_seq, |status| {
+            delivery(ctx, key, status, ack.as_ref())
+        });
+    let mut status = status;
     let decided_on = ctx.rollouts.get(key).filter(|stored| goes_ahead && is_version(stored, rollout));
     let is_due = is_news || (status != prior && !ctx.events.is_awaited(key));
     if decided_on.is_none() && (is_due || owes_status) {
@@ -193,7 +171,7 @@ pub(super) async fn advance(
         finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
     } else {
         analysis::follow(ctx, rollout, &plan.feature.key, &plan.guard);
-        arm(ctx, key, &status, decision.wake_at);
+        arm(ctx, key, &status, wake_at);
     }
     Ok(Advanced::Done)
 }
@@ -206,27 +184,13 @@ pub(super) fn note_file(
     ack: Option<&Ack>,
     now: MicroTime,
 ) {
-    status.delivered_revision = delivered(status, ack);
-    if status.is_delivered() {
-        engine::deliver(status, now);
-    } else if let Some(in_file) = ctx.hub.seen(key, status.uid.as_deref().unwrap_or_default()) {
-        engine::delivery::note_file(status, &in_file);
-    }
+    let seen = ctx.hub.seen(key, status.uid.as_deref().unwrap_or_default());
+    turn::note_file(status, ack, seen.as_deref(), now);
 }
 
 /// Whether this is the version of the rollout that is stored, as far as is known here.
 fn is_version(stored: &Stored<FeatureRollout>, rollout: &FeatureRollout) -> bool {
     stored.resource_version() == rollout.resource_version()
-}
-
-/// The revision that the file is known to hold, by the status and by what its writer said last.
-pub(super) fn delivered(status: &FeatureRolloutStatus, ack: Option<&Ack>) -> i64 {
-    let known = status.delivered_revision;
-    match ack {
-        // Somebody else has changed it since, and it cannot be put right.
-        Some(ack) if known > 0 && ack.denies(known) => known.min(status.revision).saturating_sub(1),
-        ack => known.max(ack.map_or(0, Ack::delivered).min(status.revision)),
-    }
 }
 
 /// The definition of the audience that the status pins, stored before the status is. That of a rollout which is being
@@ -254,23 +218,11 @@ pub(super) fn delivery(
     status: &FeatureRolloutStatus,
     ack: Option<&Ack>,
 ) -> Delivery {
-    if let Some(Ack::Failed { revision, reason, message }) = ack
-        && *revision >= status.revision
-    {
-        return Delivery::Failed(*reason, message.clone());
-    }
-    if status.is_delivered() {
+    let delivery = turn::delivery(status, ack, || ctx.hub.waits(&ctx.index, key));
+    if delivery == Delivery::Done {
         ctx.hub.settled(key);
-        return Delivery::Done;
     }
-    if ctx.hub.waits(&ctx.index, key) < LATE {
-        return Delivery::UnderWay;
-    }
-    let why = match ack {
-        Some(Ack::Retrying { message } | Ack::Lost { message, .. }) => message.clone(),
-        _ => "the file has not been written for 10 s".to_owned(),
-    };
-    Delivery::Late(why)
+    delivery
 }
 
 /// Arms the next due time: the plan's, or the moment at which an undelivered file becomes late.

@@ -29,6 +29,8 @@ pub struct Options {
     pub audit_log: bool,
     /// More arguments for the API server; they win over the sandbox's own.
     pub extra_api_server_args: Vec<String>,
+    /// The same for etcd.
+    pub extra_etcd_args: Vec<String>,
 }
 
 /// A running control plane on the loopback, whose authorisation is RBAC.
@@ -42,6 +44,7 @@ pub struct ControlPlane {
     controller_manager: Option<Process>,
     running_api_server: Option<Process>,
     etcd: Option<Process>,
+    etcd_url: String,
     api_server: ApiServer,
     binaries: Binaries,
     certs: Certs,
@@ -71,7 +74,7 @@ impl ControlPlane {
         let binaries = Binaries::find(options.controller_manager).await?;
         let data_dir = DataDir::open(options.data_dir.clone())?;
         let certs = Certs::open(data_dir.path().join("certs"))?;
-        let (etcd, etcd_url) = etcd::start(&binaries, data_dir.path()).await?;
+        let (etcd, etcd_url) = etcd::start(&binaries, data_dir.path(), &options.extra_etcd_args).await?;
 
         let audit_log = options.audit_log.then(|| data_dir.path().join("audit.log"));
         let admin = certs.client("sluice-sandbox-admin", &["system:masters"])?;
@@ -96,6 +99,7 @@ impl ControlPlane {
             controller_manager: None,
             running_api_server: Some(running_api_server),
             etcd: Some(etcd),
+            etcd_url,
             api_server,
             binaries,
             certs,
@@ -150,6 +154,11 @@ impl ControlPlane {
     /// same when the API server is started again.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Address of etcd, like `http://127.0.0.1:40124`. It lets everybody in.
+    pub fn etcd_url(&self) -> &str {
+        &self.etcd_url
     }
 
     /// The file with one JSON audit event a line, if it was asked for. The

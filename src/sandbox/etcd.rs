@@ -17,14 +17,18 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Starts etcd on a free port and waits until it listens. Returns it with its
 /// address.
-pub(super) async fn start(binaries: &Binaries, data_dir: &Path) -> Result<(Process, String), SandboxError> {
+pub(super) async fn start(
+    binaries: &Binaries,
+    data_dir: &Path,
+    extra_args: &[String],
+) -> Result<(Process, String), SandboxError> {
     ports::on_free_port(async |port| {
         let url = format!("http://127.0.0.1:{port}");
         let mut process = Process::spawn(
             "etcd",
             &binaries.etcd,
             binaries.supervisor.as_deref(),
-            args(&url, data_dir),
+            args(&url, data_dir, extra_args),
             data_dir.join("etcd.log"),
         )?;
         wait(&mut process, port).await?;
@@ -33,10 +37,10 @@ pub(super) async fn start(binaries: &Binaries, data_dir: &Path) -> Result<(Proce
     .await
 }
 
-fn args(url: &str, data_dir: &Path) -> Vec<OsString> {
+fn args(url: &str, data_dir: &Path, extra: &[String]) -> Vec<OsString> {
     let mut data = OsString::from("--data-dir=");
     data.push(data_dir.join("etcd"));
-    vec![
+    let mut args = vec![
         data,
         format!("--listen-client-urls={url}").into(),
         format!("--advertise-client-urls={url}").into(),
@@ -46,7 +50,9 @@ fn args(url: &str, data_dir: &Path) -> Vec<OsString> {
         // most of what a write costs.
         "--unsafe-no-fsync".into(),
         "--log-level=warn".into(),
-    ]
+    ];
+    args.extend(extra.iter().map(OsString::from));
+    args
 }
 
 async fn wait(process: &mut Process, port: u16) -> Result<(), SandboxError> {

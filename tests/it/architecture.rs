@@ -189,8 +189,9 @@ const WRITERS: [(&str, &str); 15] = [
 ];
 
 /// The files of the controller that may name a client: all others have the one of their term, whose writes pass its gate.
-const HAVE_CLIENTS: [&str; 6] = [
+const HAVE_CLIENTS: [&str; 7] = [
     "src/cluster/mod.rs",
+    "src/controller/client.rs",
     "src/controller/context.rs",
     "src/controller/leader/gate.rs",
     "src/controller/leader/mod.rs",

@@ -7,11 +7,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::SignedDuration;
 use sluice::api::{FeatureRollout, FeatureRolloutStatus};
+use sluice::controller;
 
 use crate::events::roll_back;
 use crate::support::bare::{Recorded, Running, assert_never_fell, bare_space, events};
 use crate::support::proxy::Proxy;
-use crate::support::{Space, eventually, is_ready, pause};
+use crate::support::{Space, eventually, is_ready, options, pause};
+
+mod coming_and_going;
+mod full_etcd;
+mod quota;
+mod token;
 
 fn ramp(name: &str, every: &str) -> String {
     format!(
@@ -57,6 +63,29 @@ async fn assert_stepped_once(space: &Space, name: &str) {
         *told.entry(event).or_default() += 1;
     }
     assert!(told.values().all(|times| *times == 1) && told.len() == 4, "{name}: {told:#?}");
+}
+
+/// Watches stay open and tell nothing any more, as behind a router that has forgotten their connections.
+#[tokio::test]
+async fn case_7_a_watch_that_has_gone_silent_is_begun_anew_and_repeats_nothing() {
+    let space = bare_space("faults-silent").await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let told = controller::Options { watch_silence: Duration::from_secs(3), ..options() };
+    let controller = Running::as_told(proxy.config(), told);
+    let names = names(2);
+    apply(&space, &names, "1000h").await;
+    until_begun(&space, &names).await;
+    let version = async |name: &str| space.api::<FeatureRollout>().get(name).await.unwrap().metadata;
+    let before = version("r1").await.resource_version;
+    proxy.fall_silent();
+    space.merge("FeatureRollout", "r0", &serde_json::json!({"spec": {"suspend": true}})).await;
+    pause(500).await;
+    assert!(space.status("r0").await.pauses.is_empty(), "nobody could have heard of it");
+    let paused = space.until("r0", "paused", |status| !status.pauses.is_empty() && is_ready(status)).await;
+    let reasons: Vec<&str> = paused.history.iter().map(|entry| entry.reason.as_str()).collect();
+    assert_eq!(reasons, ["Started", "StepEntered", "Paused"]);
+    assert_eq!(version("r1").await.resource_version, before, "the other one is left as it was");
+    controller.stop().await;
 }
 
 /// The version from which a watch is to go on is gone: everything is listed anew, and nothing is done twice.
@@ -117,19 +146,36 @@ async fn case_10_conflicts_at_every_other_write_cost_few_tries_and_no_step() {
 
 /// The API server says that it is busy, and when to come again.
 #[tokio::test]
-async fn case_11_a_busy_api_server_is_asked_seldom_and_the_step_follows() {
+async fn case_11_a_busy_api_server_is_left_alone_for_as_long_as_it_asks_and_the_step_follows() {
     let space = bare_space("faults-busy").await;
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let controller = Running::over(&proxy);
     apply(&space, &names(4), "1s").await;
     until_begun(&space, &names(4)).await;
-    proxy.refuse(&["/featurerollouts/", "/configmaps"], 429);
-    let before = proxy.asked("").len();
-    pause(10_000).await;
-    // Ten seconds of tries that are twice as far apart each time, of a status and perhaps a file each.
-    let tried = proxy.asked("").len() - before;
-    assert!((4..=4 * 2 * 8).contains(&tried), "{tried} writes were tried");
-    proxy.stop_hanging();
+    let refused = ["/featurerollouts/", "/configmaps", "/events"];
+    proxy.ask_to_wait(4);
+    for code in [429, 503] {
+        proxy.refuse(&refused, code);
+        let before = proxy.asked("").len();
+        // A step is due in a second; the first try of each write, and no second one before four more have passed.
+        pause(4_500).await;
+        let mut tried: BTreeMap<String, usize> = BTreeMap::new();
+        for write in proxy.asked("").into_iter().skip(before) {
+            *tried.entry(write).or_default() += 1;
+        }
+        assert!(tried.len() >= 4, "{code}: each of them was due: {tried:#?}");
+        assert!(tried.values().all(|times| *times <= 2), "{code}: {tried:#?}");
+        proxy.stop_hanging();
+        for name in names(4) {
+            let steps = if code == 429 { 2 } else { 3 };
+            let at = |status: &FeatureRolloutStatus| {
+                let of =
+                    |reason: &str| status.history.iter().filter(|it| it.reason.as_str() == reason).count();
+                of("StepEntered") >= steps && is_ready(status)
+            };
+            space.until(&name, "a step further", at).await;
+        }
+    }
     for name in names(4) {
         assert_stepped_once(&space, &name).await;
     }

@@ -13,8 +13,9 @@ use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Priority;
 use crate::controller::revisions::guards;
-use crate::controller::rollout::{Advanced, Pace, advance, delivered, has_begun};
+use crate::controller::rollout::{Advanced, Pace, advance, has_begun};
 use crate::controller::stalled;
+use crate::controller::turn::delivered;
 use crate::controller::writer::Ack;
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
@@ -298,7 +299,7 @@ async fn by_plan(
 }
 
 /// What the rollout decides right after an action that was applied, so that one write holds both.
-fn follow_up(
+pub(in crate::controller) fn follow_up(
     plan: &Plan,
     facts: &Facts,
     before: &FeatureRolloutStatus,

@@ -38,6 +38,8 @@ mod policies;
 mod work;
 
 pub use house::sweep;
+#[cfg(test)]
+pub(super) use judge::follow_up;
 pub use policies::SETTLING;
 
 /// Rollouts whose actions are worked on at once: as many calls may hang before another rollout waits for one.
@@ -312,7 +314,7 @@ fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
 /// Waits after an error, longer each time; `false` when the process ends.
 async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> bool {
     let (namespace, name) = key_of(&**asked);
-    let wait = Cause::Unreachable.wait(errors + 1);
+    let wait = Cause::Unreachable.wait(errors + 1).max(fault.asks_to_wait());
     tracing::warn!(
         "RolloutAction {namespace}/{name} could not be carried out or answered: {}; it is tried again in {} ms",
         chain(fault),

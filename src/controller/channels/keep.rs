@@ -126,6 +126,7 @@ fn scope(channels: &Channels) -> Scope {
 async fn wait(line: &Line, fault: &Fault, failures: &mut u32) {
     *failures = failures.saturating_add(1);
     let wait = Duration::from_millis(500).saturating_mul(1 << (*failures).min(8)).min(LONGEST_RETRY);
+    let wait = wait.max(fault.asks_to_wait());
     tracing::warn!(
         name = line.name,
         "the outbox of the NotificationChannel could not be read or written: {}; that is tried again in {} ms",

@@ -24,7 +24,7 @@ use super::cache::ObjectKey;
 use super::channels::News;
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
-use super::rollout::delivered;
+use super::turn::delivered;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::error::{Fault, call, chain};
@@ -339,6 +339,10 @@ fn settle(ctx: &Context, notice: &Notice, outcome: Outcome, fault: Option<&Fault
     let (after, is_warning, left_out) = {
         let mut inner = ctx.events.lock();
         let after = inner.pending.settle(notice, outcome, now);
+        let asked = fault.map_or(Duration::ZERO, Fault::asks_to_wait);
+        if !asked.is_zero() {
+            inner.pending.hold_back(&key.0, now + asked);
+        }
         if let (Outcome::Done, Some(entry)) = (outcome, notice.entry)
             && lives
         {

@@ -338,6 +338,14 @@ impl Pending {
         after
     }
 
+    /// Has nothing of a namespace tried before an instant.
+    pub fn hold_back(&mut self, namespace: &str, until: Instant) {
+        if let Some(space) = self.spaces.get_mut(namespace) {
+            space.not_before = space.not_before.max(Some(until));
+            self.arrange(namespace);
+        }
+    }
+
     /// Forgets what waits of an object that is gone, where it cannot be published now: nobody asks for it any more.
     pub fn forget(&mut self, kind: &str, key: &ObjectKey) {
         let subject = (kind.to_owned(), key.clone());

@@ -167,7 +167,12 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
     /// Notes that the work on a key failed, and has it tried again after a growing wait, which is returned. However often
     /// that is said, and for however many causes, one try comes of it.
     pub fn failed(&self, key: &K, cause: Cause) -> Duration {
-        let wait = self.lock().retries.failed(key, cause, clock::monotonic());
+        self.failed_for(key, cause, Duration::ZERO)
+    }
+
+    /// The same where somebody has asked for a wait of `least`.
+    pub fn failed_for(&self, key: &K, cause: Cause, least: Duration) -> Duration {
+        let wait = self.lock().retries.failed_for(key, cause, least, clock::monotonic());
         self.changed.notify_one();
         wait
     }

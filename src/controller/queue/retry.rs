@@ -80,15 +80,22 @@ impl<K: Clone + Eq + Hash + Ord> Retries<K> {
         self.keys.len()
     }
 
-    /// Counts a failure and returns the wait after which the key is tried again because of it.
-    pub fn failed(&mut self, key: &K, cause: Cause, now: Instant) -> Duration {
+    /// Counts a failure and returns the wait after which the key is tried again because of it, which is not shorter than
+    /// `least`.
+    pub fn failed_for(&mut self, key: &K, cause: Cause, least: Duration, now: Instant) -> Duration {
         let failing = self.keys.entry(key.clone()).or_default();
         let (failures, due) = failing.causes.entry(cause).or_default();
         *failures = failures.saturating_add(1);
-        let wait = cause.wait(*failures);
+        let wait = cause.wait(*failures).max(least);
         *due = now.checked_add(wait);
         self.arrange(key);
         wait
+    }
+
+    /// The same where nobody has asked to wait.
+    #[cfg(test)]
+    fn failed(&mut self, key: &K, cause: Cause, now: Instant) -> Duration {
+        self.failed_for(key, cause, Duration::ZERO, now)
     }
 
     /// Forgets the failures of some causes. Says whether a report that was asked for is due now.
@@ -185,6 +192,21 @@ mod tests {
         assert!(!retries.recovered(&"a", &Cause::OF_WORK));
         assert_eq!((fail(&mut retries, Cause::Failure), fail(&mut retries, Cause::Conflict)), (200, 20));
         assert_eq!(Cause::Unreachable.wait(100), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_key_is_not_tried_before_the_api_server_has_asked_for_it() {
+        let mut retries = Retries::default();
+        let now = crate::clock::monotonic();
+        let asked = Duration::from_secs(5);
+        assert_eq!(retries.failed_for(&"a", Cause::Failure, asked, now), asked);
+        assert_eq!(retries.pop(now + asked - Duration::from_millis(1)), None);
+        assert_eq!(retries.pop(now + asked), Some("a"));
+        for _ in 0..5 {
+            retries.failed(&"a", Cause::Failure, now);
+        }
+        let wait = retries.failed_for(&"a", Cause::Failure, asked, now);
+        assert!(wait > asked, "its own wait is longer by now: {wait:?}");
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 }
             }
             Some(fault) => {
-                let wait = next_wait(retry, LONGEST_RETRY);
+                let wait = next_wait(retry, LONGEST_RETRY).max(fault.asks_to_wait());
                 retry = Some(wait);
                 hurries = offers.values().any(|offer| offer.urgent);
                 let message = format!("the file could not be written: {}", chain(&fault));

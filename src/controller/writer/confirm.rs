@@ -9,9 +9,9 @@ use crate::controller::context::Context;
 use crate::controller::index::SetId;
 
 /// What may go into the file, and what may not.
-pub(super) struct Confirmed {
-    pub(super) offers: BTreeMap<ObjectKey, Offer>,
-    pub(super) overtaken: Vec<ObjectKey>,
+pub(in crate::controller) struct Confirmed {
+    pub(in crate::controller) offers: BTreeMap<ObjectKey, Offer>,
+    pub(in crate::controller) overtaken: Vec<ObjectKey>,
     /// Whether that is because the versions could not be read.
     pub(super) unread: bool,
 }
@@ -33,7 +33,7 @@ pub(super) async fn confirm(ctx: &Context, set: &SetId, offers: BTreeMap<ObjectK
 
 /// Leaves out those of `ahead` whose rollout is not known to have the version that they were decided on, and those that are
 /// called off. `current` has the versions by name, as far as they could be read.
-fn part(
+pub(in crate::controller) fn part(
     mut offers: BTreeMap<ObjectKey, Offer>,
     ahead: Vec<ObjectKey>,
     current: Option<&Known>,

@@ -16,7 +16,7 @@ pub(super) const SIGNATURE: &str = "sluice.dev/signature";
 pub const OWNER: &str = "sluice.dev/owner";
 
 /// What is there.
-pub(super) enum Found<S> {
+pub(in crate::controller) enum Found<S> {
     /// No object of the name.
     Nothing,
     /// One that belongs to somebody else; their name, if they give one.
@@ -66,25 +66,25 @@ impl<S> Found<S> {
 
 /// What this process last saw or wrote somewhere, and knew to be Sluice's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remembered {
+pub(in crate::controller) struct Remembered {
     /// Digest of the bytes, hexadecimal.
-    pub(super) sha256: Box<str>,
+    pub(in crate::controller) sha256: Box<str>,
     /// The bytes, as the hub has packed them.
-    pub(super) text: Packed,
+    pub(in crate::controller) text: Packed,
     /// Which version of the file they are.
-    pub(super) serial: u64,
+    pub(in crate::controller) serial: u64,
 }
 
 /// Who vouches for what a file says.
-pub(super) struct Witness<'a> {
+pub(in crate::controller) struct Witness<'a> {
     /// The keys that files are signed with.
-    pub(super) keys: &'a Keys,
+    pub(in crate::controller) keys: &'a Keys,
     /// Where the file is.
-    pub(super) place: Place<'a>,
+    pub(in crate::controller) place: Place<'a>,
     /// What this process remembers of that place.
-    pub(super) remembered: Option<Remembered>,
+    pub(in crate::controller) remembered: Option<Remembered>,
     /// Digest of the file that the FlagSet's status tells of.
-    pub(super) recorded: Option<&'a str>,
+    pub(in crate::controller) recorded: Option<&'a str>,
 }
 
 impl Witness<'_> {
@@ -122,7 +122,7 @@ pub(super) fn recorded(flag_set: Option<&FlagSet>) -> Option<&str> {
 }
 
 /// The marks that an object of a set carries.
-pub(super) fn mark(
+pub(in crate::controller) fn mark(
     set: &SetId,
     text: &str,
     signature: &str,
@@ -146,7 +146,7 @@ pub(super) fn is_marked(
 }
 
 /// Tells what is there by its annotations and the text in it.
-pub(super) fn judge<S>(
+pub(in crate::controller) fn judge<S>(
     set: &SetId,
     witness: &Witness<'_>,
     annotations: &BTreeMap<String, String>,

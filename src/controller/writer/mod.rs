@@ -32,7 +32,11 @@ mod target;
 mod versions;
 
 pub use config_map::{is_wanted, outputs};
+#[cfg(test)]
+pub(super) use confirm::part;
 pub use found::OWNER;
+#[cfg(test)]
+pub(super) use found::{Found, Remembered, Witness, judge, mark};
 pub use hub::Hub;
 use mailbox::Mailbox;
 pub use names::OutputNames;

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Versions by name; whoever is missing does not exist.
-pub(super) type Known = HashMap<String, String>;
+pub(in crate::controller) type Known = HashMap<String, String>;
 
 /// What files' writers read past every cache.
 pub struct Versions {

@@ -1,7 +1,7 @@
 //! A reverse proxy in front of an API server: it shows a controller one namespace only, counts its writes, and can
 //! kill, hang or delay at a chosen moment.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ struct Inner {
     /// How many writes the refusals have looked at, and whether only every other one is refused.
     refusing: AtomicUsize,
     every_other: AtomicBool,
+    /// What they say in `Retry-After`.
+    retry_after: AtomicU32,
     /// Every write that was asked for, those that are refused or never answered too.
     asked: Mutex<Vec<String>>,
     /// Writes whose path contains one of these are refused with this HTTP status.
@@ -109,6 +111,7 @@ impl Proxy {
             refuses: Mutex::default(),
             refusing: AtomicUsize::new(0),
             every_other: AtomicBool::new(false),
+            retry_after: AtomicU32::new(1),
             is_cut: AtomicBool::new(false),
             latency: Mutex::default(),
             faults: Faults::default(),
@@ -227,6 +230,36 @@ impl Proxy {
         self.inner.faults.expired()
     }
 
+    /// The watches that are open now deliver nothing any more, and stay open, as behind a router that has forgotten them.
+    pub fn fall_silent(&self) {
+        self.inner.faults.fall_silent();
+    }
+
+    /// From now on nobody is known but who names this token. Watches end.
+    pub fn know_only(&self, token: &str) {
+        self.inner.faults.know_only(token);
+    }
+
+    /// How many requests came from somebody who is not known.
+    pub fn unknown(&self) -> usize {
+        self.inner.faults.unknown()
+    }
+
+    /// Nobody is there, as between two API servers: every request is refused, and watches end. Until [`Proxy::come_back`].
+    pub fn go_away(&self) {
+        self.inner.faults.be_away(true);
+    }
+
+    /// Ends what [`Proxy::go_away`] began.
+    pub fn come_back(&self) {
+        self.inner.faults.be_away(false);
+    }
+
+    /// Refusals say from now on in how many seconds to come again.
+    pub fn ask_to_wait(&self, seconds: u32) {
+        self.inner.retry_after.store(seconds, Ordering::SeqCst);
+    }
+
     /// From now on lists and watches of this plural are forbidden; an empty one forbids none. Those that are open end.
     pub fn forbid_reading(&self, plural: &str) {
         self.inner.faults.forbid_reading(plural);
@@ -265,7 +298,7 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     if !latency.is_zero() {
         pause(u64::try_from(latency.as_millis()).unwrap()).await;
     }
-    if let Some(refusal) = inner.faults.refusal(&request) {
+    if let Some(refusal) = inner.faults.unheard(&request).or_else(|| inner.faults.refusal(&request)) {
         return refusal;
     }
     if request.method() == Method::GET {
@@ -295,7 +328,7 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             even || !inner.every_other.load(Ordering::SeqCst)
         });
         if let Some(status) = refusal {
-            return refused(status);
+            return refused(status, inner.retry_after.load(Ordering::SeqCst));
         }
         let hangs = inner.hangs_on.lock().unwrap().iter().any(|part| path.contains(part.as_str()));
         if hangs {
@@ -338,14 +371,15 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response {
 }
 
 /// A refusal as an API server gives it.
-fn refused(code: u16) -> Response {
+fn refused(code: u16, retry_after: u32) -> Response {
     let status = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
         "reason": match code { 403 => "Forbidden", 409 => "Conflict", 429 => "TooManyRequests", _ => "InternalError" },
         "message": "failed calling webhook \"no.example.com\": connection refused",
     });
     let code = StatusCode::from_u16(code).unwrap();
-    (code, [("content-type", "application/json"), ("retry-after", "1")], status.to_string()).into_response()
+    let headers = [("content-type", "application/json".to_owned()), ("retry-after", retry_after.to_string())];
+    (code, headers, status.to_string()).into_response()
 }
 
 async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
@@ -356,6 +390,7 @@ async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
     let is_late = is_watch && path.ends_with(&inner.late);
     parts.uri = format!("{path}{query}").parse().unwrap();
     parts.headers.remove("host");
+    parts.headers.remove("authorization");
     parts.headers.insert("user-agent", inner.agent.parse().unwrap());
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     match inner.upstream.send(Request::from_parts(parts, body.into())).await {

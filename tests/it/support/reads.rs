@@ -1,7 +1,7 @@
 //! What goes wrong with lists and watches between a controller and an API server.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -21,6 +21,12 @@ pub(super) struct Faults {
     forbidden: Mutex<String>,
     /// Watches that were begun at an earlier count end.
     ended: watch::Sender<usize>,
+    /// Watches that were begun at an earlier count deliver nothing any more, and stay open.
+    silent: Arc<AtomicUsize>,
+    /// Who does not name this token is not known.
+    token: Mutex<Option<String>>,
+    unknown: AtomicUsize,
+    away: AtomicBool,
 }
 
 impl Default for Faults {
@@ -32,6 +38,10 @@ impl Default for Faults {
             expired: AtomicUsize::default(),
             forbidden: Mutex::default(),
             ended: watch::Sender::new(0),
+            silent: Arc::default(),
+            token: Mutex::default(),
+            unknown: AtomicUsize::default(),
+            away: AtomicBool::default(),
         }
     }
 }
@@ -58,6 +68,38 @@ impl Faults {
     pub(super) fn forbid_reading(&self, plural: &str) {
         plural.clone_into(&mut self.forbidden.lock().unwrap());
         self.ended.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn fall_silent(&self) {
+        self.silent.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn know_only(&self, token: &str) {
+        *self.token.lock().unwrap() = Some(token.to_owned());
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn unknown(&self) -> usize {
+        self.unknown.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn be_away(&self, is_away: bool) {
+        self.away.store(is_away, Ordering::SeqCst);
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    /// The answer to a request that nobody looks at: nobody is there, or whoever asks is not known.
+    pub(super) fn unheard(&self, request: &Request) -> Option<Response> {
+        if self.away.load(Ordering::SeqCst) {
+            return Some(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
+        let known = self.token.lock().unwrap().clone()?;
+        let given = request.headers().get("authorization").and_then(|given| given.to_str().ok());
+        if given == Some(&format!("Bearer {known}")) {
+            return None;
+        }
+        self.unknown.fetch_add(1, Ordering::SeqCst);
+        Some(status(401, "Unauthorized", "Unauthorized").into_response())
     }
 
     /// The answer to a read that is not to be forwarded.
@@ -104,8 +146,13 @@ impl Faults {
         format!("?{}", parts.join("&"))
     }
 
-    /// A watch's body, to its end or until the watches end.
+    /// A watch's body, to its end, until the watches end, or until it delivers nothing any more.
     pub(super) fn until_ended(&self, body: Body) -> Body {
+        let (silent, begun) = (self.silent.clone(), self.silent.load(Ordering::SeqCst));
+        let body = Body::from_stream(body.into_data_stream().then(move |piece| {
+            let is_silent = silent.load(Ordering::SeqCst) != begun;
+            async move { if is_silent { std::future::pending().await } else { piece } }
+        }));
         let mut ended = self.ended.subscribe();
         ended.mark_unchanged();
         let end = async move {

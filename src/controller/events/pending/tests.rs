@@ -286,3 +286,18 @@ fn nothing_is_kept_of_a_rollout_that_is_gone_where_events_fail() {
     }
     assert_eq!((pending.len(), pending.lines.len(), pending.spaces.len(), pending.order.len()), (0, 0, 0, 0));
 }
+
+#[test]
+fn a_namespace_is_left_alone_for_as_long_as_the_api_server_asks() {
+    let now = crate::clock::monotonic();
+    let mut pending = pending([notice("ns", "a", 1), notice("other", "a", 1)], now);
+    let first = pending.take(now).unwrap();
+    pending.settle(&first, Outcome::Failed, now);
+    let until = now + Duration::from_secs(5);
+    pending.hold_back(&first.about.key.0, until);
+    let other = pending.take(now).unwrap();
+    assert_ne!(other.about.key.0, first.about.key.0, "others go on");
+    pending.settle(&other, Outcome::Done, now);
+    assert!(pending.take(until - Duration::from_millis(1)).is_none());
+    assert_eq!(pending.take(until).unwrap().about.key, first.about.key);
+}
