@@ -27,6 +27,7 @@ pub mod flagset;
 pub mod freeze;
 pub mod guide;
 pub mod hold;
+pub mod measured;
 pub mod metricsource;
 pub mod metrictemplate;
 pub mod notificationchannel;

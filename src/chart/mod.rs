@@ -7,6 +7,7 @@ pub mod axis;
 pub mod course;
 pub mod curves;
 pub mod drawing;
+pub mod measured;
 pub mod style;
 pub mod svg;
 pub mod terminal;

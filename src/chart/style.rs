@@ -50,6 +50,8 @@ pub const RULES: &str = "
 .sluice-chart .limit.soft-limit{stroke:var(--warn)}
 .sluice-chart .gap{fill:var(--closed)}
 .sluice-chart .curve{fill:none;stroke-width:2;stroke-linejoin:round}
+.sluice-chart .d1{stroke-dasharray:9 3}.sluice-chart .d2{stroke-dasharray:3 3}.sluice-chart .d3{stroke-dasharray:12 3 3 3}
+.sluice-chart .d4{stroke-dasharray:6 6}.sluice-chart circle.curve{stroke-dasharray:none}
 .sluice-chart .c0{stroke:var(--c0)}.sluice-chart .c1{stroke:var(--c1)}.sluice-chart .c2{stroke:var(--c2)}
 .sluice-chart .c3{stroke:var(--c3)}.sluice-chart .c4{stroke:var(--c4)}.sluice-chart .c5{stroke:var(--c5)}
 .sluice-chart .c6{stroke:var(--c6)}.sluice-chart .c7{stroke:var(--c7)}

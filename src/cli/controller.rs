@@ -10,7 +10,9 @@ use super::Failure;
 use super::cluster;
 use crate::api::Duration as Length;
 use crate::clock::Clock;
-use crate::controller::{self, Election, Housekeeping, Options, OutputNames, Timing};
+use crate::controller::{
+    self, Election, Housekeeping, MeasurementsListening, MeasurementsReader, Options, OutputNames, Timing,
+};
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
 use crate::watchdog::Watchdog;
@@ -27,6 +29,13 @@ pub struct Args {
     /// Address of /livez and /readyz alone, which whoever fills that of the metrics does not reach
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", env = "SLUICE_PROBES_ADDRESS")]
     probes_address: SocketAddr,
+    /// Address at which the panel is told what was measured lately, over TLS; default: nowhere. Needs `create` on tokenreviews and
+    /// subjectaccessreviews
+    #[arg(long, value_name = "ADDRESS", env = "SLUICE_MEASUREMENTS_ADDRESS")]
+    measurements_address: Option<SocketAddr>,
+    /// The name by which the panel knows that address; default: sluice-measurements.NAMESPACE.svc
+    #[arg(long, value_name = "NAME", env = "SLUICE_MEASUREMENTS_NAME")]
+    measurements_name: Option<String>,
     /// Objects worked on at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
@@ -75,10 +84,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let client = controller::client(config).map_err(|error| Failure::Cluster(chain(&error)))?;
         let shutdown = CancellationToken::new();
         tokio::spawn(end_on_signal(shutdown.clone()));
+        let name =
+            args.measurements_name.unwrap_or_else(|| format!("sluice-measurements.{}.svc", args.namespace));
+        let measurements = args.measurements_address.map(|address| MeasurementsListening { address, name });
         let options = Options {
             concurrency: usize::from(args.concurrency),
             address: Some(args.address),
             probes_address: Some(args.probes_address),
+            measurements,
+            measurements_reader: MeasurementsReader::default(),
             clock: Clock::system(),
             instance: instance(),
             namespace: args.namespace,

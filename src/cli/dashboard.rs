@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::http::HeaderName;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,7 +14,10 @@ use super::cluster::ClusterArgs;
 use super::controller::{end_on_signal, runtime};
 use super::{Failure, complain, print, schedule_clock};
 use crate::clock::Clock;
-use crate::dashboard::{self, OidcSettings, Options, Panel, SignIn};
+use crate::controller::MeasurementsReader;
+use crate::dashboard::{
+    self, Measurements, MeasuringController, OidcSettings, Options, Panel, SignIn, Watching,
+};
 use crate::error::chain;
 use crate::server::{Health, serve_probes};
 use crate::telemetry::{LogFormat, start_logging};
@@ -44,6 +48,18 @@ pub struct Args {
     /// File with the certificates that the API server's own is checked by
     #[arg(long, value_name = "FILE", env = "SLUICE_DASHBOARD_CERTIFICATE_AUTHORITY")]
     certificate_authority: Option<PathBuf>,
+    /// Where the controller tells what was measured lately, for the charts, such as
+    /// https://sluice-measurements.sluice-system.svc:8443; default: nowhere, and there are no charts
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "measurements_certificate_authority",
+        env = "SLUICE_DASHBOARD_MEASUREMENTS_URL"
+    )]
+    measurements_url: Option<Url>,
+    /// File with the certificates that the controller's own is checked by: what the ConfigMap sluice-measurements has under ca.crt
+    #[arg(long, value_name = "FILE", env = "SLUICE_DASHBOARD_MEASUREMENTS_CERTIFICATE_AUTHORITY")]
+    measurements_certificate_authority: Option<PathBuf>,
     #[command(flatten)]
     oidc: OidcArgs,
     /// Where probes are answered; default: nowhere
@@ -148,6 +164,13 @@ async fn start(args: Args, shutdown: CancellationToken) -> Result<Panel, Failure
     let own = args.cluster.namespace().map(str::to_owned);
     namespaces.extend(own.or_else(|| is_local.then(|| config.default_namespace.clone())));
     let clock = if is_local { clock(&config).await } else { Clock::system() };
+    let measurements = match (args.measurements_url, args.measurements_certificate_authority) {
+        (Some(url), Some(file)) => {
+            let controller = MeasuringController::new(url, file).map_err(Failure::Input)?;
+            Measurements::At(Box::new(controller))
+        }
+        _ => Measurements::Nowhere,
+    };
     let config = Box::new(config);
     let sign_in = match args.sign_in {
         Way::Kubeconfig => SignIn::Kubeconfig(config),
@@ -155,16 +178,30 @@ async fn start(args: Args, shutdown: CancellationToken) -> Result<Panel, Failure
         Way::Header => SignIn::Header(config, args.token_header),
         Way::Oidc => SignIn::Oidc(config, Box::new(args.oidc.settings()?)),
     };
-    let options =
-        Options { address: args.address, sign_in, public: args.public_url, namespaces, clock, cluster };
+    let options = Options {
+        address: args.address,
+        sign_in,
+        public: args.public_url,
+        namespaces,
+        clock,
+        cluster,
+        measurements,
+        watching: Watching::default(),
+    };
     dashboard::serve(options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
 }
 
-/// Serves a cluster that is being tried, on loopback with the identity of its configuration.
+/// Serves a cluster that is being tried, on loopback with the identity of its configuration. What was measured comes from the
+/// controller of this process.
 ///
 /// # Errors
 /// When it cannot begin.
-pub async fn beside(config: Config, clock: Clock, shutdown: CancellationToken) -> Result<Panel, Failure> {
+pub async fn beside(
+    config: Config,
+    clock: Clock,
+    measurements: MeasurementsReader,
+    shutdown: CancellationToken,
+) -> Result<Panel, Failure> {
     let options = Options {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         cluster: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
@@ -172,6 +209,8 @@ pub async fn beside(config: Config, clock: Clock, shutdown: CancellationToken) -
         sign_in: SignIn::Kubeconfig(Box::new(config)),
         public: None,
         clock,
+        measurements: Measurements::Here(Arc::new(move |namespace, name| measurements.read(namespace, name))),
+        watching: Watching::default(),
     };
     dashboard::serve(options, shutdown).await.map_err(|error| Failure::Cluster(chain(&error)))
 }

@@ -18,9 +18,14 @@ use leader::{Elector, Gate, Terms};
 use process::Process;
 use queue::Cause;
 
+pub use authority::{
+    CERTIFICATES as MEASUREMENTS_CERTIFICATES, CONFIG_MAP as MEASUREMENTS_CONFIG_MAP,
+    SECRET as MEASUREMENTS_SECRET,
+};
 pub use client::{client, election_client};
 pub use housekeeping::Housekeeping;
 pub use leader::{Election, LEASE, Timing, TimingError, identity};
+pub use measurements::{Listening as MeasurementsListening, Reader as MeasurementsReader};
 pub use signing::SECRET as SIGNING_SECRET;
 pub use writer::OutputNames;
 
@@ -28,6 +33,7 @@ mod actions;
 mod ahead;
 mod analysis;
 mod announce;
+mod authority;
 mod cache;
 mod catch_up;
 mod changelog;
@@ -42,6 +48,7 @@ mod index;
 mod keys;
 mod leader;
 mod lists;
+mod measurements;
 #[cfg(test)]
 mod model;
 mod nudge;
@@ -51,6 +58,7 @@ mod playbooks;
 mod policies;
 mod process;
 mod queue;
+mod reviews;
 mod revisions;
 mod rollout;
 mod sets;
@@ -79,6 +87,10 @@ pub struct Options {
     pub address: Option<SocketAddr>,
     /// Where probes alone are served; nowhere when absent.
     pub probes_address: Option<SocketAddr>,
+    /// Where people's panels are told what was measured lately; nowhere when absent.
+    pub measurements: Option<MeasurementsListening>,
+    /// Reads the same in this process.
+    pub measurements_reader: MeasurementsReader,
     /// The time.
     pub clock: Clock,
     /// Name of this process in events.
@@ -114,6 +126,8 @@ impl Default for Options {
             concurrency: 16,
             address: None,
             probes_address: None,
+            measurements: None,
+            measurements_reader: MeasurementsReader::default(),
             clock: Clock::system(),
             instance: "sluice".to_owned(),
             namespace: NAMESPACE.to_owned(),
@@ -198,7 +212,13 @@ pub async fn run(
         tracing::info!(probes = %bound, "serving probes by themselves");
     }
     let election = options.election.clone();
+    let (listening, reader) = (options.measurements.clone(), options.measurements_reader.clone());
     let process = Process::new(client, options, metrics, health.clone(), shutdown.clone());
+    reader.begin(&process);
+    if let Some(listening) = listening {
+        let bound = measurements::serve(process.clone(), listening).await?;
+        tracing::info!(measurements = %bound, "telling measurements to the panel");
+    }
     match election {
         None => {
             process.metrics.set_leads(true);

@@ -11,8 +11,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::circle::Circles;
 use super::gate::Gate;
 use super::lock;
+use super::measured::Measurements;
 use super::oidc::attempt::{self, Attempt};
 use super::oidc::provider::Provider;
 use super::person::{Person, Unknown, with_token};
@@ -35,14 +37,16 @@ pub struct App {
     pub sessions: Sessions<Person>,
     /// How people sign in.
     pub way: Way,
+    /// Where measurements come from.
+    pub measurements: Measurements,
     /// Signs forms.
     pub key: [u8; 32],
     /// What the times in statuses are told by.
     pub clock: Clock,
     /// The cluster's name for people.
     pub cluster: String,
-    /// Namespaces that are tried for people who may not list them.
-    pub namespaces: Vec<String>,
+    /// Who shares watches with whom.
+    pub circles: Arc<Circles>,
     /// Pages that may be kept up to date at once.
     pub streams: Arc<Semaphore>,
     /// Name of the cookie of a session.
@@ -168,7 +172,7 @@ impl App {
             Way::Local(..) | Way::Token(_) | Way::Oidc(..) => self.in_session(headers),
         };
         if let Some(visitor) = &visitor {
-            visitor.person.rollouts.mark_used();
+            visitor.person.circle().rollouts.mark_used();
         }
         Ok(visitor)
     }
@@ -228,7 +232,9 @@ impl App {
         let (key, now) = (secret::known(token), monotonic());
         {
             let mut people = lock(people);
-            people.retain(|(_, used, _)| now.saturating_duration_since(*used) < REMEMBERED);
+            people.retain(|(_, used, person)| {
+                now.saturating_duration_since(*used) < REMEMBERED && !person.is_over(now)
+            });
             if let Some((_, used, person)) = people.iter_mut().find(|(known, ..)| *known == key) {
                 *used = now;
                 return Ok(person.clone());
@@ -250,7 +256,7 @@ impl App {
     /// # Errors
     /// The API server does not accept it, or cannot be asked.
     pub async fn by_token(&self, config: &Config, token: &str) -> Result<Arc<Person>, Unknown> {
-        Person::known(with_token(config, bare(token))?, self.namespaces.clone()).await
+        Person::known(with_token(config, bare(token))?, &self.circles).await
     }
 
     /// Begins a session under a fresh name, and ends the one that the request came with. Returns the header that says

@@ -6,10 +6,10 @@
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Zoned};
 
 use super::past::{Mark, Point};
 use crate::api::{MicroTime, Percent};
+use crate::chart::TimeAxis;
 use crate::chart::svg::escape;
 
 /// One line of the picture.
@@ -94,7 +94,8 @@ impl Point {
 
 /// Draws a picture.
 pub fn svg(picture: &Picture, size: Size) -> String {
-    let drawing = Drawing { picture, size };
+    let axis = TimeAxis::new(picture.from, picture.to, picture.zone.clone());
+    let drawing = Drawing { picture, axis, size };
     let mut out = String::new();
     let Size { width, height, id, .. } = size;
     let (title, of) = (escape(&picture.title), escape(&picture.id));
@@ -114,14 +115,13 @@ pub fn svg(picture: &Picture, size: Size) -> String {
 
 struct Drawing<'a> {
     picture: &'a Picture,
+    axis: TimeAxis,
     size: Size,
 }
 
 impl Drawing<'_> {
     fn x(&self, at: MicroTime) -> f64 {
-        let whole = seconds(self.picture.to.duration_since(self.picture.from)).max(1.0);
-        let part = seconds(at.duration_since(self.picture.from)) / whole;
-        round(LEFT + part.clamp(0.0, 1.0) * (self.size.width - LEFT - RIGHT))
+        round(LEFT + self.axis.position(at) * (self.size.width - LEFT - RIGHT))
     }
 
     fn y(&self, percent: Percent) -> f64 {
@@ -161,8 +161,8 @@ impl Drawing<'_> {
                 r#"<line class="grid" x1="{LEFT}" y1="{y}" x2="{right}" y2="{y}"/><text class="tick end" x="{text_x}" y="{text_y}">{whole}%</text>"#
             );
         }
-        for (at, text) in ticks(self.picture.from, self.picture.to, &self.picture.zone, self.size.ticks) {
-            let x = self.x(at);
+        for tick in self.axis.ticks(self.size.ticks) {
+            let (x, text) = (self.x(tick.at), escape(&tick.label));
             let (end, text_y) = (round(bottom + 4.0), round(bottom + 18.0));
             let anchor = match x {
                 x if x > right - 30.0 => "tick end",
@@ -271,55 +271,6 @@ impl Drawing<'_> {
             let _ = write!(out, r#"<path class="mark {class}" d="{shape}"><title>{text}</title></path>"#);
         }
     }
-}
-
-/// Round times of a zone, not more than asked for, each with its text.
-fn ticks(from: MicroTime, to: MicroTime, zone: &TimeZone, most: usize) -> Vec<(MicroTime, String)> {
-    const HOUR: i64 = 3_600;
-    const DAY: i64 = 24 * HOUR;
-    let length = to.duration_since(from).as_secs().max(1);
-    let most = i64::try_from(most).unwrap_or(1).max(1);
-    let steps = [
-        60,
-        300,
-        900,
-        HOUR,
-        3 * HOUR,
-        6 * HOUR,
-        12 * HOUR,
-        DAY,
-        2 * DAY,
-        7 * DAY,
-        14 * DAY,
-        28 * DAY,
-        91 * DAY,
-    ];
-    let step = steps.into_iter().find(|step| length / step <= most).unwrap_or(364 * DAY);
-    let start = from.to_zoned(zone.clone());
-    let Ok(midnight) = start.start_of_day() else { return Vec::new() };
-    let format = if step < DAY { "%d %b %H:%M" } else { "%d %b" };
-    let mut found = Vec::new();
-    let first = start.timestamp().duration_since(midnight.timestamp()).as_secs() / step;
-    for i in first..first + 1_000 {
-        // By the local calendar, so that days begin at midnight over a change of clocks, too.
-        let at: Option<Zoned> = match step >= DAY {
-            true => midnight.checked_add(jiff::Span::new().days(i * (step / DAY))).ok(),
-            false => midnight.checked_add(SignedDuration::from_secs(i * step)).ok(),
-        };
-        let Some(at) = at else { break };
-        let instant = MicroTime::from(at.timestamp());
-        if instant > to {
-            break;
-        }
-        if instant >= from {
-            found.push((instant, at.strftime(format).to_string()));
-        }
-    }
-    found
-}
-
-fn seconds(length: SignedDuration) -> f64 {
-    length.as_secs_f64()
 }
 
 fn round(number: f64) -> f64 {

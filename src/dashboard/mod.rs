@@ -24,10 +24,12 @@ mod app;
 mod ask;
 mod board;
 mod chart;
+mod circle;
 mod follow;
 mod form;
 mod gate;
 mod listen;
+mod measured;
 mod oidc;
 mod pages;
 mod past;
@@ -41,7 +43,10 @@ mod sessions;
 mod text;
 
 use app::{App, Launch, Way};
+use circle::Circles;
+pub use circle::Watching;
 use gate::Gate;
+pub use measured::{Controller as MeasuringController, Measurements};
 use oidc::provider::Provider;
 pub use oidc::settings::{BadSettings, Settings as OidcSettings};
 pub use person::bounded;
@@ -80,6 +85,10 @@ pub struct Options {
     pub clock: Clock,
     /// The cluster's name for people.
     pub cluster: String,
+    /// Where measurements come from.
+    pub measurements: Measurements,
+    /// How long things are kept up to date.
+    pub watching: Watching,
 }
 
 /// Why a panel does not begin.
@@ -140,9 +149,10 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
     };
     let broken = |error: &(dyn std::error::Error + 'static)| DashboardError::Broken(chain(error));
     let own = format!("http://{address}");
+    let circles = Circles::new(options.namespaces, options.watching);
     let (way, entrance) = match options.sign_in {
         SignIn::Kubeconfig(config) => {
-            let known = Person::known(bounded(*config), options.namespaces.clone()).await;
+            let known = Person::local(bounded(*config), &circles).await;
             let person = known.map_err(|unknown: Unknown| UnknownIdentity(unknown.to_string()))?;
             let launch = Launch::new(own).map_err(|error| broken(&error))?;
             let entrance = launch.entrance();
@@ -164,10 +174,11 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
         gate,
         sessions: Sessions::default(),
         way,
+        measurements: options.measurements,
         key: secret::random_key().map_err(|error| broken(&error))?,
         clock: options.clock,
         cluster: options.cluster,
-        namespaces: options.namespaces,
+        circles,
         streams: Arc::new(Semaphore::new(STREAMS)),
         // Cookies do not know ports: two panels of one machine must not end each other's sessions.
         cookie: match is_secure {

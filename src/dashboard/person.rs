@@ -3,19 +3,26 @@
 //! The panel has no identity of its own that it would use: whatever is shown was given to the person, and whatever is done
 //! is done by the person.
 
-use std::sync::Arc;
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use axum::http::header::{AUTHORIZATION, HeaderValue};
+use axum::http::{Request, Response};
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use kube::api::PostParams;
+use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use tokio::sync::Notify;
+use tower_service::Service;
 
 use super::access::Access;
-use super::follow::Followed;
+use super::circle::{Circle, Circles, Identity, Membership, nobody};
 use super::oidc::credential::Credential;
-use super::playbook_row::PlaybookRow;
-use super::row::Row;
+use crate::clock::sleep;
 use crate::error::{Fault, call, chain};
 
 /// Longer than a watch is silent: the API server ends each after a minute.
@@ -29,13 +36,17 @@ pub struct Person {
     pub name: String,
     /// Calls with this identity.
     pub client: Client,
-    /// The rollouts that may be listed.
-    pub rollouts: Followed<Row>,
-    /// The playbooks that may be listed.
-    pub playbooks: Followed<PlaybookRow>,
     /// What may be done.
     pub access: Access,
-    credential: Option<Credential>,
+    /// With whom the person shares watches.
+    member: RwLock<Membership>,
+    circles: Arc<Circles>,
+    /// A token that is kept fresh, and a client that shows none.
+    credential: Option<(Credential, Client)>,
+    /// Says which token the API server is shown; none where that is something else, such as a certificate.
+    shown: Option<Client>,
+    /// Whether the API server does not know the person any more.
+    is_unknown: AtomicBool,
 }
 
 /// Why somebody is nobody that the API server knows.
@@ -77,13 +88,30 @@ pub fn with_token(base: &Config, token: &str) -> Result<Config, Unknown> {
 }
 
 impl Person {
-    /// Asks the API server who this is, and begins to follow what the person may list.
+    /// Asks the API server who the identity of this machine's kubeconfig is. It is nobody else's.
     ///
     /// # Errors
     /// The API server does not know the identity, or cannot be asked.
-    pub async fn known(config: Config, namespaces: Vec<String>) -> Result<Arc<Person>, Unknown> {
+    pub async fn local(config: Config, circles: &Arc<Circles>) -> Result<Arc<Person>, Unknown> {
+        let shown = echo(&config);
         let client = Client::try_from(config).map_err(|error| Unknown::Unreachable(chain(&error)))?;
-        Person::asked(client, None, namespaces).await
+        let name = name_of(&known(&client).await?);
+        let member = circles.apart(client.clone());
+        Ok(Arc::new(Person::new(name, client, member, circles, None, shown)))
+    }
+
+    /// Asks the API server who has the token of this configuration, which stays the same.
+    ///
+    /// # Errors
+    /// The API server does not know the identity, or cannot be asked.
+    pub async fn known(config: Config, circles: &Arc<Circles>) -> Result<Arc<Person>, Unknown> {
+        let shown = echo(&config);
+        let client = Client::try_from(config).map_err(|error| Unknown::Unreachable(chain(&error)))?;
+        let user = known(&client).await?;
+        let member = circles.join(Identity::of(&user), client.clone());
+        let person = Arc::new(Person::new(name_of(&user), client, member, circles, None, shown));
+        tokio::spawn(confirm(Arc::downgrade(&person), circles.watching().ask_again, None));
+        Ok(person)
     }
 
     /// The same by a credential that is kept fresh, at the API server of this configuration.
@@ -93,46 +121,172 @@ impl Person {
     pub async fn bearing(
         credential: Credential,
         base: &Config,
-        namespaces: Vec<String>,
+        circles: &Arc<Circles>,
     ) -> Result<Arc<Person>, Unknown> {
         let mut config = bounded(base.clone());
         config.auth_info = AuthInfo::default();
-        let client = Client::try_from(config).map_err(|error| Unknown::Unreachable(chain(&error)))?;
-        Person::asked(credential.client(client), Some(credential), namespaces).await
+        let without = Client::try_from(config).map_err(|error| Unknown::Unreachable(chain(&error)))?;
+        let fixed = credential.client_of_now(&without);
+        let user = known(&fixed).await?;
+        let member = circles.join(Identity::of(&user), fixed);
+        let (client, renewed) = (credential.client(without.clone()), credential.renewed());
+        let credential = Some((credential, without));
+        let person = Person::new(name_of(&user), client, member, circles, credential, None);
+        let person = Arc::new(person);
+        tokio::spawn(confirm(Arc::downgrade(&person), circles.watching().ask_again, Some(renewed)));
+        Ok(person)
+    }
+
+    fn new(
+        name: String,
+        client: Client,
+        member: Membership,
+        circles: &Arc<Circles>,
+        credential: Option<(Credential, Client)>,
+        shown: Option<Client>,
+    ) -> Person {
+        let access = Access::new(client.clone());
+        let (member, circles) = (RwLock::new(member), circles.clone());
+        Person {
+            name,
+            client,
+            access,
+            member,
+            circles,
+            credential,
+            shown,
+            is_unknown: AtomicBool::new(false),
+        }
+    }
+
+    /// With whom the person shares watches at the moment.
+    pub fn circle(&self) -> Arc<Circle> {
+        self.member.read().unwrap_or_else(PoisonError::into_inner).circle.clone()
+    }
+
+    /// Ends what the person has been given, at whoever has given it, too. Nobody waits for that.
+    pub fn leave(self: &Arc<Person>) {
+        let person = self.clone();
+        tokio::spawn(async move {
+            if let Some((credential, _)) = &person.credential {
+                credential.end().await;
+            }
+        });
+    }
+
+    /// Asks the API server again who this is. Whoever is another by now shares with others from then on; whoever is nobody,
+    /// with nobody.
+    async fn confirm(&self) {
+        let fixed = match &self.credential {
+            Some((credential, without)) => credential.client_of_now(without),
+            None => self.client.clone(),
+        };
+        let member = match known(&fixed).await {
+            Ok(user) => self.circles.join(Identity::of(&user), fixed),
+            Err(Unknown::Refused | Unknown::NoToken) => {
+                self.is_unknown.store(true, Ordering::Release);
+                self.circles.apart(nobody())
+            }
+            // It cannot be asked: the watches know no better either.
+            Err(Unknown::Unreachable(_)) => return,
+        };
+        let mut known = self.member.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *known, member);
+        drop(known);
+        drop(before);
+    }
+
+    /// The token of the moment as a header has it, for whoever asks the API server whose it is; `None` where the API server
+    /// knows the person by something else than a token.
+    pub async fn bearer(&self) -> Option<HeaderValue> {
+        if let Some((credential, _)) = &self.credential {
+            return Some(credential.header());
+        }
+        let request = Request::get("/").body(Body::empty()).ok()?;
+        let echoed = self.shown.as_ref()?.send(request).await.ok()?;
+        let header = echoed.headers().get(AUTHORIZATION)?;
+        let is_token = header.as_bytes().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer "));
+        is_token.then(|| header.clone())
     }
 
     /// Whether the API server knows the person no longer, because the token is over.
     pub fn is_over(&self, now: Instant) -> bool {
-        self.credential.as_ref().is_some_and(|credential| credential.is_over(now))
+        self.is_unknown.load(Ordering::Acquire)
+            || self.credential.as_ref().is_some_and(|(credential, _)| credential.is_over(now))
     }
 
     /// How long a session of the person lasts at most, where that is known.
     pub fn lasts(&self, now: Instant) -> Option<Duration> {
-        self.credential.as_ref().and_then(|credential| credential.lasts(now))
-    }
-
-    async fn asked(
-        client: Client,
-        credential: Option<Credential>,
-        namespaces: Vec<String>,
-    ) -> Result<Arc<Person>, Unknown> {
-        let unreachable = |error: &(dyn std::error::Error + 'static)| Unknown::Unreachable(chain(error));
-        let name = match whoami(&client).await {
-            Ok(Some(name)) if name != "system:anonymous" => name,
-            Ok(_) | Err(Fault::Forbidden(_)) => return Err(Unknown::Refused),
-            Err(fault) => return Err(unreachable(&fault)),
-        };
-        let rollouts = Followed::begin(client.clone(), namespaces.clone());
-        let playbooks = Followed::begin(client.clone(), namespaces);
-        let access = Access::new(client.clone());
-        Ok(Arc::new(Person { name, client, rollouts, playbooks, access, credential }))
+        self.credential.as_ref().and_then(|(credential, _)| credential.lasts(now))
     }
 }
 
-async fn whoami(client: &Client) -> Result<Option<String>, Fault> {
+/// Asks again and again who a person is, until the person is gone: on a timer, and whenever there is another token.
+async fn confirm(person: Weak<Person>, ask_again: Duration, renewed: Option<Arc<Notify>>) {
+    loop {
+        match &renewed {
+            Some(renewed) => {
+                tokio::select! {
+                    () = sleep(ask_again) => {}
+                    () = renewed.notified() => {}
+                }
+            }
+            None => sleep(ask_again).await,
+        }
+        let Some(person) = person.upgrade() else { return };
+        person.confirm().await;
+        if person.is_unknown.load(Ordering::Acquire) {
+            return;
+        }
+    }
+}
+
+/// Whom the API server takes a client for.
+async fn known(client: &Client) -> Result<UserInfo, Unknown> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = call(reviews.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
-    Ok(review.status.and_then(|status| status.user_info).and_then(|user| user.username))
+    let reviewed = call(reviews.create(&PostParams::default(), &SelfSubjectReview::default())).await;
+    match reviewed {
+        Ok(review) => {
+            let user = review.status.and_then(|status| status.user_info);
+            let is_somebody =
+                |user: &UserInfo| user.username.as_ref().is_some_and(|name| name != "system:anonymous");
+            user.filter(is_somebody).ok_or(Unknown::Refused)
+        }
+        Err(Fault::Forbidden(_)) => Err(Unknown::Refused),
+        Err(fault) => Err(Unknown::Unreachable(chain(&fault))),
+    }
+}
+
+fn name_of(user: &UserInfo) -> String {
+    user.username.clone().unwrap_or_default()
+}
+
+/// A client that reaches nobody: what it is sent comes back with the header that the configuration gives each request. So a token is
+/// found wherever a kubeconfig has it, in a file or from a program, fresh.
+fn echo(config: &Config) -> Option<Client> {
+    let layer = config.auth_layer().ok()??;
+    Some(ClientBuilder::new(Echo, "").with_layer(&layer).build())
+}
+
+#[derive(Clone, Copy)]
+struct Echo;
+
+impl Service<Request<Body>> for Echo {
+    type Response = Response<Body>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Ready<Result<Response<Body>, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let mut response = Response::new(Body::empty());
+        if let Some(header) = request.headers_mut().remove(AUTHORIZATION) {
+            response.headers_mut().insert(AUTHORIZATION, header);
+        }
+        ready(Ok(response))
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +305,20 @@ mod tests {
         let auth = serde_json::to_value(&config.auth_info).unwrap();
         assert_eq!(auth, serde_json::json!({"token": "of-ada"}));
         assert_eq!(config.cluster_url, base.cluster_url);
+    }
+
+    #[tokio::test]
+    async fn the_token_of_a_configuration_is_found_and_a_certificate_is_none() {
+        let base = Config::new("https://10.0.0.1".parse().unwrap());
+        let asked = async |config: &Config| {
+            let request = Request::get("/").body(Body::empty()).unwrap();
+            let answer = echo(config)?.send(request).await.unwrap();
+            answer.headers().get(AUTHORIZATION).cloned()
+        };
+        let header = asked(&with_token(&base, "of-ada").unwrap()).await.unwrap();
+        assert_eq!(header.to_str().unwrap(), "Bearer of-ada");
+        assert!(header.is_sensitive(), "it is in no log");
+        assert_eq!(asked(&base).await, None);
     }
 
     #[test]

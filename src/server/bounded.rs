@@ -4,14 +4,19 @@
 //! a probe, which is answered at once, gets through.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -49,8 +54,28 @@ pub(super) const PROBES: Bounds = Bounds {
 /// How long is waited when no connection can be taken, such as for want of file descriptors.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`, and then lets the requests under way end.
+/// What connections are spoken over.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// As they are.
+    Plain,
+    /// TLS with the certificate of the moment; while there is none a connection is closed.
+    Tls(watch::Receiver<Option<Arc<ServerConfig>>>),
+}
+
+/// Serves in plain HTTP until `shutdown`, and then lets the requests under way end.
 pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, shutdown: CancellationToken) {
+    serve_over(Transport::Plain, listener, app, bounds, shutdown).await;
+}
+
+/// Serves until `shutdown`, and then lets the requests under way end.
+pub async fn serve_over(
+    transport: Transport,
+    listener: TcpListener,
+    app: Router,
+    bounds: Bounds,
+    shutdown: CancellationToken,
+) {
     let mut at_work = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -73,13 +98,30 @@ pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, shutdown:
         {
             oldest.abort();
         }
-        open.push_back(at_work.spawn(answer(stream, app.clone(), bounds)));
+        open.push_back(match &transport {
+            Transport::Plain => at_work.spawn(answer(stream, app.clone(), bounds)),
+            Transport::Tls(certificate) => {
+                let Some(config) = certificate.borrow().clone() else { continue };
+                at_work.spawn(answer_secured(stream, config, app.clone(), bounds))
+            }
+        });
     }
     drop(listener);
     within(bounds.ending, async { while at_work.join_next().await.is_some() {} }).await;
 }
 
-async fn answer(stream: TcpStream, app: Router, bounds: Bounds) {
+async fn answer_secured(stream: TcpStream, config: Arc<ServerConfig>, app: Router, bounds: Bounds) {
+    // Whoever does not speak TLS, or not soon, is not answered.
+    let secured = tokio::time::timeout(bounds.head, TlsAcceptor::from(config).accept(stream)).await;
+    if let Ok(Ok(stream)) = secured {
+        answer(stream, app, bounds).await;
+    }
+}
+
+async fn answer<S>(stream: S, app: Router, bounds: Bounds)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(bounds.head)

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::watchdog::Watchdog;
 
 pub mod bounded;
+#[cfg(test)]
+pub mod stub;
 
 /// What the probes say.
 #[derive(Clone, Default)]

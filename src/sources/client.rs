@@ -100,6 +100,19 @@ impl Place<'_> {
         exchange(self.within(securing).await?, request, self.refusals).await
     }
 
+    /// The same over TLS to one address of the host that the URL names.
+    pub(super) async fn send_to(
+        self,
+        address: SocketAddr,
+        url: &Url,
+        tls: &Arc<ClientConfig>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Failure> {
+        let stream = self.within(self.dial(vec![address])).await?;
+        let securing = secure(tls, server_name(url)?, stream);
+        exchange(self.within(securing).await?, request, self.refusals).await
+    }
+
     /// Bounds what comes before a query is sent: that no connection comes about is no query's fault, so it must be noticed
     /// before the time for the whole is over.
     pub(super) async fn within<T>(

@@ -156,6 +156,39 @@ impl Outbound {
         self.ask(url, request).await
     }
 
+    /// The addresses of the host that a URL names, each of which is another process.
+    ///
+    /// # Errors
+    /// It has none.
+    pub async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, Unsent> {
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().ok_or(Unsent::Unresolved)?;
+        let found = tokio::time::timeout(self.timeout, tokio::net::lookup_host((host, port))).await;
+        let found = found.map_err(|_| Unsent::TimedOut(self.timeout))?.map_err(|_| Unsent::Unresolved)?;
+        Ok(found.collect())
+    }
+
+    /// Reads a URL at one of these addresses, over TLS and never otherwise: a secret goes along.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get_at(
+        &self,
+        address: SocketAddr,
+        url: &Url,
+        authorization: &HeaderValue,
+    ) -> Result<Reply, Unsent> {
+        let Some(tls) = self.tls.as_ref().filter(|_| url.scheme() == "https") else {
+            return Err(Unsent::Tls);
+        };
+        let request = client::head(Method::GET, url).header(AUTHORIZATION, authorization);
+        let request = request.body(Full::default()).map_err(|_| Unsent::Header)?;
+        let sending = self.place().send_to(address, url, tls, request);
+        let answer = tokio::time::timeout(self.timeout, sending).await;
+        let answer = answer.unwrap_or(Err(Failure::TimedOut(self.timeout)))?;
+        Ok(Reply { status: answer.status, retry_after: answer.retry_after, body: answer.body })
+    }
+
     /// Sends a form.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod machine;
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod node;
 mod notify;
+mod panel;
 #[path = "../it/support/proxy.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod proxy;
@@ -63,6 +64,8 @@ enum Scenario {
     Scale,
     /// A thousand transitions in a minute over five channels, one of which hangs, and with the controller killed in the middle
     Notify,
+    /// The panel over a thousand rollouts that step, with a hundred open pages
+    Panel,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -119,6 +122,7 @@ fn main() {
                 Scenario::Refusals => refusals::run(&world, &mut figures).await,
                 Scenario::Notify => notify::run(&world, &mut figures).await,
                 Scenario::Lives => lives::run(&world, &mut figures).await,
+                Scenario::Panel => panel::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
                 Scenario::Scale => unreachable!("it has control planes of its own"),
             }

@@ -64,6 +64,8 @@ if (what === "shots") {
   await eachView([390, 1440], async (name, scheme, width) => {
     await page.waitForTimeout(300);
     await page.screenshot({ path: `${folder}/${name}-${scheme}-${width}.png`, fullPage: true });
+    const courses = page.locator('[data-live="watched"]:has(.course)');
+    if ((await courses.count()) > 0) await courses.screenshot({ path: `${folder}/courses-${scheme}-${width}.png` });
   });
 } else {
   let looked = 0;
@@ -80,6 +82,21 @@ if (what === "shots") {
     if (wide > 0) faults.push(`${name}, ${width} px: is ${wide} px wider than the screen`);
   });
   console.log(`axe has looked at ${looked} views`);
+
+  // The courses of metrics follow what is measured by themselves, and what somebody has opened stays open.
+  await page.goto(`${origin}${at}`);
+  const course = page.locator(".course").first();
+  const drawn = () => course.locator("path.curve").last().getAttribute("d");
+  await course.locator("summary").click();
+  const before = await drawn();
+  for (let i = 0; (await drawn()) === before; i += 1) {
+    if (i > 100) throw new Error("the courses stay as they were");
+    await page.waitForTimeout(200);
+  }
+  if (!(await course.locator("details").evaluate((it) => it.open))) faults.push("the values were closed by a refresh");
+  const gaps = await page.locator(".course rect.gap").count();
+  if (gaps === 0) faults.push("missing data is not shown as missing");
+  console.log("the courses are live");
 
   // From the list to a rollback, on a phone: two taps and a reason.
   await page.setViewportSize({ width: 390, height: 844 });

@@ -170,8 +170,12 @@ const ASKS_THE_MACHINE: [&str; 8] =
 const CLIENTS: [&str; 7] = ["cluster", "controller", "notify", "sandbox", "cli", "error", "dashboard"];
 
 /// The files of the library that write to a cluster, besides those of `cli/` and `sandbox/`, and what they write.
-const WRITERS: [(&str, &str); 15] = [
+const WRITERS: [(&str, &str); 17] = [
     ("src/controller/actions/house.rs", "deletes actions that were answered long ago"),
+    (
+        "src/controller/authority.rs",
+        "the Secret and the ConfigMap of the authority under which measurements are told",
+    ),
     ("src/controller/changelog.rs", "ConfigMaps with changelogs"),
     ("src/controller/channels/keep.rs", "the outboxes of NotificationChannels"),
     ("src/controller/events/mod.rs", "Events"),
@@ -179,6 +183,10 @@ const WRITERS: [(&str, &str); 15] = [
     ("src/controller/leader/lease.rs", "the Lease, which says who decides"),
     ("src/controller/nudge/touch.rs", "annotations of Pods, if it is allowed to"),
     ("src/controller/persist.rs", "statuses"),
+    (
+        "src/controller/reviews.rs",
+        "reviews of who asks for measurements and what they may, which are answered and not stored",
+    ),
     ("src/controller/revisions/mod.rs", "ControllerRevisions"),
     ("src/controller/signing.rs", "the Secret with the keys that files are signed with"),
     ("src/controller/writer/config_map.rs", "ConfigMaps"),

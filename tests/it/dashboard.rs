@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use sluice::api::rolloutaction::Answer;
 use sluice::api::{FeatureRollout, FlagSet, RolloutAction};
 use sluice::clock::Clock;
-use sluice::dashboard::{self, Options, Panel, SignIn};
+use sluice::dashboard::{self, Measurements, Options, Panel, SignIn, Watching};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -22,11 +23,17 @@ use browser::{Browser, hidden};
 pub use playbooks::PLAN;
 
 mod browser;
+mod logs;
+mod measured;
 mod oidc;
 mod pages;
 mod people;
 mod playbooks;
+mod shared;
 mod unreadable;
+
+/// As in production, only sooner.
+const WATCHING: Watching = Watching { ask_again: Duration::from_secs(3), unused: Duration::from_secs(3) };
 
 /// A panel in this process; it ends with the test.
 struct Served {
@@ -42,6 +49,16 @@ impl Drop for Served {
 
 impl Served {
     async fn start(sign_in: SignIn, public: Option<&str>, namespaces: &[&str]) -> Served {
+        Served::measuring(sign_in, public, namespaces, Measurements::Nowhere).await
+    }
+
+    /// One that knows where measurements come from.
+    async fn measuring(
+        sign_in: SignIn,
+        public: Option<&str>,
+        namespaces: &[&str],
+        measurements: Measurements,
+    ) -> Served {
         let shutdown = CancellationToken::new();
         let options = Options {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -50,6 +67,8 @@ impl Served {
             namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
             clock: Clock::system(),
             cluster: "the test's cluster".to_owned(),
+            measurements,
+            watching: WATCHING,
         };
         Served { panel: dashboard::serve(options, shutdown.clone()).await.unwrap(), shutdown }
     }
@@ -249,6 +268,8 @@ async fn nobody_gets_in_who_was_not_let_in() {
         namespaces: Vec::new(),
         clock: Clock::system(),
         cluster: String::new(),
+        measurements: Measurements::Nowhere,
+        watching: Watching::default(),
     };
     let refused = dashboard::serve(options, CancellationToken::new()).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("no loopback address")));

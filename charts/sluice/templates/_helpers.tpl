@@ -46,6 +46,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Whether the controller tells what was measured: where the panel shows it, or somebody asks for it. */}}
+{{- define "sluice.tellsMeasurements" -}}
+{{- if or .Values.measurements.enabled .Values.dashboard.enabled }}yes{{ end }}
+{{- end }}
+
+{{/* The Service of what was measured. */}}
+{{- define "sluice.measurements" -}}
+{{- printf "%s-measurements" (include "sluice.fullname" . | trunc 50 | trimSuffix "-") }}
+{{- end }}
+
 {{/* Who the controller is, for bindings and flow schemas. */}}
 {{- define "sluice.subject" -}}
 kind: ServiceAccount

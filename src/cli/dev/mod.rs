@@ -109,12 +109,13 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
         policy_settling: std::time::Duration::ZERO,
         ..controller::Options::default()
     };
+    let measurements = options.measurements_reader.clone();
     let running = tokio::spawn(controller::run(client.clone(), options, shutdown.clone()));
     let mut namespaces = apply(&client, &objects).await?;
     namespaces.retain(|namespace| namespace != controller::NAMESPACE);
     let url = prometheus.as_ref().map(Prometheus::url);
     // Whoever tries Sluice does without the panel where it cannot be had.
-    match dashboard::beside(config, clock.clone(), shutdown.clone()).await {
+    match dashboard::beside(config, clock.clone(), measurements, shutdown.clone()).await {
         Ok(panel) => print(&format!("\nSee it in a browser: {}\n", panel.entrance.borrow().as_str()))?,
         Err(Failure::Cluster(why)) => complain(&format!("there is no panel: {why}")),
         Err(failure) => return Err(failure),

@@ -13,10 +13,11 @@ use kube::ResourceExt;
 use super::cache::ObjectKey;
 use super::context::{Context, Key, Shared};
 use super::queue::{Places, Priority, Queue};
+use crate::api::measured::{Measured, MeasuredKind};
 use crate::api::metricsource::Circuit;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::clock::Clock;
-use crate::engine::{self, Metrics};
+use crate::engine::{self, Metrics, Subject};
 use crate::plan::Guard;
 use crate::sources::{self, Sources};
 use crate::watchdog::{Name, What, resting};
@@ -26,6 +27,7 @@ use samples::Watched;
 
 mod events;
 mod limits;
+mod recent;
 mod resolver;
 mod run;
 mod samples;
@@ -78,8 +80,16 @@ impl Analysis {
     }
 
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 2] {
-        [("measured_rollouts", self.watched().len()), ("measurements_due", self.queue.keys())]
+    pub fn census(&self) -> [(&'static str, usize); 3] {
+        let (rollouts, readings) = {
+            let watched = self.watched();
+            (watched.len(), watched.values().map(Watched::readings).sum())
+        };
+        [
+            ("measured_rollouts", rollouts),
+            ("measurements_due", self.queue.keys()),
+            ("readings_kept", readings),
+        ]
     }
 
     fn is_listed(&self) -> bool {
@@ -120,6 +130,27 @@ pub fn forget(ctx: &Context, key: &ObjectKey) {
         ctx.analysis.queue.forget(key);
         ctx.metrics.checks.forget(key);
     }
+}
+
+/// What was measured lately of a rollout, each series with its unit; nothing of one that nothing is measured of.
+pub fn measured(ctx: &Context, key: &ObjectKey) -> Measured {
+    let watched = ctx.analysis.watched();
+    let Some(known) = watched.get(key) else { return Measured::default() };
+    let (guard, mut series) = (known.guard().clone(), known.course());
+    drop(watched);
+    for one in &mut series {
+        let name = one.name.clone();
+        let subject = match one.kind {
+            MeasuredKind::Trigger => Subject::Trigger(name),
+            MeasuredKind::Criterion => Subject::Criterion(name),
+        };
+        let template = samples::asks(&guard, &subject).and_then(|asks| {
+            let namespace = asks.template_namespace.unwrap_or(&key.0).to_owned();
+            ctx.metric_templates.readable(&(namespace, asks.metric.template_ref.name.clone()))
+        });
+        one.unit = template.and_then(|template| template.spec.unit);
+    }
+    Measured { series }
 }
 
 /// Has every check made when it is due, until the shutdown. Sources and templates must have been listed.

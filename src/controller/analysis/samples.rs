@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::SignedDuration;
+
+use super::recent::{Recent, most_of};
+use crate::api::measured::{MeasuredKind, MeasuredSeries};
 use crate::api::trigger::Metric;
 use crate::api::{MicroTime, Reading};
 use crate::engine::{Due, Measurement, Subject};
@@ -26,12 +30,22 @@ pub struct Watched {
     pub flag: String,
     guard: Arc<Guard>,
     runs: HashMap<Subject, Run>,
-    kept: BTreeMap<(Subject, Option<String>), VecDeque<Sample>>,
+    kept: BTreeMap<(Subject, Option<String>), Kept>,
+}
+
+/// What is kept of a subject, of one cohort or of the whole rollout.
+#[derive(Default)]
+struct Kept {
+    /// What decisions are made from, oldest first.
+    samples: VecDeque<Sample>,
+    /// What people look at.
+    recent: Recent,
 }
 
 /// What is known of the last time a subject was asked for.
 struct Run {
     slot: MicroTime,
+    interval: SignedDuration,
     ticket: u64,
     under_way: bool,
     /// Whether nothing could be asked, because a template, a source or an argument was wrong.
@@ -111,7 +125,8 @@ impl Watched {
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
         // What was asked for by a clock that has been set back is owed no more.
         let owed = before.and_then(|run| run.owed).filter(|owed| *owed <= due.at);
-        let run = Run { slot: due.at, ticket, under_way: true, unprepared: false, owed };
+        let run =
+            Run { slot: due.at, interval: due.interval, ticket, under_way: true, unprepared: false, owed };
         self.runs.insert(due.subject.clone(), run);
         Some(Begun { ticket, due: owed.unwrap_or(due.at), missed, again })
     }
@@ -138,11 +153,14 @@ impl Watched {
         let mut grown = BTreeSet::new();
         for (cohort, sample) in samples {
             let key = (subject.clone(), cohort);
-            self.kept.entry(key.clone()).or_default().push_back(sample);
+            let most = most_of(self.kept.len());
+            let kept = self.kept.entry(key.clone()).or_default();
+            kept.recent.take(sample.at, &sample.reading, most);
+            kept.samples.push_back(sample);
             grown.insert(key);
         }
         for key in grown {
-            let Some(kept) = self.kept.get_mut(&key) else { continue };
+            let Some(Kept { samples: kept, .. }) = self.kept.get_mut(&key) else { continue };
             // What a backfill brought at once goes two by two: the next decisions have to see all of it.
             let slowly = kept.len().saturating_sub(KEPT).min(2);
             let excess = slowly.max(kept.len().saturating_sub(MOST));
@@ -171,8 +189,8 @@ impl Watched {
         let mut measurements: Vec<Measurement> = self
             .kept
             .iter()
-            .flat_map(|((subject, cohort), samples)| {
-                samples.iter().map(move |sample| Measurement {
+            .flat_map(|((subject, cohort), kept)| {
+                kept.samples.iter().map(move |sample| Measurement {
                     subject: subject.clone(),
                     cohort: cohort.clone(),
                     at: sample.at,
@@ -183,6 +201,44 @@ impl Watched {
             .collect();
         measurements.sort_by_key(|measurement| measurement.at);
         measurements
+    }
+
+    /// The course of everything that is measured, without units.
+    pub fn course(&self) -> Vec<MeasuredSeries> {
+        let series = |((subject, cohort), kept): (&(Subject, Option<String>), &Kept)| {
+            let (kind, name) = match subject {
+                Subject::Trigger(name) => (MeasuredKind::Trigger, name),
+                Subject::Criterion(name) => (MeasuredKind::Criterion, name),
+            };
+            let interval = self.runs.get(subject).map_or(1, |run| run.interval.as_secs().max(1));
+            let (at, said) = kept.recent.told();
+            let message = match &kept.samples.back()?.reading {
+                Reading::Value { .. } => None,
+                Reading::NoData(why) | Reading::Error(why) => Some(why.clone()),
+            };
+            Some(MeasuredSeries {
+                kind,
+                name: name.clone(),
+                cohort: cohort.clone(),
+                unit: None,
+                interval_seconds: u32::try_from(interval).unwrap_or(u32::MAX),
+                at,
+                said,
+                message,
+            })
+        };
+        self.kept.iter().filter_map(series).collect()
+    }
+
+    /// How many readings there are in the courses.
+    pub fn readings(&self) -> usize {
+        self.kept.values().map(|kept| kept.recent.len()).sum()
+    }
+
+    /// Bytes that the courses take beside what decisions are made from.
+    #[cfg(test)]
+    fn course_bytes(&self) -> usize {
+        self.kept.values().map(|kept| kept.recent.heap_bytes()).sum()
     }
 }
 
@@ -213,171 +269,4 @@ pub fn asks<'a>(guard: &'a Guard, subject: &Subject) -> Option<Asks<'a>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::Finite;
-    use crate::plan::{GuardSpec, guard};
-    use jiff::SignedDuration;
-
-    fn guarded(template: &str, interval: &str) -> Guard {
-        let text = format!(
-            r#"{{"triggers": [{{"name": "errors", "metric": {{"templateRef": {{"name": "{template}"}}}},
-                "interval": "{interval}", "levels": [{{"severity": "Critical", "above": "1", "action": "Pause"}}]}}]}}"#
-        );
-        let spec: GuardSpec = serde_json::from_str(&text).unwrap();
-        let mut errors = Vec::new();
-        let guard = guard(&spec, &[], &mut errors);
-        assert_eq!(errors, []);
-        guard
-    }
-
-    fn at(seconds: i64) -> MicroTime {
-        MicroTime::from_second(seconds).unwrap()
-    }
-
-    fn due(seconds: i64) -> Due {
-        let interval = SignedDuration::from_secs(10);
-        Due { subject: errors(), at: at(seconds), next: at(seconds + 10), interval }
-    }
-
-    fn errors() -> Subject {
-        Subject::Trigger("errors".to_owned())
-    }
-
-    fn sample(seconds: i64) -> (Option<String>, Sample) {
-        let reading = Reading::Value { value: Finite::new(1.0).unwrap(), samples: None };
-        (None, Sample { at: at(seconds), due: at(seconds), reading })
-    }
-
-    fn watched() -> Watched {
-        Watched::new("u".to_owned(), "f".to_owned(), Arc::new(guarded("a", "10s")))
-    }
-
-    #[test]
-    fn a_slot_is_asked_for_once_and_a_missed_one_is_told() {
-        let mut watched = watched();
-        let first = watched.begin(&due(100), at(101)).unwrap();
-        assert!(first.missed && !first.again, "nothing is known of the time before a start");
-        assert_eq!(watched.begin(&due(110), at(111)), None, "under way");
-        watched.give_up(&errors(), first.ticket + 1);
-        assert_eq!(watched.begin(&due(110), at(111)), None, "another check is given up");
-        assert!(watched.end(&errors(), first.ticket, Ended::default(), vec![sample(100)]));
-        assert_eq!(watched.begin(&due(100), at(109)), None);
-        let second = watched.begin(&due(110), at(111)).unwrap();
-        assert!(!second.missed && second.again);
-        assert!(watched.end(&errors(), second.ticket, Ended::default(), Vec::new()));
-        let third = watched.begin(&due(130), at(130)).unwrap();
-        assert!(third.missed);
-        watched.give_up(&errors(), third.ticket);
-        assert!(watched.begin(&due(140), at(140)).is_some(), "nobody waits for one that was given up");
-    }
-
-    #[test]
-    fn the_first_measurement_is_waited_for_while_it_is_under_way_and_no_other() {
-        let mut watched = watched();
-        assert!(!watched.is_beginning(), "nothing is due");
-        let first = watched.begin(&due(100), at(100)).unwrap();
-        assert!(watched.is_beginning());
-        assert!(watched.end(&errors(), first.ticket, Ended::default(), vec![sample(100)]));
-        assert!(!watched.is_beginning());
-        let _second = watched.begin(&due(110), at(110)).unwrap();
-        assert!(!watched.is_beginning(), "the one before is known");
-    }
-
-    #[test]
-    fn a_measurement_is_due_since_the_first_that_the_limits_left_no_room_for() {
-        let mut watched = watched();
-        let crowded = Ended { crowded: true, ..Ended::default() };
-        for (seconds, ended, due_at) in [
-            (100, Ended::default(), 100),
-            (110, crowded, 110),
-            (120, crowded, 110),
-            (150, Ended::default(), 110),
-            (160, Ended::default(), 160),
-        ] {
-            let begun = watched.begin(&due(seconds), at(seconds)).unwrap();
-            assert_eq!(begun.due, at(due_at), "at {seconds}");
-            assert!(watched.end(&errors(), begun.ticket, ended, vec![sample(seconds)]));
-        }
-        let begun = watched.begin(&due(170), at(170)).unwrap();
-        watched.end(&errors(), begun.ticket, crowded, Vec::new());
-        let set_back = watched.begin(&due(90), at(91)).unwrap();
-        assert_eq!(set_back.due, at(90), "nothing is owed of a time to come");
-    }
-
-    #[test]
-    fn an_answer_for_another_rollout_of_the_name_is_not_taken() {
-        let (mut before, mut after) = (watched(), watched());
-        let old = before.begin(&due(100), at(100)).unwrap();
-        let new = after.begin(&due(100), at(100)).unwrap();
-        assert!(!after.end(&errors(), old.ticket, Ended::default(), vec![sample(100)]));
-        assert_eq!(after.measurements(), []);
-        assert!(after.end(&errors(), new.ticket, Ended::default(), vec![sample(100)]));
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_stops_no_check() {
-        let mut watched = watched();
-        let begun = watched.begin(&due(1000), at(1000)).unwrap();
-        watched.end(&errors(), begun.ticket, Ended::default(), Vec::new());
-        assert!(watched.begin(&due(100), at(101)).is_some());
-    }
-
-    #[test]
-    fn another_query_begins_anew_and_another_interval_does_not() {
-        let mut watched = watched();
-        let begun = watched.begin(&due(100), at(100)).unwrap();
-        watched.end(&errors(), begun.ticket, Ended::default(), vec![sample(100)]);
-        watched.follow(&guarded("a", "20s"));
-        assert_eq!(watched.measurements().len(), 1);
-        let begun = watched.begin(&due(110), at(110)).unwrap();
-        watched.follow(&guarded("b", "20s"));
-        assert_eq!(watched.measurements(), []);
-        assert!(
-            !watched.end(&errors(), begun.ticket, Ended::default(), vec![sample(110)]),
-            "it answers the old query"
-        );
-        assert_eq!(watched.measurements(), []);
-        assert!(watched.begin(&due(110), at(110)).is_some());
-    }
-
-    #[test]
-    fn a_backfill_is_kept_until_it_was_seen_and_then_shrinks() {
-        let mut watched = watched();
-        let begun = watched.begin(&due(2000), at(2000)).unwrap();
-        watched.end(&errors(), begun.ticket, Ended::default(), (0..200).map(|i| sample(i * 10)).collect());
-        assert!(watched.measurements().len() > 190);
-        for i in 201..500 {
-            let begun = watched.begin(&due(i * 10), at(i * 10)).unwrap();
-            watched.end(&errors(), begun.ticket, Ended::default(), vec![sample(i * 10)]);
-        }
-        let kept = watched.measurements();
-        assert_eq!(kept.len(), KEPT);
-        assert_eq!(kept.last().unwrap().at, at(4990));
-    }
-
-    #[test]
-    fn one_backfill_after_the_other_is_kept_within_bounds() {
-        let mut watched = watched();
-        for i in 1..10 {
-            let begun = watched.begin(&due(i * 2000), at(i * 2000)).unwrap();
-            let batch = (0..200).map(|k| sample(i * 2000 - 2000 + k * 10)).collect();
-            watched.end(&errors(), begun.ticket, Ended::default(), batch);
-        }
-        let kept = watched.measurements();
-        assert_eq!(kept.len(), MOST);
-        assert_eq!(kept.last().unwrap().at, at(17_990));
-    }
-
-    #[test]
-    fn what_could_not_be_asked_is_asked_again_when_told() {
-        let mut watched = watched();
-        let begun = watched.begin(&due(100), at(100)).unwrap();
-        let ended = Ended { unprepared: true, ..Ended::default() };
-        watched.end(&errors(), begun.ticket, ended, vec![sample(100)]);
-        assert_eq!(watched.begin(&due(100), at(101)), None);
-        assert!(watched.retry_unprepared());
-        assert!(watched.begin(&due(100), at(101)).is_some());
-        assert!(!watched.retry_unprepared());
-    }
-}
+mod tests;

@@ -55,6 +55,11 @@ function take(page, only) {
     const fresh = $(`[data-live="${CSS.escape(part.dataset.live)}"]`, page);
     if (!fresh) continue;
     showTimes(fresh);
+    // What somebody has opened stays open.
+    for (const details of all("details[id]", part)) {
+      const same = details.open && $(`#${CSS.escape(details.id)}`, fresh);
+      if (same) same.open = true;
+    }
     if (fresh.isEqualNode(part)) continue;
     const focused = part.contains(document.activeElement) ? keyOf(document.activeElement) : "";
     part.replaceWith(fresh);
@@ -72,12 +77,16 @@ async function read(address) {
 }
 let reading = false;
 let again = false;
+let readAt = Date.now();
 async function refresh() {
+  // Where nothing is kept up to date nothing is read.
+  if (!$("[data-live]")) return;
   if (reading) {
     again = true;
     return;
   }
   reading = true;
+  readAt = Date.now();
   try {
     const page = await read(location.href);
     if (page) take(page);
@@ -154,7 +163,9 @@ if (live) {
     if (document.hidden) return;
     if (lost) isLost($(".said", live).textContent.split(":")[0]);
     else if (Date.now() - heard > 25000) isLost("The connection is lost");
-    if ($("[data-waiting]")) refresh();
+    const every = $("[data-every]");
+    const isOld = every && Date.now() - readAt > 1000 * Number(every.dataset.every);
+    if ($("[data-waiting]") || isOld) refresh();
   }, 1000);
 }
 

@@ -16,6 +16,8 @@ pub struct Announced {
     pub jwks_uri: Address,
     /// Where people sign out.
     pub end_session_endpoint: Option<Address>,
+    /// Where it is told that a token is of no use any more.
+    pub revocation_endpoint: Option<Address>,
     /// How a client may prove itself there; empty where that is not said.
     #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tower_service::Service;
 
@@ -26,11 +27,18 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A token that is kept fresh for as long as this lives.
 pub struct Credential {
+    provider: Arc<Provider>,
     current: Arc<Current>,
     keeper: Option<AbortHandle>,
 }
 
-struct Current(RwLock<State>);
+struct Current {
+    state: RwLock<State>,
+    /// Told whenever there is another token.
+    renewed: Arc<Notify>,
+    /// What the provider is asked for the next one with.
+    refresh: Mutex<Option<Secret>>,
+}
 
 struct State {
     header: HeaderValue,
@@ -49,17 +57,51 @@ impl Credential {
     /// Begins with what the provider has given; with a refresh token the provider is asked for the next one in time.
     /// `None` where the token is none that a request can carry.
     pub fn begin(provider: Arc<Provider>, given: Given) -> Option<Credential> {
-        let current = Arc::new(Current(RwLock::new(State::of(&given)?)));
-        let (subject, refresh) = (given.claims.subject, given.refresh);
-        let keeper = refresh
-            .map(|refresh| tokio::spawn(keep(provider, current.clone(), refresh, subject)).abort_handle());
-        Some(Credential { current, keeper })
+        let current = Arc::new(Current {
+            state: RwLock::new(State::of(&given)?),
+            renewed: Arc::default(),
+            refresh: Mutex::new(given.refresh),
+        });
+        let is_renewed = current.refresh().is_some();
+        let keeping = keep(provider.clone(), current.clone(), given.claims.subject);
+        let keeper = is_renewed.then(|| tokio::spawn(keeping).abort_handle());
+        Some(Credential { provider, current, keeper })
+    }
+
+    /// Ends it for good: no other token is asked for, and the provider hears that there is no use for the refresh token.
+    pub async fn end(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+        self.current.end();
+        let Some(refresh) = self.current.refresh.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        if let Err(error) = self.provider.revoke(&refresh).await {
+            tracing::warn!("a refresh token could not be given back: {}", line(&error.to_string()));
+        }
     }
 
     /// A client that shows the token of the moment.
     pub fn client(&self, without: Client) -> Client {
         let namespace = without.default_namespace().to_owned();
-        Client::new(Bearing { client: without, current: self.current.clone() }, namespace)
+        Client::new(Bearing { client: without, token: Token::Current(self.current.clone()) }, namespace)
+    }
+
+    /// A client that shows the token of now, and that one only: whom the API server takes it for does not change.
+    pub fn client_of_now(&self, without: &Client) -> Client {
+        let namespace = without.default_namespace().to_owned();
+        Client::new(Bearing { client: without.clone(), token: Token::Fixed(self.header()) }, namespace)
+    }
+
+    /// Tells whenever there is another token.
+    pub fn renewed(&self) -> Arc<Notify> {
+        self.current.renewed.clone()
+    }
+
+    /// The token of the moment, as a header has it.
+    pub fn header(&self) -> HeaderValue {
+        self.current.read().header.clone()
     }
 
     /// Whether there is no valid token any more.
@@ -87,21 +129,26 @@ impl State {
 
 impl Current {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, state: State) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.renewed.notify_one();
+    }
+
+    fn refresh(&self) -> Option<Secret> {
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn end(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).ends = monotonic();
+        self.state.write().unwrap_or_else(PoisonError::into_inner).ends = monotonic();
     }
 }
 
 /// Asks for another token when most of the time of the present one is over, until there is none.
-async fn keep(provider: Arc<Provider>, current: Arc<Current>, mut refresh: Secret, subject: String) {
-    loop {
+async fn keep(provider: Arc<Provider>, current: Arc<Current>, subject: String) {
+    while let Some(refresh) = current.refresh() {
         let left = current.read().ends.saturating_duration_since(monotonic());
         sleep((left * 4 / 5).max(SHORTEST)).await;
         loop {
@@ -109,7 +156,8 @@ async fn keep(provider: Arc<Provider>, current: Arc<Current>, mut refresh: Secre
                 Ok(given) => {
                     let Some(state) = State::of(&given) else { return };
                     current.set(state);
-                    refresh = given.refresh.unwrap_or(refresh);
+                    let next = given.refresh.unwrap_or(refresh);
+                    *current.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
                     break;
                 }
                 Err(error) if error.is_final() => {
@@ -132,7 +180,14 @@ async fn keep(provider: Arc<Provider>, current: Arc<Current>, mut refresh: Secre
 /// A client that shows a token with each request.
 struct Bearing {
     client: Client,
-    current: Arc<Current>,
+    token: Token,
+}
+
+enum Token {
+    /// That of the moment.
+    Current(Arc<Current>),
+    /// Always this one.
+    Fixed(HeaderValue),
 }
 
 impl Service<Request<Body>> for Bearing {
@@ -147,7 +202,11 @@ impl Service<Request<Body>> for Bearing {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let client = self.client.clone();
-        request.headers_mut().insert(AUTHORIZATION, self.current.read().header.clone());
+        let header = match &self.token {
+            Token::Current(current) => current.read().header.clone(),
+            Token::Fixed(header) => header.clone(),
+        };
+        request.headers_mut().insert(AUTHORIZATION, header);
         Box::pin(async move { Ok(client.send(request).await?) })
     }
 }

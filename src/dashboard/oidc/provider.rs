@@ -160,6 +160,23 @@ impl Provider {
         Some(url)
     }
 
+    /// Tells the provider that a refresh token is of no use any more (RFC 7009), where it wants to hear that.
+    ///
+    /// # Errors
+    /// It could not be told.
+    pub async fn revoke(&self, refresh: &Secret) -> Result<(), ProviderError> {
+        const WHAT: &str = "the end of a token";
+        let announced = self.announced().await?;
+        let Some(endpoint) = &announced.revocation_endpoint else { return Ok(()) };
+        let text = String::from_utf8_lossy(refresh.bytes());
+        let fields = [("token", &*text), ("token_type_hint", "refresh_token")];
+        let reply = self.send(&announced, &endpoint.0, &fields, WHAT).await?;
+        match reply.status {
+            200..300 => Ok(()),
+            _ => Err(refusal(&reply, WHAT)),
+        }
+    }
+
     fn scope(&self) -> String {
         let others = self.settings.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid");
         std::iter::once("openid").chain(others).collect::<Vec<_>>().join(" ")
@@ -173,18 +190,7 @@ impl Provider {
     ) -> Result<Given, ProviderError> {
         const WHAT: &str = "a token";
         let announced = self.announced().await?;
-        let secret = self.secret().await?;
-        let by_form = !announced.token_endpoint_auth_methods_supported.is_empty()
-            && !announced
-                .token_endpoint_auth_methods_supported
-                .iter()
-                .any(|way| way == "client_secret_basic");
-        let (authorization, form) = self.request(fields, secret.as_deref().map(String::as_str), by_form);
-        let reply = {
-            let _place = self.places.acquire().await;
-            self.outbound.form(&announced.token_endpoint.0, authorization.as_ref(), form).await
-        };
-        let reply = reply.map_err(|unsent| ProviderError::Unreachable(WHAT, unsent))?;
+        let reply = self.send(&announced, &announced.token_endpoint.0, fields, WHAT).await?;
         if !(200..300).contains(&reply.status) {
             return Err(refusal(&reply, WHAT));
         }
@@ -193,6 +199,23 @@ impl Provider {
         let claims = self.claims(&token, nonce, subject).await?;
         let refresh = tokens.refresh_token.map(|text| Secret::new(text.into_bytes()));
         Ok(Given { token, claims, refresh })
+    }
+
+    /// Sends a form as the client that the provider knows.
+    async fn send(
+        &self,
+        announced: &Announced,
+        url: &Url,
+        fields: &[(&str, &str)],
+        what: &'static str,
+    ) -> Result<Reply, ProviderError> {
+        let secret = self.secret().await?;
+        let ways = &announced.token_endpoint_auth_methods_supported;
+        let by_form = !ways.is_empty() && !ways.iter().any(|way| way == "client_secret_basic");
+        let (authorization, form) = self.request(fields, secret.as_deref().map(String::as_str), by_form);
+        let _place = self.places.acquire().await;
+        let reply = self.outbound.form(url, authorization.as_ref(), form).await;
+        reply.map_err(|unsent| ProviderError::Unreachable(what, unsent))
     }
 
     /// What a call for tokens carries: the header that proves which client asks, and the form. In the form goes what
@@ -323,51 +346,4 @@ fn read(reply: &Reply, what: &'static str) -> Result<Tokens, ProviderError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(issuer: &str) -> Settings {
-        Settings {
-            issuer: issuer.to_owned(),
-            client_id: "sluice".to_owned(),
-            client_secret: None,
-            scopes: vec!["email".to_owned(), "openid".to_owned()],
-            certificates: None,
-        }
-    }
-
-    #[test]
-    fn a_client_proves_itself_by_a_header_or_by_the_form_and_a_public_one_only_names_itself() {
-        let provider = made(settings("https://id.example.com")).unwrap();
-        let fields = [("code", "a b&c")];
-        let (header, form) = provider.request(&fields, Some("s:1"), false);
-        assert_eq!(form, "code=a+b%26c");
-        let header = String::from_utf8(header.unwrap().bytes().to_vec()).unwrap();
-        assert_eq!(header, "Basic c2x1aWNlOnMlM0Ex", "sluice:s%3A1");
-        let (none, form) = provider.request(&fields, Some("s:1"), true);
-        assert_eq!((none, form.as_str()), (None, "code=a+b%26c&client_id=sluice&client_secret=s%3A1"));
-        let (none, form) = provider.request(&fields, None, false);
-        assert_eq!((none, form.as_str()), (None, "code=a+b%26c&client_id=sluice"));
-    }
-
-    fn made(settings: Settings) -> Result<Provider, BadSettings> {
-        Provider::new(settings, &Url::parse("https://sluice.example.com/").unwrap())
-    }
-
-    #[test]
-    fn an_issuer_is_asked_over_tls_and_named_as_its_tokens_name_it() {
-        for bad in
-            ["", "id.example.com", "http://id.example.com", "https://id.example.com/?a=b", "https://a@b"]
-        {
-            assert!(matches!(made(settings(bad)), Err(BadSettings::Issuer(_))), "{bad}");
-        }
-        let provider = made(settings("https://id.example.com/dex")).unwrap();
-        assert_eq!(provider.name(), "id.example.com");
-        assert_eq!(provider.redirect.as_str(), "https://sluice.example.com/enter/callback");
-        assert_eq!(provider.scope(), "openid email");
-        let nobody = Settings { client_id: String::new(), ..settings("https://id.example.com") };
-        assert!(matches!(made(nobody), Err(BadSettings::ClientId)));
-        let odd = Settings { certificates: Some("x".to_owned()), ..settings("https://id.example.com") };
-        assert!(matches!(made(odd), Err(BadSettings::Certificates(_))));
-    }
-}
+mod tests;

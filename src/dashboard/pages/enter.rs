@@ -65,6 +65,7 @@ pub async fn leave(State(app): State<Arc<App>>, visitor: Visitor, body: Bytes) -
     }
     if let Some(session) = &visitor.session {
         app.sessions.end(session);
+        visitor.person.leave();
     }
     let mut response = match &app.way {
         Way::Oidc(..) => lead("/enter?left=here"),

@@ -24,7 +24,8 @@ const MOST_CONTEXT: usize = 16 * 1024;
 
 /// Every file that the rollouts of the person are in.
 pub async fn all(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
-    let board = &visitor.person.rollouts.board;
+    let circle = visitor.person.circle();
+    let board = &circle.rollouts.board;
     board.listed(LISTING).await;
     let mut files: BTreeMap<(String, &'static str, String), Vec<Arc<Row>>> = BTreeMap::new();
     for row in board.rows() {

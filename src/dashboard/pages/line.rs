@@ -10,12 +10,12 @@ use crate::dashboard::past::{Mark, Point, past};
 use crate::dashboard::text::context;
 use crate::engine::forecast::timeline::{Entry, Timeline};
 use crate::plan::Plan;
-use crate::plan::calendar::{self, Closed};
+use crate::plan::calendar::{self, Closed, Closure};
 
-/// Parts of the picture in which it is asked whether raises are allowed.
-const COLUMNS: i32 = 480;
-/// Windows are shown where a part is not longer than this: else most of them would fall between two.
-const FINE: SignedDuration = SignedDuration::from_mins(90);
+/// Windows are shown in pictures of no more time than this: else they would be too narrow to be told apart.
+const FINE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Most freezes and closed windows that are drawn.
+const MOST_CLOSURES: usize = 400;
 /// The shortest stretch of time that is drawn.
 const SHORTEST: SignedDuration = SignedDuration::from_hours(1);
 
@@ -94,25 +94,17 @@ impl Line<'_> {
 
     fn bands(&self, from: MicroTime, to: MicroTime) -> Vec<Band> {
         let Some(plan) = self.plan else { return Vec::new() };
-        let part = to.duration_since(from) / COLUMNS;
-        let mut bands: Vec<Band> = Vec::new();
-        let mut at = from;
-        for _ in 0..COLUMNS {
-            let end = at.saturating_add(part);
-            let name = match plan.calendar.closed(at.saturating_add(part / 2)) {
-                Some(Closed::Freeze(name)) => Some(Some(name)),
-                Some(Closed::Window(_)) if part <= FINE => Some(None),
-                Some(Closed::Window(_)) | None => None,
-            };
-            if let Some(name) = name {
-                match bands.last_mut().filter(|band| band.to == at && band.name == name) {
-                    Some(band) => band.to = end,
-                    None => bands.push(Band { from: at, to: end, name }),
-                }
-            }
-            at = end;
-        }
-        bands
+        let is_long = to.duration_since(from) > FINE;
+        let closures = plan.calendar.without(is_long, false).closures(from, to, MOST_CLOSURES);
+        let band = |closure: Closure| Band {
+            from: closure.from,
+            to: closure.to,
+            name: match closure.why {
+                Closed::Freeze(name) => Some(name),
+                Closed::Window(_) => None,
+            },
+        };
+        closures.into_iter().map(band).collect()
     }
 
     fn events(&self) -> Vec<Event> {

@@ -76,7 +76,8 @@ impl<'a> Filter<'a> {
 pub async fn page(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Response {
     let fields = query(&uri);
     let person = &visitor.person;
-    let board = &person.rollouts.board;
+    let circle = person.circle();
+    let board = &circle.rollouts.board;
     board.listed(LISTING).await;
     let rows = board.rows();
     let filter = Filter::of(&fields);

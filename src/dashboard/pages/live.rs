@@ -17,6 +17,8 @@ use super::query;
 use crate::clock::sleep;
 use crate::dashboard::app::{App, Visitor};
 use crate::dashboard::board::{Board, Shown, Standing};
+use crate::dashboard::circle::Circle;
+use crate::dashboard::follow::Page;
 use crate::dashboard::row::Id;
 
 /// How often a page hears that all is as it was.
@@ -29,12 +31,31 @@ const NAMED: usize = 50;
 struct Stream {
     app: Arc<App>,
     visitor: Visitor,
-    follows: Vec<Follow>,
+    watched: Watched,
     of_playbooks: bool,
     is_first: bool,
     is_over: bool,
     /// Given back when the page goes.
     _place: OwnedSemaphorePermit,
+}
+
+/// What a page follows, which is kept up to date for as long as this is here.
+struct Watched {
+    circle: Arc<Circle>,
+    follows: Vec<Follow>,
+    _open: Vec<Page>,
+}
+
+impl Watched {
+    fn of(circle: Arc<Circle>, of_playbooks: bool) -> Watched {
+        let (mut open, mut follows) =
+            (vec![circle.rollouts.open()], vec![Follow::of(&circle.rollouts.board)]);
+        if of_playbooks {
+            open.push(circle.playbooks.open());
+            follows.push(Follow::of(&circle.playbooks.board));
+        }
+        Watched { circle, follows, _open: open }
+    }
 }
 
 /// A board that a page follows.
@@ -76,15 +97,10 @@ pub async fn stream(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> 
     let Ok(place) = app.streams.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open").into_response();
     };
-    let person = &visitor.person;
     let of_playbooks = query(&uri).text("of") == Some("playbooks");
-    let mut follows = vec![Follow::of(&person.rollouts.board)];
-    if of_playbooks {
-        person.playbooks.mark_used();
-        follows.push(Follow::of(&person.playbooks.board));
-    }
+    let watched = Watched::of(visitor.person.circle(), of_playbooks);
     let stream =
-        Stream { app, visitor, follows, of_playbooks, is_first: true, is_over: false, _place: place };
+        Stream { app, visitor, watched, of_playbooks, is_first: true, is_over: false, _place: place };
     let events = stream::unfold(stream, |mut stream| async {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
@@ -101,7 +117,7 @@ impl Stream {
             tokio::select! {
                 () = sleep(BEAT) => {}
                 () = self.app.shutdown.cancelled() => return None,
-                (changed, ..) = select_all(self.follows.iter_mut().map(|one| one.version.changed().boxed())) => {
+                (changed, ..) = select_all(self.watched.follows.iter_mut().map(|one| one.version.changed().boxed())) => {
                     changed.ok()?;
                     sleep(TOGETHER).await;
                 }
@@ -111,15 +127,17 @@ impl Stream {
             self.is_over = true;
             return Some(Event::default().event("over").data("signed out"));
         }
-        self.visitor.person.rollouts.mark_used();
-        if self.of_playbooks {
-            self.visitor.person.playbooks.mark_used();
+        let circle = self.visitor.person.circle();
+        if !Arc::ptr_eq(&circle, &self.watched.circle) {
+            // The API server takes the person for another by now, who may list other things.
+            self.watched = Watched::of(circle, self.of_playbooks);
+            return Some(Event::default().event("changed").data("*"));
         }
         Some(self.tell())
     }
 
     fn tell(&mut self) -> Event {
-        let lost = self.follows.iter().find_map(|follow| match follow.board.standing() {
+        let lost = self.watched.follows.iter().find_map(|follow| match follow.board.standing() {
             Standing::Lost(since, _) => Some(since),
             Standing::Listing | Standing::Live | Standing::Refused(_) => None,
         });
@@ -127,7 +145,7 @@ impl Stream {
             return Event::default().event("lost").data(since.elapsed().as_secs().to_string());
         }
         let (mut is_news, mut names, mut is_all) = (false, Vec::new(), false);
-        for follow in &mut self.follows {
+        for follow in &mut self.watched.follows {
             let version = *follow.version.borrow_and_update();
             if version == follow.seen {
                 continue;

@@ -26,6 +26,7 @@ use crate::error::{Fault, chain};
 mod act;
 mod assets;
 mod compress;
+mod courses;
 mod enter;
 mod files;
 mod line;

@@ -113,7 +113,7 @@ async fn person(
     let Some(credential) = Credential::begin(provider.clone(), tokens) else {
         return Err(Unentered::Refused("the ID token is none that a request can carry".to_owned()));
     };
-    match Person::bearing(credential, config, app.namespaces.clone()).await {
+    match Person::bearing(credential, config, &app.circles).await {
         Ok(person) => Ok(person),
         Err(unknown @ Unknown::Unreachable(_)) => Err(Unentered::Later(unknown.to_string())),
         Err(Unknown::NoToken | Unknown::Refused) => Err(Unentered::Refused(format!(

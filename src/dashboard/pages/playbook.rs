@@ -28,7 +28,7 @@ pub async fn page(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Response {
     let person = &visitor.person;
-    person.playbooks.mark_used();
+    person.circle().playbooks.mark_used();
     let seen = match read::playbook(&person.client, &namespace, &name, app.clock.now()).await {
         Ok(seen) => seen,
         Err(error) => return Problem::from(error).page(&app, Some(&visitor)),

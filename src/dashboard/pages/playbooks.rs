@@ -18,8 +18,9 @@ const MOST: usize = 500;
 
 /// The page.
 pub async fn page(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
-    visitor.person.playbooks.mark_used();
-    let board = &visitor.person.playbooks.board;
+    let circle = visitor.person.circle();
+    circle.playbooks.mark_used();
+    let board = &circle.playbooks.board;
     board.listed(LISTING).await;
     let mut rows = board.rows();
     rows.sort_by(|a, b| (a.group, &a.id).cmp(&(b.group, &b.id)));

@@ -8,8 +8,9 @@ use axum::response::Response;
 use kube::{Api, ResourceExt};
 use minijinja::Value;
 
+use super::courses::courses;
 use super::line::{Line, changes};
-use super::watched::watched;
+use super::watched::{guard_of, watched};
 use super::{Problem, base, file_link, link, query, rollout_link, row_values, show};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
 use crate::api::status::{Check, CohortStatus, HistoryEntry};
@@ -24,10 +25,14 @@ use crate::engine::delivery;
 use crate::engine::forecast::timeline::{Timeline, ahead};
 use crate::error::call;
 use crate::flags::{self, Identity};
-use crate::plan::{Approval, Plan};
+use crate::plan::guard::{Criterion, CriterionSource};
+use crate::plan::{Approval, Guard, Plan};
 
 /// Steps to come that are listed; the picture has all.
 const STEPS: usize = 12;
+/// Seconds after which an open page looks for new measurements, at least and at most.
+const OFTEN: i64 = 5;
+const SELDOM: i64 = 60;
 
 /// The page.
 pub async fn page(
@@ -49,15 +54,38 @@ pub async fn page(
         None => None,
     };
     let now = app.clock.now();
+    let guard = guard_of(&seen);
+    let courses = measured(&app, &visitor, &seen, &guard).await;
     let values = context! {
         answer,
         actions => actions(&seen, &rights.unwrap_or_default()),
-        ..context! { ..values(&seen, now), ..base(&app, Some(&visitor), "rollouts") }
+        ..context! { ..courses, ..values(&seen, &guard, now), ..base(&app, Some(&visitor), "rollouts") }
     };
     show(&app, "rollout.html", values)
 }
 
-fn values(seen: &Seen, now: MicroTime) -> Value {
+/// What was measured lately, and how often it is worth looking again; or why nothing is known of that.
+async fn measured(app: &App, visitor: &Visitor, seen: &Seen, guard: &Guard) -> Value {
+    let by_metric = |criterion: &Criterion| matches!(criterion.source, CriterionSource::Metric(_));
+    let triggers = guard.triggers.iter().map(|trigger| trigger.interval);
+    let criteria = guard.criteria.iter().filter(|criterion| by_metric(criterion));
+    let shortest = triggers.chain(criteria.map(|criterion| criterion.interval)).min();
+    // What nobody measures has no course, and nobody is asked for one.
+    let Some(shortest) = shortest.filter(|_| seen.status().is_begun()) else {
+        return context! { courses => Vec::<String>::new() };
+    };
+    let id = seen.row().id;
+    // The person has read the rollout just now, and whoever is asked asks again.
+    match app.measurements.of(&visitor.person, &id.namespace, &id.name).await {
+        Ok(measured) => context! {
+            courses => courses(guard, &measured, &seen.zone(), app.clock.now()),
+            every => app.clock.in_real_time(shortest).as_secs().clamp(OFTEN, SELDOM),
+        },
+        Err(why) => context! { no_courses => why },
+    }
+}
+
+fn values(seen: &Seen, guard: &Guard, now: MicroTime) -> Value {
     let status = seen.status();
     let row = seen.row();
     let plan = seen.plan.as_ref().ok();
@@ -98,7 +126,7 @@ fn values(seen: &Seen, now: MicroTime) -> Value {
         plan => steps(plan, coming.as_ref(), &status),
         completes => coming.as_ref().and_then(|c| c.completed_at).map(|at| at.to_string()),
         no_plan => no_plan(seen, &status),
-        watched => watched(seen, &status),
+        watched => watched(guard, &status),
         history => status.history.iter().rev().map(|entry| told(entry, &status)).collect::<Vec<_>>(),
         fragment => fragment(seen, &status),
         fragment_says => format!("The flag as the status decides it, revision {}; the file holds revision {}.",

@@ -6,14 +6,18 @@ use crate::api::{FeatureRolloutStatus, Verdict};
 use crate::dashboard::read::Seen;
 use crate::dashboard::text::context;
 use crate::plan::guard::CriterionSource;
-use crate::plan::{GuardSpec, guard};
+use crate::plan::{Guard, GuardSpec, guard};
 
-/// Triggers and criteria, with what they said last.
-pub fn watched(seen: &Seen, status: &FeatureRolloutStatus) -> Vec<Value> {
-    let guard = match &seen.plan {
+/// What watches over a rollout, as far as the person may read that.
+pub fn guard_of(seen: &Seen) -> Guard {
+    match &seen.plan {
         Ok(plan) => plan.guard.clone(),
         Err(_) => guard(&GuardSpec::of(&seen.rollout.spec), &[], &mut Vec::new()),
-    };
+    }
+}
+
+/// Triggers and criteria, with what they said last.
+pub fn watched(guard: &Guard, status: &FeatureRolloutStatus) -> Vec<Value> {
     let mut rows = Vec::new();
     for trigger in &guard.triggers {
         let bounds: Vec<String> = trigger

@@ -21,15 +21,20 @@ use super::{
 use crate::feature_flag;
 use crate::support::bare::Running;
 use crate::support::go_tools::Helm;
+use crate::support::measurements::{certificates, listening, told};
 use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready};
 
 /// What opens every right that the chart can give.
-const EVERYTHING: [&str; 3] =
-    ["openFeatureOperator.enabled=true", "nudgePods.enabled=true", "metricSources.secrets={prometheus}"];
+const EVERYTHING: [&str; 4] = [
+    "openFeatureOperator.enabled=true",
+    "nudgePods.enabled=true",
+    "metricSources.secrets={prometheus}",
+    "measurements.enabled=true",
+];
 
 /// What the roles give, and where the code needs it.
-const NEEDED: [(&str, &[(&str, &str)]); 26] = [
+const NEEDED: [(&str, &[(&str, &str)]); 28] = [
     (
         "sluice.dev/featurerollouts",
         &[
@@ -124,6 +129,8 @@ const NEEDED: [(&str, &[(&str, &str)]); 26] = [
         ],
     ),
     ("secrets", &[("get", "src/controller/signing.rs"), ("create", "src/controller/signing.rs")]),
+    ("authentication.k8s.io/tokenreviews", &[("create", "src/controller/reviews.rs")]),
+    ("authorization.k8s.io/subjectaccessreviews", &[("create", "src/controller/reviews.rs")]),
 ];
 
 /// Those of one name only.
@@ -263,7 +270,10 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
     let plane = ControlPlane::start(Options { audit_log: true, ..Options::default() }).await.unwrap();
     feature_flag::install(&plane.client().unwrap()).await;
     install(&plane).await;
-    let config = config_of(as_service_account(&plane).await).await;
+    let kubeconfig = as_service_account(&plane).await;
+    let token =
+        serde_json::to_value(&kubeconfig).unwrap()["users"][0]["user"]["token"].as_str().unwrap().to_owned();
+    let config = config_of(kubeconfig).await;
     let moment = Duration::from_millis(300);
     let housekeeping =
         Housekeeping { count: moment, collection: moment, kept: moment, crowded: moment, actions: moment };
@@ -277,11 +287,16 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
         timing,
     };
     let (election, given) = (Some(election), crate::support::options());
-    let options = controller::Options { nudge_pods: true, housekeeping, election, ..given };
+    let listening = listening();
+    let (address, measurements) = (listening.address, Some(listening));
+    let options = controller::Options { nudge_pods: true, housekeeping, election, measurements, ..given };
     let controller = Running::as_told(config.clone(), options);
     let own = Space { client: plane.client().unwrap(), name: NAMESPACE.to_owned() };
     let space = Space::on(plane.client().unwrap(), "shop").await;
     live(&own, &space).await;
+    // Whoever it is, the controller has to ask who that is and what they may; here it is its own account.
+    let ca = certificates(&own).await;
+    told(&ca, address, &token, "shop/one").await;
 
     let ours = || asked(&plane, &service_account());
     eventually("what nobody has pinned any more is deleted", async || {

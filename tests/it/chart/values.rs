@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{kinds, one, render, rendered};
+use sluice::controller;
+
+use super::{NAMESPACE, kinds, one, render, rendered};
 use crate::support::go_tools::Helm;
 
 /// Everything that can be switched on.
@@ -124,6 +126,47 @@ fn the_panel_has_no_rights_and_no_token() {
     assert!(refused.contains("dashboard.publicUrl"), "{refused}");
 }
 
+/// A person's token goes to the controller over TLS, to the name that its certificate is made for, by the authority that the controller
+/// makes; and the controller gets the rights to ask about it only where somebody asks.
+#[test]
+fn the_panel_asks_the_controller_for_measurements_over_tls_by_the_name_of_its_certificate() {
+    let set = [
+        "dashboard.enabled=true",
+        "dashboard.publicUrl=https://sluice.example.com",
+        "networkPolicy.enabled=true",
+    ];
+    let objects = rendered(&set);
+    let args = |name: &str| {
+        one(&objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+    };
+    let name = format!("sluice-measurements.{NAMESPACE}.svc");
+    assert!(args("sluice").contains(&format!("--measurements-name={name}\"")), "{}", args("sluice"));
+    assert!(args("sluice").contains("--measurements-address=0.0.0.0:8443"));
+    let panel = args("sluice-dashboard");
+    assert!(panel.contains(&format!("--measurements-url=https://{name}:8443\"")), "{panel}");
+    let volume = &one(&objects, "Deployment", "sluice-dashboard")["spec"]["template"]["spec"]["volumes"][1];
+    assert_eq!(volume["configMap"], json!({"name": controller::MEASUREMENTS_CONFIG_MAP, "optional": true}));
+    assert!(panel.contains(&format!("/etc/sluice/measurements/{}\"", controller::MEASUREMENTS_CERTIFICATES)));
+    let service = &one(&objects, "Service", "sluice-measurements")["spec"];
+    assert_eq!(
+        (&service["clusterIP"], &service["ports"][0]["targetPort"]),
+        (&json!("None"), &json!("measurements"))
+    );
+    let from = &one(&objects, "NetworkPolicy", "sluice")["spec"]["ingress"][1];
+    let labels = &from["from"][0]["podSelector"]["matchLabels"];
+    assert_eq!(labels["app.kubernetes.io/name"], "sluice-dashboard");
+    let role = one(&objects, "Role", "sluice").to_string();
+    assert!(role.contains(controller::MEASUREMENTS_SECRET), "{role}");
+
+    let plain = rendered(&[]);
+    for kind in ["ClusterRole", "Role", "Deployment"] {
+        let object = one(&plain, kind, "sluice").to_string();
+        for word in ["tokenreviews", "measurements"] {
+            assert!(!object.contains(word), "{kind} has {word} although nobody asks: {object}");
+        }
+    }
+}
+
 /// The secret of the client and the authority of the issuer are files of the panel, and only where they are needed.
 #[test]
 fn the_panel_signs_in_with_a_provider_where_it_is_told_which() {
@@ -147,16 +190,16 @@ fn the_panel_signs_in_with_a_provider_where_it_is_told_which() {
     ] {
         assert!(args(&public).contains(arg), "{arg}: {}", args(&public));
     }
-    assert!(!args(&public).contains("-file=") && public["volumes"].as_array().unwrap().len() == 1);
+    assert!(!args(&public).contains("-file=") && public["volumes"].as_array().unwrap().len() == 2);
     let secret = of(&["dashboard.oidc.clientSecretName=panel", "dashboard.oidc.certificateAuthorityName=ca"]);
     assert!(args(&secret).contains("--oidc-client-secret-file=/etc/sluice/oidc/client-secret"));
     assert!(args(&secret).contains("--oidc-certificate-authority=/etc/sluice/oidc-ca/ca.crt"));
     let volumes = &secret["volumes"];
     assert_eq!(
-        (&volumes[1]["secret"]["secretName"], &volumes[2]["configMap"]["name"]),
+        (&volumes[2]["secret"]["secretName"], &volumes[3]["configMap"]["name"]),
         (&json!("panel"), &json!("ca"))
     );
-    assert_eq!(secret["containers"][0]["volumeMounts"].as_array().unwrap().len(), 3);
+    assert_eq!(secret["containers"][0]["volumeMounts"].as_array().unwrap().len(), 4);
     let without = one(&rendered(&panel), "Deployment", "sluice-dashboard").to_string();
     assert!(!without.contains("oidc"), "it is off by default: {without}");
     for missing in [&oidc[..2], &[oidc[0], oidc[2]]] {

@@ -62,7 +62,7 @@ async fn give(space: &Space, name: &str, rules: Vec<PolicyRule>, subject: Subjec
 }
 
 /// The token of a service account with these rights.
-async fn token(space: &Space, name: &str, verbs: &[&str]) -> String {
+pub async fn token(space: &Space, name: &str, verbs: &[&str]) -> String {
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
     let accounts = space.api::<ServiceAccount>();
     accounts.create(&PostParams::default(), &account).await.unwrap();

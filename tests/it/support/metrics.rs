@@ -66,8 +66,14 @@ impl Measured {
 
     /// Applies a template of the source.
     pub async fn apply_template(&self, name: &str, promql: &str) {
+        self.apply_template_in(name, promql, None).await;
+    }
+
+    /// The same with a unit.
+    pub async fn apply_template_in(&self, name: &str, promql: &str, unit: Option<&str>) {
+        let unit = unit.map_or_else(String::new, |unit| format!(", unit: '{unit}'"));
         let template = format!(
-            "metadata: {{name: {name}}}\nspec: {{sourceRef: {{name: prometheus}}, promql: {}}}",
+            "metadata: {{name: {name}}}\nspec: {{sourceRef: {{name: prometheus}}, promql: {}{unit}}}",
             serde_json::to_string(promql).unwrap()
         );
         self.space.apply::<MetricTemplate>(&template).await.unwrap();

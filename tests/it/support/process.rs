@@ -45,7 +45,12 @@ impl ControllerProcess {
 
     /// The same, logging whatever there is to log.
     pub fn start_traced(kubeconfig: &Path, log: &Path) -> ControllerProcess {
-        ControllerProcess::spawn(kubeconfig, log, &[], "trace")
+        ControllerProcess::start_traced_with(kubeconfig, log, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_traced_with(kubeconfig: &Path, log: &Path, args: &[&str]) -> ControllerProcess {
+        ControllerProcess::spawn(kubeconfig, log, args, "trace")
     }
 
     fn spawn(kubeconfig: &Path, log: &Path, args: &[&str], level: &str) -> ControllerProcess {

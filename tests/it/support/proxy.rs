@@ -411,7 +411,13 @@ fn narrowed(path: &str, namespace: &str) -> String {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts[..] {
         // They are in no namespace.
-        ["api", _, "namespaces"] => path.to_owned(),
+        ["api", _, "namespaces"]
+        | [
+            "apis",
+            "authentication.k8s.io" | "authorization.k8s.io",
+            _,
+            "tokenreviews" | "subjectaccessreviews",
+        ] => path.to_owned(),
         ["api", version, plural] => format!("/api/{version}/namespaces/{namespace}/{plural}"),
         ["apis", group, version, plural] => {
             format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}")

@@ -1,0 +1,203 @@
+//! Whose token it is and whether that person may read a rollout: asked of the API server, and believed for seconds.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::Api;
+use kube::api::PostParams;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::api::GROUP;
+use crate::clock::monotonic;
+use crate::controller::context::Context;
+use crate::error::{Fault, call};
+
+/// How long an answer is believed.
+const BELIEVED: Duration = Duration::from_secs(10);
+/// Most answers that are remembered.
+const MOST: usize = 4_096;
+/// Questions to the API server at once.
+const AT_ONCE: usize = 8;
+/// Questions that may be begun in a second: whoever brings made-up tokens is to cost the API server little.
+const A_SECOND: u32 = 50;
+/// How long somebody waits for a place.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the API server said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The person may read the rollout.
+    Yes,
+    /// The person may not, or there is no such rollout.
+    No,
+    /// The token is nobody's.
+    Nobody,
+}
+
+/// A digest of the token and of what it is to open: no token is kept.
+type Question = [u8; 32];
+
+/// What was asked lately.
+pub struct Reviews {
+    known: Mutex<HashMap<Question, (Instant, Answer)>>,
+    begun: Mutex<(Option<Instant>, u32)>,
+    places: Semaphore,
+}
+
+impl Default for Reviews {
+    fn default() -> Reviews {
+        Reviews { known: Mutex::default(), begun: Mutex::default(), places: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Reviews {
+    /// Whether whoever has this token may `get` this FeatureRollout.
+    ///
+    /// # Errors
+    /// Why that cannot be found out now, in words for people.
+    pub async fn may_get(
+        &self,
+        ctx: &Context,
+        token: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Answer, &'static str> {
+        let question = question(token, namespace, name);
+        if let Some(answer) = self.known(&question, monotonic()) {
+            return Ok(answer);
+        }
+        let place = tokio::time::timeout(PATIENCE, self.places.acquire()).await;
+        let _place = place.map_err(|_| "too many ask at once")?;
+        // Somebody with the same question may have had the place before.
+        if let Some(answer) = self.known(&question, monotonic()) {
+            return Ok(answer);
+        }
+        if !self.may_begin(monotonic()) {
+            return Err("too many ask at once");
+        }
+        let answer = ask(ctx, token, namespace, name).await.map_err(|fault| {
+            tracing::debug!(
+                "whoever asks for measurements cannot be reviewed: {}",
+                crate::error::chain(&fault)
+            );
+            "the API server cannot be asked who you are and what you may"
+        })?;
+        self.remember(question, answer, monotonic());
+        Ok(answer)
+    }
+
+    fn known(&self, question: &Question, now: Instant) -> Option<Answer> {
+        let (at, answer) = *lock(&self.known).get(question)?;
+        (now.saturating_duration_since(at) < BELIEVED).then_some(answer)
+    }
+
+    fn remember(&self, question: Question, answer: Answer, now: Instant) {
+        let mut known = lock(&self.known);
+        if known.len() >= MOST {
+            known.retain(|_, (at, _)| now.saturating_duration_since(*at) < BELIEVED);
+        }
+        if known.len() < MOST {
+            known.insert(question, (now, answer));
+        }
+    }
+
+    fn may_begin(&self, now: Instant) -> bool {
+        let mut begun = lock(&self.begun);
+        let is_same =
+            begun.0.is_some_and(|since| now.saturating_duration_since(since) < Duration::from_secs(1));
+        if !is_same {
+            *begun = (Some(now), 0);
+        }
+        begun.1 += 1;
+        begun.1 <= A_SECOND
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn question(token: &str, namespace: &str, name: &str) -> Question {
+    let mut digest = Sha256::new();
+    for part in [token, namespace, name] {
+        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    digest.finalize().into()
+}
+
+async fn ask(ctx: &Context, token: &str, namespace: &str, name: &str) -> Result<Answer, Fault> {
+    let Some(user) = whose(ctx, token).await? else { return Ok(Answer::Nobody) };
+    let attributes = ResourceAttributes {
+        group: Some(GROUP.to_owned()),
+        resource: Some("featurerollouts".to_owned()),
+        verb: Some("get".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let spec = SubjectAccessReviewSpec {
+        user: user.username,
+        uid: user.uid,
+        groups: user.groups,
+        extra: user.extra,
+        resource_attributes: Some(attributes),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let reviews: Api<SubjectAccessReview> = Api::all(ctx.client.clone());
+    let status = call(reviews.create(&PostParams::default(), &review)).await?.status.unwrap_or_default();
+    // An authorizer that failed has allowed nothing.
+    let is_allowed = status.allowed && status.denied != Some(true);
+    Ok(if is_allowed { Answer::Yes } else { Answer::No })
+}
+
+async fn whose(ctx: &Context, token: &str) -> Result<Option<UserInfo>, Fault> {
+    let spec = TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() };
+    let review = TokenReview { spec, ..TokenReview::default() };
+    let reviews: Api<TokenReview> = Api::all(ctx.client.clone());
+    let status = call(reviews.create(&PostParams::default(), &review)).await?.status.unwrap_or_default();
+    let is_somebody = status.authenticated == Some(true);
+    let user = status.user.filter(|user| user.username.as_ref().is_some_and(|name| !name.is_empty()));
+    Ok(user.filter(|_| is_somebody))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_believed_for_seconds_for_this_token_and_this_rollout_only() {
+        let (reviews, now) = (Reviews::default(), monotonic());
+        let asked = question("token", "maya", "dreams");
+        reviews.remember(asked, Answer::Yes, now);
+        assert_eq!(reviews.known(&asked, now + BELIEVED / 2), Some(Answer::Yes));
+        assert_eq!(reviews.known(&asked, now + BELIEVED), None);
+        for (token, namespace, name) in [
+            ("token2", "maya", "dreams"),
+            ("token", "may", "adreams"),
+            ("token", "maya", "dream"),
+            ("tokenm", "aya", "dreams"),
+        ] {
+            assert_eq!(reviews.known(&question(token, namespace, name), now), None);
+        }
+    }
+
+    #[test]
+    fn whoever_floods_it_takes_no_memory_and_begins_few_questions() {
+        let (reviews, now) = (Reviews::default(), monotonic());
+        for i in 0..3 * MOST {
+            reviews.remember(question(&i.to_string(), "n", "r"), Answer::Nobody, now);
+        }
+        assert_eq!(lock(&reviews.known).len(), MOST);
+        let later = now + BELIEVED;
+        reviews.remember(question("t", "n", "r"), Answer::Yes, later);
+        assert_eq!(lock(&reviews.known).len(), 1, "what is believed no more gives way");
+        assert_eq!((0..1_000).filter(|_| reviews.may_begin(now)).count(), A_SECOND as usize);
+        assert!(reviews.may_begin(now + Duration::from_secs(1)));
+    }
+}

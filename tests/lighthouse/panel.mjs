@@ -1,0 +1,49 @@
+// The panel as Lighthouse sees it on its emulated phone: node panel.mjs ENTRANCE NAMESPACE ROLLOUT.
+// ENTRANCE is the address that `sluice dashboard` prints. Exits with 1 where a score is below what is wanted.
+import * as launcher from "chrome-launcher";
+import lighthouse from "lighthouse";
+import puppeteer from "puppeteer-core";
+
+const WANTED = 95;
+const [entrance, namespace, rollout] = process.argv.slice(2);
+const { origin } = new URL(entrance);
+const chrome = await launcher.launch({
+  chromePath: "/usr/bin/chromium",
+  chromeFlags: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+let isGood = true;
+try {
+  const browser = await puppeteer.connect({ browserURL: `http://127.0.0.1:${chrome.port}` });
+  const page = await browser.newPage();
+  await page.goto(entrance);
+  await page.close();
+  const pages = { rollouts: `/?namespace=${namespace}`, rollout: `/rollouts/${namespace}/${rollout}` };
+  for (const [name, path] of Object.entries(pages)) {
+    const ran = await lighthouse(`${origin}${path}`, {
+      port: chrome.port,
+      output: "json",
+      logLevel: "error",
+      onlyCategories: ["performance", "accessibility"],
+      // Whoever is signed in stays so.
+      disableStorageReset: true,
+    });
+    const { categories, audits, runtimeError } = ran.lhr;
+    if (runtimeError) throw new Error(runtimeError.message);
+    for (const [category, { score, auditRefs }] of Object.entries(categories)) {
+      const points = Math.round(score * 100);
+      console.log(`${name}: ${category} ${points}`);
+      if (points >= WANTED) continue;
+      isGood = false;
+      for (const { id, weight } of auditRefs) {
+        const { score: part, title, displayValue = "" } = audits[id];
+        if (weight > 0 && part !== null && part < 1) console.error(`  ${title}: ${part} ${displayValue}`);
+      }
+    }
+    const { "largest-contentful-paint": painted, "total-blocking-time": blocked, "cumulative-layout-shift": shift } = audits;
+    console.log(`${name}: painted after ${painted.displayValue}, blocked ${blocked.displayValue}, shifted ${shift.displayValue}`);
+  }
+} finally {
+  await chrome.kill();
+}
+process.exit(isGood ? 0 : 1);
