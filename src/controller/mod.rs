@@ -47,12 +47,10 @@ mod housekeeping;
 mod index;
 mod keys;
 mod leader;
-mod lists;
 mod measurements;
 #[cfg(test)]
 mod model;
 mod nudge;
-mod packer;
 mod persist;
 mod playbooks;
 mod policies;

@@ -11,7 +11,7 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 42] = [
+const LAYERS: [&str; 43] = [
     "bounds",
     "visible",
     "api",
@@ -33,6 +33,7 @@ const LAYERS: [&str; 42] = [
     "telemetry",
     "server",
     "cluster",
+    "controller/cache",
     "controller/leader",
     "controller/queue",
     "controller/channels",
@@ -65,12 +66,12 @@ const UPWARD: [(&str, &str, usize); 12] = [
     ("cli/files", "cli", 2),
     ("cli/files", "cli/simulate", 1),
     ("cli/simulate", "cli", 2),
-    ("controller/actions", "controller", 6),
+    ("controller/actions", "controller", 5),
     ("controller/analysis", "controller", 5),
-    ("controller/events", "controller", 3),
+    ("controller/events", "controller", 2),
     ("controller/nudge", "controller", 3),
-    ("controller/revisions", "controller", 4),
-    ("controller/writer", "controller", 12),
+    ("controller/revisions", "controller", 3),
+    ("controller/writer", "controller", 11),
 ];
 
 /// What is decided here can be tested by values, repeated, and run at any time of any clock.
@@ -268,8 +269,9 @@ fn a_part_imports_only_from_those_below_it() {
         }
     }
     assert!(wrong.is_empty(), "imports go downwards only:\n{}", wrong.join("\n"));
-    let better: Vec<_> =
-        known.iter().filter(|(pair, files)| upward.get(*pair).map_or(0, BTreeMap::len) < **files).collect();
+    let found = |pair| upward.get(pair).map_or(0, BTreeMap::len);
+    let fewer = known.iter().filter(|(pair, files)| found(*pair) < **files);
+    let better: Vec<_> = fewer.map(|(pair, _)| (pair, found(pair))).collect();
     assert!(better.is_empty(), "there are fewer by now, so say so in UPWARD: {better:#?}");
 }
 

@@ -323,6 +323,7 @@ async fn edits_at_full_speed_leave_a_handful_of_guards_and_the_last_valid_one_in
     let stalled = space.until("web", "stalled", |s| is_stalled(s, "InvalidSpec", "nobody")).await;
     assert_eq!(stalled.guard, status.guard);
     let kept = guards().await.into_iter().find(|revision| Some(revision.name_any()) == status.guard).unwrap();
-    assert_eq!(kept.data.unwrap().0["triggers"][0]["trigger"]["levels"][0]["above"], json!(last.to_string()));
+    let content = kept.data.unwrap().0.to_string();
+    assert!(content.contains(&format!("\"above\":\"{last}\"")), "{content}");
     controller.stop().await;
 }

@@ -13,8 +13,8 @@ use kube::core::error_boundary::InvalidObject;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::packer::{Packed, Packer};
 use super::{ObjectKey, Stored, version};
-use crate::controller::packer::{Packed, Packer};
 
 /// How many objects stay decoded although nobody uses them, being those that were used last.
 pub(super) const RECENT: usize = 128;

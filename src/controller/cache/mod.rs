@@ -9,10 +9,14 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::lists::Lists;
 use kept::{Kept, Shelf};
+use lists::Lists;
+
+pub use packer::{Packed, Packer};
 
 mod kept;
+mod lists;
+mod packer;
 
 /// Namespace and name of an object.
 pub type ObjectKey = (String, String);

@@ -19,7 +19,10 @@ use crate::controller::cache::ObjectKey;
 use crate::telemetry::Dropped;
 use added::{Added, GaveWay};
 
+pub use tried::{After, Outcome};
+
 mod added;
+mod tried;
 
 /// Most events of one object that wait: as many as a history has entries.
 pub const MOST_OF_ONE: usize = 20;
@@ -71,28 +74,6 @@ pub struct Notice {
     pub message: String,
     /// When it happened.
     pub at: MicroTime,
-}
-
-/// How a try ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is published, or was before, or will never be taken: it needs no other try.
-    Done,
-    /// It may work later.
-    Failed,
-}
-
-/// What follows from a try.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct After {
-    /// Nothing of the object waits any more.
-    pub is_empty: bool,
-    /// The report of the object waited for this.
-    pub was_awaited: bool,
-    /// The namespace works again, or has begun to fail.
-    pub has_turned: bool,
-    /// How long until the next try, after a failure.
-    pub wait: Option<Duration>,
 }
 
 /// The kind, namespace and name of an object.

@@ -278,14 +278,9 @@ impl Real {
         let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
         let signature = self.keys.sign(&place, u64::from(file.serial), &text);
         writer::mark(&self.set, &text, &signature, &mut labels, &mut annotations);
-        let remembered_here = remembered.map(|known| {
-            let text = self.files.get(known.text).0.clone();
-            Remembered {
-                sha256: crate::flags::sha256_hex(text.as_bytes()).into(),
-                text: crate::controller::packer::Packer::default().pack(text.as_bytes()),
-                serial: u64::from(known.serial),
-            }
-        });
+        let text_of = |known: File| self.files.get(known.text).0.clone();
+        let remembered_here =
+            remembered.map(|known| Remembered::of(&text_of(known), u64::from(known.serial)));
         let witness = Witness { keys: &self.keys, place, remembered: remembered_here, recorded: None };
         let found = writer::judge(&self.set, &witness, &annotations, Some(text), ());
         let is_vouched = matches!(found, Found::Trusted { .. });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::api::FlagSet;
+use crate::controller::cache::Packed;
 use crate::controller::index::SetId;
-use crate::controller::packer::Packed;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::flags::{self, File, Keys, Place};
 
@@ -73,6 +73,15 @@ pub(in crate::controller) struct Remembered {
     pub(in crate::controller) text: Packed,
     /// Which version of the file they are.
     pub(in crate::controller) serial: u64,
+}
+
+#[cfg(test)]
+impl Remembered {
+    /// This text, packed by a packer of its own.
+    pub(in crate::controller) fn of(text: &str, serial: u64) -> Remembered {
+        let packed = crate::controller::cache::Packer::default().pack(text.as_bytes());
+        Remembered { sha256: flags::sha256_hex(text.as_bytes()).into(), text: packed, serial }
+    }
 }
 
 /// Who vouches for what a file says.
@@ -173,7 +182,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::controller::packer::Packer;
 
     fn set(shared: bool) -> SetId {
         SetId { namespace: "maya".to_owned(), name: "app".to_owned(), shared }
@@ -192,8 +200,7 @@ mod tests {
     }
 
     fn remembered(text: &str, serial: u64) -> Option<Remembered> {
-        let packed = Packer::default().pack(text.as_bytes());
-        Some(Remembered { sha256: flags::sha256_hex(text.as_bytes()).into(), text: packed, serial })
+        Some(Remembered::of(text, serial))
     }
 
     /// The annotations of a text that was signed.

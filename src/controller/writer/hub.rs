@@ -14,8 +14,8 @@ use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::Orphan;
 use crate::clock;
 use crate::controller::cache::ObjectKey;
+use crate::controller::cache::{Packed, Packer};
 use crate::controller::index::{Index, SetId};
-use crate::controller::packer::{Packed, Packer};
 use crate::flags::{self, File, Verdict};
 
 /// Every writer, and what they have said.
@@ -216,21 +216,19 @@ impl Hub {
     /// Notes where a set's file is written to; what was kept of other places is forgotten.
     pub(super) fn set_outputs(&self, set: &SetId, outputs: &[ObjectKey]) {
         let mut inner = self.lock();
-        let Some(kept) = inner.files.get_mut(set) else { return };
-        let (kept_on, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut kept.outputs).into_iter().partition(|(output, _)| outputs.contains(output));
-        kept.outputs = kept_on;
-        let is_new = |output: &&ObjectKey| kept.outputs.iter().all(|(known, _)| known != *output);
-        let new: Vec<ObjectKey> = outputs.iter().filter(is_new).cloned().collect();
-        kept.outputs.extend(new.iter().map(|output| (output.clone(), None)));
-        for (output, _) in gone {
-            inner.no_output(&output, set);
-        }
-        for output in new {
-            let sets = inner.outputs.entry(output).or_default();
-            if !sets.contains(set) {
-                sets.push(set.clone());
+        let Inner { files, outputs: owners, .. } = &mut *inner;
+        let Some(kept) = files.get_mut(set) else { return };
+        let gone = kept.outputs.extract_if(.., |(output, _)| !outputs.contains(output));
+        let gone: Vec<ObjectKey> = gone.map(|(output, _)| output).collect();
+        for output in outputs {
+            // Two keys of one ConfigMap are one output here.
+            if kept.outputs.iter().all(|(known, _)| known != output) {
+                kept.outputs.push((output.clone(), None));
+                owners.entry(output.clone()).or_default().push(set.clone());
             }
+        }
+        for output in gone {
+            inner.no_output(&output, set);
         }
     }
 

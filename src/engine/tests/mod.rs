@@ -6,6 +6,7 @@ mod checks;
 mod clock;
 mod delivery;
 mod edits;
+mod expiry;
 mod field;
 mod gates;
 mod given;

@@ -12,7 +12,9 @@ async fn an_object_that_cannot_be_read_is_shown_as_such_beside_the_others() {
     let panels = [(); 2].map(|()| Served::of(bare().kubeconfig(), &space.name));
     let panels = futures::future::join_all(panels).await;
     let mut browser = panels[0].entered().await;
-    browser.until("/", "Dreams").await;
+    // Others of the same cluster are of no concern.
+    let board = format!("/?namespace={}", space.name);
+    browser.until(&board, "Dreams").await;
     // While it watches, and from the first list on.
     poisons::store_valid(&space.client, &space.name).await;
     let nested = format!("/rollouts/{}/nested", space.name);
@@ -20,7 +22,7 @@ async fn an_object_that_cannot_be_read_is_shown_as_such_beside_the_others() {
         if !std::ptr::eq(panel, &panels[0]) {
             browser = panel.entered().await;
         }
-        let list = browser.until("/", &nested).await.text;
+        let list = browser.until(&board, &nested).await.text;
         assert!(
             list.contains("Dreams") && list.contains(&format!("/rollouts/{}/record", space.name)),
             "{list}"

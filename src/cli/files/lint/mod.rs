@@ -48,6 +48,7 @@ pub fn check(input: &Input) -> Checked<'_> {
                 check_guard(item, &mut problems);
                 reach::check_steps(item, &plan, &mut problems);
                 meant::check_approvals(item, &plan, &mut problems);
+                meant::check_zone(item, flag_set(&typed, key.0, &item.typed), &mut problems);
                 reach::check_exposure(&typed, item, &plan, &mut problems);
                 plans.insert(*key, plan);
             }
@@ -57,7 +58,6 @@ pub fn check(input: &Input) -> Checked<'_> {
             }
         }
         check_approvals(item, &mut problems);
-        meant::check_zone(item, flag_set(&typed, key.0, &item.typed), &mut problems);
         check_dependencies(&typed, key.0, item, &mut problems);
         if let Some(cohorts) = &item.typed.spec.cohorts {
             sets::check_cohorts(item.object, cohorts, &mut problems);
