@@ -1,27 +1,35 @@
 //! The token that says who the controller is lies in a file, and is replaced while it runs.
 
+use std::path::Path;
+
 use kube::Config;
 use serde_json::json;
 
 use super::{apply, names, until_begun};
 use crate::support::bare::{Running, bare_space};
 use crate::support::proxy::Proxy;
-use crate::support::{condition, is_ready, pause};
+use crate::support::{Space, condition, is_ready, pause};
+
+/// A controller whose token is in a file, and the one that the API server knows, with a rollout that has begun.
+async fn begun(space: &Space, file: &Path, hold: &str) -> (Proxy, Running) {
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    std::fs::write(file, "the-first").unwrap();
+    proxy.know_only("the-first");
+    let mut config: Config = proxy.config();
+    config.auth_info.token_file = Some(file.to_string_lossy().into_owned());
+    let controller = Running::with(config);
+    apply(space, &names(1), hold).await;
+    until_begun(space, &names(1)).await;
+    (proxy, controller)
+}
 
 /// As a kubelet does it: the file has the new token, and some time later the old one is not known any more.
 #[tokio::test]
 async fn case_16_a_token_that_is_replaced_is_read_again_as_soon_as_the_old_one_is_not_known() {
     let space = bare_space("faults-token").await;
-    let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
-    std::fs::write(&file, "the-first").unwrap();
-    proxy.know_only("the-first");
-    let mut config: Config = proxy.config();
-    config.auth_info.token_file = Some(file.to_string_lossy().into_owned());
-    let controller = Running::with(config);
-    apply(&space, &names(1), "1000h").await;
-    until_begun(&space, &names(1)).await;
+    let (proxy, controller) = begun(&space, &file, "1000h").await;
 
     for (token, suspended) in [("the-second", true), ("the-third", false)] {
         std::fs::write(&file, token).unwrap();
@@ -48,16 +56,9 @@ async fn case_16_a_token_that_is_replaced_is_read_again_as_soon_as_the_old_one_i
 #[tokio::test]
 async fn case_16_without_any_token_that_is_known_nothing_is_done_until_there_is_one() {
     let space = bare_space("faults-no-token").await;
-    let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
-    std::fs::write(&file, "the-first").unwrap();
-    proxy.know_only("the-first");
-    let mut config: Config = proxy.config();
-    config.auth_info.token_file = Some(file.to_string_lossy().into_owned());
-    let controller = Running::with(config);
-    apply(&space, &names(1), "2s").await;
-    until_begun(&space, &names(1)).await;
+    let (proxy, controller) = begun(&space, &file, "2s").await;
     proxy.know_only("the-second");
     pause(3_000).await;
     let status = space.status("r0").await;
