@@ -9,14 +9,18 @@ use super::written::written_as_text;
 
 /// A length of time of at least zero, in the string form of GEP-2257.
 ///
-/// One to four parts of up to five digits and a unit of `h`, `m`, `s` or `ms`.
+/// One to four parts of up to five digits and a unit of `h`, `m`, `s` or `ms`, together less than 100000h: a longer one could
+/// not be written in parts of five digits again.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(SignedDuration);
 
 /// A text that is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no duration: write one such as 90s, 10m, 168h or 1h30m")]
+#[error("{0:?} is no duration: write one such as 90s, 10m, 168h or 1h30m, of less than 100000h")]
 pub struct DurationError(String);
+
+/// What is no duration any more, in milliseconds: six digits of hours.
+const TOO_LONG: i64 = 100_000 * 3_600_000;
 
 /// The pattern of GEP-2257.
 pub const PATTERN: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
@@ -76,7 +80,7 @@ impl FromStr for Duration {
             parts += 1;
             rest = tail;
         }
-        if parts == 0 || parts > 4 {
+        if parts == 0 || parts > 4 || millis >= TOO_LONG {
             return Err(error());
         }
         Ok(Duration(SignedDuration::from_millis(millis)))
@@ -123,6 +127,7 @@ mod tests {
     #[case("1h30m", 5_400_000, "1h30m")]
     #[case("250ms", 250, "250ms")]
     #[case("0s", 0, "0s")]
+    #[case("1h99998h59m", 359_999_940_000, "99999h59m")]
     fn reads_and_prints(#[case] text: &str, #[case] millis: i128, #[case] shown: &str) {
         let duration: Duration = text.parse().unwrap();
         assert_eq!(duration.signed().as_millis(), millis);
@@ -136,6 +141,8 @@ mod tests {
     #[case("-1h")]
     #[case("123456h")]
     #[case("1h1h1h1h1h")]
+    #[case("1h99999h")]
+    #[case("99999h99999m")]
     fn refuses_what_is_no_duration(#[case] text: &str) {
         assert!(text.parse::<Duration>().is_err());
     }

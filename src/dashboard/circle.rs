@@ -18,6 +18,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use kube::client::Body;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::follow::Followed;
@@ -25,6 +26,8 @@ use super::lock;
 use super::playbook_row::PlaybookRow;
 use super::row::Row;
 
+/// Most pages of one person that are kept up to date at once: whoever opens more takes none from others.
+const PAGES: usize = 128;
 /// What every token of one person has another of: no authorizer tells people apart by it.
 const OF_THE_TOKEN: &str = "authentication.kubernetes.io/credential-id";
 
@@ -74,6 +77,8 @@ pub struct Circle {
     pub rollouts: Followed<Row>,
     /// The playbooks that they may list.
     pub playbooks: Followed<PlaybookRow>,
+    /// Pages that may be kept up to date at once.
+    pub pages: Arc<Semaphore>,
     roster: Arc<Roster>,
 }
 
@@ -135,6 +140,7 @@ impl Circles {
             identity,
             rollouts: Followed::begin(client(), namespaces.clone(), watching),
             playbooks: Followed::begin(client(), namespaces.clone(), watching),
+            pages: Arc::new(Semaphore::new(PAGES)),
             roster,
         }
     }

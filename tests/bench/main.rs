@@ -20,6 +20,10 @@ mod machine;
 mod node;
 mod notify;
 mod panel;
+mod poison;
+#[path = "../it/support/poisons.rs"]
+#[allow(dead_code, reason = "shared with the tests, which ask for more")]
+mod poisons;
 #[path = "../it/support/proxy.rs"]
 #[allow(dead_code, reason = "shared with the tests, which ask for more")]
 mod proxy;
@@ -32,6 +36,7 @@ mod refusals;
 mod rollback;
 mod scale;
 mod steps;
+mod tenant;
 mod thousand;
 mod world;
 
@@ -66,6 +71,10 @@ enum Scenario {
     Notify,
     /// The panel over a thousand rollouts that step, with a hundred open pages
     Panel,
+    /// A start among everything that can be stored and no decoder takes
+    Poison,
+    /// A neighbour's rollbacks while a tenant is at his worst
+    Tenant,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
     Emergency,
 }
@@ -123,6 +132,8 @@ fn main() {
                 Scenario::Notify => notify::run(&world, &mut figures).await,
                 Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Panel => panel::run(&world, &mut figures).await,
+                Scenario::Poison => poison::run(&world, &mut figures).await,
+                Scenario::Tenant => tenant::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
                 Scenario::Scale => unreachable!("it has control planes of its own"),
             }

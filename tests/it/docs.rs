@@ -252,3 +252,44 @@ fn every_link_between_pages_leads_to_a_file() {
     assert!(links > 40, "the pages are read: {links}");
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+/// The site has the pages that `docs/SUMMARY.md` lists: a page that is not there is on no menu.
+#[test]
+fn the_site_has_every_page_once() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let summary = std::fs::read_to_string(root.join("SUMMARY.md")).unwrap();
+    let listed = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut listed: Vec<PathBuf> = listed.map(|page| root.join(page)).collect();
+    listed.sort();
+    let of_site = |page: &PathBuf| page.starts_with(&root) && !page.ends_with("SUMMARY.md");
+    let mut written: Vec<PathBuf> = pages().into_iter().filter(of_site).collect();
+    written.sort();
+    assert_eq!(listed, written);
+}
+
+/// Links from a page to files that the site does not have lead to the repository, others stay as they are.
+#[test]
+fn links_out_of_the_site_lead_to_the_repository() {
+    let chapter = |path: &str, content: &str| serde_json::json!({"Chapter": {"path": path, "content": content, "sub_items": []}});
+    let text = "[a](../../examples/app#x) [b](../gitops.md#y) [c](java.md) [d](https://a.example/../b)";
+    let mut outer = chapter("apps/README.md", text);
+    outer["Chapter"]["sub_items"] =
+        serde_json::json!([chapter("gitops.md", "[e](../deploy/flux)"), "Separator"]);
+    let book = serde_json::json!([{}, {"items": [outer]}]);
+    let mut command = Command::new("deploy/site/outside");
+    command
+        .env("SITE_REPOSITORY", "https://host.example/o/n/blob/main/")
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let mut child =
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    serde_json::to_writer(child.stdin.take().unwrap(), &book).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let book: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let chapter = &book["items"][0]["Chapter"];
+    let there = "https://host.example/o/n/blob/main";
+    let mended =
+        format!("[a]({there}/examples/app#x) [b](../gitops.md#y) [c](java.md) [d](https://a.example/../b)");
+    assert_eq!(chapter["content"], mended);
+    assert_eq!(chapter["sub_items"][0]["Chapter"]["content"], format!("[e]({there}/deploy/flux)"));
+}

@@ -10,7 +10,8 @@ use sluice::clock::monotonic;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 
-/// How long each target is given changed inputs, if `SLUICE_FUZZ_MS` says nothing else.
+/// How long each target is given changed inputs, if `SLUICE_FUZZ_MS` says nothing else; `SLUICE_FUZZ_TARGETS` names those that are run,
+/// with commas between them.
 const FOR_MS: u64 = 250;
 /// Most time that one input may take in a build without optimisation, on a machine that does other things, too.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -89,21 +90,26 @@ fn look(name: &str) {
     let work = move || {
         inputs.iter().for_each(|input| run(target, input, seed));
         let mut random = fastrand::Rng::with_seed(seed);
-        let begun = monotonic();
+        let (begun, mut tried) = (monotonic(), inputs.len());
         while begun.elapsed() < length {
             run(target, &changed(&inputs, &mut random), seed);
+            tried += 1;
         }
+        tried
     };
     // A stack that runs over ends the whole program of tests, with the thread's name.
     let thread = std::thread::Builder::new().name(format!("fuzzed {name}")).stack_size(STACK);
-    if let Err(panic) = thread.spawn(work).unwrap().join() {
-        std::panic::resume_unwind(panic);
+    match thread.spawn(work).unwrap().join() {
+        Ok(tried) => println!("{name}: {tried} inputs"),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
 #[test]
 fn every_reader_of_what_others_wrote_takes_whatever_it_is_given() {
-    for (name, _) in targets::TARGETS {
+    let only = std::env::var("SLUICE_FUZZ_TARGETS").ok();
+    let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
+    for (name, _) in targets::TARGETS.iter().filter(|(name, _)| is_wanted(name)) {
         look(name);
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Kept<K> {
 }
 
 /// What tells whether two versions of an object have the same spec.
+#[derive(PartialEq)]
 struct Identity {
     generation: Option<i64>,
     uid: Option<Box<str>>,
@@ -44,7 +45,7 @@ enum Form<K> {
 }
 
 impl<K> Kept<K> {
-    /// Name and UID are of no use where the object can be read: `Some` only where it cannot.
+    /// The object, if it is one that cannot be read.
     pub fn unreadable(&self) -> Option<&Stored<K>> {
         match &self.form {
             Form::Unreadable(stored) => Some(stored),
@@ -53,12 +54,8 @@ impl<K> Kept<K> {
     }
 
     /// Whether another version of the object has the same spec. The generation counts the spec's changes.
-    pub fn is_same_spec(&self, new: &ObjectMeta) -> bool {
-        let Identity { generation, uid, deletion } = &self.identity;
-        new.generation.is_some()
-            && *generation == new.generation
-            && uid.as_deref() == new.uid.as_deref()
-            && *deletion == new.deletion_timestamp
+    pub fn is_same_spec(&self, other: &Kept<K>) -> bool {
+        self.identity.generation.is_some() && self.identity == other.identity
     }
 }
 

@@ -173,15 +173,25 @@ impl<K: Object> Cache<K> {
         if let Some(seen) = self.listing.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
             seen.insert(key.clone());
         }
+        // Most of what our own writes have answered is told again. Writing down what is kept takes long enough that nobody else
+        // waits for it.
+        let is_known = {
+            let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+            objects.get(&key).is_some_and(|known| known.version >= version(&object))
+        };
+        if is_known {
+            return News::Nothing;
+        }
+        let kept = self.shelf.keep(object);
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let news = match objects.get(&key) {
-            Some(known) if known.version >= version(&object) => return News::Nothing,
-            Some(known) if known.is_same_spec(object.meta()) => News::Status,
-            None if self.was_deleted(&key, version(&object)) => return News::Nothing,
+            Some(known) if known.version >= kept.version => return News::Nothing,
+            Some(known) if known.is_same_spec(&kept) => News::Status,
+            None if self.was_deleted(&key, kept.version) => return News::Nothing,
             _ => News::Spec,
         };
         self.aside().remove(&key);
-        objects.insert(key, self.shelf.keep(object));
+        objects.insert(key, kept);
         news
     }
 

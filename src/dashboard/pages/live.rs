@@ -35,8 +35,8 @@ struct Stream {
     of_playbooks: bool,
     is_first: bool,
     is_over: bool,
-    /// Given back when the page goes.
-    _place: OwnedSemaphorePermit,
+    /// Among all pages and among those of this person, given back when the page goes.
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 /// What a page follows, which is kept up to date for as long as this is here.
@@ -94,13 +94,17 @@ impl<R: Shown> Changing for Board<R> {
 
 /// The stream of one page: of rollouts, and where the address asks for it, of playbooks.
 pub async fn stream(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Response {
+    let circle = visitor.person.circle();
+    let Ok(own) = circle.pages.clone().try_acquire_owned() else {
+        return (StatusCode::TOO_MANY_REQUESTS, "you have too many pages open").into_response();
+    };
     let Ok(place) = app.streams.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open").into_response();
     };
     let of_playbooks = query(&uri).text("of") == Some("playbooks");
-    let watched = Watched::of(visitor.person.circle(), of_playbooks);
-    let stream =
-        Stream { app, visitor, watched, of_playbooks, is_first: true, is_over: false, _place: place };
+    let watched = Watched::of(circle, of_playbooks);
+    let _places = [own, place];
+    let stream = Stream { app, visitor, watched, of_playbooks, is_first: true, is_over: false, _places };
     let events = stream::unfold(stream, |mut stream| async {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))

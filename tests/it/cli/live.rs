@@ -121,6 +121,20 @@ async fn what_would_happen_is_said_before_it_does() {
     let nothing = run(&[&["report", "half"], &n[..]].concat(), "").await;
     assert_eq!((nothing.code, nothing.out.as_str()), (1, ""));
     assert!(nothing.err.contains("has not been rolled back"), "{}", nothing.err);
+    let cohort = run(&[&["report", "--cohort", "everyone"], &n[..]].concat(), "").await;
+    assert_eq!((cohort.code, cohort.err.as_str()), (0, ""));
+    let section = |heading: &str| cohort.out.split(heading).nth(1).unwrap_or_default();
+    let feature = "| half | ";
+    assert!(cohort.out.starts_with("# ") && cohort.out.contains("everyone"), "{}", cohort.out);
+    assert!(section("## What they get").contains(&format!("{feature}50%")), "{}", cohort.out);
+    assert!(section("## What comes next").contains(feature), "{}", cohort.out);
+    let nobody = run(&[&["report", "--cohort", "nobody"], &n[..]].concat(), "").await;
+    assert_eq!((nobody.code, nobody.out.as_str()), (1, ""));
+    assert!(
+        nobody.err.contains(&format!("namespace {name}")) && nobody.err.contains("nobody"),
+        "{}",
+        nobody.err
+    );
 
     // What was foreseen is what happens.
     space.apply::<FeatureRollout>(&lower).await.unwrap();

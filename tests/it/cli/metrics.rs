@@ -69,7 +69,7 @@ fn what_is_wrong_with_metrics_is_said_where_it_stands() {
             "4: error: spec: give exactly one of prometheus and http",
             "4: error: spec.timeout: must be more than 0s and at most 5s",
             "9: error: spec.typo: there is no such field",
-            "16: error: spec.args[1].default: \"soon\" is no duration: write one such as 90s, 10m, 168h or 1h30m",
+            "16: error: spec.args[1].default: \"soon\" is no duration: write one such as 90s, 10m, 168h or 1h30m, of less than 100000h",
             "17: error: spec.promql: {{servce}}: there is no such argument",
             "30: error: spec.sourceRef: the MetricSource \"good\" wants a template with promql",
             "40: error: spec.triggers[0].metric.args.servce: the template has no such argument",

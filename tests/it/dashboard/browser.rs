@@ -138,6 +138,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Whether the page is told of changes at all.
+    pub fn is_open(&self) -> bool {
+        self.answer.status().is_success()
+    }
+
     /// Waits until it has said something; returns all that it has said since the last time.
     pub async fn until(&mut self, says: &str) -> String {
         while !self.text.contains(says) {

@@ -1,5 +1,6 @@
 //! What the pages show: as it happens, whatever people wrote, and however much there is.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -319,14 +320,20 @@ async fn on_the_phone_of_lighthouse_the_list_and_a_rollout_have_95_points() {
     controller.stop().await;
 }
 
-/// What a script of a folder says that ends well.
+/// How long a browser may take for all that a script has it do.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// What a script of a folder says that ends well, and in time: a browser may hang.
 async fn ran(folder: &str, args: &[&str]) -> String {
-    let home = installed(folder);
-    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let ran = tokio::task::spawn_blocking(move || {
-        Command::new("node").arg(home.join("panel.mjs")).args(args).current_dir(home).output().unwrap()
-    });
-    let ran = ran.await.unwrap();
+    let home = {
+        let folder = folder.to_owned();
+        tokio::task::spawn_blocking(move || installed(&folder)).await.unwrap()
+    };
+    let mut node = tokio::process::Command::new("node");
+    node.arg(home.join("panel.mjs")).args(args).current_dir(home).stdin(Stdio::null()).kill_on_drop(true);
+    let ran = tokio::time::timeout(PATIENCE, node.output()).await;
+    let ran =
+        ran.unwrap_or_else(|_| panic!("the script of {folder} has not ended after {PATIENCE:?}")).unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
     said

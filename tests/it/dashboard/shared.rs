@@ -98,6 +98,41 @@ async fn a_hundred_open_pages_of_one_person_share_their_watches_which_end_with_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_opens_too_many_pages_is_told_so_and_takes_none_from_others() {
+    let space = bare_space("panel-many").await;
+    space.apply::<FeatureRollout>(STEPS).await.unwrap();
+    let panel = panel_for(&space).await;
+    let mut people_of = Vec::new();
+    for name in ["many", "other"] {
+        let token = people::token(&space, name, &["get", "list", "watch"]).await;
+        let mut browser = entered(&panel, &token).await;
+        browser.until("/", "Dreams").await;
+        people_of.push(browser);
+    }
+    let [many, other] = &mut people_of[..] else { unreachable!("two have come") };
+    let mut streams: Vec<Stream> = Vec::new();
+    for _ in 0..128 {
+        streams.push(many.stream().await);
+    }
+    for stream in &mut streams {
+        stream.until("event: ").await;
+    }
+    let refused = many.get("/live").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.text, "you have too many pages open");
+    assert_eq!(
+        many.get("/").await.status,
+        StatusCode::OK,
+        "it can be read, though it is not told of changes"
+    );
+    other.stream().await.until("event: ").await;
+
+    // The way out: one page is closed.
+    streams.pop();
+    eventually("there is room for one more", async || many.stream().await.is_open()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_the_api_server_knows_no_longer_is_shown_nothing_that_others_share() {
     let space = bare_space("panel-unknown").await;
     space.apply::<FeatureRollout>(STEPS).await.unwrap();
