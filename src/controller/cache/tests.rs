@@ -111,11 +111,11 @@ proptest! {
     ) {
         let value = json!({"number": number, "whole": whole, "text": text, "list": [number, null, text]});
         let cache = Cache::<FeatureRollout>::default();
-        let count = 3 * kept::RECENT;
+        let count = kept::RECENT + 4;
         for index in 0..count {
             prop_assert!(cache.apply(rollout(index, &value)));
         }
-        for index in [0, 1, kept::RECENT, count - 1] {
+        for index in [0, 1, 3, count - 1] {
             let key = ("ns".to_owned(), format!("r{index}"));
             let stored = cache.get(&key).unwrap();
             let rollout = rollout(index, &value).0.unwrap();
