@@ -25,9 +25,13 @@ mod checks;
 mod dropped;
 mod log;
 mod pace;
+mod tally;
 
 pub use checks::CheckMetrics;
 pub use dropped::Dropped;
+pub use tally::Tally;
+
+use tally::Tallies;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -95,6 +99,12 @@ pub struct ByPlace {
     of: &'static str,
 }
 
+/// Number of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByShard {
+    shard: u32,
+}
+
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByReason {
@@ -128,6 +138,8 @@ pub struct Metrics {
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
     unreadable_objects: Family<ByAnyKind, Gauge<i64, AtomicI64>>,
     leads: Gauge,
+    shard_leads: Family<ByShard, Gauge<i64, AtomicI64>>,
+    tallies: Tallies,
     queue_depth: Gauge,
     events_waiting: Gauge,
     events_dropped: Family<ByReason, Counter>,
@@ -152,6 +164,8 @@ impl Default for Metrics {
             objects: Family::default(),
             unreadable_objects: Family::default(),
             leads: Gauge::default(),
+            shard_leads: Family::default(),
+            tallies: Tallies::default(),
             queue_depth: Gauge::default(),
             events_waiting: Gauge::default(),
             events_dropped: counters(Dropped::ALL.map(|reason| ByReason { reason: reason.as_str() })),
@@ -202,6 +216,11 @@ impl Metrics {
             "leader",
             "Whether this process decides: 1, or 0 while it stands by",
             self.leads.clone(),
+        );
+        registry.register(
+            "shard_leader",
+            "Whether this process decides in the shard: 1, or 0 while it stands by there",
+            self.shard_leads.clone(),
         );
         registry.register("queue_depth", "Objects waiting to be reconciled", self.queue_depth.clone());
         registry.register(
@@ -276,14 +295,29 @@ impl Metrics {
         self.step_lateness_seconds.observe(seconds);
     }
 
-    /// Says whether this process leads.
-    pub fn set_leads(&self, leads: bool) {
-        self.leads.set(i64::from(leads));
+    /// Says whether this process leads in the shard with this number.
+    pub fn set_leads(&self, shard: u16, leads: bool) {
+        self.shard_leads.get_or_create(&ByShard { shard: shard.into() }).set(i64::from(leads));
+        self.leads.set(i64::from(self.tallies.lead(shard, leads)));
     }
 
-    /// Sets the number of known objects of a kind.
-    pub fn set_objects(&self, kind: &'static str, count: usize) {
-        self.objects.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Shows what a shard counts, with what the others that this process leads have counted last.
+    pub fn count(&self, shard: u16, tally: Tally) {
+        if let Some(sums) = self.tallies.count(shard, Some(tally)) {
+            self.show(&sums);
+        }
+    }
+
+    fn show(&self, sums: &Tally) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (kind, count) in &sums.objects {
+            self.objects.get_or_create(&ByKind { kind }).set(number(*count));
+        }
+        for (of, count) in &sums.entries {
+            self.entries.get_or_create(&ByPlace { of }).set(number(*count));
+        }
+        self.queue_depth.set(number(sums.queue));
+        self.events_waiting.set(number(sums.events));
     }
 
     /// Sets the number of objects of a kind that cannot be read.
@@ -297,29 +331,13 @@ impl Metrics {
         self.events_dropped.get_or_create(&ByReason { reason: reason.as_str() }).inc_by(count as u64);
     }
 
-    /// Sets the number of events that are still to be published.
-    pub fn set_events_waiting(&self, count: usize) {
-        self.events_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Sets the number of entries that are kept of something.
-    pub fn set_entries(&self, of: &'static str, count: usize) {
-        self.entries.get_or_create(&ByPlace { of }).set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Shows nothing more of any object: whoever leads does, sums over processes would count it twice, and what waited when the
-    /// lead was lost would seem to wait for ever.
-    pub fn stands_by(&self) {
-        self.queue_depth.set(0);
-        self.events_waiting.set(0);
+    /// Shows nothing more of any object of a shard: whoever leads there does, sums over processes would count it twice, and what
+    /// waited when the lead was lost would seem to wait for ever.
+    pub fn stands_by(&self, shard: u16) {
+        let sums = self.tallies.count(shard, None);
         self.objects.clear();
         self.entries.clear();
-        self.checks.forget_all();
-    }
-
-    /// Sets the number of waiting objects.
-    pub fn set_queue_depth(&self, depth: usize) {
-        self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+        self.show(&sums.unwrap_or_default());
     }
 }
 
@@ -337,41 +355,4 @@ fn by(ok: bool) -> ByOutcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logs_have_colours_on_a_terminal_only() {
-        assert!(coloured(true, None) && coloured(true, Some(OsStr::new(""))));
-        assert!(!coloured(false, None) && !coloured(true, Some(OsStr::new("1"))));
-    }
-
-    #[test]
-    fn whoever_stands_by_shows_no_object_and_nothing_that_waits() {
-        let metrics = Metrics::default();
-        let text = || {
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
-            text
-        };
-        let before = text();
-        metrics.set_objects("FlagSet", 3);
-        metrics.set_entries("writers", 3);
-        metrics.set_queue_depth(3);
-        metrics.set_events_waiting(3);
-        assert_ne!(text(), before);
-        metrics.stands_by();
-        assert_eq!(text(), before);
-    }
-
-    #[test]
-    fn the_versions_are_a_metric() {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &Metrics::default().registry()).unwrap();
-        let line = format!("time_zone_data=\"{}\"", crate::plan::calendar::zone_data());
-        assert!(
-            text.lines().any(|found| found.starts_with("sluice_build_info{") && found.contains(&line)),
-            "{text}"
-        );
-    }
-}
+mod tests;

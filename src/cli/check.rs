@@ -17,7 +17,7 @@ use super::table::table;
 use super::{Failure, Output};
 use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, GROUP, MetricSource, MicroTime, VERSION, policies};
-use crate::controller::LEASE;
+use crate::controller::{LEASE, lease_names};
 
 /// A lease this old is nobody's: longer than any that the controller takes.
 const OLD_LEASE: i64 = 300;
@@ -84,7 +84,7 @@ async fn check(cluster: Cluster, args: &Args) -> Result<Vec<Checked>, Failure> {
     let mut all = vec![checked("API server", Verdict::Ok, format!("{} at {server}", version.git_version))];
     all.extend(kinds(&cluster).await);
     all.extend(admission(&cluster).await);
-    all.push(leader(&cluster, &args.operator_namespace).await);
+    all.extend(leaders(&cluster, &args.operator_namespace).await);
     all.extend(sources(&cluster, &args.operator_namespace).await);
     all.push(rights(&cluster).await);
     all.push(rollouts(&cluster).await);
@@ -193,12 +193,29 @@ async fn admission(cluster: &Cluster) -> Vec<Checked> {
     vec![of_permission]
 }
 
-async fn leader(cluster: &Cluster, namespace: &str) -> Checked {
-    let check = "controller";
-    let lease = match cluster.get::<Lease>(Some(namespace), LEASE).await {
+/// Who leads, in each shard.
+async fn leaders(cluster: &Cluster, namespace: &str) -> Vec<Checked> {
+    let first = cluster.get::<Lease>(Some(namespace), LEASE).await;
+    let others: Vec<String> = match &first {
+        Ok(Some(lease)) => lease_names(lease).into_iter().skip(1).collect(),
+        _ => Vec::new(),
+    };
+    let check = |index: usize| match others.is_empty() {
+        true => "controller".to_owned(),
+        false => format!("controller, shard {index}"),
+    };
+    let mut all = vec![leader(&check(0), LEASE, namespace, first)];
+    for (index, name) in (1..).zip(&others) {
+        all.push(leader(&check(index), name, namespace, cluster.get::<Lease>(Some(namespace), name).await));
+    }
+    all
+}
+
+fn leader(check: &str, name: &str, namespace: &str, lease: Result<Option<Lease>, Failure>) -> Checked {
+    let lease = match lease {
         Err(failure) => return unseen(check, &failure),
         Ok(None) => {
-            let message = format!("nobody leads: there is no Lease {LEASE} in namespace {namespace}");
+            let message = format!("nobody leads: there is no Lease {name} in namespace {namespace}");
             return checked(check, Verdict::Failed, message);
         }
         Ok(Some(lease)) => lease.spec.unwrap_or_default(),

@@ -11,7 +11,8 @@ use super::cluster;
 use crate::api::Duration as Length;
 use crate::clock::Clock;
 use crate::controller::{
-    self, Election, Housekeeping, MeasurementsListening, MeasurementsReader, Options, OutputNames, Timing,
+    self, Election, Housekeeping, MeasurementsListening, MeasurementsReader, Options, OutputNames, Shards,
+    Timing,
 };
 use crate::error::chain;
 use crate::telemetry::{LogFormat, start_logging};
@@ -59,6 +60,10 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "SLUICE_LEADER_ELECT",
         num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     leader_elect: bool,
+    /// Over how many shards the namespaces are spread, from 1 to 16: each is decided on by one process, and they can be several. All
+    /// processes need the same number, but for the time of an update
+    #[arg(long, value_name = "N", default_value_t = 1, env = "SLUICE_SHARDS")]
+    shards: u16,
     /// How long others wait for a leader that is not heard of; whole seconds, from 2 to 300
     #[arg(long, value_name = "DURATION", default_value = "15s", env = "SLUICE_LEADER_ELECT_LEASE_DURATION")]
     leader_elect_lease_duration: Length,
@@ -112,8 +117,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// How this process stands for election, if it does.
 fn election(args: &Args, config: &kube::Config) -> Result<Option<Election>, Failure> {
+    let shards = Shards::new(args.shards)
+        .map_err(|error| Failure::Input(format!("--shards {}: {error}", args.shards)))?;
     if !args.leader_elect {
-        return Ok(None);
+        return match shards {
+            Shards::ONE => Ok(None),
+            _ => Err(Failure::Input(format!(
+                "--shards {} needs --leader-elect: each shard has a Lease, which says what process decides there",
+                args.shards
+            ))),
+        };
     }
     let length = |length: Length| Duration::try_from(length.signed()).unwrap_or_default();
     let timing = Timing::new(
@@ -130,6 +143,7 @@ fn election(args: &Args, config: &kube::Config) -> Result<Option<Election>, Fail
         name: controller::LEASE.to_owned(),
         identity: controller::identity(&instance()),
         timing,
+        shards,
     }))
 }
 
@@ -194,6 +208,22 @@ mod tests {
         let alone =
             election(&args(&["--leader-elect=false"]), &kube::Config::new("http://x".parse().unwrap()));
         assert!(matches!(alone, Ok(None)));
+    }
+
+    #[test]
+    fn a_number_of_shards_that_there_cannot_be_is_wrong_input() {
+        let config = kube::Config::new("http://x".parse().unwrap());
+        let shards = |words: &[&str]| match election(&args(words), &config) {
+            Ok(election) => election.map(|election| election.shards.count()),
+            Err(Failure::Input(why)) => panic!("{why}"),
+            Err(_) => panic!("another failure"),
+        };
+        assert_eq!((shards(&[]), shards(&["--shards=3"])), (Some(1), Some(3)));
+        assert_eq!(shards(&["--shards=1", "--leader-elect=false"]), None);
+        for words in [&["--shards=0"][..], &["--shards=17"], &["--shards=2", "--leader-elect=false"]] {
+            let refused = election(&args(words), &config);
+            assert!(matches!(refused, Err(Failure::Input(why)) if why.contains("--shards")), "{words:?}");
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub async fn keep(
     let mut known: Option<(Authority, Instant)> = None;
     let mut is_told = false;
     loop {
-        let ctx = process.present();
+        let ctx = process.home();
         let wait = match look(&ctx, &name, known.as_ref()).await {
             Ok(None) => {
                 if known.is_some() {

@@ -17,6 +17,7 @@ use super::channels::Channels;
 use super::events::Events;
 use super::index::{Index, SetId};
 use super::keys::Unannounced;
+use super::leader::Shard;
 use super::nudge::Nudger;
 use super::playbooks::Playbooks;
 use super::policies::Policies;
@@ -196,6 +197,8 @@ pub struct Context {
     pub watchdog: Watchdog,
     /// The operator's own namespace.
     pub namespace: String,
+    /// Whose namespaces are worked on: nothing is done for others, which are known all the same.
+    pub shard: Shard,
     /// Name of this process in events.
     pub instance: String,
     /// Says that the term is to end, by the end of the process or by another's lead.
@@ -206,6 +209,16 @@ impl Context {
     /// Whether the caches hold every kind: what is not in them does not exist.
     pub fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
+    }
+
+    /// Whether a namespace is one of the term's shard.
+    pub fn owns(&self, namespace: &str) -> bool {
+        self.shard.owns(namespace)
+    }
+
+    /// Whether this is the term of the shard with the operator's own namespace, which sees to what there is once.
+    pub fn is_home(&self) -> bool {
+        self.owns(&self.namespace)
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use super::cache::ObjectKey;
+use super::cache::{Cache, Object, ObjectKey};
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
 use super::revisions::{self, Pinned};
 use super::{actions, analysis, playbooks, writer};
 use crate::clock;
 use crate::error::chain;
+use crate::telemetry::Tally;
 
 /// How often what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,26 +81,35 @@ pub async fn run(ctx: Shared, how_often: Housekeeping) {
 }
 
 fn count(ctx: &Context) {
-    ctx.metrics.set_objects("FeatureRollout", ctx.rollouts.len());
-    ctx.metrics.set_objects("FlagSet", ctx.flag_sets.len());
-    ctx.metrics.set_objects("CohortSet", ctx.cohort_sets.len());
-    ctx.metrics.set_objects("RolloutPolicy", ctx.rollout_policies.len());
-    ctx.metrics.set_objects("MetricSource", ctx.metric_sources.len());
-    ctx.metrics.set_objects("MetricTemplate", ctx.metric_templates.len());
-    ctx.metrics.set_objects("NotificationChannel", ctx.notification_channels.len());
-    ctx.metrics.set_objects("Playbook", ctx.playbooks.len());
-    ctx.metrics.set_queue_depth(ctx.queue.depth());
-    ctx.metrics.set_events_waiting(ctx.events.waiting());
-    for (what, entries) in census(ctx) {
-        ctx.metrics.set_entries(what, entries);
-    }
+    let objects = [
+        ("FeatureRollout", own(ctx, &ctx.rollouts)),
+        ("FlagSet", own(ctx, &ctx.flag_sets)),
+        ("CohortSet", own(ctx, &ctx.cohort_sets)),
+        ("RolloutPolicy", own(ctx, &ctx.rollout_policies)),
+        ("MetricSource", own(ctx, &ctx.metric_sources)),
+        ("MetricTemplate", own(ctx, &ctx.metric_templates)),
+        ("NotificationChannel", own(ctx, &ctx.notification_channels)),
+        ("Playbook", own(ctx, &ctx.playbooks)),
+    ];
+    let tally = Tally {
+        objects: BTreeMap::from(objects),
+        entries: census(ctx),
+        queue: ctx.queue.depth(),
+        events: ctx.events.waiting(),
+    };
+    ctx.metrics.count(ctx.shard.index(), tally);
+}
+
+/// How many objects of a kind are in the term's namespaces.
+fn own<K: Object>(ctx: &Context, cache: &Cache<K>) -> usize {
+    if ctx.shard.is_whole() { cache.len() } else { cache.len_of(|namespace| ctx.owns(namespace)) }
 }
 
 /// How many entries there are of everything that is kept in memory of single objects. Whatever comes and goes, the
 /// numbers are afterwards what they were before.
 fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
     let mut entries = BTreeMap::from([
-        ("config_maps", ctx.config_maps.len()),
+        ("config_maps", own(ctx, &ctx.config_maps)),
         ("queue", ctx.queue.keys()),
         ("prepared", ctx.ahead.len()),
     ]);
@@ -114,13 +124,16 @@ fn census(ctx: &Context) -> BTreeMap<&'static str, usize> {
     entries.extend(ctx.plans.census());
     entries.extend(ctx.changelogs.census());
     entries.extend(ctx.unannounced.census());
-    entries.insert("trigger_values", ctx.metrics.checks.values_shown());
+    // The process shows them, for all the shards that it leads.
+    if ctx.is_home() {
+        entries.insert("trigger_values", ctx.metrics.checks.values_shown());
+    }
     entries
 }
 
 /// Keeps no ConfigMap in memory that nobody writes, nor anything of namespaces where nothing is.
 fn tidy(ctx: &Context) {
-    for key in ctx.config_maps.keys() {
+    for key in ctx.config_maps.keys().into_iter().filter(|key| ctx.owns(&key.0)) {
         if ctx.config_maps.get(&key).is_some_and(|map| !writer::is_wanted(ctx, &map)) {
             ctx.config_maps.put_aside(&key);
         }

@@ -62,7 +62,7 @@ impl fmt::Debug for Reader {
 impl Reader {
     /// What was measured lately of a rollout; `None` where the controller does not lead or has not begun.
     pub fn read(&self, namespace: &str, name: &str) -> Option<Measured> {
-        let ctx = self.0.get()?.upgrade()?.present();
+        let ctx = self.0.get()?.upgrade()?.present_of(namespace);
         ctx.is_listed().then(|| analysis::measured(&ctx, &(namespace.to_owned(), name.to_owned())))
     }
 
@@ -102,7 +102,7 @@ async fn measured(
     Path((namespace, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let ctx = told.process.present();
+    let ctx = told.process.present_of(&namespace);
     if !ctx.is_listed() {
         return problem(StatusCode::MISDIRECTED_REQUEST, "this process stands by, another one measures");
     }

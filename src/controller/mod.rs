@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use kube::{Client, Config};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ pub use authority::{
 };
 pub use client::{client, election_client};
 pub use housekeeping::Housekeeping;
-pub use leader::{Election, LEASE, Timing, TimingError, identity};
+pub use leader::{Election, LEASE, Shard, Shards, ShardsError, Timing, TimingError, identity, lease_names};
 pub use measurements::{Listening as MeasurementsListening, Reader as MeasurementsReader};
 pub use signing::SECRET as SIGNING_SECRET;
 pub use writer::OutputNames;
@@ -219,7 +220,7 @@ pub async fn run(
     }
     match election {
         None => {
-            process.metrics.set_leads(true);
+            process.metrics.set_leads(0, true);
             let gate = Gate::open(None, shutdown.child_token());
             term::lead(&process, &gate, &health).await
         }
@@ -227,40 +228,54 @@ pub async fn run(
     }
 }
 
-/// Leads whenever this process is elected.
+/// Leads whenever this process is elected, in each shard by itself.
 async fn stand(process: &Arc<Process>, election: Election, health: &Health) -> Result<(), ControllerError> {
-    let shutdown = process.shutdown();
-    let (elector, mut terms) = Elector::new(election, process.metrics.clone(), shutdown.clone());
-    let ended = CancellationToken::new();
-    let electing = elector.run(ended.clone(), health.watchdog().clone());
-    let electing = tokio::spawn(health.watchdog().watch(Name::of_process(What::Election), electing));
+    let (ended, crew) = (CancellationToken::new(), leader::crew());
+    let (mut electing, mut terms) = (Vec::new(), Vec::new());
+    for shard in election.shards.each() {
+        let (metrics, shutdown) = (process.metrics.clone(), process.shutdown().clone());
+        metrics.set_leads(shard.index(), false);
+        let (elector, of_shard) = Elector::new(election.clone(), shard, crew.clone(), metrics, shutdown);
+        let run = elector.run(ended.clone(), health.watchdog().clone());
+        electing.push(tokio::spawn(health.watchdog().watch(Name::of_process(What::Election), run)));
+        terms.push(of_shard);
+    }
     // What is listed after a gain need not be compared with what is stored then.
-    let _late = tokio::time::timeout(SOON, terms.changed()).await;
+    let _late = tokio::time::timeout(SOON, leader::any_term(&terms)).await;
     process.watch();
     let waiting = ready_to_lead(process.clone(), health.clone(), terms.clone());
     tokio::spawn(health.watchdog().watch(Name::of_process(What::Candidate), waiting));
-    let result = loop {
-        let gate = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break Ok(()),
-            gate = leader::next_term(&mut terms) => gate,
-        };
-        let Some(gate) = gate else { break Err(ControllerError::Election) };
-        if let Err(error) = term::lead(process, &gate, health).await {
-            break Err(error);
-        }
-    };
+    let leading = terms.into_iter().map(|terms| lead_whenever_elected(process, terms, health));
+    let result = try_join_all(leading).await;
     health.set_ready(false);
     ended.cancel();
-    // Where it has failed, that is what was returned.
-    let _released = electing.await;
-    result
+    for elector in electing {
+        // Where it has failed, that is what was returned.
+        let _released = elector.await;
+    }
+    result.map(drop)
+}
+
+async fn lead_whenever_elected(
+    process: &Arc<Process>,
+    mut terms: Terms,
+    health: &Health,
+) -> Result<(), ControllerError> {
+    loop {
+        let gate = tokio::select! {
+            biased;
+            () = process.shutdown().cancelled() => return Ok(()),
+            gate = leader::next_term(&mut terms) => gate,
+        };
+        let Some(gate) = gate else { return Err(ControllerError::Election) };
+        term::lead(process, &gate, health).await?;
+    }
 }
 
 /// Says that a process which stands by is ready once it could take over; one that leads says so when it decides.
-async fn ready_to_lead(process: Arc<Process>, health: Health, terms: Terms) {
+async fn ready_to_lead(process: Arc<Process>, health: Health, terms: Vec<Terms>) {
     resting(process.listed()).await;
-    if terms.borrow().is_none() && !process.shutdown().is_cancelled() {
+    if terms.iter().all(|terms| terms.borrow().is_none()) && !process.shutdown().is_cancelled() {
         health.set_ready(true);
     }
 }

@@ -196,7 +196,7 @@ pub fn policy_event(ctx: &Shared, key: &ObjectKey, news: News) {
 fn changed(ctx: &Shared, key: &ObjectKey) {
     let policy = ctx.rollout_policies.get(key);
     for rollout_key in ctx.rollouts.keys() {
-        if rollout_key.0 != key.0 && key.0 != ctx.namespace {
+        if rollout_key.0 != key.0 && key.0 != ctx.namespace || !ctx.owns(&rollout_key.0) {
             continue;
         }
         let stored = ctx.rollouts.get(&rollout_key);

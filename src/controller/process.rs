@@ -2,9 +2,12 @@
 //!
 //! Everything else that is known belongs to one term of leading, and is known anew in the next: what was said, what is in the
 //! files, what is under way. So a term begins as a process does, but with all objects at hand.
+//!
+//! With several shards a process may lead any number of them, each in terms of its own. All share what the watches have told.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kube::Client;
 use tokio::sync::watch;
@@ -12,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Caches, Context, Key, Shared};
 use super::index::Index;
-use super::leader::Gate;
+use super::leader::{Gate, Shard, Shards};
 use super::queue::{Places, Priority, Queue};
 use super::watch as watches;
 use super::{
@@ -34,8 +37,12 @@ pub struct Process {
     /// Counters and timings.
     pub metrics: Metrics,
     caches: Caches,
-    /// What the watches tell of changes: the present term, or one in which nothing is done.
-    present: RwLock<Shared>,
+    health: Health,
+    shards: Shards,
+    /// What the watches tell of changes, by shard: the present term, or one in which nothing is done.
+    present: Vec<RwLock<Shared>>,
+    /// The shards that are led, and whether what is to be decided there is known.
+    led: Mutex<BTreeMap<u16, bool>>,
     is_watching: AtomicBool,
     /// Whether every kind has been listed, without those that only checks need and with them.
     listed: watch::Sender<bool>,
@@ -58,17 +65,25 @@ impl Process {
         let caches = Caches::default();
         let gate = Gate::closed(shutdown.child_token());
         // Of whatever term, objects that cannot be read are told of once.
-        let cluster = Cluster::new(gate.guard(&client), metrics.clone(), health);
+        let cluster = Cluster::new(gate.guard(&client), metrics.clone(), health.clone());
         let cluster = cluster.with_silence(options.watch_silence);
-        let present = context(&client, &cluster, &options, &metrics, &caches, &gate);
-        keep_tidy(&present);
+        let shards = options.election.as_ref().map_or(Shards::ONE, |election| election.shards);
+        let present = shards.each().map(|shard| {
+            let ctx = context(&client, &cluster, &options, &metrics, &caches, &gate.clone().of(shard));
+            keep_tidy(&ctx);
+            RwLock::new(ctx)
+        });
+        let present = present.collect();
         Arc::new(Process {
             client,
             cluster,
             options,
             metrics,
             caches,
-            present: RwLock::new(present),
+            health,
+            shards,
+            present,
+            led: Mutex::default(),
             is_watching: AtomicBool::new(false),
             listed: watch::Sender::new(false),
             measurable: watch::Sender::new(false),
@@ -76,19 +91,43 @@ impl Process {
         })
     }
 
-    /// What is told of changes now.
-    pub fn present(&self) -> Shared {
-        self.present.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What is told of changes now, by shard.
+    pub fn present(&self) -> Vec<Shared> {
+        self.present.iter().map(read).collect()
     }
 
-    /// Begins a term: what changes from now on is told to it, and what is known is to be looked at.
+    /// What is told of changes in a namespace now.
+    pub fn present_of(&self, namespace: &str) -> Shared {
+        read(self.slot(self.shards.of(namespace)))
+    }
+
+    /// The same for the operator's own namespace.
+    pub fn home(&self) -> Shared {
+        self.present_of(&self.options.namespace)
+    }
+
+    /// Waits until nobody holds ordinary work back, or has done so for long enough.
+    pub async fn until_free(&self) {
+        for ctx in self.present() {
+            ctx.queue.until_free().await;
+        }
+    }
+
+    /// Begins a term of a shard: what changes from now on is told to it, and what is known is to be looked at.
     pub fn begin(&self, gate: &Gate) -> Shared {
         let ctx = self.context(gate);
+        let is_first = {
+            let mut led = self.led();
+            led.insert(ctx.shard.index(), false);
+            led.len() == 1
+        };
+        for kind in watches::EXPECTED_OF_LEADERS.iter().filter(|_| is_first) {
+            self.health.expect(kind);
+        }
         self.replace(ctx.clone());
         // In this order: what the watches have told before is in the caches, and what they tell now is told to the term.
+        self.enter_all(&ctx);
         for key in ctx.rollouts.keys() {
-            // Whoever that concerns is looked at, too.
-            let _concerned = watches::enter(&ctx, &key);
             ctx.queue.push(Key::Rollout(key), Priority::Decide);
         }
         for key in ctx.flag_sets.keys() {
@@ -106,27 +145,71 @@ impl Process {
         ctx
     }
 
-    /// Stands by: what is told is kept, and nothing is done about it.
-    pub fn stand_by(&self) {
-        let ctx = self.context(&Gate::closed(self.shutdown.child_token()));
+    /// Says that what is to be decided in a term is known.
+    pub fn works(&self, shard: Shard) {
+        let mut led = self.led();
+        led.insert(shard.index(), true);
+        self.tell_ready(&led);
+    }
+
+    /// Stands by in a shard: what is told is kept, and nothing is done about it.
+    pub fn stand_by(&self, shard: Shard) {
+        let ctx = self.context(&Gate::closed(self.shutdown.child_token()).of(shard));
         keep_tidy(&ctx);
-        self.replace(ctx.clone());
+        let before = self.replace(ctx.clone());
         // Whose files are worth keeping is asked of these.
-        for key in ctx.rollouts.keys() {
-            let _concerned = watches::enter(&ctx, &key);
+        self.enter_all(&ctx);
+        self.metrics.stands_by(shard.index());
+        self.health.set_waiting(None);
+        let mut led = self.led();
+        led.remove(&shard.index());
+        if led.is_empty() {
+            self.metrics.checks.forget_all();
+            for kind in watches::EXPECTED_OF_LEADERS {
+                self.health.expect_no_more(kind);
+            }
+        } else {
+            analysis::forget_values(&before);
         }
-        self.metrics.stands_by();
+        if self.is_listed() {
+            self.tell_ready(&led);
+        }
+    }
+
+    /// Whether everything that is led is also worked on: a process that leads nothing could at once.
+    fn tell_ready(&self, led: &BTreeMap<u16, bool>) {
+        if led.values().all(|works| *works) {
+            self.health.set_ready(true);
+        }
+    }
+
+    fn led(&self) -> MutexGuard<'_, BTreeMap<u16, bool>> {
+        self.led.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a term's rollouts of each other. Whoever that concerns is looked at, too.
+    fn enter_all(&self, ctx: &Shared) {
+        for key in ctx.rollouts.keys().into_iter().filter(|key| ctx.owns(&key.0)) {
+            let _concerned = watches::enter(ctx, &key);
+        }
     }
 
     fn context(&self, gate: &Gate) -> Shared {
         context(&self.client, &self.cluster, &self.options, &self.metrics, &self.caches, gate)
     }
 
-    fn replace(&self, ctx: Shared) {
-        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+    fn slot(&self, shard: Shard) -> &RwLock<Shared> {
+        // There is one for each.
+        &self.present[usize::from(shard.index())]
+    }
+
+    /// Tells changes to this one from now on; returns the one before, which is to end.
+    fn replace(&self, ctx: Shared) -> Shared {
+        let mut present = self.slot(ctx.shard).write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *present, ctx);
         drop(present);
         before.shutdown.cancel();
+        before
     }
 
     /// Starts every watch, if that has not been done.
@@ -173,6 +256,10 @@ impl Process {
     }
 }
 
+fn read(slot: &RwLock<Shared>) -> Shared {
+    slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 async fn until(done: &watch::Sender<bool>) {
     let mut heard = done.subscribe();
     // The sender outlives this.
@@ -206,6 +293,8 @@ fn context(
             | Key::Stray(..) => None,
         })
     };
+    let shard = gate.shard();
+    let queue = if shard.is_whole() { queue } else { queue.only_of(move |namespace| shard.owns(namespace)) };
     let client = gate.guard(client);
     let cluster = Arc::new(cluster.through(client.clone()));
     let channels = Arc::new(channels::Channels::new(
@@ -256,6 +345,7 @@ fn context(
         metrics: metrics.clone(),
         watchdog: options.watchdog.clone(),
         namespace: options.namespace.clone(),
+        shard,
         instance: options.instance.clone(),
         shutdown: gate.ends().clone(),
     })

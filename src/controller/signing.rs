@@ -105,11 +105,15 @@ impl Signing {
         keys
     }
 
-    /// Reads the keys. Where the Secret is gone, it is made of those that are known, else of new ones.
+    /// Reads the keys. Where the Secret is gone, it is made of those that are known, else of new ones, by the one shard that writes
+    /// in its namespace.
     async fn load(&self, ctx: &Context) -> Result<Keys, Fault> {
         let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
         if let Some(secret) = call(api.get_opt(&self.secret)).await? {
             return read(&secret);
+        }
+        if !ctx.is_home() {
+            return Err(unusable("there is no such Secret yet, and another shard makes it"));
         }
         let keys = match self.known() {
             Some(keys) => (*keys).clone(),

@@ -24,19 +24,13 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long what still writes has to stop once the lead is lost.
 pub(super) const STOP: Duration = Duration::from_secs(2);
 
-/// The kinds that only whoever leads has to know.
-const EXPECTED: [&str; 2] = ["ControllerRevision", "RolloutAction"];
-
-/// Decides until the term ends: by the shutdown, which lets work under way end, or by the closing of its gate, which lets
-/// nothing end.
+/// Decides until the term ends: by the shutdown or because the shards are to be others, which lets work under way end, or by the
+/// closing of its gate, which lets nothing end.
 ///
 /// # Errors
 /// When something does not stop writing.
 pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Result<(), ControllerError> {
     let ctx = process.begin(gate);
-    for kind in EXPECTED {
-        health.expect(kind);
-    }
     // Before anything is listed: an emergency does not wait for a cache.
     let acting = keep(&ctx, What::Actions, actions::run);
     process.watch();
@@ -46,25 +40,24 @@ pub async fn lead(process: &Arc<Process>, gate: &Gate, health: &Health) -> Resul
         () = ctx.shutdown.cancelled() => {}
         () = prepare(process, &ctx, gate.opened(), health) => {
             tracing::info!(rollouts = ctx.rollouts.len(), "every kind is listed; working");
-            health.set_ready(true);
+            process.works(ctx.shard);
             let work = work_on(process, &ctx, &mut at_work);
             ctx.watchdog.watch(Name::of_process(What::Queue), work).await;
         }
     }
     if gate.is_closed() {
-        process.stand_by();
-        health.set_waiting(None);
-        for kind in EXPECTED {
-            health.expect_no_more(kind);
-        }
-        if process.is_listed() {
-            health.set_ready(true);
-        }
+        process.stand_by(ctx.shard);
         return stop(gate, acting, at_work).await;
     }
-    health.set_ready(false);
+    let is_over = process.shutdown().is_cancelled();
+    if is_over {
+        health.set_ready(false);
+    }
     drain(&ctx, gate, acting, at_work).await;
     gate.close();
+    if !is_over {
+        process.stand_by(ctx.shard);
+    }
     Ok(())
 }
 
@@ -102,12 +95,15 @@ async fn work_on(process: &Arc<Process>, ctx: &Shared, at_work: &mut JoinSet<()>
     keep(ctx, What::Checks, move |ctx| measure(measuring.clone(), ctx));
     keep(ctx, What::Events, events::run);
     strays::watch(ctx);
-    // Its end is waited for: what is being sent is to be written down.
-    let telling = {
-        let (process, ctx) = (process.clone(), ctx.clone());
-        move || tell(process.clone(), ctx.clone())
-    };
-    at_work.spawn(ctx.watchdog.keep(Name::of_process(What::Channels), telling));
+    // Each message is sent once, whichever shard it is about.
+    if ctx.is_home() {
+        // Its end is waited for: what is being sent is to be written down.
+        let telling = {
+            let (process, ctx) = (process.clone(), ctx.clone());
+            move || tell(process.clone(), ctx.clone())
+        };
+        at_work.spawn(ctx.watchdog.keep(Name::of_process(What::Channels), telling));
+    }
     loop {
         let next = async {
             tokio::select! {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
@@ -14,6 +14,7 @@ use super::analysis;
 use super::cache::{Cache, News, Object, ObjectKey, key_of, version};
 use super::changelog;
 use super::context::{Context, Key, Shared};
+use super::events;
 use super::index::SetId;
 use super::playbooks;
 use super::policies;
@@ -27,6 +28,7 @@ use crate::api::{
 };
 use crate::cluster::Scope;
 use crate::watchdog::{Name, What};
+use Concerns::{All, AlsoHome, Own};
 
 /// The kinds without which this program does not do all that it is there for, besides those that only a leader needs.
 pub const EXPECTED: [&str; 10] = [
@@ -42,21 +44,43 @@ pub const EXPECTED: [&str; 10] = [
     "RolloutPolicy",
 ];
 
+/// The kinds that only whoever leads has to know.
+pub const EXPECTED_OF_LEADERS: [&str; 2] = ["ControllerRevision", "RolloutAction"];
+
+/// Which terms hear of an object, where there are several shards.
+#[derive(Clone, Copy)]
+enum Concerns {
+    /// That of its namespace.
+    Own,
+    /// Where it is in the operator's own namespace, all.
+    All,
+    /// That of its namespace, and the one with the operator's own namespace.
+    AlsoHome,
+}
+
 /// Starts the watches of what decisions are made from; each of the returned receivers hears when its first list is complete.
 pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
     vec![
-        spawn(process, Scope::of::<CohortSet>(None), |c| &c.cohort_sets, is_kept, cohort_set_event),
-        spawn(process, Scope::of::<FlagSet>(None), |c| &c.flag_sets, is_kept, flag_set_event),
-        spawn(process, Scope::of::<Playbook>(None), |c| &c.playbooks, is_kept, playbooks::event),
+        spawn(process, Scope::of::<CohortSet>(None), Own, |c| &c.cohort_sets, is_kept, cohort_set_event),
+        spawn(process, Scope::of::<FlagSet>(None), AlsoHome, |c| &c.flag_sets, is_kept, flag_set_event),
+        spawn(process, Scope::of::<Playbook>(None), Own, |c| &c.playbooks, is_kept, playbooks::event),
         spawn(
             process,
             Scope::of::<RolloutPolicy>(None),
+            All,
             |c| &c.rollout_policies,
             is_kept,
             policies::policy_event,
         ),
-        spawn(process, Scope::of::<Namespace>(None), |c| &c.namespaces, is_kept, policies::namespace_event),
-        spawn(process, Scope::of::<FeatureRollout>(None), |c| &c.rollouts, is_kept, rollout),
+        spawn(
+            process,
+            Scope::of::<Namespace>(None),
+            AlsoHome,
+            |c| &c.namespaces,
+            is_kept,
+            policies::namespace_event,
+        ),
+        spawn(process, Scope::of::<FeatureRollout>(None), AlsoHome, |c| &c.rollouts, is_kept, rollout),
     ]
 }
 
@@ -65,7 +89,7 @@ pub fn start(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
 /// complete.
 pub fn start_files(process: &Arc<Process>) -> oneshot::Receiver<()> {
     let files = Scope::of::<ConfigMap>(None).labels(&ours());
-    spawn(process, files, |c| &c.config_maps, writer::is_wanted, config_map)
+    spawn(process, files, Own, |c| &c.config_maps, writer::is_wanted, config_map)
 }
 
 /// Starts the watches that only checks and messages need; each of the returned receivers hears when its first list is complete.
@@ -74,15 +98,16 @@ pub fn start_metrics(process: &Arc<Process>) -> Vec<oneshot::Receiver<()>> {
     let templates = Scope::of::<MetricTemplate>(None);
     let channels = Scope::of::<NotificationChannel>(Some(&process.options.namespace));
     vec![
-        spawn(process, sources, |c| &c.metric_sources, is_kept, analysis::metric_source_event),
-        spawn(process, templates, |c| &c.metric_templates, is_kept, analysis::metric_template_event),
-        spawn(process, channels, |c| &c.notification_channels, is_kept, |ctx, key, _| channel(ctx, key)),
+        spawn(process, sources, All, |c| &c.metric_sources, is_kept, analysis::metric_source_event),
+        spawn(process, templates, All, |c| &c.metric_templates, is_kept, analysis::metric_template_event),
+        spawn(process, channels, Own, |c| &c.notification_channels, is_kept, |ctx, key, _| channel(ctx, key)),
     ]
 }
 
 fn spawn<K>(
     process: &Arc<Process>,
     scope: Scope,
+    concerns: Concerns,
     cache: fn(&Context) -> &Arc<Cache<K>>,
     keeps: fn(&Context, &DeserializeGuard<K>) -> bool,
     changed: fn(&Shared, &ObjectKey, News),
@@ -93,7 +118,7 @@ where
     let (listed, heard) = oneshot::channel();
     // Taken by the first complete list, however often the watch is begun.
     let listed = Arc::new(Mutex::new(Some(listed)));
-    let (process, cache) = (process.clone(), cache(&process.present()).clone());
+    let (process, cache) = (process.clone(), cache(&process.home()).clone());
     let name = Name::of_all(What::Watch, scope.kind());
     let kept = process.options.watchdog.clone();
     tokio::spawn(kept.keep(name, move || {
@@ -103,7 +128,7 @@ where
             let mut take = |event| {
                 let (keys, done) = match event {
                     Event::Apply(object) | Event::InitApply(object)
-                        if !keeps(&process.present(), &object) =>
+                        if !keeps(&process.present_of(namespace_of(&key_of(&object))), &object) =>
                     {
                         cache.pass_over(&object);
                         (vec![(key_of(&object), News::Nothing)], false)
@@ -111,16 +136,17 @@ where
                     event => cache.event(event),
                 };
                 // In this order: a term that begins meanwhile finds in the cache what it is not told of.
-                let ctx = process.present();
                 for (key, news) in keys {
-                    changed(&ctx, &key, news);
+                    for ctx in concerned(&process, concerns, namespace_of(&key)) {
+                        changed(&ctx, &key, news);
+                    }
                 }
                 if done && let Some(listed) = listed.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     // The receiver is gone only when the controller is.
                     let _gone = listed.send(());
                 }
             };
-            let page = async || process.present().queue.until_free().await;
+            let page = async || process.until_free().await;
             loop {
                 tokio::select! {
                     () = process.cluster.follow(&scope, page, &mut take) => {}
@@ -133,7 +159,7 @@ where
     heard
 }
 
-/// Passes on everything that a watch tells, until the end of the term.
+/// Passes on everything that a watch tells of the term's namespaces, until the end of the term.
 pub async fn follow<K>(
     ctx: Shared,
     scope: Scope,
@@ -142,9 +168,31 @@ pub async fn follow<K>(
     K: Resource + DeserializeOwned + Send,
 {
     let page = || ctx.queue.until_free();
+    let take = |event: Event<DeserializeGuard<K>>| match &event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)
+            if !ctx.owns(object.namespace().as_deref().unwrap_or_default()) => {}
+        _ => take(&ctx, event),
+    };
     tokio::select! {
-        () = ctx.cluster.follow(&scope, page, |event| take(&ctx, event)) => {}
+        () = ctx.cluster.follow(&scope, page, take) => {}
         () = ctx.shutdown.cancelled() => {}
+    }
+}
+
+/// The namespace that an object is in, or is.
+fn namespace_of(key: &ObjectKey) -> &str {
+    if key.0.is_empty() { &key.1 } else { &key.0 }
+}
+
+/// The terms that hear of an object in a namespace.
+fn concerned(process: &Process, concerns: Concerns, namespace: &str) -> Vec<Shared> {
+    let own = process.present_of(namespace);
+    match concerns {
+        Concerns::Own => vec![own],
+        Concerns::All if namespace == process.options.namespace => process.present(),
+        Concerns::All => vec![own],
+        Concerns::AlsoHome if own.is_home() => vec![own],
+        Concerns::AlsoHome => vec![own, process.home()],
     }
 }
 
@@ -167,6 +215,9 @@ pub fn enter(ctx: &Context, key: &ObjectKey) -> BTreeSet<ObjectKey> {
 }
 
 fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
+    if !ctx.owns(&key.0) {
+        return others_rollout(ctx, key, news);
+    }
     let concerned = enter(ctx, key);
     // A status is mostly our own, heard of before our write was answered: others' decisions go first.
     let priority = if news == News::Status { Priority::Report } else { Priority::Decide };
@@ -176,6 +227,17 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
     }
     playbooks::rollout_changed(ctx, key);
     changelog::rollout_changed(ctx, key);
+    if news == News::Spec {
+        policies::count_again(ctx, &key.0);
+    }
+}
+
+/// A rollout of another shard changed: the channels tell of it, and the policies of the cluster count it.
+fn others_rollout(ctx: &Shared, key: &ObjectKey, news: News) {
+    if ctx.rollouts.get(key).is_none() {
+        ctx.channels.forget(key);
+    }
+    events::hand_over(ctx, key);
     if news == News::Spec {
         policies::count_again(ctx, &key.0);
     }

@@ -20,6 +20,8 @@ use crate::support::process::ControllerProcess;
 use crate::support::proxy::Proxy;
 use crate::support::{Space, eventually, is_ready, pause};
 
+mod shards;
+
 /// Name of the Lease.
 const LEASE: &str = "sluice-controller";
 /// Times with which a leader that was killed is followed soon.

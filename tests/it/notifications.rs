@@ -30,7 +30,7 @@ use receiver::{Behaviour, Receiver};
 
 mod alertmanager;
 mod mail;
-mod receiver;
+pub mod receiver;
 
 /// A key of Standard Webhooks, and what it is the base64 of.
 const KEY: [u8; 32] = [9; 32];

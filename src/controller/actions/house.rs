@@ -24,7 +24,7 @@ pub async fn sweep(ctx: &Context) -> Result<(), Fault> {
     let mut old = Vec::new();
     ctx.cluster
         .each(&answered, |action: RolloutAction| {
-            if is_old(&action, now) {
+            if ctx.owns(&key_of(&action).0) && is_old(&action, now) {
                 old.push((key_of(&action), action.metadata.uid));
             }
         })

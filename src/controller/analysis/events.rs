@@ -13,6 +13,10 @@ use crate::controller::queue::Priority;
 pub fn metric_source_event(ctx: &Shared, key: &ObjectKey, news: News) {
     ctx.queue.push(Key::MetricSource(key.clone()), Priority::Report);
     if news != News::Spec {
+        if !ctx.is_home() {
+            // The shard with the operator's own namespace has found out something about it.
+            retry_unprepared(ctx, |_| true);
+        }
         return;
     }
     if ctx.metric_sources.get(key).is_none() {

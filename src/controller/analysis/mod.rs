@@ -132,6 +132,13 @@ pub fn forget(ctx: &Context, key: &ObjectKey) {
     }
 }
 
+/// Shows no value of any rollout that was watched over in a term.
+pub fn forget_values(ctx: &Context) {
+    for key in ctx.analysis.watched().keys() {
+        ctx.metrics.checks.forget(key);
+    }
+}
+
 /// What was measured lately of a rollout, each series with its unit; nothing of one that nothing is measured of.
 pub fn measured(ctx: &Context, key: &ObjectKey) -> Measured {
     let watched = ctx.analysis.watched();

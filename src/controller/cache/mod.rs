@@ -137,6 +137,12 @@ impl<K: Object> Cache<K> {
         objects.keys().filter(|(of, _)| of == namespace).count()
     }
 
+    /// How many objects are known of the namespaces that are `wanted`.
+    pub fn len_of(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.keys().filter(|(namespace, _)| wanted(namespace)).count()
+    }
+
     /// Whether everything is known that a list has found at a version, each object in the version that it had then or a newer
     /// one, and nothing besides.
     pub fn is_as_new_as(&self, stored: &HashMap<ObjectKey, u64>, at: u64) -> bool {

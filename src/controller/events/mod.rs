@@ -25,6 +25,7 @@ use super::channels::News;
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
 use super::turn::delivered;
+use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::error::{Fault, call, chain};
@@ -179,15 +180,16 @@ pub fn submit(
     add(ctx, notices.collect());
 }
 
-/// Hands a rollout's stored history over to the channels alone: they are known only now.
+/// Hands a rollout's stored history over to the channels alone: they are known only now, or it is another shard's.
 pub fn hand_over(ctx: &Context, key: &ObjectKey) {
-    let stored = ctx.rollouts.get(key);
-    if let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0)
+    if let Some(Ok(rollout)) = ctx.rollouts.get(key).as_ref().map(|stored| &stored.0)
         && let Some(status) = rollout.status.as_ref().filter(|status| status.uid == rollout.uid())
     {
         let (rollout, spec) = (rollout.meta(), Some(&rollout.spec));
+        // Of another shard's nobody here knows more than its status tells.
+        let under_way = ctx.owns(&key.0) || !is_true(&status.conditions, types::STALLED);
         let delivered_revision = status.delivered_revision;
-        ctx.channels.hear(News { rollout, spec, status, delivered_revision, under_way: true });
+        ctx.channels.hear(News { rollout, spec, status, delivered_revision, under_way });
     }
 }
 

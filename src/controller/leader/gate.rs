@@ -2,7 +2,8 @@
 //!
 //! It is in the controller's client, so that no writer can forget it: whatever is not a plain read is refused when the gate
 //! is closed, and given up when it closes while the call is under way. A gate is one term's and never opens again: what a
-//! term has left running can write nothing in the next one, even in the same process.
+//! term has left running can write nothing in the next one, even in the same process. A gate of one of several shards also refuses
+//! whatever is in a namespace of another one.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use super::shard::Shard;
 use crate::clock;
 use crate::error::NotLeading;
 
@@ -25,7 +27,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The gate of one term.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub struct Gate {
+    inner: Arc<Inner>,
+    /// Where its term may write.
+    shard: Shard,
+}
 
 struct Inner {
     opened: Instant,
@@ -42,26 +48,37 @@ impl Gate {
     /// An open gate, which closes by itself at `until` unless that is put off; `ends` says that its term is to end, and
     /// is said by closing it.
     pub fn open(until: Option<Instant>, ends: CancellationToken) -> Gate {
-        Gate(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             opened: clock::monotonic(),
             until: Mutex::new(until),
             closed: CancellationToken::new(),
             ends,
             under_way: AtomicUsize::new(0),
             idle: Notify::new(),
-        }))
+        });
+        Gate { inner, shard: Shard::WHOLE }
+    }
+
+    /// The same for the namespaces of a shard only.
+    pub fn of(self, shard: Shard) -> Gate {
+        Gate { shard, ..self }
     }
 
     /// The gate of a process that does not lead.
     pub fn closed(ends: CancellationToken) -> Gate {
         let gate = Gate::open(None, ends);
-        gate.0.closed.cancel();
+        gate.inner.closed.cancel();
         gate
+    }
+
+    /// Whose namespaces it leads to.
+    pub fn shard(&self) -> Shard {
+        self.shard
     }
 
     /// When it was opened: whatever anybody else has decided was decided before.
     pub fn opened(&self) -> Instant {
-        self.0.opened
+        self.inner.opened
     }
 
     /// Puts off the time at which it closes by itself. One that has closed stays closed.
@@ -71,13 +88,13 @@ impl Gate {
 
     /// Closes it for good: new writes are refused, those under way are given up.
     pub fn close(&self) {
-        self.0.closed.cancel();
-        self.0.ends.cancel();
+        self.inner.closed.cancel();
+        self.inner.ends.cancel();
     }
 
     /// Says that the term is to end: nothing new is begun, and what is under way may be finished.
     pub fn ends(&self) -> &CancellationToken {
-        &self.0.ends
+        &self.inner.ends
     }
 
     /// Whether it is closed: the lead is lost, or the term has ended in order.
@@ -85,11 +102,16 @@ impl Gate {
         !self.is_open()
     }
 
+    /// Waits until it is closed by somebody, not for its time.
+    pub async fn until_closed(&self) {
+        self.inner.closed.cancelled().await;
+    }
+
     /// Waits until no write is under way.
     pub async fn idle(&self) {
         loop {
-            let idle = self.0.idle.notified();
-            if self.0.under_way.load(Ordering::Acquire) == 0 {
+            let idle = self.inner.idle.notified();
+            if self.inner.under_way.load(Ordering::Acquire) == 0 {
                 return;
             }
             idle.await;
@@ -104,18 +126,24 @@ impl Gate {
 
     fn is_open(&self) -> bool {
         let is_late = self.until().is_some_and(|until| clock::monotonic() >= until);
-        !is_late && !self.0.closed.is_cancelled()
+        !is_late && !self.inner.closed.is_cancelled()
     }
 
     fn until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what has this path is in a namespace of the term's shard, or in none.
+    fn leads_to(&self, path: &str) -> bool {
+        let mut parts = path.split('/').skip_while(|part| *part != "namespaces");
+        parts.nth(1).is_none_or(|namespace| self.shard.owns(namespace))
     }
 
     /// Makes a call for as long as the gate is open, whatever keeps the process from looking at it in between.
     async fn pass<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, BoxError> {
-        let _under_way = UnderWay::begin(&self.0);
+        let _under_way = UnderWay::begin(&self.inner);
         let mut call = pin!(call);
-        let mut closed = pin!(self.0.closed.cancelled());
+        let mut closed = pin!(self.inner.closed.cancelled());
         poll_fn(|task| {
             // Asked also for the sake of being woken.
             if closed.as_mut().poll(task).is_ready() || !self.is_open() {
@@ -166,6 +194,7 @@ impl Service<Request<Body>> for Guarded {
         Box::pin(async move {
             match *request.method() {
                 Method::GET => Ok(client.send(request).await?),
+                _ if !gate.leads_to(request.uri().path()) => Err(NotLeading.into()),
                 _ => gate.pass(client.send(request)).await,
             }
         })
@@ -181,6 +210,7 @@ mod tests {
     use kube::Api;
     use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 
+    use super::super::shard::Shards;
     use super::*;
     use crate::error::{Fault, call};
 
@@ -259,6 +289,31 @@ mod tests {
         call(api.get("m")).await.unwrap();
         call(api.list(&ListParams::default())).await.unwrap();
         assert_eq!(server.asked(), [Method::GET, Method::GET]);
+    }
+
+    #[tokio::test]
+    async fn the_gate_of_a_shard_leads_to_its_own_namespaces_only() {
+        let (server, shards) = (Server::default(), Shards::new(3).unwrap());
+        let gate = Gate::open(None, CancellationToken::new()).of(shards.of("maya"));
+        let other =
+            ["a", "b", "c", "d", "e"].into_iter().find(|other| !shards.of("maya").owns(other)).unwrap();
+        let client = gate.guard(&Client::new(server.clone(), "default"));
+        for (namespace, is_own) in [("maya", true), (other, false)] {
+            let written = write(&Api::namespaced(client.clone(), namespace)).await;
+            // Those of no namespace are answered and not stored.
+            assert!(written[6..].iter().all(Result::is_ok));
+            for result in &written[..6] {
+                assert_eq!(matches!(result, Err(Fault::NotLeading)), !is_own, "{namespace}: {result:?}");
+            }
+            assert_eq!(server.asked().len(), if is_own { 8 } else { 2 });
+            let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+            call(maps.get("m")).await.unwrap();
+            server.asked();
+        }
+        for path in ["/apis/sluice.dev/v1alpha1/namespaces/maya/featurerollouts/namespaces/status", "/readyz"]
+        {
+            assert!(gate.leads_to(path), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::machine::{Answer, Call, Claim};
+use super::note::{ANNOTATION, Note};
 use super::record::Record;
+use super::shard::{Shards, lease_name};
 use crate::clock;
 use crate::error::{Fault, chain};
 
@@ -25,16 +27,22 @@ impl Stored {
         Stored { api, name, last: None }
     }
 
-    /// Makes a call, for so long at most. Where it fails, says why.
-    pub async fn make(&mut self, call: &Call, bound: Duration) -> (Answer, Option<String>) {
-        match tokio::time::timeout(bound, self.answer(call)).await {
+    /// Makes a call, for so long at most; what is written says `note` of the number of shards, or what was there. Where it
+    /// fails, says why.
+    pub async fn make(
+        &mut self,
+        call: &Call,
+        note: Option<Note>,
+        bound: Duration,
+    ) -> (Answer, Option<String>) {
+        match tokio::time::timeout(bound, self.answer(call, note)).await {
             Ok(Ok(answer)) => (answer, None),
             Ok(Err(fault)) => (Answer::Failed, Some(chain(&fault))),
             Err(_) => (Answer::Failed, Some(format!("no answer within {} ms", bound.as_millis()))),
         }
     }
 
-    async fn answer(&mut self, call: &Call) -> Result<Answer, Fault> {
+    async fn answer(&mut self, call: &Call, note: Option<Note>) -> Result<Answer, Fault> {
         let post = PostParams::default();
         let written = match call {
             Call::Look => {
@@ -44,13 +52,13 @@ impl Stored {
             Call::Create(claim) => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
                 let fresh = Lease { metadata, spec: None };
-                self.api.create(&post, &claimed(fresh, claim)).await
+                self.api.create(&post, &claimed(fresh, claim, note)).await
             }
             Call::Put(version, claim) => {
                 let known =
                     self.last.as_ref().filter(|lease| lease.resource_version().as_ref() == Some(version));
                 let Some(lease) = known.cloned() else { return Ok(Answer::Conflict) };
-                self.api.replace(&self.name, &post, &claimed(lease, claim)).await
+                self.api.replace(&self.name, &post, &claimed(lease, claim, note)).await
             }
         };
         match (written.map_err(Fault::from), call) {
@@ -74,11 +82,22 @@ pub fn record(lease: &Lease) -> Record {
         holder: spec.holder_identity.unwrap_or_default(),
         seconds: spec.lease_duration_seconds,
         transitions: spec.lease_transitions,
+        note: Note::read(lease.annotations().get(ANNOTATION).map(String::as_str)),
     }
 }
 
+/// The names of the Leases of all shards that are in force by what the first one says.
+pub fn names(first: &Lease) -> Vec<String> {
+    let in_force = record(first).note.in_force().unwrap_or(Shards::ONE);
+    in_force.each().map(|shard| lease_name(&first.name_any(), shard.index())).collect()
+}
+
 /// A Lease with what is claimed in it. The times are for people who look at it, and for other programs.
-fn claimed(mut lease: Lease, claim: &Claim) -> Lease {
+fn claimed(mut lease: Lease, claim: &Claim, note: Option<Note>) -> Lease {
+    // Where nobody has ever wanted more than one shard, nothing is said of them.
+    if let Some(note) = note.filter(|note| *note != record(&lease).note) {
+        lease.annotations_mut().insert(ANNOTATION.to_owned(), note.to_string());
+    }
     let now = MicroTime(clock::real_now().into());
     let spec = lease.spec.get_or_insert_default();
     let acquired = spec.acquire_time.take().filter(|_| !claim.is_new);

@@ -80,6 +80,8 @@ pub struct Machine {
     next: Local,
     /// Conflicts without anything else between them.
     conflicts: u32,
+    /// How long it lets others take a free Lease first; nothing where it takes none.
+    patience: Option<Duration>,
     dice: u64,
 }
 
@@ -96,8 +98,19 @@ impl Machine {
             lost: None,
             next: Local::ZERO,
             conflicts: 0,
+            patience: Some(Duration::ZERO),
             dice: seed,
         }
+    }
+
+    /// Says how long it lets others take a free Lease first; nothing where it is to take none. One that leads goes on.
+    pub fn wait_for_others(&mut self, patience: Option<Duration>) {
+        self.patience = patience;
+    }
+
+    /// Has what is to be done looked at now, whenever it was due.
+    pub fn wake(&mut self, now: Local) {
+        self.next = self.next.min(now);
     }
 
     /// Until when this process leads, if it leads.
@@ -138,7 +151,7 @@ impl Machine {
             Some(seen) if self.is_current => seen,
             _ => return Call::Look,
         };
-        if self.leads_until.is_none() && now < seen.free_at() {
+        if self.leads_until.is_none() && self.takes_at(seen).is_none_or(|at| now < at) {
             return Call::Look;
         }
         if self.leads_until.is_none() && seen.record.is_none() {
@@ -196,11 +209,17 @@ impl Machine {
         });
     }
 
-    /// How long a candidate waits for its next look, or until the Lease is free.
+    /// How long a candidate waits for its next look, or until it takes the Lease.
     fn until_next_look(&mut self, now: Local) -> Duration {
         let pause = self.pause();
         let seen = self.seen.as_ref().filter(|_| self.is_current);
-        seen.map_or(pause, |seen| seen.free_at().saturating_sub(now).min(pause))
+        let takes_at = seen.and_then(|seen| self.takes_at(seen));
+        takes_at.map_or(pause, |at| at.saturating_sub(now).min(pause))
+    }
+
+    /// When it takes a Lease that stays as it was seen.
+    fn takes_at(&self, seen: &Seen) -> Option<Local> {
+        self.patience.map(|patience| seen.free_at().saturating_add(patience))
     }
 
     /// Hears that the Lease may have changed; `version` is what it has now, empty where it was deleted.

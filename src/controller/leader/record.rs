@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::note::Note;
 use super::timing::{LONGEST_LEASE, Timing};
 
 /// A time on this process's monotonic clock, since some beginning of its own.
@@ -22,6 +23,8 @@ pub struct Record {
     pub seconds: Option<i32>,
     /// How often it has gone from one holder to another.
     pub transitions: Option<i32>,
+    /// How many shards there are, which only the first Lease tells.
+    pub note: Note,
 }
 
 impl Record {
@@ -92,7 +95,7 @@ mod tests {
 
     fn record(version: u32, holder: &str, seconds: Option<i32>) -> Record {
         let (version, holder) = (version.to_string(), holder.to_owned());
-        Record { version, holder, seconds, transitions: Some(0) }
+        Record { version, holder, seconds, transitions: Some(0), note: Note::default() }
     }
 
     /// Seen at second 100 after a leader's Lease of this many seconds, which was seen at second 90.

@@ -27,33 +27,15 @@ pub use hold::Held;
 use hold::Hold;
 use in_turns::InTurns;
 pub use in_turns::Tenant;
+pub use priority::Priority;
 pub use retry::Cause;
 use retry::Retries;
 
 mod files;
 mod hold;
 mod in_turns;
+mod priority;
 mod retry;
-
-/// How soon a key should be worked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Acknowledgements and reports.
-    Report,
-    /// Everything that may change what is served.
-    Decide,
-    /// What may take something away at once, before the other decisions.
-    Urgent,
-}
-
-impl Priority {
-    /// The order in which keys are taken.
-    const FIRST_TO_LAST: [Priority; 3] = [Priority::Urgent, Priority::Decide, Priority::Report];
-
-    fn decides(self) -> bool {
-        self != Priority::Report
-    }
-}
 
 /// After how long work does not count any more: it waits for an answer that does not come.
 const HUNG: Duration = Duration::from_secs(1);
@@ -70,6 +52,9 @@ pub struct Places {
     pub reporting: usize,
 }
 
+/// Whether the keys of a namespace are worked on.
+type IsOurs = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Tells the group of a key, if it has one.
 type GroupOf<K, G> = Box<dyn Fn(&K) -> Option<G> + Send + Sync>;
 
@@ -81,6 +66,8 @@ pub struct Queue<K, G> {
     decided: Notify,
     clock: Clock,
     hold: Hold,
+    /// Nothing where all are.
+    is_ours: Option<IsOurs>,
 }
 
 struct Inner<K, G> {
@@ -136,12 +123,25 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
             decided: Notify::new(),
             clock,
             hold: Hold::default(),
+            is_ours: None,
         }
+    }
+
+    /// The same queue, which passes over the keys of other namespaces, whoever asks for them.
+    pub fn only_of(self, is_ours: impl Fn(&str) -> bool + Send + Sync + 'static) -> Queue<K, G> {
+        Queue { is_ours: Some(Box::new(is_ours)), ..self }
+    }
+
+    fn passes_over(&self, key: &K) -> bool {
+        self.is_ours.as_ref().is_some_and(|is_ours| !is_ours(key.tenant()))
     }
 
     /// Asks for a key to be worked on as soon as there is a place. A report of a key that is to be tried again comes
     /// with that try.
     pub fn push(&self, key: K, priority: Priority) {
+        if self.passes_over(&key) {
+            return;
+        }
         let mut inner = self.lock();
         if priority.decides() || !inner.retries.absorb(&key) {
             inner.push(key, priority);
@@ -152,6 +152,9 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
 
     /// Asks for a key to be worked on at a time. A key has one due time: the last one said.
     pub fn push_at(&self, key: K, at: Option<MicroTime>) {
+        if self.passes_over(&key) {
+            return;
+        }
         let mut inner = self.lock();
         if let Some(before) = inner.due.remove(&key) {
             inner.timers.remove(&(before, key.clone()));

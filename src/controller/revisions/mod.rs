@@ -110,7 +110,12 @@ impl Revisions {
 /// # Errors
 /// When the list cannot be read.
 pub async fn load(ctx: &Context) -> Result<(), Fault> {
-    let know = |revision: ControllerRevision| ctx.revisions.know(key_of(&revision), &revision);
+    let know = |revision: ControllerRevision| {
+        let key = key_of(&revision);
+        if ctx.owns(&key.0) {
+            ctx.revisions.know(key, &revision);
+        }
+    };
     ctx.cluster.each(&stored(), know).await?;
     ctx.cluster.set_known(&stored());
     Ok(())
@@ -186,8 +191,12 @@ pub async fn collect(
         ctx.revisions.audiences.keys().into_iter().chain(ctx.revisions.guards.keys()).collect();
     let mut all = HashMap::new();
     let note = |revision: ControllerRevision| {
+        let key = key_of(&revision);
+        if !ctx.owns(&key.0) {
+            return;
+        }
         let created = revision.creation_timestamp().map(|time| time.0.into());
-        all.insert(key_of(&revision), (revision.uid(), revision.resource_version(), created));
+        all.insert(key, (revision.uid(), revision.resource_version(), created));
     };
     ctx.cluster.each(&stored(), note).await?;
     let keys: HashSet<ObjectKey> = all.keys().cloned().collect();

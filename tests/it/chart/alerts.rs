@@ -7,7 +7,7 @@ use serde_json::Value;
 use sluice::api::FeatureRollout;
 use sluice::api::metricsource::Circuit;
 use sluice::sandbox::{Prometheus, PrometheusOptions, ScrapeTarget};
-use sluice::telemetry::Metrics;
+use sluice::telemetry::{Metrics, Tally};
 
 use super::{one, rendered};
 use crate::support::bare::bare_space;
@@ -51,8 +51,9 @@ fn queries() -> BTreeMap<String, String> {
 fn existing() -> BTreeSet<String> {
     let metrics = Metrics::default();
     // What has labels that are not known from the start is told only when there is one.
-    metrics.set_objects("FeatureRollout", 1);
-    metrics.set_entries("writers", 1);
+    let [objects, entries] = ["FeatureRollout", "writers"].map(|name| BTreeMap::from([(name, 1)]));
+    metrics.count(0, Tally { objects, entries, ..Tally::default() });
+    metrics.set_leads(0, true);
     metrics.checks.circuit("prometheus", Circuit::Closed);
     metrics.checks.value(&("shop".to_owned(), "one".to_owned()), "errors", None, Some(1.0));
     let mut text = String::new();

@@ -124,8 +124,8 @@ const NEEDED: [(&str, &[(&str, &str)]); 28] = [
             ("get", "src/controller/leader/lease.rs"),
             ("create", "src/controller/leader/lease.rs"),
             ("update", "src/controller/leader/lease.rs"),
-            ("list", "src/controller/leader/mod.rs"),
-            ("watch", "src/controller/leader/mod.rs"),
+            ("list", "src/controller/leader/elector.rs"),
+            ("watch", "src/controller/leader/elector.rs"),
         ],
     ),
     ("secrets", &[("get", "src/controller/signing.rs"), ("create", "src/controller/signing.rs")]),
@@ -285,6 +285,7 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
         name: controller::LEASE.to_owned(),
         identity: controller::identity("sluice"),
         timing,
+        shards: controller::Shards::ONE,
     };
     let (election, given) = (Some(election), crate::support::options());
     let listening = listening();

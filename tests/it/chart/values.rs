@@ -38,6 +38,8 @@ fn a_wrong_value_is_refused_and_said() {
     for (set, says) in [
         ("replicas=-1", "/replicas"),
         ("replicas=one", "/replicas"),
+        ("shards=0", "/shards"),
+        ("shards=17", "/shards"),
         ("replicaCount=1", "'replicaCount' not allowed"),
         ("image.tagg=1", "'tagg' not allowed"),
         ("image.repository=", "/image/repository"),
@@ -243,6 +245,32 @@ fn there_are_two_that_are_spread_and_kept_from_being_drained_at_once() {
     let alone = rendered(&["replicas=1"]);
     assert_eq!(one(&alone, "Deployment", "sluice")["spec"]["strategy"], deployment["strategy"]);
     assert_eq!(kinds(&alone).get("PodDisruptionBudget"), None);
+}
+
+/// What one replica needs while another one has more shards, each has.
+#[test]
+fn several_shards_are_an_argument_and_the_rights_are_the_same_for_any_number() {
+    let arg = |objects: &[Value]| {
+        let deployment = one(objects, "Deployment", "sluice");
+        let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+        let args: Vec<String> = serde_json::from_value(args).unwrap();
+        args.into_iter().find(|arg| arg.contains("shards"))
+    };
+    let (plain, three) = (rendered(&[]), rendered(&["shards=3", "replicas=4"]));
+    assert_eq!((arg(&plain), arg(&three)), (None, Some("--shards=3".to_owned())));
+    let role = one(&plain, "Role", "sluice");
+    assert_eq!(role, one(&three, "Role", "sluice"));
+    let names: Vec<&Value> = role["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|rule| rule["resources"] == json!(["leases"]) && rule["resourceNames"].is_array())
+        .flat_map(|rule| rule["resourceNames"].as_array().unwrap())
+        .collect();
+    assert_eq!(
+        (names.len(), names[0], names[15]),
+        (16, &json!("sluice-controller"), &json!("sluice-controller-15"))
+    );
 }
 
 /// Whether the policy that writes names is there, by what is known of the cluster.

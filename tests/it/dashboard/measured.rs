@@ -168,6 +168,7 @@ async fn a_process_that_stands_by_says_so_and_all_have_one_authority() {
         name: controller::LEASE.to_owned(),
         identity: controller::identity("standby"),
         timing,
+        shards: controller::Shards::ONE,
     };
     let options =
         controller::Options { measurements: Some(listening), election: Some(election), ..world.options() };

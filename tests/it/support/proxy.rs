@@ -83,7 +83,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that shows one namespace of an API server.
+    /// A proxy that shows one namespace of an API server, or all where none is named.
     pub async fn start(upstream: Client, namespace: &str) -> Proxy {
         Proxy::with_watch_delay(upstream, namespace, Duration::ZERO).await
     }
@@ -410,6 +410,7 @@ async fn forward(inner: &Arc<Inner>, request: Request) -> Response {
 fn narrowed(path: &str, namespace: &str) -> String {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts[..] {
+        _ if namespace.is_empty() => path.to_owned(),
         // They are in no namespace.
         ["api", _, "namespaces"]
         | [

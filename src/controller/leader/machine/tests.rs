@@ -8,7 +8,7 @@ fn ms(milliseconds: u64) -> Local {
 
 fn record(version: u64, holder: &str) -> Record {
     let (version, holder) = (version.to_string(), holder.to_owned());
-    Record { version, holder, seconds: Some(15), transitions: Some(3) }
+    Record { version, holder, seconds: Some(15), transitions: Some(3), ..Record::default() }
 }
 
 fn machine() -> Machine {

@@ -122,6 +122,7 @@ impl World {
             holder: claim.holder.clone(),
             seconds: Some(claim.seconds),
             transitions: Some(claim.transitions),
+            ..Record::default()
         };
         match (call, self.lease.clone()) {
             (Call::Look, Some(lease)) => Answer::Is(lease),
