@@ -30,12 +30,15 @@ impl Watch<'_> {
 fn follow(message: &mut Option<String>, verdict: Option<Verdict>, cause: Option<(Verdict, &str)>) {
     let Some((of, cause)) = cause.filter(|(of, _)| Some(*of) == verdict) else { return };
     let cause = short(cause);
-    // That a source is left alone for a while after errors is added to the cause, and is none of its own.
-    let is_known =
-        message.as_ref().is_some_and(|known| cause.starts_with(known) || known.starts_with(&cause));
+    let is_known = message.as_ref().is_some_and(|known| is_same(known, &cause) || is_same(&cause, known));
     if of.is_missing() && !is_known {
         *message = Some(cause);
     }
+}
+
+/// Whether a cause is another, with nothing added to it but that the source is left alone for a while.
+fn is_same(longer: &str, shorter: &str) -> bool {
+    longer.strip_prefix(shorter).is_some_and(|rest| rest.is_empty() || rest.starts_with("; "))
 }
 
 /// What the last measurements of a subject agree on, where all of them lack data.

@@ -63,6 +63,18 @@ fn a_cause_that_stays_takes_the_place_of_the_first_one() {
 }
 
 #[test]
+fn a_cause_that_another_only_begins_like_is_not_taken_for_it() {
+    let mut life = watched(ERRORS);
+    let errors = Subject::Trigger("errors".to_owned());
+    life.pass(30);
+    for why in ["no answer of the cohort", "no answer", "no answer", "no answer"] {
+        fails(&mut life, &errors, why);
+        life.wait(30);
+    }
+    assert_eq!(said(&life), "no answer");
+}
+
+#[test]
 fn a_criterion_says_its_cause_likewise() {
     let mut life = Life::watched(
         "
