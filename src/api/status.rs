@@ -13,7 +13,7 @@ pub use super::record::{
 use super::rollback::RollbackStatus;
 use super::rolloutpolicy::BoundPolicy;
 use super::verdict::{CriterionStatus, TriggerStatus};
-pub use super::waiting::{Check, WaitingFor};
+pub use super::waiting::{Check, ThenWaitsFor, WaitingFor};
 use super::{Condition, MicroTime, State, state};
 
 /// Entries of the history that status keeps.
@@ -186,7 +186,8 @@ pub struct FeatureRolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// Why it does what `state` says: while it waits, the check that does not let the next raise through and what of
-    /// it, such as `Hold`, `Freeze:holidays` or `Dependencies:search`; while it is paused, the cause; in a rollback,
+    /// it, such as `Hold`, `Freeze:holidays` or `Dependencies:search`, and behind a `+` a later one that would say no
+    /// when that is over, such as `Window+Triggers:crash-rate`; while it is paused, the cause; in a rollback,
     /// what began it, such as `Trigger:crash-rate` or `Person`; in an error, the reason of the condition `Ready`.
     /// Absent when it is completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -105,4 +105,19 @@ pub struct WaitingFor {
     /// When the check will let it through by itself. Absent where that cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<MicroTime>,
+    /// A later check that would say no at `until`, if things stood then as they stand now: an approval that is missing, a
+    /// trigger that is not quiet or without data, a gate that does not pass. Absent where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<ThenWaitsFor>,
+}
+
+/// What the next raise waits for after the check that it waits for now, as things stand.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ThenWaitsFor {
+    /// The check that would not let it through then.
+    pub check: Check,
+    /// What of the check: the name of the step to approve, of the trigger or of the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub which: Option<String>,
 }

@@ -1,8 +1,10 @@
 //! `sluice completion`: a completion script for a shell, and what a cluster has, for the script to offer.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
+use clap::Command;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::Shells;
 use clap_complete::{CompleteEnv, Shell};
@@ -68,6 +70,23 @@ pub fn phases() -> ArgValueCompleter {
     of_rollout(|rollout, _| rollout.spec.phases.into_iter().map(|phase| phase.name).collect())
 }
 
+/// Offers what a rollout can be waited for: these states, and each of its phases.
+pub fn targets(states: &'static [&'static str]) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let typed = current.to_string_lossy();
+        let mut offered: Vec<CompletionCandidate> = states
+            .iter()
+            .filter(|state| state.starts_with(&*typed))
+            .map(|state| CompletionCandidate::new(*state))
+            .collect();
+        offered.extend(offer(current, |typed| {
+            let phases = typed.phases()?;
+            Ok(phases.into_iter().map(|phase| format!("phase={phase}")).collect())
+        }));
+        offered
+    })
+}
+
 /// Offers the steps of the rollout that have a name, those of the phase that was given before.
 pub fn steps() -> ArgValueCompleter {
     of_rollout(|rollout, typed| {
@@ -88,9 +107,7 @@ fn of_rollout(
 ) -> ArgValueCompleter {
     ArgValueCompleter::new(move |current: &OsStr| {
         offer(current, |typed| {
-            let Some(name) = typed.rollout() else { return Ok(Vec::new()) };
-            let rollout =
-                cluster::with(&typed.cluster(), |cluster| async move { cluster.rollout(&name).await })?;
+            let Some(rollout) = typed.read_rollout()? else { return Ok(Vec::new()) };
             Ok(offers(rollout, typed))
         })
     })
@@ -144,30 +161,44 @@ impl Typed {
 
     /// The rollout: the first word behind the command that is no option and no option's value.
     fn rollout(&self) -> Option<String> {
-        const VALUES: [&str; 12] = [
-            "--kubeconfig",
-            "--context",
-            "--kube-context",
-            "--namespace",
-            "-n",
-            "--reason",
-            "--phase",
-            "--step",
-            "--timeout",
-            "--output",
-            "-o",
-            "--cohort",
-        ];
-        let mut words = self.words.iter().skip(2);
+        let program = super::command();
+        let mut words = self.words.iter().skip(1);
+        let command = words.find_map(|word| program.find_subcommand(word))?;
+        let valued = valued(&program).chain(valued(command)).collect::<BTreeSet<String>>();
         while let Some(word) = words.next() {
-            if VALUES.contains(&word.as_str()) {
+            if valued.contains(word) {
                 words.next();
             } else if !word.starts_with('-') {
-                return Some(word.clone()).filter(|word| !word.is_empty());
+                let name = cluster::rollout_name(word).unwrap_or(word);
+                return Some(name.to_owned()).filter(|name| !name.is_empty());
             }
         }
         None
     }
+
+    /// The rollout as the cluster has it; `None` where none was typed yet.
+    fn read_rollout(&self) -> Result<Option<FeatureRollout>, Failure> {
+        let Some(name) = self.rollout() else { return Ok(None) };
+        let read = cluster::with(&self.cluster(), |cluster| async move { cluster.rollout(&name).await });
+        read.map(Some)
+    }
+
+    fn phases(&self) -> Result<Vec<String>, Failure> {
+        let phases = self.read_rollout()?.into_iter().flat_map(|rollout| rollout.spec.phases);
+        Ok(phases.map(|phase| phase.name).collect())
+    }
+}
+
+/// The options of a command that are followed by a value, as they may be typed.
+fn valued(command: &Command) -> impl Iterator<Item = String> {
+    let options =
+        command.get_arguments().filter(|arg| !arg.is_positional() && arg.get_action().takes_values());
+    options.flat_map(|arg| {
+        let long = arg.get_long().into_iter().chain(arg.get_all_aliases().into_iter().flatten());
+        let short = arg.get_short().into_iter().chain(arg.get_all_short_aliases().into_iter().flatten());
+        let long: Vec<String> = long.map(|name| format!("--{name}")).collect();
+        long.into_iter().chain(short.map(|name| format!("-{name}"))).collect::<Vec<String>>()
+    })
 }
 
 #[cfg(test)]
@@ -186,5 +217,68 @@ mod tests {
         assert_eq!(typed.option(&["--phase"]).as_deref(), Some("ga"));
         assert_eq!(typed.rollout().as_deref(), Some("dreams"));
         assert_eq!(self::typed("sluice -- sluice get ").rollout(), None);
+    }
+
+    /// A list by hand missed one with each new option.
+    #[test]
+    fn the_value_of_no_option_of_any_command_is_taken_for_the_rollout() {
+        let program = crate::cli::command();
+        let mut tried = 0;
+        for command in program.get_subcommands() {
+            if !command.get_positionals().any(|arg| arg.get_id() == "rollout") {
+                continue;
+            }
+            for option in valued(command) {
+                let name = command.get_name();
+                let line = format!("sluice -- sluice {name} {option} a-value frol/dreams ");
+                assert_eq!(typed(&line).rollout().as_deref(), Some("dreams"), "{line}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 100, "{tried} options of commands about a rollout");
+        let before = typed("sluice -- sluice rollback --mode Partial --expires-after 5m dreams --cohort ");
+        assert_eq!(before.rollout().as_deref(), Some("dreams"));
+    }
+
+    /// What a shell would offer behind this line.
+    fn offered(line: &[&str]) -> Vec<String> {
+        let args: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let last = args.len() - 1;
+        let found = clap_complete::engine::complete(&mut crate::cli::command(), args, last, None).unwrap();
+        found.into_iter().map(|found| found.get_value().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn every_option_with_a_set_of_values_offers_them() {
+        let program = crate::cli::command();
+        let mut tried = 0;
+        for command in program.get_subcommands() {
+            for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let values = arg.get_possible_values();
+                let Some(long) = arg.get_long().filter(|_| !values.is_empty() && !arg.is_hide_set()) else {
+                    continue;
+                };
+                if !arg.get_action().takes_values() {
+                    continue;
+                }
+                let option = format!("--{long}");
+                let offered = offered(&["sluice", command.get_name(), &option, ""]);
+                for value in values.iter().filter(|value| !value.is_hide_set()) {
+                    let name = value.get_name().to_owned();
+                    assert!(
+                        offered.contains(&name),
+                        "{} {option}: {name} of {offered:?}",
+                        command.get_name()
+                    );
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 30, "{tried} values");
+        assert_eq!(
+            offered(&["sluice", "wait", "--for", ""]),
+            ["Ready", "Completed", "Paused", "RolledBack"],
+            "what has values besides free text"
+        );
     }
 }

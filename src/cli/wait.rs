@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(add = super::completion::rollouts())]
     rollout: String,
     /// What is waited for: Ready, Completed, Paused, RolledBack, or phase=NAME for a phase that is entered
-    #[arg(long = "for", value_name = "WHAT", default_value = "Completed")]
+    #[arg(long = "for", value_name = "WHAT", default_value = "Completed", add = super::completion::targets(&STATES))]
     target: Target,
     /// How long at most
     #[arg(long, value_name = "DURATION", default_value = "10m")]
@@ -32,6 +32,9 @@ pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
 }
+
+/// What can be waited for, besides a phase.
+const STATES: [&str; 4] = ["Ready", "Completed", "Paused", "RolledBack"];
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]

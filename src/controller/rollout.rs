@@ -218,16 +218,21 @@ pub(super) fn delivery(
     status: &FeatureRolloutStatus,
     ack: Option<&Ack>,
 ) -> Delivery {
-    let delivery = turn::delivery(status, ack, || ctx.hub.waits(&ctx.index, key));
+    let delivery = turn::delivery(status, ack, || waits(ctx, key, status));
     if delivery == Delivery::Done {
         ctx.hub.settled(key);
     }
     delivery
 }
 
+/// For how long the file has not held what the rollout decides.
+fn waits(ctx: &Shared, key: &ObjectKey, status: &FeatureRolloutStatus) -> std::time::Duration {
+    ctx.hub.waits(&ctx.index, key, status.revision, status.delivered_revision)
+}
+
 /// Arms the next due time: the plan's, or the moment at which an undelivered file becomes late.
 pub(super) fn arm(ctx: &Shared, key: &ObjectKey, status: &FeatureRolloutStatus, wake_at: Option<MicroTime>) {
-    let left = (!status.is_delivered()).then(|| LATE.saturating_sub(ctx.hub.waits(&ctx.index, key)));
+    let left = (!status.is_delivered()).then(|| LATE.saturating_sub(waits(ctx, key, status)));
     let late = left.filter(|left| !left.is_zero()).map(|left| ctx.clock.after(left));
     let at = [wake_at, late].into_iter().flatten().min();
     ctx.queue.push_at(Key::Rollout(key.clone()), at);

@@ -89,14 +89,14 @@ impl Turn<'_> {
         }
 
         let delivery = delivery(&status);
-        let next = decision.wake_at;
         let generation = self.generation;
-        let report = Report { plan, delivery: delivery.clone(), next, generation, now };
+        let report = Report { plan, delivery: delivery.clone(), next: decision.next, generation, now };
         engine::report(&mut status, &report);
 
         status.announced = status.announced.take().filter(|announced| announced.revision > status.revision);
         if status != *prior && delivery == Delivery::Done && self.is_ordinary {
-            let announced = next.and_then(|at| announce(plan, identity, &status, facts, audience, at));
+            let announced =
+                decision.wake_at.and_then(|at| announce(plan, identity, &status, facts, audience, at));
             status.announced = announced.or(status.announced);
         }
 

@@ -41,6 +41,7 @@ mod row;
 mod secret;
 mod sessions;
 mod text;
+mod units;
 
 use app::{App, Launch, Way};
 use circle::Circles;

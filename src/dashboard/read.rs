@@ -186,7 +186,7 @@ fn noted<K>(read: Result<Option<K>, String>, unread: &mut Vec<String>) -> Option
 }
 
 /// What is there, or why that cannot be read.
-async fn read<K: Kind>(
+pub(super) async fn read<K: Kind>(
     client: &Client,
     namespace: &str,
     kind: &str,

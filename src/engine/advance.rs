@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::Run;
-use super::checks::{Raise, Refusal};
+use super::checks::{Raise, Refusal, raise_of};
 use super::criteria::gate_shut;
 use super::edits::pending;
 use super::position::{asked_by, describe_step, position_at};
@@ -54,14 +54,14 @@ impl<'a> Run<'a> {
         self.complete();
         let pending = self.judge_pending();
         // What comes first is what NEXT shows; where neither has a time, or a person has to act, the step counts.
-        let sooner = |pending: &Refusal, step: &Refusal| {
-            pending.until.zip(step.until).is_some_and(|(pending, step)| pending < step)
+        let sooner = |other: &Refusal, first: &Refusal| {
+            other.until.zip(first.until).is_some_and(|(other, first)| other < first)
         };
-        let step = match (step, pending) {
-            (Some(step), Some(pending)) if sooner(&pending, &step) => Some(pending),
-            (step, pending) => step.or(edits).or(pending),
-        };
-        let waiting = step.or_else(|| self.last_hold());
+        let first = [step, edits, pending]
+            .into_iter()
+            .flatten()
+            .reduce(|first, other| if sooner(&other, &first) { other } else { first });
+        let waiting = first.or_else(|| self.last_hold());
         self.status.waiting_for = waiting.map(Into::into);
     }
 
@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
         let refused = if self.is_idle() { None } else { self.refused(Raise::Edit(None)) };
         if let Some(refusal) = refused {
             self.status.pending_audience = Some(AudienceRef { name: wanted.clone() });
-            return Some(refusal);
+            return Some(self.with_then(Raise::Edit(None), refusal));
         }
         self.move_audience();
         // Cohorts that have just come may be asked for by steps already entered.
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
             return None;
         }
         if let Some(refusal) = self.refused(Raise::Edit(None)) {
-            return Some(refusal);
+            return Some(self.with_then(Raise::Edit(None), refusal));
         }
         let mut raised = Vec::new();
         for cohort in &mut self.status.cohorts {
@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
             self.overrides =
                 self.status.retry.as_ref().map(|retry| retry.overrides.clone()).unwrap_or_default();
             self.consider(next.step, next.rises);
-            let refusal = self.refused(raise);
+            let refusal = self.refused(raise).map(|refusal| self.with_then(raise, refusal));
             if refusal.is_none() {
                 self.enter(next, Reason::StepEntered, "schedule", None);
             }
@@ -363,6 +363,7 @@ impl<'a> Run<'a> {
             let Some(cohort) = self.status.cohorts.get(i) else { continue };
             let Some(pending) = &cohort.pending else { continue };
             let refusal = self.why_pending(&cohort.name, pending);
+            let refusal = self.with_then(raise_of(pending, &cohort.name), refusal);
             if let Some(pending) = self.status.cohorts.get_mut(i).and_then(|cohort| cohort.pending.as_mut()) {
                 pending.check = refusal.check;
             }
@@ -405,13 +406,5 @@ impl<'a> Run<'a> {
                 Refusal::new(Check::Delivered, message.to_owned(), None)
             }),
         }
-    }
-}
-
-/// What a pending raise is to the checks.
-fn raise_of<'n>(pending: &Pending, cohort: &'n str) -> Raise<'n> {
-    match pending.cause {
-        RaiseCause::Step => Raise::Cohort(cohort),
-        RaiseCause::Edit => Raise::Edit(Some(cohort)),
     }
 }

@@ -3,19 +3,16 @@
 use super::Run;
 use super::approval::check_approval;
 use super::criteria::gate_shut;
-use super::measure::{Metrics, Subject, interval_of};
-use super::missing::{self, missing_words};
 use super::pauses::way_out;
 use super::position::describe_step;
+use super::quiet::check_triggers;
 use super::start::{check_dated, check_playbook};
 use super::text::{second, short};
+use crate::api::MicroTime;
 use crate::api::rolloutaction::Override;
-use crate::api::status::{Check, PauseCause, WaitingFor};
-use crate::api::trigger::LevelAction;
-use crate::api::{MicroTime, Reading, Verdict};
+use crate::api::status::{Check, PauseCause, Pending, RaiseCause, ThenWaitsFor, WaitingFor};
 use crate::plan::calendar::Closed;
-use crate::plan::guard::{Bound, Level, Trigger};
-use crate::plan::{Calendar, Step};
+use crate::plan::{Calendar, Plan, Step};
 
 /// What wants to pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +33,14 @@ pub(super) enum Raise<'a> {
     SetPercent(&'a str),
 }
 
+/// What a pending raise is to the checks.
+pub(super) fn raise_of<'n>(pending: &Pending, cohort: &'n str) -> Raise<'n> {
+    match pending.cause {
+        RaiseCause::Step => Raise::Cohort(cohort),
+        RaiseCause::Edit => Raise::Edit(Some(cohort)),
+    }
+}
+
 /// Why a raise may not pass now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -44,11 +49,13 @@ pub(super) struct Refusal {
     pub which: Option<String>,
     pub message: String,
     pub until: Option<MicroTime>,
+    /// What would say no at `until`, as things stand.
+    pub then: Option<ThenWaitsFor>,
 }
 
 impl Refusal {
     pub(super) fn new(check: Check, message: String, until: Option<MicroTime>) -> Refusal {
-        Refusal { check, which: None, message, until }
+        Refusal { check, which: None, message, until, then: None }
     }
 
     /// The same, with what of the check says no.
@@ -60,7 +67,8 @@ impl Refusal {
 impl From<Refusal> for WaitingFor {
     fn from(refusal: Refusal) -> WaitingFor {
         let message = short(&refusal.message);
-        WaitingFor { check: refusal.check, which: refusal.which, message, until: refusal.until }
+        let Refusal { check, which, until, then, .. } = refusal;
+        WaitingFor { check, which, message, until, then }
     }
 }
 
@@ -77,7 +85,7 @@ pub(super) enum Purpose {
 }
 
 impl Raise<'_> {
-    fn purpose(self) -> Purpose {
+    pub(super) fn purpose(self) -> Purpose {
         match self {
             Raise::Step(_) => Purpose::Step,
             Raise::StillStep(_) => Purpose::StillStep,
@@ -148,57 +156,6 @@ impl<'a> Run<'a> {
             true => std::borrow::Cow::Owned(self.plan.calendar.without(windows, freezes)),
             false => std::borrow::Cow::Borrowed(&self.plan.calendar),
         }
-    }
-
-    /// Why a trigger lets nothing rise now: a level that pauses or rolls back is in breach, whatever its `for`, or its
-    /// data is missing and that counts.
-    fn not_quiet(&self, trigger: &Trigger, cohort: Option<&str>) -> Option<Refusal> {
-        let subject = Subject::Trigger(trigger.name.clone());
-        let interval = interval_of(&self.plan.guard, &self.status, trigger, self.now);
-        let about = cohort.map(|cohort| format!(" for cohort {cohort}")).unwrap_or_default();
-        let newest = self.facts.metrics.newest(&subject, cohort, interval, self.now);
-        let verdict = match newest.map(|newest| &newest.reading) {
-            Some(Reading::Value { value, .. }) => {
-                let mut stopping = trigger.levels.iter().filter(|level| level.action > LevelAction::Notify);
-                if let Some(breached) = stopping.find(|level| level.bound.holds(*value)) {
-                    let message = format!(
-                        "{}{about} is {}: {} level",
-                        trigger.name,
-                        breached.bound,
-                        breached.severity.as_str()
-                    );
-                    return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
-                }
-                Verdict::Pass
-            }
-            Some(Reading::Error(_)) => Verdict::ProviderError,
-            Some(Reading::NoData(_)) | None => Verdict::NoData,
-        };
-        // What was measured up to a resume or a retry, or at the instant to which a clock was set back, ends no breach.
-        if let Some(bound) = self.breach_without_end(trigger, cohort) {
-            let message = format!(
-                "{}{about} was {bound} when it was last measured; a pause and a resume let it go on without",
-                trigger.name
-            );
-            return Some(refusal(Check::Triggers, message, None).of(&trigger.name));
-        }
-        let is_missing = verdict.is_missing()
-            && missing::counts(&self.plan.guard, &self.status, trigger, cohort, verdict, self.now);
-        is_missing.then(|| {
-            let message = format!("{}{about} has {}", trigger.name, missing_words(verdict));
-            refusal(Check::Triggers, message, None).of(&trigger.name)
-        })
-    }
-
-    /// The bound of a level that pauses or rolls back and was in breach when there was data last: only a pass, a resume
-    /// or a retry ends a breach, not the loss of its data.
-    fn breach_without_end<'t>(&self, trigger: &'t Trigger, cohort: Option<&str>) -> Option<&'t Bound> {
-        let known = missing::known(&self.status, trigger, cohort)?;
-        let in_breach = |level: &Level| {
-            known.levels.iter().any(|state| state.rule == level.rule && state.breach.is_some())
-        };
-        let stopping = |level: &&Level| level.action > LevelAction::Notify && in_breach(level);
-        trigger.levels.iter().find(stopping).map(|level| &level.bound)
     }
 
     /// Earliest entry of the next step, and the check that sets it.
@@ -305,33 +262,19 @@ fn describe_raise(raise: Raise<'_>) -> String {
     }
 }
 
-/// Triggers of the whole rollout concern every raise; one that judges each cohort by itself concerns only that cohort,
-/// and an edited audience, which may reach any.
-pub(super) fn check_triggers(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
-    if run.facts.metrics == Metrics::AllWell {
-        return None;
-    }
-    run.plan.guard.triggers.iter().find_map(|trigger| {
-        let cohorts: Vec<Option<&str>> = match (&trigger.per_cohort, raise) {
-            (None, _) => vec![None],
-            (Some(_), Raise::Step(_) | Raise::StillStep(_) | Raise::Promote(_) | Raise::PromoteStill(_)) => {
-                Vec::new()
-            }
-            (Some(_), Raise::Cohort(name) | Raise::SetPercent(name) | Raise::Edit(Some(name))) => {
-                vec![Some(name)]
-            }
-            (Some(_), Raise::Edit(None)) => {
-                run.status.cohorts.iter().map(|cohort| Some(cohort.name.as_str())).collect()
-            }
-        };
-        cohorts.into_iter().find_map(|cohort| run.not_quiet(trigger, cohort))
-    })
-}
-
 fn check_gates(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
     if run.overrides.contains(&Override::Gates) {
         return None;
     }
+    gates_of(run, raise).iter().find_map(|name| {
+        let shut = gate_shut(&run.plan.guard, &run.status, &run.facts.metrics, name, run.now)?;
+        Some(refusal(Check::Gates, shut, None).of(name))
+    })
+}
+
+/// The gates of the phase whose step asks for a raise.
+pub(super) fn gates_of<'p>(run: &Run<'p>, raise: Raise<'_>) -> &'p [String] {
+    let plan: &'p Plan = run.plan;
     let phase = match raise {
         Raise::Step(step) | Raise::StillStep(step) | Raise::Promote(step) | Raise::PromoteStill(step) => {
             Some(step.phase.as_str())
@@ -341,12 +284,9 @@ fn check_gates(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {
             cohort.and_then(|cohort| cohort.asked_by.as_ref()).map(|by| by.phase.as_str())
         }
         Raise::Edit(None) => run.status.position.as_ref().map(|position| position.phase.as_str()),
-    }?;
-    let gates = &run.plan.steps.iter().find(|step| step.phase == phase)?.gates;
-    gates.iter().find_map(|name| {
-        let shut = gate_shut(&run.plan.guard, &run.status, &run.facts.metrics, name, run.now)?;
-        Some(refusal(Check::Gates, shut, None).of(name))
-    })
+    };
+    let step = phase.and_then(|phase| plan.steps.iter().find(|step| step.phase == phase));
+    step.map_or(&[], |step| &step.gates)
 }
 
 fn check_delivered(run: &Run<'_>, raise: Raise<'_>) -> Option<Refusal> {

@@ -9,6 +9,9 @@ use crate::api::{Finite, MicroTime, Reading};
 use crate::plan::Guard;
 use crate::plan::guard::{Criterion, CriterionSource};
 
+/// How it is said that there were too few samples.
+const ARE_NEEDED: &str = " are needed";
+
 impl Watch<'_> {
     /// Takes in what the criteria said. Only a change of verdict is noted.
     pub(super) fn fold_criteria(&mut self) {
@@ -82,7 +85,7 @@ fn judged(criterion: &Criterion, reading: &Reading) -> (Option<Verdict>, Option<
                 && samples.is_none_or(|samples| samples < least)
             {
                 let found = samples.map_or("an unknown number of".to_owned(), |found| found.to_string());
-                let why = format!("{found} samples where {least} are needed");
+                let why = format!("{found} samples where {least}{ARE_NEEDED}");
                 return (Some(Verdict::NoData), None, Some(why));
             }
             let verdict = criterion.bound.as_ref().map(|bound| judge(bound.holds(*value)));
@@ -110,23 +113,57 @@ pub(super) fn gate_shut(
     let Some(bound) = &criterion.bound else {
         return Some(format!("gate {name} has no bound and never passes"));
     };
-    let verdict = match &criterion.source {
+    let known = status.criteria.iter().find(|known| known.name == name);
+    let (verdict, too_few) = match &criterion.source {
         CriterionSource::Manual { value, .. } => {
-            Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value)))
+            (Finite::new(value.value()).map_or(Verdict::NoData, |value| judge(bound.holds(value))), false)
         }
         CriterionSource::Metric(_) => {
             let interval = cadence(guard, status, criterion.interval, now);
             let subject = Subject::Criterion(name.to_owned());
-            metrics
-                .newest(&subject, None, interval, now)
-                .and_then(|newest| judged(criterion, &newest.reading).0)
-                .unwrap_or(Verdict::NoData)
+            let newest = metrics.newest(&subject, None, interval, now);
+            // After a restart nothing is measured yet, and what was missing before is missing still.
+            let before = known.and_then(|known| known.verdict).filter(|verdict| verdict.is_missing());
+            let verdict = newest.map_or(before, |newest| judged(criterion, &newest.reading).0);
+            let is_number = newest.is_some_and(|newest| matches!(newest.reading, Reading::Value { .. }));
+            (verdict.unwrap_or(Verdict::NoData), is_number)
         }
     };
-    match verdict {
-        Verdict::Pass => None,
-        Verdict::Breach => Some(format!("gate {name} does not pass: it must be {bound}")),
-        Verdict::ProviderError => Some(format!("gate {name} could not be measured: an error of its source")),
-        Verdict::NoData | Verdict::Cancelled => Some(format!("gate {name} has no data")),
+    shut_words(criterion, known, verdict, too_few)
+}
+
+/// Why a gate would not pass by what status remembers of it; `None` when it would, or was not measured yet.
+pub(super) fn remembered_shut(guard: &Guard, status: &FeatureRolloutStatus, name: &str) -> Option<String> {
+    let criterion = guard.criterion(name)?;
+    let known = status.criteria.iter().find(|known| known.name == name)?;
+    shut_words(criterion, Some(known), known.verdict?, false)
+}
+
+/// The verdict of a gate in words that stay the same while the verdict does: each text that is another is a write.
+fn shut_words(
+    criterion: &Criterion,
+    known: Option<&CriterionStatus>,
+    verdict: Verdict,
+    too_few: bool,
+) -> Option<String> {
+    let name = &criterion.name;
+    let known = known.filter(|known| known.verdict == Some(verdict));
+    let why = known.and_then(|known| known.message.as_ref());
+    // How many samples there were changes with each measurement.
+    let too_few = too_few || why.is_some_and(|why| why.ends_with(ARE_NEEDED));
+    let why = why.filter(|_| !too_few).map(|why| format!(": {why}")).unwrap_or_default();
+    match (verdict, criterion.min_samples.filter(|_| too_few)) {
+        (Verdict::Pass, _) => None,
+        (Verdict::Breach, _) => {
+            let bound = criterion.bound.as_ref().map(ToString::to_string).unwrap_or_default();
+            Some(format!("gate {name} does not pass: it must be {bound}"))
+        }
+        (Verdict::ProviderError, _) => {
+            Some(format!("gate {name} could not be measured: an error of its source{why}"))
+        }
+        (Verdict::NoData | Verdict::Cancelled, Some(least)) => {
+            Some(format!("gate {name} has no data: fewer samples than the {least} that are needed"))
+        }
+        (Verdict::NoData | Verdict::Cancelled, None) => Some(format!("gate {name} has no data{why}")),
     }
 }

@@ -100,6 +100,17 @@ pub(super) fn missing_words(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Why data is missing, as status remembers it, to follow [`missing_words`]; nothing where that is not known.
+pub(super) fn why(
+    status: &FeatureRolloutStatus,
+    trigger: &Trigger,
+    cohort: Option<&str>,
+    verdict: Verdict,
+) -> String {
+    let known = known(status, trigger, cohort).filter(|known| known.verdict == verdict);
+    known.and_then(|known| known.message.as_ref()).map(|why| format!(": {why}")).unwrap_or_default()
+}
+
 impl Watch<'_> {
     /// Does what the policies for missing data ask, once until data is there again.
     pub(super) fn act_on_missing(&mut self) {

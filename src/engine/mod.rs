@@ -12,6 +12,8 @@ mod actions;
 mod advance;
 mod approval;
 mod begin;
+mod behind;
+mod causes;
 mod checks;
 mod completion;
 mod criteria;
@@ -26,6 +28,7 @@ mod outlook;
 mod pauses;
 mod position;
 mod precedence;
+mod quiet;
 pub mod report;
 mod response;
 mod retry;
@@ -105,6 +108,9 @@ pub struct Decision {
     pub status: FeatureRolloutStatus,
     /// When the next decision may differ by the passing of time alone; later than now.
     pub wake_at: Option<MicroTime>,
+    /// When something comes next by itself as things stand: what the column NEXT shows. A raise that a trigger or a gate
+    /// would hold back, or that nobody has approved, counts only where it is what the rollout waits for, which says so.
+    pub next: Option<MicroTime>,
 }
 
 /// Decides what a rollout serves at `now`.
@@ -128,7 +134,7 @@ fn decide_once(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: M
     run.begin();
     if facts.deleting {
         run.delete();
-        return Decision { status: run.status, wake_at: None };
+        return Decision { status: run.status, wake_at: None, next: None };
     }
     run.follow_git();
     run.watch();
@@ -138,10 +144,12 @@ fn decide_once(plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: M
     run.follow_edits();
     run.advance();
     response::follow(&plan.guard, &mut run.status, status.last_seq(), now);
-    let wake_at = [run.wake_at(), response::wake_at(&run.status)].into_iter().flatten().min();
+    let response = response::wake_at(&run.status);
+    let wake_at = [run.wake_at(), response].into_iter().flatten().min();
+    let next = [run.next_at(), response].into_iter().flatten().min();
     missing::note_exposure(status, &mut run.status, run.now);
     run.watching().settle();
-    Decision { status: run.status, wake_at }
+    Decision { status: run.status, wake_at, next }
 }
 
 /// When the next rung of a rollback comes, if one is to come.
@@ -179,7 +187,7 @@ pub fn guard_only(
     response::follow(guard, &mut status, before.last_seq(), now);
     let rung = wake::next_rung(&status).filter(|at| *at > now);
     let wake_at = [rung, response::wake_at(&status)].into_iter().flatten().min();
-    Decision { status, wake_at }
+    Decision { status, wake_at, next: wake_at }
 }
 
 impl<'a> Run<'a> {

@@ -78,8 +78,9 @@ pub fn stall(
     note_delivery(status, delivery, now);
     note_stall(status, reason, message, now);
     if status.is_begun() {
-        let waiting = WaitingFor { check: Check::Valid, message: short(message), until: None, which: None };
-        status.waiting_for = Some(waiting);
+        let (which, until, then) = (None, None, None);
+        status.waiting_for =
+            Some(WaitingFor { check: Check::Valid, message: short(message), which, until, then });
     }
     status.next = next.map(second);
     shown(status);
@@ -164,9 +165,15 @@ fn reason_column(status: &FeatureRolloutStatus) -> Option<String> {
         return Some(pause.cause.as_str().to_owned());
     }
     let waiting = status.waiting_for.as_ref()?;
-    Some(match &waiting.which {
-        Some(which) => format!("{}:{which}", waiting.check.as_str()),
-        None => waiting.check.as_str().to_owned(),
+    let words = |check: Check, which: Option<&String>| match which {
+        Some(which) => format!("{}:{which}", check.as_str()),
+        None => check.as_str().to_owned(),
+    };
+    let first = words(waiting.check, waiting.which.as_ref());
+    // Beside the date under NEXT, which would be taken for a promise otherwise.
+    Some(match &waiting.then {
+        Some(then) => format!("{first}+{}", words(then.check, then.which.as_ref())),
+        None => first,
     })
 }
 

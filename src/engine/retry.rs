@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 
 use super::Run;
-use super::checks::{Raise, check_triggers};
+use super::checks::Raise;
+use super::quiet::check_triggers;
 use super::text::second;
 use crate::api::rolloutaction::Override;
 use crate::api::status::{FeatureRolloutStatus, Pause, PauseCause, RetryStatus};

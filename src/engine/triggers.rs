@@ -41,6 +41,7 @@ impl Watch<'_> {
         self.resume_when_quiet();
         self.forget_unmeasurable();
         self.fold_criteria();
+        self.follow_causes();
     }
 
     /// Forgets what binds nothing any more after a decision, which may have lowered somebody to 0 or moved the audience.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::api::metricsource::Circuit;
 
 use super::breaker::{Breaker, Ticket};
+use super::cause::Cause;
 use super::failure::Failure;
 use super::request::Query;
 
@@ -17,6 +18,9 @@ use super::request::Query;
 const KEPT: Duration = Duration::from_secs(900);
 /// How long a query that times out is left alone at most: the next time it may be answered.
 const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// What is told of a circuit whose error is not known any more.
+const UNKNOWN: &str = "the source fails";
 
 /// What a failure counts against: the narrower one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +37,16 @@ pub(super) enum Blame {
 #[derive(Debug, Default)]
 pub(super) struct Circuits {
     source: Breaker,
+    /// Why nobody is connected.
+    cause: Cause,
     namespaces: BTreeMap<String, Known<Namespace>>,
 }
 
 #[derive(Debug, Default)]
 struct Namespace {
     breaker: Breaker,
+    /// Why it is not answered well.
+    cause: Cause,
     /// The queries that have timed out.
     queries: BTreeMap<Query, Known<Breaker>>,
 }
@@ -63,8 +71,11 @@ impl Circuits {
     pub fn shut(&self, query: &Query, now: Instant) -> Option<Failure> {
         let namespace = self.namespaces.get(&query.namespace).map(|known| &known.of);
         let timed_out = namespace.and_then(|namespace| namespace.queries.get(query));
-        if self.source.is_shut(now) || namespace.is_some_and(|namespace| namespace.breaker.is_shut(now)) {
-            return Some(Failure::Open);
+        if self.source.is_shut(now) {
+            return Some(Failure::Open(self.cause.told().unwrap_or(UNKNOWN)));
+        }
+        if let Some(namespace) = namespace.filter(|namespace| namespace.breaker.is_shut(now)) {
+            return Some(Failure::Open(namespace.cause.told().unwrap_or(UNKNOWN)));
         }
         timed_out.is_some_and(|known| known.of.is_shut(now)).then_some(Failure::LeftAlone)
     }
@@ -83,20 +94,36 @@ impl Circuits {
         let timed_out = namespace.queries.get_mut(query).map(|known| known.of.ask(now));
         // None of them is shut.
         let tickets = (self.source.ask(now), namespace.breaker.ask(now), timed_out.unwrap_or(fresh));
-        let (Some(source), Some(namespace), Some(query)) = tickets else { return Err(Failure::Open) };
+        let (Some(source), Some(namespace), Some(query)) = tickets else {
+            return Err(Failure::Open(UNKNOWN));
+        };
         Ok(Tickets { source, namespace, query })
     }
 
-    /// Takes note of how it went: well, or whose failure it was.
-    pub fn answered(&mut self, query: &Query, tickets: Tickets, blame: Option<Blame>, now: Instant) {
+    /// Takes note of how it went: well, or what failed.
+    pub fn answered(&mut self, query: &Query, tickets: Tickets, failure: Option<Failure>, now: Instant) {
+        let blame = failure.and_then(Failure::blame);
         // Whoever was answered, however late or badly, was connected.
         self.source.answered(tickets.source, blame != Some(Blame::Source), now);
+        match failure.filter(|_| blame == Some(Blame::Source)) {
+            Some(failure) => self.cause.note(failure),
+            None if self.source.circuit() == Circuit::Closed => self.cause = Cause::default(),
+            None => {}
+        }
         let Some(namespace) = self.namespaces.get_mut(&query.namespace).map(|known| &mut known.of) else {
             return;
         };
         match blame {
-            None => namespace.breaker.answered(tickets.namespace, true, now),
-            Some(Blame::Namespace) => namespace.breaker.answered(tickets.namespace, false, now),
+            None => {
+                namespace.breaker.answered(tickets.namespace, true, now);
+                if namespace.breaker.circuit() == Circuit::Closed {
+                    namespace.cause = Cause::default();
+                }
+            }
+            Some(Blame::Namespace) => {
+                namespace.breaker.answered(tickets.namespace, false, now);
+                failure.into_iter().for_each(|failure| namespace.cause.note(failure));
+            }
             Some(Blame::Query | Blame::Source) => namespace.breaker.unsure(tickets.namespace, now),
         }
         if blame == Some(Blame::Query) {
@@ -114,10 +141,29 @@ impl Circuits {
 
     /// What to tell people of the source: it is left alone where it is for all who asked lately.
     pub fn circuit(&self, now: Instant) -> Circuit {
-        let namespaces = self.namespaces.values().filter(|known| known.is_recent(now));
-        let all = namespaces.map(|known| known.of.breaker.circuit()).min_by_key(openness);
-        let source = self.source.circuit();
-        all.filter(|all| openness(all) > openness(&source)).unwrap_or(source)
+        self.of_all(now).unwrap_or(self.source.circuit())
+    }
+
+    /// Why it is left alone, where it is: of what its namespaces are answered, what most of them are.
+    pub fn cause(&self, now: Instant) -> Option<&'static str> {
+        if self.of_all(now).is_none() {
+            return self.cause.told().filter(|_| self.source.circuit() != Circuit::Closed);
+        }
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for cause in self.recent(now).filter_map(|namespace| namespace.cause.told()) {
+            *counts.entry(cause).or_default() += 1;
+        }
+        counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(cause, _)| cause)
+    }
+
+    /// The circuit of those who asked lately, where it is further open for all of them than that of the source.
+    fn of_all(&self, now: Instant) -> Option<Circuit> {
+        let all = self.recent(now).map(|namespace| namespace.breaker.circuit()).min_by_key(openness);
+        all.filter(|all| openness(all) > openness(&self.source.circuit()))
+    }
+
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Namespace> {
+        self.namespaces.values().filter(move |known| known.is_recent(now)).map(|known| &known.of)
     }
 }
 
@@ -154,10 +200,24 @@ mod tests {
         Query::for_tests(namespace, text)
     }
 
+    /// A failure that counts against this.
+    fn failure(blame: Blame) -> Failure {
+        match blame {
+            Blame::Query => Failure::TimedOut(Duration::from_secs(1)),
+            Blame::Namespace => Failure::Status(401),
+            Blame::Source => Failure::Refused,
+        }
+    }
+
+    /// Left alone, because of that failure.
+    fn open(blame: Blame) -> Option<Failure> {
+        Some(Failure::Open(failure(blame).words()))
+    }
+
     fn fail(circuits: &mut Circuits, query: &Query, blame: Blame, times: u32, now: Instant) {
         for _ in 0..times {
             let tickets = circuits.ask(query, now).unwrap();
-            circuits.answered(query, tickets, Some(blame), now);
+            circuits.answered(query, tickets, Some(failure(blame)), now);
         }
     }
 
@@ -166,8 +226,8 @@ mod tests {
         let (own, sibling, other) = (query("a", "up"), query("a", "down"), query("b", "up"));
         for (blame, shut) in [
             (Blame::Query, [Some(Failure::LeftAlone), None, None]),
-            (Blame::Namespace, [Some(Failure::Open), Some(Failure::Open), None]),
-            (Blame::Source, [Some(Failure::Open); 3]),
+            (Blame::Namespace, [open(Blame::Namespace), open(Blame::Namespace), None]),
+            (Blame::Source, [open(Blame::Source); 3]),
         ] {
             let (mut circuits, now) = (Circuits::default(), monotonic());
             let tickets = circuits.ask(&other, now).unwrap();
@@ -178,6 +238,8 @@ mod tests {
             assert_eq!([&own, &sibling, &other].map(|query| circuits.shut(query, now)), shut, "{blame:?}");
             let shown = if blame == Blame::Source { Circuit::Open } else { Circuit::Closed };
             assert_eq!(circuits.circuit(now), shown, "{blame:?}");
+            let cause = (shown == Circuit::Open).then(|| Failure::Refused.words());
+            assert_eq!(circuits.cause(now), cause, "{blame:?}");
         }
     }
 
@@ -187,11 +249,12 @@ mod tests {
         for namespace in ["a", "b"] {
             fail(&mut circuits, &query(namespace, "up"), Blame::Namespace, THRESHOLD, now);
             assert_eq!(circuits.circuit(now), Circuit::Open, "{namespace}");
+            assert_eq!(circuits.cause(now), Some(Failure::Status(401).words()));
         }
         let (well, later) = (query("c", "up"), now + Duration::from_secs(1));
         let tickets = circuits.ask(&well, later).unwrap();
         circuits.answered(&well, tickets, None, later);
-        assert_eq!(circuits.circuit(later), Circuit::Closed);
+        assert_eq!((circuits.circuit(later), circuits.cause(later)), (Circuit::Closed, None));
         assert_eq!(circuits.circuit(later + KEPT * 2), Circuit::Closed, "nothing is known any more");
     }
 
@@ -203,7 +266,7 @@ mod tests {
         for blame in [Blame::Query, Blame::Source, Blame::Query] {
             now += FIRST_WAIT;
             fail(&mut circuits, &asked, blame, 1, now);
-            assert_eq!(circuits.shut(&asked, now), Some(Failure::Open), "{blame:?}");
+            assert_eq!(circuits.shut(&asked, now), open(Blame::Namespace), "{blame:?}");
         }
         now += FIRST_WAIT;
         let tickets = circuits.ask(&asked, now).unwrap();

@@ -50,8 +50,7 @@ impl Gates {
         let result = result.unwrap_or(Err(Failure::TimedOut(source.timeout)));
         let failure = result.as_ref().err();
         if !failure.is_some_and(|failure| failure.was_not_asked()) {
-            let blame = failure.and_then(|failure| failure.blame());
-            gate.circuits().answered(query, tickets, blame, monotonic.now());
+            gate.circuits().answered(query, tickets, failure.copied(), monotonic.now());
         }
         result
     }
@@ -59,6 +58,11 @@ impl Gates {
     /// The circuit of a source, as it is for all who ask; closed when it has not been asked yet.
     pub fn circuit(&self, uid: &str, monotonic: &Monotonic) -> Circuit {
         self.map().get(uid).map(|gate| gate.circuits().circuit(monotonic.now())).unwrap_or_default()
+    }
+
+    /// Why a source is left alone, where it is.
+    pub fn cause(&self, uid: &str, monotonic: &Monotonic) -> Option<&'static str> {
+        self.map().get(uid).and_then(|gate| gate.circuits().cause(monotonic.now()))
     }
 
     /// Forgets all but these.

@@ -18,6 +18,7 @@ mod address;
 mod args;
 mod breaker;
 mod cache;
+mod cause;
 mod circuits;
 mod client;
 mod failure;
@@ -153,6 +154,11 @@ impl Sources {
     /// Whether a source is sent queries, by its UID: as it is for all who ask.
     pub fn circuit(&self, uid: &str) -> Circuit {
         self.0.gates.circuit(uid, &self.0.options.monotonic)
+    }
+
+    /// Why a source is sent none, by its UID, in words that hold nothing of what it sent; `None` where it is sent queries.
+    pub fn cause(&self, uid: &str) -> Option<&'static str> {
+        self.0.gates.cause(uid, &self.0.options.monotonic)
     }
 
     /// Forgets the sources that are not among these UIDs.

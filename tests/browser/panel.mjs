@@ -98,6 +98,16 @@ if (what === "shots") {
   if (gaps === 0) faults.push("missing data is not shown as missing");
   console.log("the courses are live");
 
+  // A list that is filtered by state, in a page of its own.
+  const list = await page.context().newPage();
+  await list.goto(`${origin}${pages.rollouts}`);
+  const row = list.locator(`tr:has(a[href="${at}"])`);
+  const state = (await row.locator(".state").innerText()).trim();
+  const chosen = list.locator('select[name="state"]');
+  await chosen.selectOption(state);
+  await list.waitForURL(/state=/);
+  await row.waitFor();
+
   // From the list to a rollback, on a phone: two taps and a reason.
   await page.setViewportSize({ width: 390, height: 844 });
   await page.goto(`${origin}${pages.rollouts}`);
@@ -110,6 +120,13 @@ if (what === "shots") {
   await page.getByText(/Apps have it/).waitFor({ timeout: 30000 });
   await page.locator('#live[data-state="live"]').waitFor({ timeout: 30000 });
   console.log("two taps and a reason have rolled it back");
+
+  // By itself, the row has left the list of its former state, and the filter offers the new one.
+  await row.waitFor({ state: "detached", timeout: 30000 });
+  if ((await chosen.inputValue()) !== state) faults.push("the filter has changed by itself");
+  const offered = await chosen.locator("option").allInnerTexts();
+  if (!offered.some((name) => name.startsWith("Roll"))) faults.push(`the filter offers only ${offered.join(", ")}`);
+  console.log("a filtered list is live");
 }
 await browser.close();
 // A page that is not there is looked at on purpose. What the browser says of it may come long after the page.

@@ -217,10 +217,10 @@ const WRITES: [&str; 5] = ["DeleteParams", "Patch", "PatchParams", "PostParams",
 
 /// Files that are longer than they should be, and their lines. The list may only get shorter, and so may they.
 const LONG: [(&str, usize); 4] = [
-    ("src/engine/advance.rs", 417),
+    ("src/engine/advance.rs", 410),
     ("src/engine/tests/actions.rs", 437),
     ("src/engine/tests/checks.rs", 410),
-    ("src/engine/tests/record.rs", 449),
+    ("src/engine/tests/record.rs", 448),
 ];
 
 /// More lines than these want splitting.

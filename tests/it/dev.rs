@@ -67,10 +67,10 @@ async fn with_prometheus_the_demo_app_has_an_error_rate() {
     dev.end().await;
 }
 
-/// Takes the minute for which the app is good, and some seconds more.
+/// Takes the minute for which the app is good, the minute and a half for which it is bad, and some seconds more.
 #[tokio::test]
-async fn with_prometheus_the_built_in_example_is_rolled_back_by_itself() {
-    let dev = Dev::run(&["--with-prometheus"]);
+async fn with_prometheus_the_built_in_example_is_rolled_back_by_itself_and_can_be_retried() {
+    let mut dev = Dev::run(&["--with-prometheus"]);
     let config = Kubeconfig::read_from(&dev.kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
     let api: Api<FeatureRollout> = Api::namespaced(Client::try_from(config).unwrap(), "maya");
@@ -88,6 +88,42 @@ async fn with_prometheus_the_built_in_example_is_rolled_back_by_itself() {
     eventually("it is rolled back", ended).await;
     let served = dreams().await.cohorts;
     assert!(served.iter().all(|cohort| cohort.served.percent().is_zero()), "{served:#?}");
+
+    // What to do, and when, is said.
+    let script = dev.lines.find(|line| line.as_ref().unwrap().contains("is good for 60 s of real time"));
+    assert!(script.is_some_and(|line| line.unwrap().contains("fail for 90 s")));
+    let retry = dev
+        .lines
+        .find(|line| line.as_ref().unwrap().trim().starts_with("sluice retry dreams -n maya --reason"));
+    assert!(retry.is_some(), "how to start again is said");
+    let (mut said, dev) = tokio::task::spawn_blocking(move || {
+        (dev.lines.find(|line| line.as_ref().unwrap().starts_with("The app is well again")), dev)
+    })
+    .await
+    .unwrap();
+    assert!(said.take().is_some(), "the errors end");
+    let retried = Command::new(sluice_binary())
+        .args([
+            "retry",
+            "dreams",
+            "-n",
+            "maya",
+            "--reason",
+            "the app is well again",
+            "--kubeconfig",
+            &dev.kubeconfig,
+        ])
+        .output()
+        .unwrap();
+    assert!(retried.status.success(), "{}", String::from_utf8_lossy(&retried.stderr));
+    eventually("it is served again", async || {
+        let status = dreams().await;
+        status.rollback.is_none() && status.exposed()
+    })
+    .await;
+    // Longer than a breach lasts here before it rolls back.
+    pause(20_000).await;
+    assert!(dreams().await.rollback.is_none(), "the retry goes well: {:#?}", dreams().await.history);
     dev.end().await;
 }
 

@@ -119,7 +119,10 @@ async fn case_33_a_refused_connection() {
 #[case::speaks_something_else(Reply::Raw(b"SSH-2.0-OpenSSH_9.9\r\n\r\n".to_vec()), "the source does not speak HTTP properly, or broke off")]
 #[case::fails(Reply::Body(500, "secret".into()), "the source answered with a 5xx status")]
 #[case::is_unavailable(Reply::Body(503, r#"{"status":"success"}"#.into()), "the source answered with a 5xx status")]
-#[case::rejects_the_query(Reply::Body(422, "secret".into()), "the source answered with a 4xx status")]
+#[case::rejects_the_query(Reply::Body(422, "secret".into()), "the source refuses the query as wrong or too expensive (status 400 or 422)")]
+#[case::wants_credentials(Reply::Body(401, "secret".into()), "the source does not accept the credentials (status 401)")]
+#[case::has_no_such_path(Reply::Body(404, "secret".into()), "the source has nothing at the path of its URL (status 404)")]
+#[case::is_a_teapot(Reply::Body(418, "secret".into()), "the source answered with a 4xx status")]
 #[case::reports_an_error(
     Reply::ok(r#"{"status": "error", "error": "secret"}"#),
     "the source reports an error"

@@ -35,7 +35,8 @@ pub(super) fn page() -> String {
             "Checks",
             "Every raise passes these checks, in this order, and waits for the first that does not let it through: the column \
              REASON while the rollout waits, and `status.waitingFor.check`. What lowers passes none. What of the check it is \
-             stands behind a colon, such as `Freeze:holidays`.",
+             stands behind a colon, such as `Freeze:holidays`. Where a later check would say no as well when that is over, it \
+             stands behind a plus, such as `Window+Triggers:crash-rate`: then the time under NEXT is no promise.",
         ),
         ["check", "lets a raise through when", "ends", "ask"],
         rows(guide::of_check),

@@ -39,7 +39,7 @@ pub struct Args {
     /// Keep the control plane's data here instead of in a temporary folder
     #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     data_dir: Option<PathBuf>,
-    /// Also run Prometheus, and an app whose requests begin to fail after a minute
+    /// Also run Prometheus, and an app of whose requests a fifth fails for a minute and a half, after a good minute
     #[arg(long)]
     with_prometheus: bool,
     /// Form of the logs
@@ -126,7 +126,7 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     }
     // The one that moves first: it is looked at in the examples.
     let first = served.iter().min_by_key(|one| (one.next.is_none(), one.next.clone()));
-    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, (&clock, speed), url, first))?;
+    print(&instructions(&kubeconfig, plane.as_ref(), &namespaces, (&clock, speed), url, first, demo))?;
 
     let ended = running.await;
     if plane.is_none() {
@@ -190,6 +190,7 @@ fn instructions(
     (clock, speed): (&Clock, u32),
     prometheus: Option<&str>,
     first: Option<&Summary>,
+    demo: bool,
 ) -> String {
     let kubectl = plane.and_then(ControlPlane::kubectl_path).map_or("kubectl".to_owned(), |path| {
         if on_path("kubectl") { "kubectl".to_owned() } else { path.display().to_string() }
@@ -205,6 +206,9 @@ fn instructions(
             clock.now()
         )
     };
+    // What the demo watches is one of its rollouts; of other files nobody knows which.
+    let (watched_in, watched) = if demo { objects::WATCHED } else { (namespace, rollout) };
+    let script = prometheus.map_or(String::new(), |_| metrics::script(watched, watched_in));
     let prometheus = prometheus.map_or(String::new(), |url| format!("  {}\n", metrics::example(url)));
     format!(
         "\n{time}Watch it from another terminal:\n\n  \
@@ -218,7 +222,7 @@ fn instructions(
          sluice history {rollout} -n {namespace}\n  \
          sluice pause {rollout} -n {namespace} --reason 'let us see'\n  \
          sluice rollback {rollout} -n {namespace} --reason 'let us see'\n\n\
-         Ctrl-C ends it.\n",
+         {script}Ctrl-C ends it.\n",
         kubeconfig.display()
     )
 }

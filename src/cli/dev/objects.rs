@@ -33,6 +33,9 @@ const EXAMPLE: [(&str, &str); 10] = [
     ("60-admin.yaml", include_str!("../../../examples/playbook/60-admin.yaml")),
 ];
 
+/// Namespace and name of the rollout of the built-in example that is watched with `--with-prometheus`.
+pub const WATCHED: (&str, &str) = ("maya", "dreams");
+
 /// Queries for it, with `--with-prometheus`.
 const TEMPLATES: &str = include_str!("../../../examples/metrics/20-templates.yaml");
 
@@ -132,7 +135,7 @@ pub fn watch_the_example(objects: &mut Vec<Object>) {
     objects.extend(input.objects.into_iter().map(Object::from));
     let spec = objects
         .iter_mut()
-        .find(|object| object.kind == Kind::FeatureRollout && object.name == "dreams")
+        .find(|object| object.kind == Kind::FeatureRollout && object.name == WATCHED.1)
         .and_then(|dreams| dreams.value.get_mut("spec"));
     if let Some(spec) = spec.and_then(Value::as_object_mut) {
         // At a week a minute 12 hours are 4 seconds.

@@ -10,7 +10,7 @@ use super::plan_rows::entries_table;
 use super::table::table;
 use crate::api::MicroTime;
 use crate::chart::curves;
-use crate::engine::forecast::simulate::{Course, Recorded, Transition, simulate};
+use crate::engine::forecast::simulate::{Course, Recorded, Stop, Transition, simulate};
 use crate::plan::Plan;
 
 mod action;
@@ -140,10 +140,17 @@ fn as_table(courses: &[(&Plan, Course)]) -> String {
 
 fn end(course: &Course) -> String {
     let status = &course.status;
-    match (&status.completed_at, &status.waiting_for) {
+    let end = match (&status.completed_at, &status.waiting_for) {
         (Some(at), _) => format!("completed at {}", at),
         (None, Some(waiting)) => format!("waits for {}: {}", waiting.check.as_str(), waiting.message),
         (None, None) if !status.is_begun() => "not begun".to_owned(),
         (None, None) => "every step was entered; the last hold is not over".to_owned(),
+    };
+    match course.stop {
+        None => end,
+        Some(Stop::Settled(at)) => {
+            format!("{end}; from {at} on nothing changes, however long the samples go on as they are")
+        }
+        Some(Stop::Far(at)) => format!("{end}; samples without end are looked at until {at}, or --until"),
     }
 }

@@ -18,6 +18,8 @@ use crate::plan::guard::{Bound, CRITERION_INTERVAL, TRIGGER_INTERVAL};
 const MOST_EVENTS: usize = 40;
 /// Stretches of time of which a curve shows the lowest and the highest value: more than a page has columns.
 const COLUMNS: i64 = 1000;
+/// Equal samples of a range that are looked at in each of them.
+const A_STRETCH: i32 = 4;
 
 /// One simulated rollout.
 pub type Simulated<'a> = (&'a Plan, &'a Course, &'a Recorded);
@@ -145,17 +147,16 @@ fn points(
     interval: SignedDuration,
 ) -> Vec<(MicroTime, Option<f64>)> {
     let stretch = (axis.to().duration_since(axis.from()).as_secs() / COLUMNS).max(1);
+    let apart = SignedDuration::from_secs(stretch) / A_STRETCH;
     let mut stretches: BTreeMap<i64, Vec<(MicroTime, Option<f64>)>> = BTreeMap::new();
     let mut points = Vec::new();
-    let mut last: Option<MicroTime> = None;
-    for (at, value) in recorded.samples_of(subject, cohort, axis.from(), axis.to()) {
-        let number = at.duration_since(axis.from()).as_secs() / stretch;
-        if last.is_some_and(|last| at.duration_since(last) > interval) {
-            stretches.entry(number).or_default().push((at, None));
-        }
-        last = Some(at);
+    for sample in recorded.samples_of(subject, cohort, (axis.from(), axis.to()), apart) {
+        let number = sample.at.duration_since(axis.from()).as_secs() / stretch;
         let of_stretch = stretches.entry(number).or_default();
-        of_stretch.push((at, value));
+        if sample.before.is_some_and(|before| sample.at.duration_since(before) > interval) {
+            of_stretch.push((sample.at, None));
+        }
+        of_stretch.push((sample.at, sample.value));
         if of_stretch.len() > 8 {
             thin(of_stretch);
         }

@@ -313,7 +313,7 @@ pub(in crate::controller) fn follow_up(
     let status = outcome.status.clone();
     if !is_listed {
         // The schedule goes on when everything is known.
-        return Some(Decision { status, wake_at: None });
+        return Some(Decision { status, wake_at: None, next: None });
     }
     let delivered = facts.delivered && status.cohorts == before.cohorts;
     Some(engine::decide(plan, &status, &Facts { delivered, ..facts.clone() }, now))

@@ -45,7 +45,7 @@ pub struct Analysis {
     sources: Sources,
     resolver: Resolver,
     limits: Limits,
-    circuits: Mutex<HashMap<String, Circuit>>,
+    circuits: Mutex<HashMap<String, (Circuit, Option<&'static str>)>>,
     /// Whether every source and template has been listed: before, one that is missing may only not be known yet.
     listed: AtomicBool,
 }

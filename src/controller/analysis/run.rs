@@ -343,16 +343,16 @@ fn instants(last: MicroTime, at: MicroTime, interval: SignedDuration) -> Option<
     (first..=count).map(|i| Some(last.saturating_add(interval.checked_mul(i)?))).collect()
 }
 
-/// Tells of a circuit that has opened or closed.
+/// Tells of a circuit that has opened or closed, or is open for another reason that lasts.
 fn note_circuit(ctx: &Context, source: &MetricSource, uid: &str) {
-    let circuit = ctx.analysis.sources.circuit(uid);
     let name = source.metadata.name.clone().unwrap_or_default();
-    ctx.metrics.checks.circuit(&name, circuit);
+    ctx.metrics.checks.circuit(&name, ctx.analysis.sources.circuit(uid));
+    let shown = super::status::shown_of(ctx, uid);
     let before = {
         let mut circuits = ctx.analysis.circuits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        circuits.insert(uid.to_owned(), circuit).unwrap_or_default()
+        circuits.insert(uid.to_owned(), shown).unwrap_or_default()
     };
-    if super::status::shown(before) != super::status::shown(circuit) {
+    if before != shown {
         ctx.queue.push(Key::MetricSource((ctx.namespace.clone(), name)), Priority::Report);
     }
 }

@@ -28,14 +28,10 @@ pub async fn metric_source(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         return stall_unreadable(ctx, &ctx.metric_sources, key).await;
     };
     let resolved = ctx.analysis.resolver.resolve(ctx, &source).await;
-    let circuit = shown(ctx.analysis.sources.circuit(&source.uid().unwrap_or_default()));
+    let (circuit, cause) = shown_of(ctx, &source.uid().unwrap_or_default());
     let want = match resolved {
         Err(unready) => Err((unready.reason, unready.message)),
-        Ok(_) if circuit == Circuit::Open => Err((
-            Reason::Retrying,
-            "the circuit is open: the source failed several times in a row and is tried again after a while"
-                .to_owned(),
-        )),
+        Ok(_) if circuit == Circuit::Open => Err((Reason::Retrying, open_words(cause))),
         Ok(_) => Ok("it may be asked".to_owned()),
     };
     let again = (want.is_err() && circuit == Circuit::Closed).then(|| ctx.clock.after(AGAIN));
@@ -56,12 +52,19 @@ pub async fn metric_source(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     write_status(ctx, &ctx.metric_sources, &source, &status).await
 }
 
-/// A circuit as status shows it: a probe that is under way is no news.
-pub fn shown(circuit: Circuit) -> Circuit {
-    match circuit {
-        Circuit::Closed => Circuit::Closed,
-        Circuit::Open | Circuit::HalfOpen => Circuit::Open,
+/// A circuit as status shows it, and why it is open: a probe that is under way is no news.
+pub fn shown_of(ctx: &Context, uid: &str) -> (Circuit, Option<&'static str>) {
+    match ctx.analysis.sources.circuit(uid) {
+        Circuit::Closed => (Circuit::Closed, None),
+        Circuit::Open | Circuit::HalfOpen => (Circuit::Open, ctx.analysis.sources.cause(uid)),
     }
+}
+
+fn open_words(cause: Option<&str>) -> String {
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!(
+        "the circuit is open after several errors in a row, and the source is asked again only after a while{cause}"
+    )
 }
 
 /// Says on a MetricTemplate whether its query is valid and its source may be asked.

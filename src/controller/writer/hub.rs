@@ -10,6 +10,7 @@ use kube::api::ObjectMeta;
 use super::found::Remembered;
 use super::mailbox::Mailbox;
 use super::orphans::{in_order, newest_first};
+use super::waiting::Waiting;
 use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::Orphan;
 use crate::clock;
@@ -51,9 +52,7 @@ struct Said {
     ack: Option<(String, Ack)>,
     /// UID of the rollout, and the percentages that were seen in a file that does not hold what it wants.
     seen: Option<(String, Percentages)>,
-    /// Since when it waits to be delivered. An instant, not a time of the schedule: how long the file takes has nothing to
-    /// do with how fast the schedule's clock runs.
-    waiting: Option<Instant>,
+    waiting: Waiting,
 }
 
 impl Hub {
@@ -169,19 +168,20 @@ impl Hub {
         news
     }
 
-    /// For how long, in real time, a rollout has waited to be delivered; it waits from now on if it has not waited before.
-    pub fn waits(&self, index: &Index, key: &ObjectKey) -> Duration {
+    /// For how long, in real time, a file has not held what a rollout decides: `revision` now, and it is known to hold
+    /// `delivered`. It waits from now on if it has not waited before, or if what it waited for has come.
+    pub fn waits(&self, index: &Index, key: &ObjectKey, revision: i64, delivered: i64) -> Duration {
         let mut inner = self.lock();
         if !index.knows(key) {
             return Duration::ZERO;
         }
-        inner.rollouts.entry(key.clone()).or_default().waiting.get_or_insert_with(clock::monotonic).elapsed()
+        inner.rollouts.entry(key.clone()).or_default().waiting.go_on(revision, delivered, clock::monotonic())
     }
 
     /// Says that nothing of a rollout waits to be delivered.
     pub fn settled(&self, key: &ObjectKey) {
         if let Some(said) = self.lock().rollouts.get_mut(key) {
-            said.waiting = None;
+            said.waiting = Waiting::default();
         }
     }
 

@@ -30,6 +30,7 @@ mod places;
 mod rebuild;
 mod target;
 mod versions;
+mod waiting;
 
 pub use config_map::{is_wanted, outputs};
 #[cfg(test)]

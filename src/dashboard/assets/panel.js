@@ -61,6 +61,13 @@ function take(page, only) {
       if (same) same.open = true;
     }
     if (fresh.isEqualNode(part)) continue;
+    if (part.matches("select")) {
+      // It stays open, where the keyboard is and with what is chosen, while what it offers changes.
+      const chosen = part.value;
+      part.replaceChildren(...fresh.childNodes);
+      part.value = chosen;
+      continue;
+    }
     const focused = part.contains(document.activeElement) ? keyOf(document.activeElement) : "";
     part.replaceWith(fresh);
     if (focused) {

@@ -11,6 +11,7 @@ use crate::chart::measured::{BREAKS, Course, Gap, svg};
 use crate::chart::style::COLOURS;
 use crate::chart::{TimeAxis, ValueAxis};
 use crate::dashboard::text::context;
+use crate::dashboard::units::behind_value;
 use crate::plan::Guard;
 use crate::plan::calendar;
 use crate::plan::guard::{Criterion, Trigger};
@@ -117,7 +118,7 @@ fn course(rule: &Rule<'_>, measured: &Measured, zone: &TimeZone, now: MicroTime)
     };
     let all: Vec<&MeasuredSeries> = measured.series.iter().filter(is_it).collect();
     let unit = all.iter().find_map(|series| series.unit.as_deref()).unwrap_or_default();
-    let unit = if unit.is_empty() || unit == "%" { unit.to_owned() } else { format!(" {unit}") };
+    let unit = behind_value(unit);
     let first = all.iter().filter_map(|series| series.at.first()).min()?;
     let last = all.iter().filter_map(|series| series.at.last()).max()?;
     let to = instant(*last).max(now);

@@ -137,17 +137,19 @@ impl Found {
         let newest = |row: &Row| std::cmp::Reverse(row.since.unwrap_or(MicroTime::MIN));
         shown.sort_by(|a, b| (a.group, newest(a), &a.id).cmp(&(b.group, newest(b), &b.id)));
         let from = if from < shown.len() { from } else { 0 };
-        let of = |text: fn(&Row) -> &str| -> BTreeSet<String> {
-            rows.iter().map(|row| text(row)).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        // What is chosen is offered although no row is like that any more, so that it is seen to be chosen.
+        let of = |text: fn(&Row) -> &str, chosen: &str| -> BTreeSet<String> {
+            let all = rows.iter().map(|row| text(row)).chain([chosen]);
+            all.filter(|text| !text.is_empty()).map(str::to_owned).collect()
         };
         Found {
             from,
             shown: shown.len(),
             total: rows.len(),
             counts,
-            namespaces: of(|row| &row.id.namespace),
-            states: of(|row| &row.state),
-            owners: of(|row| &row.owner),
+            namespaces: of(|row| &row.id.namespace, filter.namespace),
+            states: of(|row| &row.state, filter.state),
+            owners: of(|row| &row.owner, filter.owner),
             page: shown.into_iter().skip(from).take(PAGE).cloned().collect(),
         }
     }
@@ -234,6 +236,15 @@ mod tests {
             let nothing = fields(nothing);
             assert!(Found::among(&rows, &Filter::of(&nothing), 0).page.is_empty());
         }
+    }
+
+    #[test]
+    fn a_state_that_no_row_has_any_more_is_still_shown_as_chosen() {
+        let rows = [row("a", Group::Finished, "2025-09-09T00:00:00Z")];
+        let paused = fields("state=Paused");
+        let found = Found::among(&rows, &Filter::of(&paused), 0);
+        assert!(found.page.is_empty());
+        assert_eq!(found.states.iter().map(String::as_str).collect::<Vec<_>>(), ["Finished", "Paused"]);
     }
 
     #[test]

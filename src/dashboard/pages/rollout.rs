@@ -12,6 +12,7 @@ use super::courses::courses;
 use super::line::{Line, changes};
 use super::watched::{guard_of, watched};
 use super::{Problem, base, file_link, link, query, rollout_link, row_values, show};
+use crate::api::measured::Measured;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
 use crate::api::status::{Check, CohortStatus, HistoryEntry};
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
@@ -21,6 +22,7 @@ use crate::dashboard::past::Mark;
 use crate::dashboard::person::Person;
 use crate::dashboard::read::{self, Seen, said};
 use crate::dashboard::text::context;
+use crate::dashboard::units::{Units, units};
 use crate::engine::delivery;
 use crate::engine::forecast::timeline::{Timeline, ahead};
 use crate::error::call;
@@ -55,37 +57,41 @@ pub async fn page(
     };
     let now = app.clock.now();
     let guard = guard_of(&seen);
-    let courses = measured(&app, &visitor, &seen, &guard).await;
+    let (measured, courses) = measured(&app, &visitor, &seen, &guard).await;
+    let units = units(&person.client, &namespace, &guard, measured.as_ref()).await;
     let values = context! {
         answer,
         actions => actions(&seen, &rights.unwrap_or_default()),
-        ..context! { ..courses, ..values(&seen, &guard, now), ..base(&app, Some(&visitor), "rollouts") }
+        ..context! { ..courses, ..values(&seen, &guard, &units, now), ..base(&app, Some(&visitor), "rollouts") }
     };
     show(&app, "rollout.html", values)
 }
 
-/// What was measured lately, and how often it is worth looking again; or why nothing is known of that.
-async fn measured(app: &App, visitor: &Visitor, seen: &Seen, guard: &Guard) -> Value {
+/// What was measured lately; with it, drawn, how often it is worth looking again, or why nothing is known of it.
+async fn measured(app: &App, visitor: &Visitor, seen: &Seen, guard: &Guard) -> (Option<Measured>, Value) {
     let by_metric = |criterion: &Criterion| matches!(criterion.source, CriterionSource::Metric(_));
     let triggers = guard.triggers.iter().map(|trigger| trigger.interval);
     let criteria = guard.criteria.iter().filter(|criterion| by_metric(criterion));
     let shortest = triggers.chain(criteria.map(|criterion| criterion.interval)).min();
     // What nobody measures has no course, and nobody is asked for one.
     let Some(shortest) = shortest.filter(|_| seen.status().is_begun()) else {
-        return context! { courses => Vec::<String>::new() };
+        return (None, context! { courses => Vec::<String>::new() });
     };
     let id = seen.row().id;
     // The person has read the rollout just now, and whoever is asked asks again.
     match app.measurements.of(&visitor.person, &id.namespace, &id.name).await {
-        Ok(measured) => context! {
-            courses => courses(guard, &measured, &seen.zone(), app.clock.now()),
-            every => app.clock.in_real_time(shortest).as_secs().clamp(OFTEN, SELDOM),
-        },
-        Err(why) => context! { no_courses => why },
+        Ok(measured) => {
+            let drawn = context! {
+                courses => courses(guard, &measured, &seen.zone(), app.clock.now()),
+                every => app.clock.in_real_time(shortest).as_secs().clamp(OFTEN, SELDOM),
+            };
+            (Some(measured), drawn)
+        }
+        Err(why) => (None, context! { no_courses => why }),
     }
 }
 
-fn values(seen: &Seen, guard: &Guard, now: MicroTime) -> Value {
+fn values(seen: &Seen, guard: &Guard, units: &Units, now: MicroTime) -> Value {
     let status = seen.status();
     let row = seen.row();
     let plan = seen.plan.as_ref().ok();
@@ -126,7 +132,7 @@ fn values(seen: &Seen, guard: &Guard, now: MicroTime) -> Value {
         plan => steps(plan, coming.as_ref(), &status),
         completes => coming.as_ref().and_then(|c| c.completed_at).map(|at| at.to_string()),
         no_plan => no_plan(seen, &status),
-        watched => watched(guard, &status),
+        watched => watched(guard, &status, units),
         history => status.history.iter().rev().map(|entry| told(entry, &status)).collect::<Vec<_>>(),
         fragment => fragment(seen, &status),
         fragment_says => format!("The flag as the status decides it, revision {}; the file holds revision {}.",
@@ -361,3 +367,6 @@ async fn answer(
         by => action.spec.requested_by, reason => action.spec.reason,
     })
 }
+
+#[cfg(test)]
+mod tests;

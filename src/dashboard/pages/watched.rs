@@ -2,9 +2,11 @@
 
 use minijinja::Value;
 
+use crate::api::measured::MeasuredKind;
 use crate::api::{FeatureRolloutStatus, Verdict};
 use crate::dashboard::read::Seen;
 use crate::dashboard::text::context;
+use crate::dashboard::units::Units;
 use crate::plan::guard::CriterionSource;
 use crate::plan::{Guard, GuardSpec, guard};
 
@@ -17,16 +19,18 @@ pub fn guard_of(seen: &Seen) -> Guard {
 }
 
 /// Triggers and criteria, with what they said last.
-pub fn watched(guard: &Guard, status: &FeatureRolloutStatus) -> Vec<Value> {
+pub fn watched(guard: &Guard, status: &FeatureRolloutStatus, units: &Units) -> Vec<Value> {
     let mut rows = Vec::new();
     for trigger in &guard.triggers {
+        let with_unit = |text: &str| units.with_unit(MeasuredKind::Trigger, &trigger.name, text);
         let bounds: Vec<String> = trigger
             .levels
             .iter()
             .map(|level| {
                 let lasting =
                     if level.for_.is_zero() { String::new() } else { format!(" for {:#}", level.for_) };
-                format!("{}{lasting}: {} ({})", level.bound, level.action.as_str(), level.severity.as_str())
+                let (bound, severity) = (with_unit(&level.bound.to_string()), level.severity.as_str());
+                format!("{bound}{lasting}: {} ({severity})", level.action.as_str())
             })
             .collect();
         let limits: Vec<f64> = trigger.levels.iter().map(|level| level.bound.value.value()).collect();
@@ -44,7 +48,7 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus) -> Vec<Value> {
             rows.push(context! {
                 name => format!("{}{of}", known.name), kind => "trigger", every, bounds,
                 verdict => known.verdict.as_str(), class => class(Some(known.verdict)),
-                message => known.message, value => known.value, since => known.since.to_string(),
+                message => known.message, value => known.value.as_deref().map(with_unit), since => known.since.to_string(),
                 at => known.at.map(|at| at.to_string()),
                 gauge => gauge(known.value.as_deref(), &limits, known.verdict == Verdict::Breach),
             });
@@ -53,7 +57,8 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus) -> Vec<Value> {
     for criterion in &guard.criteria {
         let known = status.criteria.iter().find(|known| known.name == criterion.name);
         let verdict = known.and_then(|known| known.verdict);
-        let bounds: Vec<String> = criterion.bound.iter().map(ToString::to_string).collect();
+        let with_unit = |text: &str| units.with_unit(MeasuredKind::Criterion, &criterion.name, text);
+        let bounds: Vec<String> = criterion.bound.iter().map(|bound| with_unit(&bound.to_string())).collect();
         let limits: Vec<f64> = criterion.bound.iter().map(|bound| bound.value.value()).collect();
         let every = match criterion.source {
             CriterionSource::Metric(_) => Some(format!("{:#}", criterion.interval)),
@@ -64,7 +69,7 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus) -> Vec<Value> {
             name => criterion.name, kind => "criterion", every, bounds,
             verdict => verdict.map_or(unmeasured, Verdict::as_str), class => class(verdict),
             message => known.and_then(|known| known.message.clone()),
-            value => known.and_then(|known| known.value.clone()),
+            value => known.and_then(|known| known.value.as_deref()).map(with_unit),
             at => known.and_then(|known| known.at).map(|at| at.to_string()),
             since => known.map(|known| known.since.to_string()),
             gauge => gauge(known.and_then(|known| known.value.as_deref()), &limits, verdict == Some(Verdict::Breach)),
@@ -106,6 +111,39 @@ fn gauge(value: Option<&str>, limits: &[f64], is_bad: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A rollout that is watched by a trigger and a criterion, with this status.
+    fn rows(status: &serde_json::Value) -> String {
+        let spec: GuardSpec = serde_json::from_str(
+            r#"{"triggers": [{"name": "errors", "metric": {"templateRef": {"name": "a"}}, "interval": "30s", "levels": [
+                  {"severity": "Critical", "above": "10", "for": "5m", "action": "ImmediateRollback"}]}],
+                "criteria": [{"name": "speed", "metric": {"templateRef": {"name": "b"}}, "below": "300"}]}"#,
+        )
+        .unwrap();
+        let status: FeatureRolloutStatus = serde_json::from_value(status.clone()).unwrap();
+        let units =
+            Units::of(&[(MeasuredKind::Trigger, "errors", "%"), (MeasuredKind::Criterion, "speed", "ms")]);
+        serde_json::to_string(&watched(&guard(&spec, &[], &mut Vec::new()), &status, &units)).unwrap()
+    }
+
+    #[test]
+    fn values_and_bounds_have_the_unit_of_their_template() {
+        let at = "2025-09-08T09:00:00.000000Z";
+        let measured = rows(&serde_json::json!({
+            "triggers": [{"name": "errors", "verdict": "Breach", "since": at, "at": at, "value": "12.5"}],
+            "criteria": [{"name": "speed", "verdict": "Pass", "since": at, "at": at, "value": "120"}],
+        }));
+        for words in [
+            r#""value":"12.5%""#,
+            "above 10% for 5m: ImmediateRollback (Critical)",
+            r#""value":"120 ms""#,
+            "below 300 ms",
+        ] {
+            assert!(measured.contains(words), "{words}: {measured}");
+        }
+        let unmeasured = rows(&serde_json::json!({}));
+        assert!(unmeasured.contains("above 10% for 5m") && unmeasured.contains("not measured yet"));
+    }
 
     #[test]
     fn a_gauge_shows_a_value_beside_its_bounds() {

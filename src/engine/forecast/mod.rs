@@ -8,3 +8,4 @@ mod recorded;
 pub mod simulate;
 pub mod stored;
 pub mod timeline;
+mod walk;

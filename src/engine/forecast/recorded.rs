@@ -37,6 +37,17 @@ impl Range {
     }
 }
 
+/// One recorded sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// When it was taken.
+    pub at: MicroTime,
+    /// Its value, where it has one.
+    pub value: Option<f64>,
+    /// When the sample before it was taken, whether or not that one is given.
+    pub before: Option<MicroTime>,
+}
+
 /// The samples of a subject and cohort; what came later in the recording has the higher number.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Series {
@@ -66,12 +77,22 @@ impl Series {
 
     /// The first sample after `at`.
     fn next(&self, at: MicroTime) -> Option<MicroTime> {
+        self.next_apart(at, SignedDuration::ZERO)
+    }
+
+    /// The next sample after `at`, where those of a range that are nearer than `apart` are passed over: they are equal. Every
+    /// single sample counts, and the first and the last one of each range.
+    fn next_apart(&self, at: MicroTime, apart: SignedDuration) -> Option<MicroTime> {
         let single = self.single.get(self.single.partition_point(|(sample, _, _)| *sample <= at));
         let ranges = self.ranges.iter().filter_map(|(_, range)| {
             if at < range.first.at {
                 return Some(range.first.at);
             }
-            range.sample(range.newest(at)?.checked_add(1)?)
+            let every = range.every.as_micros().max(1);
+            let passed = (apart.as_micros() / every).max(1);
+            let newest = range.newest(at)?;
+            let last = range.to.and_then(|to| range.newest(to));
+            range.sample(last.map_or(newest + passed, |last| (newest + passed).min(last.max(newest + 1))))
         });
         ranges.chain(single.map(|(at, _, _)| *at)).min()
     }
@@ -129,26 +150,30 @@ impl Recorded {
         all.map(|(subject, series)| (subject.clone(), series.keys().cloned().collect())).collect()
     }
 
-    /// The samples of a subject and cohort from one instant to another, oldest first, with their values where they have one.
+    /// The samples of a subject and cohort from one instant to another, oldest first.
+    ///
+    /// A range may hold more equal samples than anybody can look at, so of those only some are given, `apart` from each
+    /// other where they are denser, and its first and last one.
     pub fn samples_of(
         &self,
         subject: &Subject,
         cohort: Option<&String>,
-        from: MicroTime,
-        to: MicroTime,
-    ) -> impl Iterator<Item = (MicroTime, Option<f64>)> {
+        (from, to): (MicroTime, MicroTime),
+        apart: SignedDuration,
+    ) -> impl Iterator<Item = Sample> {
         let series = self.samples.get(subject).and_then(|series| series.get(&cohort.cloned()));
-        let mut next =
-            series.and_then(|series| series.next(from.saturating_sub(SignedDuration::from_micros(1))));
+        let just_before = |at: MicroTime| at.saturating_sub(SignedDuration::from_micros(1));
+        let mut next = series.and_then(|series| series.next(just_before(from)));
         std::iter::from_fn(move || {
             let (series, at) = (series?, next.filter(|at| *at <= to)?);
             let (_, reading) = series.newest(at)?;
-            next = series.next(at);
+            next = series.next_apart(at, apart);
             let value = match reading {
                 Reading::Value { value, .. } => Some(value.get()),
                 Reading::NoData(_) | Reading::Error(_) => None,
             };
-            Some((at, value))
+            let before = series.newest(just_before(at)).map(|(before, _)| before);
+            Some(Sample { at, value, before })
         })
     }
 
@@ -248,6 +273,28 @@ mod tests {
         assert_eq!(as_ranges.last(), one_by_one.last());
         assert_eq!(as_ranges.len(t(-1), t(30)), 8);
         assert!(!as_ranges.is_endless());
+    }
+
+    /// A millisecond for a year is thirty thousand million samples.
+    #[test]
+    fn of_dense_ranges_a_few_samples_are_given_and_every_one_that_differs() {
+        let year = 60 * 24 * 365;
+        let mut dense = range(0, Some(year), 1, 1.0);
+        dense.every = SignedDuration::from_millis(1);
+        let recorded = Recorded::with_ranges(vec![(1, at(7, 40.0))], vec![(0, dense)], Vec::new());
+        let subject = Subject::Trigger("errors".to_owned());
+        let apart = SignedDuration::from_hours(1);
+        let all = (t(-10), t(2 * year));
+        let given: Vec<Sample> = recorded.samples_of(&subject, None, all, apart).take(100_000).collect();
+        assert!((8_000..10_000).contains(&given.len()), "{}", given.len());
+        assert_eq!((given[0].at, given[0].before), (t(0), None));
+        assert_eq!(given.last().unwrap().at, t(year));
+        assert!(given.iter().any(|sample| sample.at == t(7) && sample.value == Some(40.0)));
+        let near = |sample: &Sample| sample.at.duration_since(sample.before.unwrap()).as_millis() <= 1;
+        assert!(given.iter().skip(1).all(near), "nowhere is a gap");
+        // None is passed over where that is not asked for.
+        let five = (t(6), t(6) + SignedDuration::from_millis(4));
+        assert_eq!(recorded.samples_of(&subject, None, five, SignedDuration::ZERO).count(), 5);
     }
 
     #[test]

@@ -1,21 +1,12 @@
 //! What would have happened: the decisions of the controller over recorded samples and actions.
 
-use std::collections::BTreeMap;
-
-use jiff::SignedDuration;
-
-use super::timeline::{self, Cause, Entry, change, favourable, served_before};
-use crate::api::rolloutaction::Answer;
-use crate::api::status::{HistoryEntry, RaiseCause};
-use crate::api::{FeatureRolloutStatus, MicroTime, Reading, Reason, Severity, Verdict};
-use crate::engine::measure::anchor;
-use crate::engine::missing::counts_from;
-use crate::engine::{
-    Actor, Due, Facts, Ground, Measurement, Metrics, Request, Subject, act, decide, deliver, due,
-};
+use super::timeline::{self, Entry};
+use super::walk::Walk;
+use crate::api::status::HistoryEntry;
+use crate::api::{FeatureRolloutStatus, MicroTime, Reason, Severity};
 use crate::plan::Plan;
 
-pub use super::recorded::{Range, Recorded};
+pub use super::recorded::{Range, Recorded, Sample};
 
 /// Instants after which a course without inputs counts as endless; each action may start all of it again.
 const MOST_INSTANTS: usize = 4096;
@@ -23,10 +14,6 @@ const MOST_INSTANTS: usize = 4096;
 const INSTANTS_A_SAMPLE: usize = 4;
 /// Samples that are looked at: a year of one every ten seconds.
 const MOST_SAMPLES: usize = 3_200_000;
-/// Decisions at one instant; each follows from something that happens once.
-const MOST_PASSES: usize = 256;
-/// Who acts.
-const ACTOR: &str = "simulated";
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +54,17 @@ pub struct Course {
     pub transitions: Vec<Transition>,
     /// The state at the end.
     pub status: FeatureRolloutStatus,
+    /// Why it ends there, where samples go on without end.
+    pub stop: Option<Stop>,
+}
+
+/// Why nothing later is looked at although samples go on without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing has changed since then, and neither time nor more of the same samples will change anything.
+    Settled(MicroTime),
+    /// So far is looked: the plan would have been completed long ago.
+    Far(MicroTime),
 }
 
 /// The course of a rollout under what was recorded of it, until `until`; one without a start begins at `now`.
@@ -74,14 +72,18 @@ pub struct Course {
 /// It is taken as favourable as a plan, but for what the samples say: approvals are given, dependencies met, nothing is
 /// suspended, every decision is delivered at once, and a gate whose criterion has no samples at all passes. A trigger
 /// without samples has no data. Without `until` it ends with the later of the completion and the last input; where it
-/// never completes, a ladder under way at the last input is still gone down.
+/// never completes, a ladder under way at the last input is still gone down. Samples without end are looked at until they
+/// change nothing any more, and no further than once more the length of the plan after all else.
 pub fn simulate(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Course {
     if until.is_some() {
         return walk(plan, recorded, now, until);
     }
     let course = walk(plan, recorded, now, None);
+    // All that comes of samples without end has come.
+    if course.stop.is_some() {
+        return course;
+    }
     let Some(last) = recorded.last().filter(|_| course.status.completed_at.is_none()) else { return course };
-    // Samples without end say the same for ever: what came of them has come when nothing happens any more.
     let happened = course.transitions.last().map(|transition| transition.at);
     let last = happened.filter(|_| recorded.is_endless()).map_or(last, |happened| happened.max(last));
     let ladder = course.status.rollback.as_ref().filter(|rollback| rollback.at <= last);
@@ -93,290 +95,42 @@ fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTim
     let mut walk = Walk::new(plan, recorded, now);
     let start = walk.plan.start_at.unwrap_or(now);
     let mut at = recorded.actions.first().map_or(start, |(first, _)| start.min(*first));
+    walk.changed_at = at;
     let last = recorded.last();
-    // As far as samples without end are looked at.
-    let completed_at = || timeline::timeline(plan, now).completed_at;
-    let completed_at = recorded.is_endless().then(completed_at).flatten();
-    let horizon = until.or(last).into_iter().chain(completed_at).max();
-    let samples = recorded.len(at, horizon.unwrap_or(at)).min(MOST_SAMPLES);
+    let far = until.is_none().then(|| farthest(plan, recorded, start, now)).flatten();
+    let samples = recorded.len(at, until.or(far).or(last).unwrap_or(at)).min(MOST_SAMPLES);
     let most = MOST_INSTANTS * (1 + recorded.actions.len()) + INSTANTS_A_SAMPLE * samples;
+    let mut stop = None;
     for _ in 0..most {
         if until.is_some_and(|until| at > until) {
             break;
         }
         let wake_at = walk.instant(at);
         let Some(next) = walk.next(wake_at, at) else { break };
-        let completed = walk.status.completed_at.is_some() && last.is_none_or(|last| next > last);
-        if until.is_none() && completed {
+        let over = last.is_none_or(|last| next > last);
+        if until.is_none() && over && walk.status.completed_at.is_some() {
+            break;
+        }
+        if far.is_some() && over && wake_at.is_none() && walk.is_settled(at, last) {
+            stop = Some(Stop::Settled(walk.changed_at));
+            break;
+        }
+        if let Some(far) = far.filter(|far| next > *far) {
+            stop = Some(Stop::Far(far));
             break;
         }
         at = next;
     }
-    Course { entries: walk.entries, transitions: walk.transitions, status: walk.status }
+    Course { entries: walk.entries, transitions: walk.transitions, status: walk.status, stop }
 }
 
-/// The last check of a subject.
-struct Checked {
-    at: MicroTime,
-    /// Whether there was no sample for it at all: nothing changes until there is one.
-    unsampled: bool,
-}
-
-struct Walk<'a> {
-    plan: Plan,
-    recorded: &'a Recorded,
-    status: FeatureRolloutStatus,
-    facts: Facts,
-    checked: BTreeMap<Subject, Checked>,
-    /// Actions carried out or refused so far.
-    acted: usize,
-    entries: Vec<Entry>,
-    transitions: Vec<Transition>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(plan: &Plan, recorded: &'a Recorded, now: MicroTime) -> Walk<'a> {
-        let on_missed = plan.on_missed;
-        let mut plan = favourable(plan, now);
-        plan.on_missed = on_missed;
-        let sampled = |gate: &String| recorded.has(&Subject::Criterion(gate.clone()));
-        for step in &mut plan.steps {
-            step.gates.retain(sampled);
-        }
-        let facts = Facts { metrics: Metrics::Measured(Vec::new()), ..Facts::favourable(&plan.name) };
-        Walk {
-            plan,
-            recorded,
-            status: FeatureRolloutStatus::default(),
-            facts,
-            checked: BTreeMap::new(),
-            acted: 0,
-            entries: Vec::new(),
-            transitions: Vec::new(),
-        }
+/// How far samples without end are looked at: what a pause or a rollback has put off takes no longer than the plan once
+/// more, after its completion or the last input that has an end. `None` where every input has one.
+fn farthest(plan: &Plan, recorded: &Recorded, start: MicroTime, now: MicroTime) -> Option<MicroTime> {
+    if !recorded.is_endless() {
+        return None;
     }
-
-    /// Everything that happens at one instant: actions, then checks, then the decision, until it stands.
-    fn instant(&mut self, at: MicroTime) -> Option<MicroTime> {
-        let mut before = self.status.clone();
-        let told = self.transitions.len();
-        let mut strongest = None;
-        let mut wake_at = None;
-        for _ in 0..MOST_PASSES {
-            let mut more = false;
-            // An object that nobody has seen yet takes no actions.
-            if self.status.is_begun() {
-                more |= self.measure(at, true);
-                let was = self.status.clone();
-                more |= self.carry_out(at);
-                if self.moved(&was) {
-                    strongest = strongest.max(Some(Cause::Action));
-                }
-                more |= self.measure(at, false);
-            }
-            let decision = decide(&self.plan, &self.status, &self.facts, at);
-            let was = std::mem::replace(&mut self.status, decision.status);
-            wake_at = decision.wake_at;
-            // The file follows at once here.
-            deliver(&mut self.status, at);
-            self.remember(&was);
-            if self.moved(&was) {
-                strongest = strongest.max(Some(self.cause(&was)));
-            }
-            if !more && self.status == was {
-                break;
-            }
-        }
-        let again = |t: &Transition| t.reason == Reason::Retried;
-        if self.transitions.iter().skip(told).any(again) {
-            // It stands before the first step again, so the one entered now is no earlier one.
-            before.position = None;
-        }
-        let entry = match strongest {
-            None => None,
-            Some(Cause::CohortDelay | Cause::Step) => change(&self.plan, &before, &self.status, at),
-            Some(cause) => Some(timeline::entry(&self.plan, &self.status, at, cause, self.stands_at())),
-        };
-        self.entries.extend(entry);
-        wake_at
-    }
-
-    /// Carries out the actions of this instant; whether there were any.
-    fn carry_out(&mut self, at: MicroTime) -> bool {
-        let recorded = self.recorded;
-        let from = self.acted;
-        while let Some((created, spec)) = recorded.actions.get(self.acted).filter(|(of, _)| *of <= at) {
-            self.acted += 1;
-            let uid = format!("action-{}", self.acted);
-            let request = Request {
-                uid: &uid,
-                spec,
-                created: *created,
-                version: i64::try_from(self.acted).unwrap_or_default(),
-                actor: Actor::Verified(ACTOR.to_owned()),
-                tracked_by: None,
-                speed: 1,
-                rollout_uid: &self.facts.uid,
-                generation: 1,
-            };
-            let outcome = act(Ground::Plan(&self.plan, &self.facts), &self.status, &request, at);
-            let reason = match outcome.answer {
-                Answer::Applied => None,
-                Answer::Rejected => Some(Reason::Rejected),
-                Answer::Expired => Some(Reason::Expired),
-            };
-            self.transitions.extend(reason.map(|reason| Transition {
-                at,
-                reason,
-                message: format!("{} was not carried out: {}", spec.action.as_str(), outcome.message),
-                who: ACTOR.to_owned(),
-                trigger: None,
-                severity: None,
-            }));
-            let was = std::mem::replace(&mut self.status, outcome.status);
-            self.remember(&was);
-        }
-        self.acted > from
-    }
-
-    /// Takes note of what was added to the history, and of what is measured anew.
-    fn remember(&mut self, was: &FeatureRolloutStatus) {
-        let seen = was.last_seq();
-        let new = self.status.history.iter().filter(|entry| entry.seq > seen).map(Transition::from);
-        self.transitions.extend(new);
-        let same = self.status.metrics_from == was.metrics_from && anchor(&self.status) == anchor(was);
-        if !same || self.moved(was) {
-            // What was measured before may mean something else now.
-            self.checked.clear();
-        }
-    }
-
-    /// Makes the checks that are due at this instant, or the last of those that were left out before it; whether there
-    /// were any.
-    fn measure(&mut self, now: MicroTime, left_out: bool) -> bool {
-        let mut any = false;
-        for Due { subject, at, interval, .. } in due(&self.plan.guard, &self.status, now) {
-            let checked = self.checked.get(&subject);
-            let wanted = match left_out {
-                true => at < now && checked.is_some_and(|checked| checked.unsampled && checked.at < at),
-                false => at == now && checked.is_none_or(|checked| checked.at != at),
-            };
-            if !wanted || self.passes_unmeasured(&subject) {
-                continue;
-            }
-            any = true;
-            let mut unsampled = true;
-            for cohort in self.cohorts(&subject) {
-                let reading = self.recorded.reading(&subject, cohort.as_ref(), at, interval);
-                unsampled &= reading.is_none();
-                let none = || Reading::NoData("there is no sample of its interval".to_owned());
-                let reading = reading.cloned().unwrap_or_else(none);
-                self.take(Measurement { subject: subject.clone(), cohort, at, due: at, reading });
-            }
-            self.checked.insert(subject, Checked { at, unsampled });
-        }
-        any
-    }
-
-    /// Only the newest measurement of a subject says anything: the earlier ones have been counted.
-    fn take(&mut self, new: Measurement) {
-        let mut measurements = self.facts.metrics.measurements().to_vec();
-        measurements.retain(|old| old.subject != new.subject || old.cohort != new.cohort);
-        measurements.push(new);
-        self.facts.metrics = Metrics::Measured(measurements);
-    }
-
-    /// Whether it is a criterion without any samples: offline, such a one counts as met.
-    fn passes_unmeasured(&self, subject: &Subject) -> bool {
-        matches!(subject, Subject::Criterion(_)) && !self.recorded.has(subject)
-    }
-
-    /// Whom a subject is measured for: each cohort, or once the whole rollout.
-    fn cohorts(&self, subject: &Subject) -> Vec<Option<String>> {
-        let per_cohort = match subject {
-            Subject::Trigger(name) => self.plan.guard.trigger(name).and_then(|t| t.per_cohort.as_ref()),
-            Subject::Criterion(_) => None,
-        };
-        match per_cohort {
-            Some(_) => self.status.cohorts.iter().map(|cohort| Some(cohort.name.clone())).collect(),
-            None => vec![None],
-        }
-    }
-
-    fn moved(&self, was: &FeatureRolloutStatus) -> bool {
-        let served = |name: &str| served_before(&self.plan, was, name);
-        self.status.cohorts.iter().any(|cohort| cohort.decided() != served(&cohort.name))
-    }
-
-    /// What made a decision change what is served.
-    fn cause(&self, was: &FeatureRolloutStatus) -> Cause {
-        let seen = was.last_seq();
-        let by_reason = self.status.history.iter().filter(|entry| entry.seq > seen).filter_map(|entry| {
-            match entry.reason {
-                Reason::RolledBack | Reason::RollbackEscalated => Some(Cause::Trigger),
-                Reason::RungEntered => Some(Cause::Ladder),
-                Reason::EditApplied => Some(Cause::Edit),
-                Reason::StepEntered => Some(Cause::Step),
-                _ => None,
-            }
-        });
-        let edited = self.status.cohorts.iter().any(|cohort| {
-            let pending = was.cohort(&cohort.name).and_then(|was| was.pending.as_ref());
-            let came = pending.is_some_and(|pending| cohort.decided() == pending.percent);
-            came && pending.is_some_and(|pending| pending.cause == RaiseCause::Edit)
-        });
-        by_reason.chain(edited.then_some(Cause::Edit)).max().unwrap_or(Cause::CohortDelay)
-    }
-
-    /// The step stood at; before the first one, number 0 of its phase.
-    fn stands_at(&self) -> (String, i32, Option<String>) {
-        match &self.status.position {
-            Some(position) => (position.phase.clone(), position.number, position.step.clone()),
-            None => (self.plan.steps.first().map(|step| step.phase.clone()).unwrap_or_default(), 0, None),
-        }
-    }
-
-    /// The next instant, after `at`, at which anything can happen.
-    fn next(&self, wake_at: Option<MicroTime>, at: MicroTime) -> Option<MicroTime> {
-        let action = self.recorded.actions.get(self.acted).map(|(at, _)| *at);
-        let checks = due(&self.plan.guard, &self.status, at);
-        let checks = checks.iter().filter_map(|due| self.next_check(due, at));
-        // From one period of the monitoring to the next, checks are made at other instants.
-        let periods = self.plan.guard.monitoring.iter().filter_map(|(until, _)| *until);
-        let periods = periods.filter_map(|until| Some(self.status.completed_at?.saturating_add(until)));
-        checks.chain(periods).chain(action).chain(wake_at).filter(|next| *next > at).min()
-    }
-
-    /// The next check of a subject that can say anything but what the last one said.
-    fn next_check(&self, due: &Due, at: MicroTime) -> Option<MicroTime> {
-        if self.passes_unmeasured(&due.subject) {
-            return None;
-        }
-        let Some(checked) = self.checked.get(&due.subject).filter(|checked| checked.unsampled) else {
-            return Some(due.next);
-        };
-        let sampled = self.recorded.next(&due.subject, checked.at);
-        let from = sampled.into_iter().chain(self.faults(&due.subject, at)).min()?;
-        slot(due, from)
-    }
-
-    /// When the missing data of a trigger begins to count, after now, in any of its scopes.
-    fn faults(&self, subject: &Subject, now: MicroTime) -> Option<MicroTime> {
-        let Subject::Trigger(name) = subject else { return None };
-        let (guard, status) = (&self.plan.guard, &self.status);
-        let trigger = guard.trigger(name)?;
-        let faults = self.cohorts(subject).into_iter().filter_map(|cohort| {
-            counts_from(guard, status, trigger, cohort.as_deref(), Verdict::NoData, now)
-        });
-        faults.filter(|fault| *fault > now).min()
-    }
-}
-
-/// The first instant after now, and not before `from`, at which the subject is due.
-fn slot(due: &Due, from: MicroTime) -> Option<MicroTime> {
-    let wait = from.duration_since(due.next).as_micros();
-    let interval = due.interval.as_micros().max(1);
-    let intervals = if wait <= 0 { 0 } else { (wait + interval - 1) / interval };
-    let micros = i64::try_from(intervals.saturating_mul(interval)).ok()?;
-    Some(due.next.saturating_add(SignedDuration::from_micros(micros)))
+    let completed_at = timeline::timeline(plan, now).completed_at.unwrap_or(start);
+    let length = completed_at.duration_since(start);
+    Some(recorded.last().map_or(completed_at, |last| last.max(completed_at)).saturating_add(length))
 }

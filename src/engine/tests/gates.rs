@@ -40,11 +40,11 @@ fn a_gate_holds_every_raise_of_its_phase_and_no_other() {
 
 #[rstest]
 #[case::enough(1.0, Some(500), "")]
-#[case::too_few(1.0, Some(499), "gate quality has no data")]
-#[case::uncounted(1.0, None, "gate quality has no data")]
-#[case::nan(f64::NAN, Some(500), "gate quality has no data")]
+#[case::too_few(1.0, Some(499), "gate quality has no data: fewer samples than the 500 that are needed")]
+#[case::uncounted(1.0, None, "gate quality has no data: fewer samples than the 500 that are needed")]
+#[case::nan(f64::NAN, Some(500), "gate quality has no data: the value is NaN")]
 // −∞ is below 2, and no measurement.
-#[case::infinite(f64::NEG_INFINITY, Some(500), "gate quality has no data")]
+#[case::infinite(f64::NEG_INFINITY, Some(500), "gate quality has no data: the value is infinite")]
 #[case::missed(3.0, Some(10_000), "gate quality does not pass: it must be below 2")]
 fn peers_4_unmeasured_is_no_success(#[case] value: f64, #[case] samples: Option<u64>, #[case] why: &str) {
     let mut life = gated(QUALITY);
@@ -60,7 +60,7 @@ fn case_33_an_error_of_the_source_keeps_a_gate_shut() {
     let mut life = gated(QUALITY);
     let error = Reading::Error("timed out".to_owned());
     life.pass(24).measure(Subject::Criterion("quality".to_owned()), None, error);
-    assert_eq!(life.why(), "gate quality could not be measured: an error of its source");
+    assert_eq!(life.why(), "gate quality could not be measured: an error of its source: timed out");
 }
 
 #[test]

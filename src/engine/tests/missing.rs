@@ -51,7 +51,7 @@ fn peers_3_4_hold_stops_raises_while_data_is_missing_and_lets_them_on_when_it_is
     let mut life = policy("");
     life.pass(24).says("errors", NAN);
     assert_eq!((life.served().as_str(), life.waits().as_str()), ("a=100% b=40%", "Triggers"));
-    assert_eq!((life.why(), life.pauses().len()), ("errors has no data", 0));
+    assert_eq!((life.why(), life.pauses().len()), ("errors has no data: the value is NaN", 0));
     life.wait(30).says("errors", 1.0);
     assert_eq!(life.served(), "a=100% b=100%");
 }
@@ -73,7 +73,7 @@ fn peers_4_an_outage_is_no_breach() {
         life.fails("errors").wait(30);
     }
     assert_eq!((life.served().as_str(), life.verdict("errors", "")), ("a=100% b=40%", "ProviderError"));
-    assert_eq!(life.why(), "errors has an error of its source");
+    assert_eq!(life.why(), "errors has an error of its source: connection refused");
     assert_eq!(life.told().len(), 2);
 }
 
@@ -159,7 +159,7 @@ triggers: [{{name: slow, metric: {{templateRef: {{name: m}}}}, interval: 30s, pe
     // The step is entered, and b stays pending until its data is there.
     assert_eq!((life.position().as_str(), life.served().as_str()), ("ga/2", "a=20% b=10%"));
     assert_eq!(life.pending("b").as_deref(), Some("20%"));
-    assert_eq!(life.why(), "slow for cohort b has no data");
+    assert_eq!(life.why(), "slow for cohort b has no data: the value is NaN");
     life.says_of("slow", "b", 1.0);
     assert_eq!(life.served(), "a=20% b=20%");
 }
@@ -226,7 +226,10 @@ fn a_restart_neither_forgets_nor_hurries_an_outage() {
 fn raises_wait_as_soon_as_data_is_missing_under_hold_unless_it_has_its_time() {
     let mut life = policy("");
     life.wait(86_370).says("errors", NAN).wait(30);
-    assert_eq!((life.served().as_str(), life.why()), ("a=100% b=40%", "errors has no data"));
+    assert_eq!(
+        (life.served().as_str(), life.why()),
+        ("a=100% b=40%", "errors has no data: the value is NaN")
+    );
     let mut life = policy("missingFor: 1m,");
     life.wait(86_370).says("errors", NAN).wait(30);
     assert_eq!(life.served(), "a=100% b=100%");

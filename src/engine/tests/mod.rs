@@ -2,10 +2,13 @@
 
 mod actions;
 mod beginnings;
+mod behind;
+mod causes;
 mod checks;
 mod clock;
 mod delivery;
 mod edits;
+mod endless;
 mod expiry;
 mod field;
 mod gates;

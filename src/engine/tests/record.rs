@@ -437,13 +437,12 @@ fn an_answer_says_what_happens_next_and_when() {
     );
     assert_eq!(
         life.ask(json!({"action": "Promote"})),
-        "Applied: entered ga/two (2/3): a 2% → 20%; next: the hold before ga/full lasts until 2025-09-09T15:00:00Z"
+        "Applied: entered ga/two (2/3): a 2% → 20%; next: the hold before ga/full lasts until 2025-09-09T15:00:00Z; as \
+         things stand it is held back then, too: ga/full waits for approval, in spec.approvals or by an action"
     );
     let answer = life.ask(json!({"action": "Rollback"}));
-    assert!(
-        answer.ends_with("next: nothing by itself; a retry or a raised spec.attempt starts again"),
-        "{answer}"
-    );
+    let next = "next: nothing by itself; a retry or a raised spec.attempt starts again";
+    assert!(answer.ends_with(next), "{answer}");
     let answer = life.ask(json!({"action": "Retry"}));
     assert!(answer.contains("entered ga/one (1/3): a 0% → 10%"), "{answer}");
 }

@@ -112,7 +112,8 @@ fn a_promote_enters_the_next_step_and_its_hold_begins() {
     let answer = life.ask(json!({"action": "Promote"}));
     assert_eq!(
         answer,
-        "Applied: entered ga/two (2/3): a 10% → 20%; next: the hold before ga/full lasts until 2025-09-09T10:00:00Z"
+        "Applied: entered ga/two (2/3): a 10% → 20%; next: the hold before ga/full lasts until 2025-09-09T10:00:00Z; as \
+         things stand it is held back then, too: ga/full waits for approval, in spec.approvals or by an action"
     );
     let entry = life.status.history.last().unwrap();
     assert_eq!((entry.reason.as_str(), entry.who.as_str()), ("Promoted", "ada"));

@@ -24,7 +24,7 @@ spec:
     let held = world
         .until("held by its trigger", |status| {
             let waiting = status.waiting_for.as_ref();
-            waiting.is_some_and(|waiting| waiting.message == "traffic has no data")
+            waiting.is_some_and(|waiting| waiting.message == "traffic has no data: no series")
         })
         .await;
     assert_eq!(held.served.as_deref(), Some("all=50%"), "the first step needs no data");

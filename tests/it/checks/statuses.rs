@@ -66,7 +66,14 @@ async fn sources_and_templates_say_what_is_wrong_with_them_and_write_it_once() {
     eventually("the circuit is open", async || source("nowhere").await.circuit == Some(Circuit::Open)).await;
     let status = world.until("an error", |status| verdict(status, "dead", "") == Some("ProviderError")).await;
     assert!(status.rollback.is_none());
-    assert_eq!(said(&source("nowhere").await.conditions).0, "Retrying");
+    // Whoever is on call sees what to mend, at the source and at what waits for it.
+    let (reason, message) = said(&source("nowhere").await.conditions);
+    assert!(
+        reason == "Retrying" && message.ends_with("while: the source refuses the connection"),
+        "{message}"
+    );
+    let why = status.triggers.iter().find(|trigger| trigger.name == "dead").unwrap().message.clone();
+    assert_eq!(why.as_deref(), Some("the source refuses the connection"));
     let writes = world.proxy.writes().len();
     pause(12_000).await;
     assert_eq!(world.proxy.writes()[writes..], Vec::<String>::new(), "probes that fail are no news");

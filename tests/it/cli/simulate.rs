@@ -413,11 +413,26 @@ fn ranges_and_constants_stand_for_thousands_of_samples() {
     // And what it waits for then is said.
     let table = run(dir.path(), &daily, &samples, &[], &[]).out;
     assert!(table.contains("waits for RolledBack: rolled back at 2025-09-10T09:35:00Z"), "{table}");
+    assert!(table.contains("on nothing changes, however long the samples go on as they are"), "{table}");
     // Well for ever: it is completed, and the end is the completion.
     let well = run(dir.path(), &daily, &samples[..1], &[], &["-o", "json"]).json();
     assert_eq!(well["rollouts"][0]["completedAt"], json!(day(6)));
     let svg = run(dir.path(), &daily, &samples, &[], &["-o", "svg"]).out;
     assert!(svg.starts_with("<svg ") && svg.contains("above 10: ImmediateRollback"), "{svg}");
+}
+
+/// A sample each millisecond for two days is more than anybody can look at one by one.
+#[test]
+fn a_picture_of_a_dense_range_is_drawn_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let samples = [
+        json!({"from": at(0), "every": "1ms", "to": at(2 * 24 * 60), "trigger": "errors", "value": 0.4}),
+        json!({"at": at(600), "trigger": "errors", "value": 9}),
+    ];
+    let until = at(2 * 24 * 60);
+    let ran = run(dir.path(), &rollout(ERRORS), &samples, &[], &["-o", "svg", "--until", &until]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("<svg ") && ran.out.len() < 1_000_000, "{}", ran.out.len());
 }
 
 #[test]

@@ -360,3 +360,27 @@ fn installed(folder: &str) -> std::path::PathBuf {
     }
     home
 }
+
+/// A page that is filtered reads itself again with each change, as any other: rows come and go, and so does what the
+/// filter offers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_filtered_by_state_follows_what_changes() {
+    let (space, controller) = served("panel-filter").await;
+    let panel = Served::of(bare().kubeconfig(), &space.name).await;
+    let mut browser = panel.entered().await;
+    let of = |state: &str| format!("/?q=&namespace={}&state={state}&owner=", space.name);
+    let (holding, paused) = (of("Holding"), of("Paused"));
+    let row = format!("href=\"{}\"", page_of(&space));
+    let mut stream = browser.stream().await;
+    let before = browser.until(&holding, &row).await;
+    assert!(before.text.contains("<select name=\"state\" data-live=\"states\">"), "{}", before.text);
+    space.apply::<FeatureRollout>(&STEPS.replace("spec:", "spec:\n  suspend: true")).await.unwrap();
+    stream.until("event: changed").await;
+    let gone = browser.until(&holding, "No rollout fits").await;
+    assert!(!gone.text.contains(&row), "{}", gone.text);
+    for offered in ["<option selected>Holding</option>", "<option>Paused</option>"] {
+        assert!(gone.text.contains(offered), "{offered}: {}", gone.text);
+    }
+    browser.until(&paused, &row).await;
+    controller.stop().await;
+}

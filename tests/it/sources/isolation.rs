@@ -139,7 +139,9 @@ async fn the_circuit_opens_after_errors_in_a_row_and_closes_after_a_probe() {
     let resolved = ready(&source);
     let asked = request(query(&source, json!({"promql": "up"})));
     let failed = Readings::Whole(error("the source answered with a 5xx status"));
-    let open = Readings::Whole(error("the source's circuit is open after repeated errors"));
+    let open = Readings::Whole(error(
+        "the source answered with a 5xx status; after repeated errors it is asked again only after a while",
+    ));
     let mut slot = 0;
     let mut ask = async || {
         slot += 1;
@@ -216,7 +218,9 @@ async fn an_answer_that_was_never_asked_for_is_not_kept() {
     for slot in 0..5 {
         sources.measure(&ready(&ill), &later(&asked, slot)).await;
     }
-    let open = Readings::Whole(error("the source's circuit is open after repeated errors"));
+    let open = Readings::Whole(error(
+        "the source refuses the connection; after repeated errors it is asked again only after a while",
+    ));
     let same = later(&asked, 9);
     assert_eq!(sources.measure(&ready(&ill), &same).await, open);
     passed.store(5, Ordering::SeqCst);

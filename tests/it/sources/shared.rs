@@ -67,7 +67,9 @@ async fn the_errors_that_one_gets_open_its_own_circuit_only() {
     for slot in 0..5 {
         sources.measure(&resolved, &asks("greedy", &source, "broken", slot)).await;
     }
-    let open = Readings::Whole(error("the source's circuit is open after repeated errors"));
+    let open = Readings::Whole(error(
+        "the source answered with a 5xx status; after repeated errors it is asked again only after a while",
+    ));
     assert_eq!(sources.measure(&resolved, &asks("greedy", &source, "up", 1)).await, open);
     assert_eq!(
         sources.measure(&resolved, &asks("maya", &source, "up", 1)).await,
@@ -84,7 +86,9 @@ async fn a_source_that_nobody_can_connect_to_is_left_alone_by_all() {
     for slot in 0..5 {
         sources.measure(&resolved, &asks("greedy", &source, "up", slot)).await;
     }
-    let open = Readings::Whole(error("the source's circuit is open after repeated errors"));
+    let open = Readings::Whole(error(
+        "the source refuses the connection; after repeated errors it is asked again only after a while",
+    ));
     assert_eq!(sources.measure(&resolved, &asks("maya", &source, "up", 0)).await, open);
     assert_eq!(sources.circuit("source-uid"), Circuit::Open);
 }
