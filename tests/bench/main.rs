@@ -13,6 +13,8 @@ mod figures;
 #[allow(dead_code, reason = "tests use the rest of it")]
 #[path = "../it/support/hostile.rs"]
 mod hostile;
+#[path = "../it/support/largest.rs"]
+mod largest;
 mod lives;
 mod machine;
 #[path = "../it/support/node.rs"]
@@ -39,6 +41,7 @@ mod steps;
 mod tenant;
 mod thousand;
 mod world;
+mod worst;
 
 use clap::{Parser, ValueEnum};
 
@@ -73,6 +76,8 @@ enum Scenario {
     Panel,
     /// A start among everything that can be stored and no decoder takes
     Poison,
+    /// The largest objects that the schema admits, and whoever shares a file with them
+    Worst,
     /// A neighbour's rollbacks while a tenant is at his worst
     Tenant,
     /// From an emergency in git to the app inside of its container, on a real kubelet; as root
@@ -133,6 +138,7 @@ fn main() {
                 Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Panel => panel::run(&world, &mut figures).await,
                 Scenario::Poison => poison::run(&world, &mut figures).await,
+                Scenario::Worst => worst::run(&world, &mut figures).await,
                 Scenario::Tenant => tenant::run(&world, &mut figures).await,
                 Scenario::Emergency => emergency::run(&world, &mut figures).await,
                 Scenario::Scale => unreachable!("it has control planes of its own"),

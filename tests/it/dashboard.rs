@@ -22,12 +22,12 @@ use crate::support::{Space, is_ready};
 use browser::{Browser, hidden};
 pub use playbooks::PLAN;
 
-mod browser;
+pub mod browser;
 mod logs;
 mod measured;
 mod oidc;
 mod pages;
-mod people;
+pub mod people;
 mod playbooks;
 mod shared;
 mod unreadable;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Channels;
 use super::line::Line;
 use crate::api::NotificationChannel;
+use crate::api::notificationchannel::OutboxEntry;
 use crate::cluster::Scope;
 use crate::error::{Fault, chain};
 use crate::notify::send::now;
@@ -19,6 +20,10 @@ use crate::{clock, notify};
 const GATHER: Duration = Duration::from_millis(100);
 /// Bytes of a status for which a write is put off by another second.
 const A_SECONDS_WORTH: usize = 256 * 1024;
+/// How many times longer a write is put off where everything that was written still waits, and the most that makes. The API server
+/// takes long for a large outbox, and what waits in it is in the histories of the rollouts, too, where the next start finds it.
+const OF_WAITING: u32 = 8;
+const LONGEST_OF_WAITING: Duration = Duration::from_secs(5);
 /// The longest wait before something is tried again that the API server did not do.
 const LONGEST_RETRY: Duration = Duration::from_secs(15);
 
@@ -51,6 +56,7 @@ async fn begin(channels: &Channels, line: &Line) -> bool {
 
 async fn keep(channels: &Channels, line: &Line) {
     let mut failures = 0;
+    let mut stored: Vec<OutboxEntry> = Vec::new();
     loop {
         let Some((metadata, status, number)) = line.to_record(channels.heard_until(), now()) else {
             if line.is_over.is_cancelled() {
@@ -87,8 +93,9 @@ async fn keep(channels: &Channels, line: &Line) {
                     Err(invalid) => &invalid.metadata,
                 };
                 line.recorded(number, metadata, &status);
-                let more = Duration::from_secs(1).mul_f64(size as f64 / A_SECONDS_WORTH as f64);
-                pause(line, GATHER + more).await;
+                let all_wait = !stored.is_empty() && still_has(&status.outbox, &stored);
+                stored = status.outbox;
+                pause(line, spacing(size, all_wait)).await;
             }
             Err(Fault::Conflict(_)) => match read(channels, line).await {
                 Ok(Some(channel)) => line.follow(&channel),
@@ -101,6 +108,17 @@ async fn keep(channels: &Channels, line: &Line) {
             Err(fault) => wait(line, &fault, &mut failures).await,
         }
     }
+}
+
+/// Whether an outbox has everything that it had, in the same state: nothing was sent or given up.
+fn still_has(now: &[OutboxEntry], before: &[OutboxEntry]) -> bool {
+    now.get(..before.len()).is_some_and(|now| now == before)
+}
+
+/// How long after a status of so many bytes was written the next one is.
+fn spacing(bytes: usize, all_wait: bool) -> Duration {
+    let more = Duration::from_secs(1).mul_f64(bytes as f64 / A_SECONDS_WORTH as f64);
+    GATHER + if all_wait { (more * OF_WAITING).min(LONGEST_OF_WAITING.max(more)) } else { more }
 }
 
 /// Waits, but not at the end.
@@ -134,4 +152,33 @@ async fn wait(line: &Line, fault: &Fault, failures: &mut u32) {
         wait.as_millis()
     );
     pause(line, wait).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_outbox_is_written_less_often_and_least_while_nothing_of_it_is_sent() {
+        let millis = |bytes, all_wait| spacing(bytes, all_wait).as_millis();
+        assert_eq!([millis(0, false), millis(0, true)], [100, 100]);
+        assert_eq!([millis(64 * 1024, false), millis(64 * 1024, true)], [350, 2_100]);
+        assert_eq!([millis(512 * 1024, false), millis(512 * 1024, true)], [2_100, 5_100]);
+    }
+
+    #[test]
+    fn what_was_sent_or_tried_is_told_from_what_waits() {
+        let entry = |seq: i64, attempts: i64| -> OutboxEntry {
+            serde_json::from_value(json!({
+                "rollout": {"namespace": "ns", "name": "r", "uid": "u"}, "seq": seq, "at": "2026-01-01T00:00:00.000000Z",
+                "reason": "StepEntered", "severity": "Info", "message": "m", "who": "schedule", "queuedAt": "2026-01-01T00:00:00.000000Z",
+                "attempts": attempts,
+            }))
+            .unwrap()
+        };
+        let before = [entry(1, 0), entry(2, 0)];
+        assert!(still_has(&[entry(1, 0), entry(2, 0), entry(3, 0)], &before));
+        assert!(!still_has(&[entry(2, 0), entry(3, 0)], &before), "one is gone");
+        assert!(!still_has(&[entry(1, 1), entry(2, 0)], &before), "one was tried");
+    }
 }

@@ -4,6 +4,7 @@ pub mod bare;
 pub mod go_tools;
 pub mod hostile;
 pub mod languages;
+pub mod largest;
 pub mod measurements;
 pub mod metrics;
 pub mod node;
