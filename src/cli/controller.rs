@@ -210,8 +210,8 @@ mod tests {
         assert!(matches!(alone, Ok(None)));
     }
 
-    #[test]
-    fn a_number_of_shards_that_there_cannot_be_is_wrong_input() {
+    #[tokio::test]
+    async fn a_number_of_shards_that_there_cannot_be_is_wrong_input() {
         let config = kube::Config::new("http://x".parse().unwrap());
         let shards = |words: &[&str]| match election(&args(words), &config) {
             Ok(election) => election.map(|election| election.shards.count()),

@@ -35,7 +35,7 @@ impl Cluster {
         let client = plane.client().unwrap();
         install_crds(&client).await.unwrap();
         install_policies(&client).await.unwrap();
-        // The policies have made it.
+        // It came with the kinds.
         let own = Space { client: client.clone(), name: OWN.to_owned() };
         let lease = format!(
             "{{metadata: {{name: {LEASE}, annotations: {{sluice.dev/shards: '{shards}'}}}}, spec: {{leaseDurationSeconds: 1}}}}"
@@ -199,6 +199,50 @@ async fn each_shard_is_decided_on_by_one_process_and_everything_is_told_once() {
     eventually("it leads both", async || led(&c).await.len() == 2).await;
     cluster.rollouts("fourth").await;
     assert_eq!(c.process.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_loses_one_of_its_shards_goes_on_with_the_other() {
+    let cluster = Cluster::start(2).await;
+    let a = cluster.candidate(2).await;
+    let both = BTreeSet::from([0, 1]);
+    eventually("it leads both shards", async || led(&a).await == both).await;
+    cluster.rollouts("first").await;
+    let of = |shard: u16| cluster.spaces.iter().find(|space| index(2, &space.name) == shard).unwrap();
+    let written = || {
+        let of_second = |write: &String| {
+            let namespace = write.split("/namespaces/").nth(1).and_then(|rest| rest.split('/').next());
+            namespace.is_some_and(|namespace| index(2, namespace) == 1)
+        };
+        a.writes().into_iter().filter(of_second).count()
+    };
+
+    let taken = Patch::Merge(json!({"spec": {"holderIdentity": "somebody.else"}}));
+    let second = format!("{LEASE}-1");
+    cluster.own.api::<Lease>().patch(&second, &PatchParams::default(), &taken).await.unwrap();
+    let first = BTreeSet::from([0]);
+    eventually("it leads one", async || led(&a).await == first).await;
+    let log = a.process.log();
+    assert!(
+        log.contains("does not lead shard 1 of 2 any more") && !log.contains("does not lead shard 0"),
+        "{log}"
+    );
+    let before = written();
+    for shard in [0, 1] {
+        rollout(of(shard), "second").await;
+    }
+    of(0).until("second", "served", is_ready).await;
+    // Nobody leads the other one for a lease.
+    loop {
+        let now = written();
+        if led(&a).await != first {
+            break;
+        }
+        assert_eq!(now, before, "{:?}", a.writes());
+        pause(50).await;
+    }
+    of(1).until("second", "served", is_ready).await;
+    assert_eq!(led(&a).await, both);
 }
 
 const RAMP: &str = "

@@ -153,7 +153,7 @@ fn another_number_of_shards_comes_into_force_in_moments_by_an_update_and_within_
         let mut world = settled(before, 4);
         update(&mut world, after, Trouble::Kill);
         let gap = world.longest_gap();
-        assert!(gap <= 22_000, "{before} to {after}: nobody for {gap} ms");
+        assert!(gap <= 18_000, "{before} to {after}: nobody for {gap} ms");
         println!("{before} to {after} shards, with kill -9: nobody for {gap} ms at most");
     }
 }
