@@ -21,6 +21,12 @@ pub const FLAGS: Limits = Limits { depth: FLAG.depth, values: 40_000 };
 /// could not be read back.
 pub const VALUE: Limits = Limits { depth: 32, values: 4000 };
 
+/// Most bytes that the conditions of all cohorts of a rollout may take in its flag, as `plan::size` tells them.
+pub const CONDITIONS: usize = 32 << 10;
+
+/// Most bytes that the variants of a rollout may take in its flag, with a copy a cohort where their names tell the cohort.
+pub const VARIANTS: usize = 256 << 10;
+
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
@@ -57,6 +63,36 @@ pub fn measure(value: &Value, limits: Limits) -> Result<usize, Excess> {
     Ok(values)
 }
 
+/// About how many bytes a value has as text, and not fewer than its texts have. Without recursion.
+pub fn bytes(value: &Value) -> usize {
+    let mut bytes = 0;
+    let mut left = vec![value];
+    while let Some(value) = left.pop() {
+        bytes += 2;
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(object) => {
+                bytes += object.keys().map(|key| bytes_of_text(key) + 1).sum::<usize>();
+                left.extend(object.values());
+            }
+            Value::String(text) => bytes += bytes_of_text(text),
+            Value::Number(_) => bytes += 24,
+            Value::Bool(_) | Value::Null => bytes += 5,
+        }
+    }
+    bytes
+}
+
+/// How many bytes a text has in JSON.
+pub fn bytes_of_text(text: &str) -> usize {
+    let byte = |byte: u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    2 + text.bytes().map(byte).sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +104,15 @@ mod tests {
             0 => Value::Array(vec![inner]),
             _ => Value::Object([("a".to_owned(), inner)].into_iter().collect()),
         })
+    }
+
+    #[rstest]
+    #[case(json!(-1.234_567_890_123_456_7e-300))]
+    #[case(json!([null, true, false, {"a\"\u{1}": "\\é\u{1f}", "": {}}]))]
+    fn no_text_is_longer_than_was_told(#[case] value: Value) {
+        let told = bytes(&value);
+        let text = value.to_string().len();
+        assert!(text <= told && told <= text + 24 * measure(&value, FLAGS).unwrap(), "{text}, {told}");
     }
 
     #[rstest]

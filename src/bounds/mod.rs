@@ -11,6 +11,7 @@
 //! | PromQL | words, operators and parentheses; [`Expressions`] for its regular expressions | `sources/promql.rs` |
 //! | JSONPath | its length, [`brackets`], calls and operators | `sources/json_path.rs` |
 //! | JSON (flags, variants, metadata) | [`measure`] | `flags/statics.rs`, `plan/feature.rs` |
+//! | conditions of cohorts, and variants as they are in the file | [`CONDITIONS`] and [`VARIANTS`] | `plan/size.rs` |
 //! | JSON as text | serde_json's own 128 levels | wherever it is read |
 //! | YAML of the command line | levels of its nodes | `cli/files/yaml.rs` |
 //! | durations, percentages, versions, times, templates | nothing: they are read by loops | |
@@ -19,7 +20,7 @@ mod expression;
 mod json;
 
 pub use expression::Expressions;
-pub use json::{Excess, FLAG, FLAGS, Limits, VALUE, measure};
+pub use json::{CONDITIONS, Excess, FLAG, FLAGS, Limits, VALUE, VARIANTS, bytes, bytes_of_text, measure};
 
 use std::borrow::Cow;
 

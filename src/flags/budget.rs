@@ -1,5 +1,8 @@
 //! Room in the ConfigMap: Kubernetes takes 1 MiB, and the last part of it is kept free for lowering.
 
+use serde_json::Value;
+
+use super::canonical;
 use super::file::{File, compose};
 use super::fragment::{Fragment, LiveFlag, live};
 
@@ -7,6 +10,14 @@ use super::fragment::{Fragment, LiveFlag, live};
 pub const LIMIT: usize = 1_048_576;
 /// Most bytes that a file may have after anything but a lowering: 95 % of [`LIMIT`].
 pub const RAISE_LIMIT: usize = LIMIT / 20 * 19;
+
+/// Most changes that turn out not to fit. Each of them takes a copy of the whole file, and a thousand rollouts can ask for room in
+/// a file that has none.
+const MISFITS: usize = 32;
+
+// How often the thread has tried whether something fits.
+#[cfg(test)]
+thread_local!(pub(super) static TRIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
 
 /// What fits.
 pub(super) struct Fitted {
@@ -19,7 +30,8 @@ pub(super) struct Fitted {
 
 /// Applies the FlagSet's part and the changes to `base` as far as they fit; `all` is `base` with every change.
 ///
-/// Lowerings go first and may use the whole limit; what makes the file no larger always fits.
+/// Lowerings go first and may use the whole limit; a flag that becomes no longer always fits. What makes its flag longer by no
+/// less than one that did not fit is not tried, nor is anything longer once [`MISFITS`] did not.
 pub(super) fn fit(base: File, mut all: File, set: Option<File>, changes: &[(usize, &Fragment)]) -> Fitted {
     if let Some(set) = &set {
         apply_set(&mut all, set);
@@ -36,8 +48,16 @@ pub(super) fn fit(base: File, mut all: File, set: Option<File>, changes: &[(usiz
         too_large.extend(room.put(fragment, LIMIT).map(|size| (index, size)));
     }
     let set_too_large = set.and_then(|set| room.change(RAISE_LIMIT, |file| apply_set(file, &set)));
+    let mut misfits: Vec<usize> = Vec::new();
     for (index, fragment) in raising {
-        too_large.extend(room.put(fragment, RAISE_LIMIT).map(|size| (index, size)));
+        let longer = room.lengthens(fragment);
+        let is_hopeless =
+            |bytes: &usize| misfits.len() >= MISFITS || misfits.iter().any(|misfit| misfit <= bytes);
+        let size = match longer.filter(is_hopeless) {
+            Some(bytes) => Some(room.text.len() + bytes),
+            None => room.put(fragment, RAISE_LIMIT).inspect(|_| misfits.extend(longer)),
+        };
+        too_large.extend(size.map(|size| (index, size)));
     }
     Fitted { file: room.file, text: room.text, too_large, set_too_large }
 }
@@ -48,6 +68,13 @@ struct Room {
 }
 
 impl Room {
+    /// By how many bytes a change makes its flag longer, if it does.
+    fn lengthens(&self, fragment: &Fragment) -> Option<usize> {
+        let length = |body: &Value| canonical::text(body).len();
+        let before = self.file.members.get(&fragment.key).map_or(0, length);
+        length(&fragment.body).checked_sub(before).filter(|bytes| *bytes > 0)
+    }
+
     fn put(&mut self, fragment: &Fragment, limit: usize) -> Option<usize> {
         self.change(limit, |file| {
             file.members.insert(fragment.key.clone(), fragment.body.clone());
@@ -57,6 +84,8 @@ impl Room {
 
     /// Makes a change if it fits, else says the size it would have made.
     fn change(&mut self, limit: usize, change: impl FnOnce(&mut File)) -> Option<usize> {
+        #[cfg(test)]
+        TRIED.set(TRIED.get() + 1);
         let mut file = self.file.clone();
         change(&mut file);
         let text = compose(&file);

@@ -10,6 +10,7 @@ use super::freeze::FreezeSpan;
 use super::guard::SHORTEST_INTERVAL;
 use super::matching;
 use super::policy;
+use super::size;
 use super::steps::{self, steps};
 use super::weeks::Weeks;
 use super::{Audience, Calendar, Cohort, Dependency, FieldError, Joins, Need, Plan, Refs, cohort_set_name};
@@ -37,6 +38,7 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
     }
     let (owner, declared) = cohorts(rollout, refs, &mut errors);
     let names: Vec<String> = declared.iter().map(|cohort| cohort.name.clone()).collect();
+    size::check_variants(&feature, names.len(), &mut errors);
 
     let schedule = spec.schedule.clone().unwrap_or_default();
     let set_zone = refs
@@ -199,6 +201,9 @@ fn cohorts(
 pub(crate) fn check_cohorts(path: &str, cohorts: &[ApiCohort], errors: &mut Vec<FieldError>) {
     if cohorts.is_empty() {
         errors.push(FieldError::new(path, "is empty: there is at least one cohort"));
+    }
+    if !size::check_conditions(path, cohorts, errors) {
+        return;
     }
     let mut names = BTreeSet::new();
     for (i, cohort) in cohorts.iter().enumerate() {

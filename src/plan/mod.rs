@@ -24,6 +24,7 @@ pub mod guard;
 mod hold;
 pub mod matching;
 pub mod policy;
+pub mod size;
 mod steps;
 pub mod version;
 pub mod weeks;

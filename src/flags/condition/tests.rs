@@ -185,3 +185,29 @@ fn values_that_validation_refuses_match_nobody() {
         assert!(!holds(&matches, &json!({"a": attribute})));
     }
 }
+
+/// Every operator with what makes most of it, and the longest ways to an attribute.
+#[rstest]
+#[case::everyone(json!({}))]
+#[case::attributes(json!({"attributes": {"a": "1", "b.c.d": "true", "\u{1}\"": "\u{2}\\"}}))]
+#[case::deep(json!({"attributes": {(vec!["a"; 200].join(".")): "x"}}))]
+#[case::not_deep(json!({"expressions": [{"key": vec!["a"; 128].join("."), "operator": "DoesNotExist"}]}))]
+#[case::numbers(json!({"expressions": [{"key": "a", "operator": "NotIn", "values": ["0", "1", "true", "false", "2", "0"]}]}))]
+#[case::many(json!({"expressions": [{"key": "a", "operator": "In", "values": (0..64).map(|i| i.to_string()).collect::<Vec<_>>()}]}))]
+#[case::begins(json!({"expressions": [{"key": "a.b", "operator": "NotStartsWith", "values": vec!["😀"; 64]}]}))]
+#[case::ends(json!({"expressions": [{"key": "a", "operator": "EndsWith", "values": vec!["x"; 64]}]}))]
+#[case::contains(json!({"expressions": [{"key": "a", "operator": "Contains", "values": vec!["\""; 64]}]}))]
+#[case::compared(json!({"expressions": [{"key": "a", "operator": "Gte", "values": ["2.5"]}]}))]
+#[case::version(json!({"expressions": [{"key": "a", "operator": "SemVer", "values": [">= 1 < 2"]}]}))]
+#[case::versions(json!({"expressions": [
+    {"key": "a.b", "operator": "SemVer", "values": [(1..40).map(|i| format!("!={i} ")).collect::<String>()]},
+    {"key": "a.b", "operator": "SemVer", "values": [format!("~1.2.3-{}", "a".repeat(240))]},
+]}))]
+#[case::groups(json!({"attributes": {"a": "b"}, "anyOf": [{"attributes": {"a": "c"}}, {"attributes": {"d": "0"}}]}))]
+fn no_condition_is_larger_than_was_told(#[case] value: serde_json::Value) {
+    let matches: Match = serde_json::from_value(value).unwrap();
+    let rendered = condition(&matches).to_string().len();
+    let told = crate::plan::size::of_match(&matches);
+    assert!(rendered <= told, "{rendered} bytes, and {told} were told");
+    assert!(told <= 32 * rendered + 4096, "{told} were told of {rendered} bytes");
+}
