@@ -391,7 +391,9 @@ async fn a_megabyte_is_refused_where_it_is_text_and_harms_nobody_where_it_is_a_v
     large["spec"]["feature"] = json!({"variants": [{"name": "enabled", "value": "v".repeat(1_000_000)}, {"name": "disabled", "value": ""}]});
     assert_eq!(space.create(&large).await.code, 201);
     assert_eq!(space.create(&rollout("small", "flagSetRef: {name: set}")).await.code, 201);
-    space.until("large", "too large", |status| is_stalled(status, "PayloadTooLarge", "bytes")).await;
+    space
+        .until("large", "too large", |status| is_stalled(status, "InvalidSpec", "256 KiB in the file"))
+        .await;
     space.until("small", "ready", is_ready).await;
 }
 

@@ -99,7 +99,7 @@ async fn a_hundred_open_pages_of_one_person_share_their_watches_which_end_with_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_opens_too_many_pages_is_told_so_and_takes_none_from_others() {
-    let space = bare_space("panel-many").await;
+    let space = bare_space("panel-flood").await;
     space.apply::<FeatureRollout>(STEPS).await.unwrap();
     let panel = panel_for(&space).await;
     let mut people_of = Vec::new();
