@@ -22,7 +22,7 @@ pub const FLAGS: Limits = Limits { depth: FLAG.depth, values: 40_000 };
 pub const VALUE: Limits = Limits { depth: 32, values: 4000 };
 
 /// Most bytes that the conditions of all cohorts of a rollout may take in its flag, as `plan::size` tells them.
-pub const CONDITIONS: usize = 128 << 10;
+pub const CONDITIONS: usize = 48 << 10;
 
 /// Most bytes that the variants of a rollout may take in its flag, with a copy a cohort where their names tell the cohort.
 pub const VARIANTS: usize = 256 << 10;

@@ -20,9 +20,12 @@ pub fn largest(name: &str) -> Value {
     let long = |prefix: &str, i: usize| format!("{prefix}{i:02}{}", "x".repeat(63 - prefix.len() - 2));
     let cohorts: Vec<Value> = (0..16)
         .map(|c| {
-            // All that one may have; the conditions of all have a bound together, too.
-            let matches =
-                if c == 0 { match_of(&["v0"]) } else { json!({"attributes": {"a0": format!("v{c}")}}) };
+            // One has many; the conditions of all have a bound together, too.
+            let mut matches = match_of(&[&format!("v{c}")]);
+            matches.as_object_mut().unwrap().remove("anyOf");
+            if c > 0 {
+                matches = json!({"attributes": {"a0": format!("v{c}")}});
+            }
             json!({"name": long("c", c), "share": 6, "delay": "1h", "match": matches})
         })
         .collect();
