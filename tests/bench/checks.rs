@@ -4,21 +4,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::Api;
-use kube::api::PostParams;
 use serde_json::json;
-use sluice::api::{FeatureRollout, MetricSource, MetricTemplate};
+use sluice::api::FeatureRollout;
 use sluice::clock;
 
 use crate::figures::{Figures, quantile};
 use crate::hostile::{Asked, Hostile, Reply};
+use crate::sources;
 use crate::steps::number;
 use crate::world::{NAMESPACE, World, rollout};
 
 const HEALTHY: usize = 950;
 const HANGING: usize = 50;
-/// The operator's own namespace.
-const SYSTEM: &str = "sluice-system";
 /// Every check's interval: a minute.
 const ROUND: Duration = Duration::from_secs(60);
 /// Rounds with every source, after one with the healthy source alone.
@@ -39,7 +36,8 @@ pub async fn run(world: &World, figures: &mut Figures) {
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n".to_vec();
     let endless = Hostile::always(Reply::Endless(head, vec![b' '; 64 * 1024])).await;
     for (name, server) in [("healthy", &healthy), ("hanging", &hanging), ("endless", &endless)] {
-        create_source(world, name, server).await;
+        let limits = json!({"requestsPerSecond": 1000, "concurrency": 64});
+        sources::create(&world.client, NAMESPACE, name, server, limits).await;
     }
 
     let controller = world.controller().await;
@@ -61,42 +59,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
     figures.add("checks", "memory grown", Some("< 8"), after - before, "MiB");
 }
 
-async fn create_source(world: &World, name: &str, server: &Hostile) {
-    let source: MetricSource = serde_json::from_value(json!({
-        "apiVersion": "sluice.dev/v1alpha1",
-        "kind": "MetricSource",
-        "metadata": {"name": name, "namespace": SYSTEM},
-        "spec": {
-            "prometheus": {"url": format!("http://{}", server.address)},
-            "allowAddresses": ["127.0.0.1"],
-            "allowedNamespaces": [NAMESPACE],
-            "limits": {"requestsPerSecond": 1000, "concurrency": 64},
-        },
-    }))
-    .unwrap();
-    Api::namespaced(world.client.clone(), SYSTEM).create(&PostParams::default(), &source).await.unwrap();
-    let template: MetricTemplate = serde_json::from_value(json!({
-        "apiVersion": "sluice.dev/v1alpha1",
-        "kind": "MetricTemplate",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {
-            "sourceRef": {"name": name},
-            // A query of its own for each: none shares another's answer.
-            "promql": "sum(errors{rollout=\"{{rollout}}\"})",
-        },
-    }))
-    .unwrap();
-    Api::namespaced(world.client.clone(), NAMESPACE).create(&PostParams::default(), &template).await.unwrap();
-}
-
 fn watched(name: &str, template: &str, interval: &str) -> FeatureRollout {
-    let mut watched = rollout(name, None, &[json!({"cohorts": {"everyone": 10}, "hold": "1000h"})]);
-    let triggers = json!([{
-        "name": "errors",
-        "metric": {"templateRef": {"name": template}},
-        "interval": interval,
-        "levels": [{"severity": "Critical", "above": "10", "for": "5m", "action": "ImmediateRollback"}],
-    }]);
-    watched.spec.triggers = serde_json::from_value(triggers).unwrap();
-    watched
+    let steps = [json!({"cohorts": {"everyone": 10}, "hold": "1000h"})];
+    sources::watched(rollout(name, None, &steps), template, interval, "5m")
 }

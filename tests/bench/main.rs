@@ -37,6 +37,7 @@ mod recorder;
 mod refusals;
 mod rollback;
 mod scale;
+mod sources;
 mod steps;
 mod tenant;
 mod thousand;

@@ -1,7 +1,7 @@
 //! What a tenant at his worst takes from another: rollbacks of the one beside him, by actions and by a trigger, while he creates,
 //! edits, acts, measures and stores as much as his rights allow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,21 +9,20 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use sluice::api::{FeatureRollout, MetricSource, MetricTemplate, MicroTime, RolloutAction};
+use sluice::api::{FeatureRollout, MicroTime, RolloutAction};
 use sluice::clock;
 use tokio::task::JoinSet;
 
 use crate::figures::{Figures, quantile};
 use crate::hostile::{Asked, Hostile, Reply};
 use crate::rollback::{roll_back, seen_at_control};
+use crate::sources;
 use crate::steps::number;
 use crate::thousand::until_ready;
 use crate::world::{NAMESPACE, World, rollout};
 
 /// The namespace of the one who is at his worst.
 const TENANT: &str = "tenant";
-/// The operator's own namespace.
-const SYSTEM: &str = "sluice-system";
 /// The neighbour's rollouts: those that are rolled back by an action, and those that a trigger watches.
 const BY_ACTION: usize = 100;
 const BY_TRIGGER: usize = 20;
@@ -46,7 +45,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
     let hanging = Hostile::always(Reply::Hang).await;
     let quick = Hostile::start(None, |asked: &Asked| Reply::now(asked, "0.5")).await;
     for (name, server) in [("hanging", &hanging), ("quick", &quick)] {
-        create_source(&world.client, TENANT, name, server).await;
+        sources::create(&world.client, TENANT, name, server, Value::Null).await;
     }
     let controller = world.controller().await;
     until_ready(world, BY_ACTION + BY_TRIGGER).await;
@@ -101,7 +100,7 @@ impl Neighbour {
             }
         })
         .await;
-        create_source(&world.client, NAMESPACE, "neighbour", &source).await;
+        sources::create(&world.client, NAMESPACE, "neighbour", &source, Value::Null).await;
         let steps = [json!({"cohorts": {"everyone": 10}, "hold": "1000h"})];
         let plain = (0..BY_ACTION).map(|i| rollout(&acted(i), None, &steps));
         let watched = (0..BY_TRIGGER).map(|i| watched(rollout(&measured(i), None, &steps), "neighbour"));
@@ -162,38 +161,8 @@ fn own(index: usize) -> String {
     format!("own-{index:04}")
 }
 
-fn watched(mut rollout: FeatureRollout, template: &str) -> FeatureRollout {
-    let triggers = json!([{
-        "name": "errors",
-        "metric": {"templateRef": {"name": template}},
-        "interval": format!("{}s", INTERVAL.as_secs()),
-        "levels": [{"severity": "Critical", "above": "10", "for": "0s", "action": "ImmediateRollback"}],
-    }]);
-    rollout.spec.triggers = serde_json::from_value(triggers).unwrap();
-    rollout
-}
-
-async fn create_source(client: &Client, namespace: &str, name: &str, server: &Hostile) {
-    let source: MetricSource = serde_json::from_value(json!({
-        "apiVersion": "sluice.dev/v1alpha1",
-        "kind": "MetricSource",
-        "metadata": {"name": name, "namespace": SYSTEM},
-        "spec": {
-            "prometheus": {"url": format!("http://{}", server.address)},
-            "allowAddresses": ["127.0.0.1"],
-            "allowedNamespaces": [namespace],
-        },
-    }))
-    .unwrap();
-    Api::namespaced(client.clone(), SYSTEM).create(&PostParams::default(), &source).await.unwrap();
-    let template: MetricTemplate = serde_json::from_value(json!({
-        "apiVersion": "sluice.dev/v1alpha1",
-        "kind": "MetricTemplate",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"sourceRef": {"name": name}, "promql": "sum(errors{rollout=\"{{rollout}}\"})"},
-    }))
-    .unwrap();
-    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &template).await.unwrap();
+fn watched(rollout: FeatureRollout, template: &str) -> FeatureRollout {
+    sources::watched(rollout, template, &format!("{}s", INTERVAL.as_secs()), "0s")
 }
 
 /// A thousand rollouts, a third of which asks a source that never answers, and a third one that does.
@@ -233,8 +202,7 @@ async fn edit(client: &Client, editor: usize, edits: &Mutex<usize>) {
 
 async fn act(client: &Client) {
     let api: Api<RolloutAction> = Api::namespaced(client.clone(), TENANT);
-    let verbs: BTreeSet<&str> = BTreeSet::from(["Pause", "Resume", "Rollback"]);
-    for (index, verb) in verbs.iter().cycle().take(ACTIONS).enumerate() {
+    for (index, verb) in ["Pause", "Resume", "Rollback"].iter().cycle().take(ACTIONS).enumerate() {
         let action: RolloutAction = serde_json::from_value(json!({
             "apiVersion": "sluice.dev/v1alpha1",
             "kind": "RolloutAction",
