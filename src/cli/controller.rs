@@ -34,6 +34,10 @@ pub struct Args {
     /// subjectaccessreviews
     #[arg(long, value_name = "ADDRESS", env = "SLUICE_MEASUREMENTS_ADDRESS")]
     measurements_address: Option<SocketAddr>,
+    /// Tell the metrics at the address of the measurements alone, over TLS, to whoever may `get` the path /metrics; nothing listens at
+    /// `--address` then
+    #[arg(long, env = "SLUICE_PROTECT_METRICS", requires = "measurements_address")]
+    protect_metrics: bool,
     /// The name by which the panel knows that address; default: sluice-measurements.NAMESPACE.svc
     #[arg(long, value_name = "NAME", env = "SLUICE_MEASUREMENTS_NAME")]
     measurements_name: Option<String>,
@@ -91,10 +95,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         tokio::spawn(end_on_signal(shutdown.clone()));
         let name =
             args.measurements_name.unwrap_or_else(|| format!("sluice-measurements.{}.svc", args.namespace));
-        let measurements = args.measurements_address.map(|address| MeasurementsListening { address, name });
+        let tells_metrics = args.protect_metrics;
+        let measurements =
+            args.measurements_address.map(|address| MeasurementsListening { address, name, tells_metrics });
         let options = Options {
             concurrency: usize::from(args.concurrency),
-            address: Some(args.address),
+            address: (!args.protect_metrics).then_some(args.address),
             probes_address: Some(args.probes_address),
             measurements,
             measurements_reader: MeasurementsReader::default(),

@@ -4,6 +4,8 @@
 //! key of an authority that whoever asks finds in a ConfigMap (`authority.rs`), and asks the API server whose token it is and
 //! whether that person may read the rollout (`reviews.rs`). Only whoever leads has measured anything; another process says
 //! that it stands by, and the next address is asked.
+//!
+//! Where the metrics are protected they are told here, too, and nowhere else: to whoever may `get` the path `/metrics`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,14 +18,16 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::process::Process;
-use super::reviews::{Answer, Reviews};
+use super::reviews::{Answer, Reviews, Wanted};
 use super::{ControllerError, analysis, authority};
 use crate::api::measured::Measured;
 use crate::server::bounded::{self, Bounds, Transport};
+use crate::server::in_words;
 
 /// Connections: of panels, which ask for each page that somebody looks at.
 const PANELS: Bounds = Bounds {
@@ -47,6 +51,8 @@ pub struct Listening {
     pub address: SocketAddr,
     /// The name by which whoever asks knows this process: what its certificate is made for.
     pub name: String,
+    /// Whether the metrics are told here, too.
+    pub tells_metrics: bool,
 }
 
 /// Reads measurements of a controller in the same process, for whoever has seen to it that the person may see them.
@@ -76,14 +82,16 @@ impl Reader {
 struct Told {
     process: Arc<Process>,
     reviews: Reviews,
+    /// The metrics, where they are told here.
+    metrics: Option<Registry>,
 }
 
-/// Tells measurements until the shutdown.
+/// Tells measurements until the shutdown, and the metrics where that is wanted.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(process: Arc<Process>, listening: Listening) -> Result<SocketAddr, ControllerError> {
-    let Listening { address, name } = listening;
+    let Listening { address, name, tells_metrics } = listening;
     let failure = |source| ControllerError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failure)?;
     let bound = listener.local_addr().map_err(failure)?;
@@ -91,8 +99,12 @@ pub async fn serve(process: Arc<Process>, listening: Listening) -> Result<Socket
     let transport = Transport::Tls(certificate.subscribe());
     tokio::spawn(authority::keep(process.clone(), name, certificate));
     let shutdown = process.shutdown().clone();
-    let told = Arc::new(Told { process, reviews: Reviews::default() });
-    let app = Router::new().route("/measurements/{namespace}/{name}", get(measured)).with_state(told);
+    let metrics = tells_metrics.then(|| process.metrics.registry());
+    let told = Arc::new(Told { process, reviews: Reviews::default(), metrics });
+    let app = Router::new()
+        .route("/measurements/{namespace}/{name}", get(measured))
+        .route("/metrics", get(protected_metrics))
+        .with_state(told);
     tokio::spawn(bounded::serve_over(transport, listener, app, PANELS, shutdown));
     Ok(bound)
 }
@@ -106,19 +118,12 @@ async fn measured(
     if !ctx.is_listed() {
         return problem(StatusCode::MISDIRECTED_REQUEST, "this process stands by, another one measures");
     }
-    let Some(token) = bearer(&headers) else {
-        return problem(StatusCode::UNAUTHORIZED, "a bearer token is wanted");
-    };
     if namespace.len() > LONGEST_NAME || name.len() > LONGEST_NAME {
         return problem(StatusCode::FORBIDDEN, "no object has such a name");
     }
-    match told.reviews.may_get(&ctx, token, &namespace, &name).await {
-        Ok(Answer::Yes) => {}
-        Ok(Answer::No) => return problem(StatusCode::FORBIDDEN, "you may not get this FeatureRollout"),
-        Ok(Answer::Nobody) => {
-            return problem(StatusCode::UNAUTHORIZED, "the API server does not accept the token");
-        }
-        Err(why) => return problem(StatusCode::SERVICE_UNAVAILABLE, why),
+    let wanted = Wanted::Rollout { namespace: &namespace, name: &name };
+    if let Some(refusal) = told.refuses(&headers, wanted, "you may not get this FeatureRollout").await {
+        return refusal;
     }
     match serde_json::to_vec(&analysis::measured(&ctx, &(namespace, name))) {
         Ok(body) => {
@@ -126,6 +131,39 @@ async fn measured(
             (StatusCode::OK, head, body).into_response()
         }
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the measurements cannot be written as JSON"),
+    }
+}
+
+/// The metrics. A process that stands by tells its own, too.
+async fn protected_metrics(State(told): State<Arc<Told>>, headers: HeaderMap) -> Response {
+    let Some(registry) = &told.metrics else {
+        return problem(StatusCode::NOT_FOUND, "the metrics are told at another address");
+    };
+    match told.refuses(&headers, Wanted::Metrics, "you may not get the path /metrics").await {
+        Some(refusal) => refusal,
+        None => in_words(registry),
+    }
+}
+
+impl Told {
+    /// What is answered to whoever may not read what is wanted.
+    async fn refuses(
+        &self,
+        headers: &HeaderMap,
+        wanted: Wanted<'_>,
+        refusal: &'static str,
+    ) -> Option<Response> {
+        let Some(token) = bearer(headers) else {
+            return Some(problem(StatusCode::UNAUTHORIZED, "a bearer token is wanted"));
+        };
+        match self.reviews.may_read(&self.process.home(), token, wanted).await {
+            Ok(Answer::Yes) => None,
+            Ok(Answer::No) => Some(problem(StatusCode::FORBIDDEN, refusal)),
+            Ok(Answer::Nobody) => {
+                Some(problem(StatusCode::UNAUTHORIZED, "the API server does not accept the token"))
+            }
+            Err(why) => Some(problem(StatusCode::SERVICE_UNAVAILABLE, why)),
+        }
     }
 }
 

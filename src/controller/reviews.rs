@@ -1,11 +1,14 @@
-//! Whose token it is and whether that person may read a rollout: asked of the API server, and believed for seconds.
+//! Whose token it is and whether that person may read a rollout, or the metrics: asked of the API server, and believed for
+//! seconds.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
 use kube::Api;
 use kube::api::PostParams;
 use sha2::{Digest, Sha256};
@@ -30,13 +33,30 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What the API server said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The person may read the rollout.
+    /// The person may read it.
     Yes,
-    /// The person may not, or there is no such rollout.
+    /// The person may not, or there is no such thing.
     No,
     /// The token is nobody's.
     Nobody,
 }
+
+/// What somebody wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// A FeatureRollout: `get` of it.
+    Rollout {
+        /// Its namespace.
+        namespace: &'a str,
+        /// Its name.
+        name: &'a str,
+    },
+    /// The metrics: `get` of the path `/metrics`, as Kubernetes' own components ask it.
+    Metrics,
+}
+
+/// The path that a ClusterRole names in `nonResourceURLs` for whoever may read the metrics.
+const METRICS_PATH: &str = "/metrics";
 
 /// A digest of the token and of what it is to open: no token is kept.
 type Question = [u8; 32];
@@ -55,18 +75,17 @@ impl Default for Reviews {
 }
 
 impl Reviews {
-    /// Whether whoever has this token may `get` this FeatureRollout.
+    /// Whether whoever has this token may read what is wanted.
     ///
     /// # Errors
     /// Why that cannot be found out now, in words for people.
-    pub async fn may_get(
+    pub async fn may_read(
         &self,
         ctx: &Context,
         token: &str,
-        namespace: &str,
-        name: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Answer, &'static str> {
-        let question = question(token, namespace, name);
+        let question = question(token, wanted);
         if let Some(answer) = self.known(&question, monotonic()) {
             return Ok(answer);
         }
@@ -79,11 +98,8 @@ impl Reviews {
         if !self.may_begin(monotonic()) {
             return Err("too many ask at once");
         }
-        let answer = ask(ctx, token, namespace, name).await.map_err(|fault| {
-            tracing::debug!(
-                "whoever asks for measurements cannot be reviewed: {}",
-                crate::error::chain(&fault)
-            );
+        let answer = ask(ctx, token, wanted).await.map_err(|fault| {
+            tracing::debug!("whoever asks cannot be reviewed: {}", crate::error::chain(&fault));
             "the API server cannot be asked who you are and what you may"
         })?;
         self.remember(question, answer, monotonic());
@@ -121,33 +137,46 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn question(token: &str, namespace: &str, name: &str) -> Question {
+fn question(token: &str, wanted: Wanted<'_>) -> Question {
+    let (kind, namespace, name) = match wanted {
+        Wanted::Rollout { namespace, name } => ("rollout", namespace, name),
+        Wanted::Metrics => ("metrics", "", ""),
+    };
     let mut digest = Sha256::new();
-    for part in [token, namespace, name] {
+    for part in [kind, token, namespace, name] {
         digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(part.as_bytes());
     }
     digest.finalize().into()
 }
 
-async fn ask(ctx: &Context, token: &str, namespace: &str, name: &str) -> Result<Answer, Fault> {
+async fn ask(ctx: &Context, token: &str, wanted: Wanted<'_>) -> Result<Answer, Fault> {
     let Some(user) = whose(ctx, token).await? else { return Ok(Answer::Nobody) };
-    let attributes = ResourceAttributes {
-        group: Some(GROUP.to_owned()),
-        resource: Some("featurerollouts".to_owned()),
-        verb: Some("get".to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let spec = SubjectAccessReviewSpec {
+    let mut spec = SubjectAccessReviewSpec {
         user: user.username,
         uid: user.uid,
         groups: user.groups,
         extra: user.extra,
-        resource_attributes: Some(attributes),
         ..SubjectAccessReviewSpec::default()
     };
+    match wanted {
+        Wanted::Rollout { namespace, name } => {
+            spec.resource_attributes = Some(ResourceAttributes {
+                group: Some(GROUP.to_owned()),
+                resource: Some("featurerollouts".to_owned()),
+                verb: Some("get".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.to_owned()),
+                ..ResourceAttributes::default()
+            });
+        }
+        Wanted::Metrics => {
+            spec.non_resource_attributes = Some(NonResourceAttributes {
+                path: Some(METRICS_PATH.to_owned()),
+                verb: Some("get".to_owned()),
+            });
+        }
+    }
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let reviews: Api<SubjectAccessReview> = Api::all(ctx.client.clone());
     let status = call(reviews.create(&PostParams::default(), &review)).await?.status.unwrap_or_default();
@@ -173,7 +202,8 @@ mod tests {
     #[test]
     fn an_answer_is_believed_for_seconds_for_this_token_and_this_rollout_only() {
         let (reviews, now) = (Reviews::default(), monotonic());
-        let asked = question("token", "maya", "dreams");
+        let of = |token, namespace, name| question(token, Wanted::Rollout { namespace, name });
+        let asked = of("token", "maya", "dreams");
         reviews.remember(asked, Answer::Yes, now);
         assert_eq!(reviews.known(&asked, now + BELIEVED / 2), Some(Answer::Yes));
         assert_eq!(reviews.known(&asked, now + BELIEVED), None);
@@ -183,19 +213,20 @@ mod tests {
             ("token", "maya", "dream"),
             ("tokenm", "aya", "dreams"),
         ] {
-            assert_eq!(reviews.known(&question(token, namespace, name), now), None);
+            assert_eq!(reviews.known(&of(token, namespace, name), now), None);
         }
+        assert_eq!(reviews.known(&question("token", Wanted::Metrics), now), None);
     }
 
     #[test]
     fn whoever_floods_it_takes_no_memory_and_begins_few_questions() {
         let (reviews, now) = (Reviews::default(), monotonic());
         for i in 0..3 * MOST {
-            reviews.remember(question(&i.to_string(), "n", "r"), Answer::Nobody, now);
+            reviews.remember(question(&i.to_string(), Wanted::Metrics), Answer::Nobody, now);
         }
         assert_eq!(lock(&reviews.known).len(), MOST);
         let later = now + BELIEVED;
-        reviews.remember(question("t", "n", "r"), Answer::Yes, later);
+        reviews.remember(question("t", Wanted::Metrics), Answer::Yes, later);
         assert_eq!(lock(&reviews.known).len(), 1, "what is believed no more gives way");
         assert_eq!((0..1_000).filter(|_| reviews.may_begin(now)).count(), A_SECOND as usize);
         assert!(reviews.may_begin(now + Duration::from_secs(1)));

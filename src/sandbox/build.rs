@@ -122,7 +122,8 @@ async fn go(
         // progress; no version-control stamp, since a parent folder may be
         // someone else's repository.
         .args([verb, "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
-        .args(["-ldflags", recipe.linker_flags])
+        // The linker leaves data for debuggers out, so the compiler need not write any: a third of its time.
+        .args(["-gcflags=all=-dwarf=false", "-ldflags", recipe.linker_flags])
         .args(args)
         .current_dir(sources)
         .env("CGO_ENABLED", "0")

@@ -32,7 +32,7 @@ pub(super) struct Recipe {
 /// without its own sources.
 pub(super) const CONTROL_PLANE: Recipe = Recipe {
     what: "the control plane",
-    takes: "4 to 10 minutes",
+    takes: "4 to 8 minutes",
     disk: "5 GB",
     name: "control-plane",
     sources: &[

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -158,15 +158,22 @@ fn answer(trouble: Option<String>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
+async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
+    in_words(&registry)
+}
+
+/// The metrics in OpenMetrics' text format.
+pub fn in_words(registry: &Registry) -> Response {
     let mut text = String::new();
-    match encode(&mut text, &registry) {
+    match encode(&mut text, registry) {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)
+            (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(error) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string())
+            let kind = "text/plain";
+            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, kind)], error.to_string())
+                .into_response()
         }
     }
 }

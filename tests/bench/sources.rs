@@ -10,7 +10,8 @@ use crate::hostile::Hostile;
 /// The operator's own namespace.
 const SYSTEM: &str = "sluice-system";
 
-/// Creates a source for a namespace, and a template of the same name there. `limits` are the source's, or null for its defaults.
+/// Creates a source for a namespace, and a template of the same name there. `limits` are those
+/// of the source that are not to be the defaults.
 pub async fn create(client: &Client, namespace: &str, name: &str, server: &Hostile, limits: Value) {
     let source: MetricSource = serde_json::from_value(json!({
         "apiVersion": "sluice.dev/v1alpha1",

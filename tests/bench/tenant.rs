@@ -45,7 +45,7 @@ pub async fn run(world: &World, figures: &mut Figures) {
     let hanging = Hostile::always(Reply::Hang).await;
     let quick = Hostile::start(None, |asked: &Asked| Reply::now(asked, "0.5")).await;
     for (name, server) in [("hanging", &hanging), ("quick", &quick)] {
-        sources::create(&world.client, TENANT, name, server, Value::Null).await;
+        sources::create(&world.client, TENANT, name, server, json!({})).await;
     }
     let controller = world.controller().await;
     until_ready(world, BY_ACTION + BY_TRIGGER).await;
@@ -100,7 +100,7 @@ impl Neighbour {
             }
         })
         .await;
-        sources::create(&world.client, NAMESPACE, "neighbour", &source, Value::Null).await;
+        sources::create(&world.client, NAMESPACE, "neighbour", &source, json!({})).await;
         let steps = [json!({"cohorts": {"everyone": 10}, "hold": "1000h"})];
         let plain = (0..BY_ACTION).map(|i| rollout(&acted(i), None, &steps));
         let watched = (0..BY_TRIGGER).map(|i| watched(rollout(&measured(i), None, &steps), "neighbour"));

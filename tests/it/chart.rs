@@ -16,8 +16,11 @@ use crate::support::go_tools::Helm;
 mod alerts;
 mod image;
 mod install;
+mod metrics;
 mod rights;
 mod values;
+
+pub use install::next_version;
 
 /// Where the pages tell people to install it.
 pub const NAMESPACE: &str = "sluice-system";

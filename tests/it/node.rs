@@ -10,6 +10,7 @@ use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready};
 
 mod installed;
+mod upgraded;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emergency_is_read_inside_of_the_container_at_once_and_never_where_it_is_mounted_by_sub_path() {

@@ -46,9 +46,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* Whether the controller tells what was measured: where the panel shows it, or somebody asks for it. */}}
+{{/* The port of the probes alone: whoever fills that of the metrics takes no probe along. */}}
+{{- define "sluice.probesPort" -}}
+{{- if eq (int .Values.controller.probesPort) (int .Values.service.port) }}
+{{- fail (printf "controller.probesPort and service.port are both %d; give the probes a port of their own, such as 8081" (int .Values.service.port)) }}
+{{- end }}
+{{- .Values.controller.probesPort }}
+{{- end }}
+
+{{/* Whether the controller listens over TLS for whoever the API server knows: where the panel shows what was measured, somebody asks
+for it, or the metrics are protected. */}}
 {{- define "sluice.tellsMeasurements" -}}
-{{- if or .Values.measurements.enabled .Values.dashboard.enabled }}yes{{ end }}
+{{- if or .Values.measurements.enabled .Values.dashboard.enabled .Values.metrics.protected }}yes{{ end }}
 {{- end }}
 
 {{/* The Service of what was measured. */}}

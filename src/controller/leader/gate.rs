@@ -192,12 +192,27 @@ impl Service<Request<Body>> for Guarded {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (client, gate) = (self.client.clone(), self.gate.clone());
         Box::pin(async move {
-            match *request.method() {
-                Method::GET => Ok(client.send(request).await?),
-                _ if !gate.leads_to(request.uri().path()) => Err(NotLeading.into()),
-                _ => gate.pass(client.send(request)).await,
+            if only_asks(request.method(), request.uri().path()) {
+                Ok(client.send(request).await?)
+            } else if gate.leads_to(request.uri().path()) {
+                gate.pass(client.send(request)).await
+            } else {
+                Err(NotLeading.into())
             }
         })
+    }
+}
+
+/// What is created there is a question that the API server answers and does not store: whose token it is, and what somebody may.
+/// Whoever stands by asks it, too.
+const QUESTIONS: [&str; 2] = ["/apis/authentication.k8s.io/", "/apis/authorization.k8s.io/"];
+
+/// Whether a request leaves the cluster as it is.
+fn only_asks(method: &Method, path: &str) -> bool {
+    match *method {
+        Method::GET => true,
+        Method::POST => QUESTIONS.iter().any(|questions| path.starts_with(questions)),
+        _ => false,
     }
 }
 
@@ -289,6 +304,31 @@ mod tests {
         call(api.get("m")).await.unwrap();
         call(api.list(&ListParams::default())).await.unwrap();
         assert_eq!(server.asked(), [Method::GET, Method::GET]);
+    }
+
+    #[tokio::test]
+    async fn who_somebody_is_and_what_they_may_is_asked_by_whoever_stands_by_too() {
+        let (server, gate) = (Server::default(), Gate::open(None, CancellationToken::new()));
+        let client = server.behind(&gate).into_client();
+        gate.close();
+        let send = async |method: Method, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(Vec::new()).unwrap();
+            call(client.request_text(request)).await.map(drop)
+        };
+        let token_reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+        send(Method::POST, token_reviews).await.unwrap();
+        send(Method::POST, "/apis/authorization.k8s.io/v1/subjectaccessreviews").await.unwrap();
+        assert_eq!(server.asked(), [Method::POST, Method::POST]);
+        for (method, path) in [
+            (Method::DELETE, token_reviews),
+            (Method::PUT, token_reviews),
+            (Method::POST, "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
+            (Method::POST, "/api/v1/namespaces/apis/authorization.k8s.io/configmaps"),
+        ] {
+            let refused = send(method, path).await;
+            assert!(matches!(refused, Err(Fault::NotLeading)), "{path}: {refused:?}");
+        }
+        assert_eq!(server.asked(), [] as [Method; 0]);
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Alertmanager's API v2: an alert a rollout and severity.
+//! Alertmanager's API v2: an alert a rollout and severity. Its receivers put the annotations into chats as they stand, so
+//! they call nobody there.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -6,6 +7,7 @@ use serde_json::{Value, json};
 use crate::api::Severity;
 use crate::api::notificationchannel::OutboxEntry;
 use crate::notify::message::Message;
+use crate::notify::text;
 use crate::notify::words::{Incident, incident};
 
 /// How long an alert fires that nobody resolves: Alertmanager wants to hear again of every alert, and it is told once.
@@ -41,10 +43,10 @@ fn alert(
 ) -> Value {
     let rollout = &entry.rollout;
     let mut annotations = serde_json::Map::new();
-    annotations.insert("summary".to_owned(), json!(message.title));
-    annotations.insert("description".to_owned(), json!(message.text));
+    annotations.insert("summary".to_owned(), json!(text::quiet(&message.title)));
+    annotations.insert("description".to_owned(), json!(text::quiet(&message.text)));
     for (name, value) in &message.facts {
-        annotations.insert((*name).to_lowercase(), json!(value));
+        annotations.insert((*name).to_lowercase(), json!(text::quiet(value)));
     }
     let mut alert = json!({
         "labels": {

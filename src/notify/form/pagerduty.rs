@@ -1,10 +1,12 @@
-//! PagerDuty's Events API v2: one incident a rollout, told apart by its UID.
+//! PagerDuty's Events API v2: one incident a rollout, told apart by its UID. Its own extensions put the summary into chats,
+//! so it calls nobody there.
 
 use serde_json::{Value, json};
 
 use crate::api::Severity;
 use crate::api::notificationchannel::OutboxEntry;
 use crate::notify::message::Message;
+use crate::notify::text;
 use crate::notify::words::{Incident, incident};
 use crate::sources::Secret;
 
@@ -31,13 +33,16 @@ pub(super) fn event(routing_key: &Secret, entry: &OutboxEntry, message: &Message
             Some(line) => format!("{}: {line}", message.title),
             None => message.title.clone(),
         };
-        let details: serde_json::Map<String, Value> =
-            message.facts.iter().map(|(name, value)| ((*name).to_lowercase(), json!(value))).collect();
+        let details: serde_json::Map<String, Value> = message
+            .facts
+            .iter()
+            .map(|(name, value)| ((*name).to_lowercase(), json!(text::quiet(value))))
+            .collect();
         event.insert("client".to_owned(), json!("Sluice"));
         event.insert(
             "payload".to_owned(),
             json!({
-                "summary": summary.chars().take(LONGEST_SUMMARY).collect::<String>(),
+                "summary": text::quiet(&summary).chars().take(LONGEST_SUMMARY).collect::<String>(),
                 "source": format!("{}/{}", rollout.namespace, rollout.name),
                 "severity": "critical",
                 "timestamp": format!("{:.3}", entry.at),

@@ -203,3 +203,15 @@ fn an_alert_fires_under_the_labels_that_resolve_it() {
     assert!(ends.iter().any(|alert| alert["labels"] == labels));
     assert!(ends.iter().all(|alert| alert["endsAt"] == "1970-01-01T00:00:00.000Z"));
 }
+
+/// What these pass on ends in chats that others have connected with them.
+#[test]
+fn what_is_passed_on_to_chats_calls_nobody_there() {
+    let manager = Endpoint::Alertmanager { url: url(), authorization: None };
+    let pager = Endpoint::PagerDuty { url: url(), routing_key: secret("R1") };
+    for endpoint in [manager, pager] {
+        let body = sent(&endpoint, &evil(), None).remove(0).1.to_string();
+        assert!(!body.contains("@channel") && !body.contains("@here"), "{body}");
+        assert!(body.contains("＠channel") && body.contains("＠here"), "{body}");
+    }
+}

@@ -222,7 +222,7 @@ async fn as_the_page_says(helm: Helm) {
 }
 
 /// What a release after this one could be, in the copy of the repository.
-fn next_version(repository: &Path) {
+pub fn next_version(repository: &Path) {
     let chart = repository.join("charts/sluice");
     let edit = |file: &str, from: &str, to: &str| {
         let text = std::fs::read_to_string(chart.join(file)).unwrap();

@@ -11,11 +11,11 @@ use sluice::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
     RolloutAction, RolloutPolicy,
 };
-use sluice::controller::{self, Housekeeping};
+use sluice::controller::{self, Housekeeping, MeasurementsListening};
 use sluice::sandbox::{ControlPlane, Options};
 
 use super::{
-    NAMESPACE, as_service_account, asked, assert_nothing_was_forbidden, config_of, one, rendered,
+    NAMESPACE, as_service_account, asked, assert_nothing_was_forbidden, config_of, metrics, one, rendered,
     service_account,
 };
 use crate::feature_flag;
@@ -26,11 +26,12 @@ use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready};
 
 /// What opens every right that the chart can give.
-const EVERYTHING: [&str; 4] = [
+const EVERYTHING: [&str; 5] = [
     "openFeatureOperator.enabled=true",
     "nudgePods.enabled=true",
     "metricSources.secrets={prometheus}",
     "measurements.enabled=true",
+    "metrics.protected=true",
 ];
 
 /// What the roles give, and where the code needs it.
@@ -288,7 +289,7 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
         shards: controller::Shards::ONE,
     };
     let (election, given) = (Some(election), crate::support::options());
-    let listening = listening();
+    let listening = MeasurementsListening { tells_metrics: true, ..listening() };
     let (address, measurements) = (listening.address, Some(listening));
     let options = controller::Options { nudge_pods: true, housekeeping, election, measurements, ..given };
     let controller = Running::as_told(config.clone(), options);
@@ -298,6 +299,7 @@ async fn the_controller_does_its_work_with_them_and_uses_them_all() {
     // Whoever it is, the controller has to ask who that is and what they may; here it is its own account.
     let ca = certificates(&own).await;
     told(&ca, address, &token, "shop/one").await;
+    metrics::are_told_to_their_readers_alone(&plane, &ca, address, &token).await;
 
     let ours = || asked(&plane, &service_account());
     eventually("what nobody has pinned any more is deleted", async || {

@@ -63,6 +63,8 @@ fn a_wrong_value_is_refused_and_said() {
         ("resources.limits.memory=lots", "/resources/limits/memory"),
         ("resources.limits.gpu=1", "'gpu' not allowed"),
         ("service.port=80", "/service/port"),
+        ("controller.probesPort=80", "/controller/probesPort"),
+        ("service.port=8081", "give the probes a port of their own"),
         ("terminationGracePeriodSeconds=1", "/terminationGracePeriodSeconds"),
         ("serviceMonitor.interval=often", "/serviceMonitor/interval"),
         ("prometheusRule.docsUrl=docs", "/prometheusRule/docsUrl"),
@@ -104,6 +106,25 @@ fn what_is_off_is_not_there_and_what_is_on_is() {
     let kept: Vec<_> = kinds(&none).into_iter().collect();
     assert_eq!(kept, [("Deployment", 1), ("Service", 1)]);
     assert_eq!(one(&none, "Deployment", "sluice")["spec"]["template"]["spec"]["serviceAccountName"], "ours");
+}
+
+/// Whoever fills the port of the metrics with connections takes no probe along.
+#[test]
+fn the_kubelet_asks_the_port_of_the_probes() {
+    for objects in [rendered(&[]), rendered(&["controller.probesPort=9000", "service.port=9001"])] {
+        let container = &one(&objects, "Deployment", "sluice")["spec"]["template"]["spec"]["containers"][0];
+        let port = |name: &str| {
+            let ports = container["ports"].as_array().unwrap();
+            ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].as_u64().unwrap()
+        };
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["port"], "probes", "{probe}");
+        }
+        let args = container["args"].as_array().unwrap();
+        for (flag, name) in [("address", "http"), ("probes-address", "probes")] {
+            assert!(args.contains(&json!(format!("--{flag}=0.0.0.0:{}", port(name)))), "{args:?}");
+        }
+    }
 }
 
 /// Whatever is seen and done in the panel is seen and done with somebody's token: its own account is bound to nothing.

@@ -5,13 +5,13 @@ use std::io::{Read, Write};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
 use sluice::api::measured::{MeasuredKind, Said};
-use sluice::controller::{self, Election, MEASUREMENTS_CONFIG_MAP, Timing};
+use sluice::controller::{self, Election, MEASUREMENTS_CONFIG_MAP, MeasurementsListening, Timing};
 use sluice::dashboard::MeasuringController;
 
 use super::people::{self, PUBLIC};
 use super::*;
 use crate::support::eventually;
-use crate::support::measurements::{asked, certificates, listening, told};
+use crate::support::measurements::{asked, certificates, get, listening, told};
 use crate::support::metrics::Measured;
 
 /// What watches over the rollout: a trigger of the whole, one by cohort, one without data, and a criterion.
@@ -153,7 +153,7 @@ fn sluice_sandbox_ca() -> String {
 async fn a_process_that_stands_by_says_so_and_all_have_one_authority() {
     let (world, leader, address) = measured("measured-standby").await;
     let ca = certificates(&world.space).await;
-    let listening = listening();
+    let listening = MeasurementsListening { tells_metrics: true, ..listening() };
     let standby_address = listening.address;
     let timing = Timing::new(
         std::time::Duration::from_secs(300),
@@ -182,6 +182,12 @@ async fn a_process_that_stands_by_says_so_and_all_have_one_authority() {
     assert_eq!((status, text.as_str()), (421, "this process stands by, another one measures"));
     let (status, _) = asked(&ca, address, "Bearer x", &rollout).await.unwrap();
     assert_eq!(status, 401, "the leader asks who it is");
+    // Its own metrics are told by each, so it has to be asked here, too, who somebody is.
+    let token = format!("Bearer {}", people::token(&world.space, "other", &["get", "list"]).await);
+    let (status, text) = get(&ca, standby_address, &token, "/metrics").await.unwrap();
+    assert_eq!((status, text.as_str()), (403, "you may not get the path /metrics"));
+    let (status, _) = get(&ca, address, &token, "/metrics").await.unwrap();
+    assert_eq!(status, 404, "they are told where that is wanted");
     standby.stop().await;
     leader.stop().await;
 }

@@ -1,7 +1,7 @@
 //! The operator as people run it: its image in a container of a real kubelet, from what the chart renders.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -22,7 +22,7 @@ use crate::support::{Space, eventually, is_ready};
 
 const IMAGE: &str = "sluice.test/operator:test";
 /// What the pods of the controller and of the panel are labelled with.
-const CONTROLLER: &str = "sluice";
+pub const CONTROLLER: &str = "sluice";
 const PANEL: &str = "sluice-dashboard";
 
 const HELD: &str = r#"{metadata: {name: held}, spec: {cohorts: [{name: all}],
@@ -36,8 +36,9 @@ async fn the_image_runs_on_a_node_from_the_chart_and_apps_read_what_it_serves() 
     let plane = node::control_plane_with(options).await;
     let client = plane.client().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let image = image(folder.path());
-    let node = Node::with_images(&plane, &[&image]).await;
+    let archive = folder.path().join("operator.tar");
+    image(&sluice_binary(), IMAGE, &archive);
+    let node = Node::with_images(&plane, &[&archive]).await;
     let panel = install(&plane, folder.path());
     let operator = until_it_runs(&plane, CONTROLLER, None).await;
 
@@ -92,26 +93,25 @@ async fn the_image_runs_on_a_node_from_the_chart_and_apps_read_what_it_serves() 
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The image of the program under test, made as the pages say.
-fn image(folder: &Path) -> PathBuf {
-    let archive = folder.join("operator.tar");
-    let output = Command::new("deploy/oci/layout").arg(sluice_binary()).arg(IMAGE).output().unwrap();
+/// The image of a program, made as the pages say.
+pub fn image(program: &Path, name: &str, archive: &Path) {
+    let output = Command::new("deploy/oci/layout").arg(program).arg(name).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::write(&archive, output.stdout).unwrap();
-    archive
+    std::fs::write(archive, output.stdout).unwrap();
 }
 
 /// Applies what the chart renders, changed where this node is none of a cluster: there is no scheduler, no network of pods, and
 /// no way to the API server but its own address. Returns where the panel is.
 fn install(plane: &ControlPlane, folder: &Path) -> SocketAddr {
     let (repository, tag) = IMAGE.split_once(':').unwrap();
-    let ports = [free_port(), free_port(), free_port()];
+    let ports = [free_port(), free_port(), free_port(), free_port()];
     let values = [
         format!("image.repository={repository}"),
         format!("image.tag={tag}"),
         "image.pullPolicy=Never".to_owned(),
         "replicas=1".to_owned(),
         format!("service.port={}", ports[0]),
+        format!("controller.probesPort={}", ports[3]),
         "dashboard.enabled=true".to_owned(),
         format!("dashboard.publicUrl={}", people::PUBLIC),
         "dashboard.namespaces={shop}".to_owned(),
@@ -138,8 +138,7 @@ fn install(plane: &ControlPlane, folder: &Path) -> SocketAddr {
             ]);
             ports[2]
         } else {
-            args.push(json!("--probes-address=127.0.0.1:0"));
-            ports[0]
+            ports[3]
         };
         container["ports"] = Value::Null;
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
@@ -170,12 +169,13 @@ fn install(plane: &ControlPlane, folder: &Path) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], ports[1]))
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens at.
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until a pod of this name, another than this one, is ready by the kubelet's own probes; the pod's name.
-async fn until_it_runs(plane: &ControlPlane, name: &str, other_than: Option<&str>) -> String {
+pub async fn until_it_runs(plane: &ControlPlane, name: &str, other_than: Option<&str>) -> String {
     let pods: Api<Pod> = Api::namespaced(plane.client().unwrap(), NAMESPACE);
     let mut found = None;
     let log = plane.data_dir().join("node/kubelet.log");

@@ -117,17 +117,13 @@ fn build(name: &str, module: &str) -> PathBuf {
     if program.exists() {
         return program;
     }
-    let output = Command::new("go")
-        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
+    let output = go(name, "build")
+        .args(["-ldflags=-s -w", "-o"])
         .arg(out.join("building"))
         .arg(".")
         .current_dir(&sources)
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
         .output()
-        .unwrap_or_else(|error| {
-            panic!("{name} is built with go, from https://go.dev/dl or as the package golang: {error}")
-        });
+        .unwrap();
     assert!(output.status.success(), "go build in {module}:\n{}", String::from_utf8_lossy(&output.stderr));
     std::fs::rename(out.join("building"), &program).unwrap();
     program
@@ -141,17 +137,24 @@ fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
     if program.exists() {
         return program;
     }
-    let output = Command::new("go")
-        .args(["install", "-mod=readonly", "-trimpath", "-buildvcs=false"])
-        .args(flags)
-        .arg(module)
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .env("GOBIN", &out)
-        .output()
-        .unwrap_or_else(|error| {
-            panic!("{name} is built with go, from https://go.dev/dl or as the package golang: {error}")
-        });
+    let output = go(name, "install").args(flags).arg(module).env("GOBIN", &out).output().unwrap();
     assert!(output.status.success(), "go install {module}:\n{}", String::from_utf8_lossy(&output.stderr));
     program
+}
+
+/// Go as it builds the control plane: what several programs have in common is compiled once, without data for debuggers and with memory
+/// instead of time.
+///
+/// # Panics
+/// When there is no Go.
+fn go(what: &str, verb: &str) -> Command {
+    let is_there = Command::new("go").arg("version").output().is_ok();
+    assert!(is_there, "{what} is built with go, from https://go.dev/dl or as the package golang");
+    let mut command = Command::new("go");
+    command
+        .args([verb, "-mod=readonly", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"])
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .env("GOGC", "400");
+    command
 }

@@ -16,7 +16,7 @@ use super::{Space, pause};
 pub fn listening() -> MeasurementsListening {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    MeasurementsListening { address, name: "sluice-measurements.test.svc".to_owned() }
+    MeasurementsListening { address, name: "sluice-measurements.test.svc".to_owned(), tells_metrics: false }
 }
 
 /// What the ConfigMap of the operator's namespace says that the controller's certificate is checked by, once it is there.
@@ -40,7 +40,17 @@ pub async fn asked(
     authorization: &str,
     rollout: &str,
 ) -> Result<(u16, String), String> {
-    let url = Url::parse(&format!("https://localhost:{}/measurements/{rollout}", address.port())).unwrap();
+    get(certificates, address, authorization, &format!("/measurements/{rollout}")).await
+}
+
+/// What a controller answers to whoever asks for a path.
+pub async fn get(
+    certificates: &str,
+    address: SocketAddr,
+    authorization: &str,
+    path: &str,
+) -> Result<(u16, String), String> {
+    let url = Url::parse(&format!("https://localhost:{}{path}", address.port())).unwrap();
     let outbound = Outbound::trusting(Some(certificates), &url, Duration::from_secs(10)).unwrap();
     let header = HeaderValue::from_str(authorization).unwrap();
     let reply = outbound.get_at(address, &url, &header).await.map_err(|unsent| unsent.to_string())?;

@@ -256,12 +256,15 @@ fn build() -> PathBuf {
     std::fs::create_dir_all(&out).unwrap();
     for program in ["node", "app"] {
         let output = Command::new("go")
-            .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", LINKER_FLAGS, "-o"])
+            .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"])
+            // As the control plane is built: what both have in common is compiled once.
+            .args(["-gcflags=all=-dwarf=false", "-ldflags", LINKER_FLAGS, "-o"])
             .arg(out.join(program))
             .arg(format!("./{program}"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/control-plane"))
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
+            .env("GOGC", "400")
             .output()
             .expect("go is there, from https://go.dev/dl or as the package golang");
         assert!(output.status.success(), "go build {program}:\n{}", String::from_utf8_lossy(&output.stderr));
