@@ -230,6 +230,7 @@ impl Hub {
         for output in gone {
             inner.no_output(&output, set);
         }
+        self.1.keep_only(set, outputs);
     }
 
     /// What an output of a set was last seen or written with, by this process.
