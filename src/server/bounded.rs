@@ -1,9 +1,11 @@
 //! Serves HTTP to whoever can reach the port, and gives nobody more than a part of the process.
 //!
-//! Where too many connections are open the oldest one is closed for the newest: whoever keeps connections open loses them, and
-//! a probe, which is answered at once, gets through.
+//! Where too many connections are open the oldest one of whoever has most of them is closed for the newest: whoever keeps
+//! connections open loses them, a probe, which is answered at once, gets through, and so does what takes longer than it takes
+//! somebody else to fill the place.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +56,16 @@ pub(super) const PROBES: Bounds = Bounds {
 /// How long is waited when no connection can be taken, such as for want of file descriptors.
 const AGAIN: Duration = Duration::from_millis(100);
 
+tokio::task_local! {
+    /// The address that the connection which is answered comes from.
+    static PEER: IpAddr;
+}
+
+/// The address of whoever is answered, where it is known: for what is divided among those who ask.
+pub fn peer() -> Option<IpAddr> {
+    PEER.try_with(|peer| *peer).ok()
+}
+
 /// What connections are spoken over.
 #[derive(Clone, Debug)]
 pub enum Transport {
@@ -77,37 +89,64 @@ pub async fn serve_over(
     shutdown: CancellationToken,
 ) {
     let mut at_work = JoinSet::new();
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open = Open::default();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_ended) = at_work.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
             Err(error) => {
                 tracing::debug!("a connection to {} could not be taken: {error}", bounds.what);
                 clock::sleep(AGAIN).await;
                 continue;
             }
         };
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= bounds.most
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
-        open.push_back(match &transport {
-            Transport::Plain => at_work.spawn(answer(stream, app.clone(), bounds)),
+        open.make_room(bounds.most);
+        let connection = match &transport {
+            Transport::Plain => at_work.spawn(PEER.scope(peer, answer(stream, app.clone(), bounds))),
             Transport::Tls(certificate) => {
                 let Some(config) = certificate.borrow().clone() else { continue };
-                at_work.spawn(answer_secured(stream, config, app.clone(), bounds))
+                at_work.spawn(PEER.scope(peer, answer_secured(stream, config, app.clone(), bounds)))
             }
-        });
+        };
+        open.put(peer, connection);
     }
     drop(listener);
     within(bounds.ending, async { while at_work.join_next().await.is_some() {} }).await;
+}
+
+/// The connections that are open, the oldest first, and whom each is with.
+#[derive(Default)]
+struct Open(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Open {
+    fn put(&mut self, peer: IpAddr, connection: AbortHandle) {
+        self.0.push_back((peer, connection));
+    }
+
+    /// Closes the oldest one of whoever has most, where there are as many as there may be. Of those who have as many, that one has
+    /// most whose oldest is the older.
+    fn make_room(&mut self, most: usize) {
+        if self.0.len() < most {
+            return;
+        }
+        self.0.retain(|(_, connection)| !connection.is_finished());
+        if self.0.len() < most {
+            return;
+        }
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for (peer, _) in &self.0 {
+            *counts.entry(*peer).or_default() += 1;
+        }
+        let highest = counts.values().copied().max().unwrap_or_default();
+        let oldest = self.0.iter().position(|(peer, _)| counts.get(peer) == Some(&highest));
+        if let Some((_, connection)) = oldest.and_then(|at| self.0.remove(at)) {
+            connection.abort();
+        }
+    }
 }
 
 async fn answer_secured(stream: TcpStream, config: Arc<ServerConfig>, app: Router, bounds: Bounds) {
@@ -137,5 +176,58 @@ async fn within<T>(longest: Option<Duration>, work: impl Future<Output = T>) {
     match longest {
         Some(longest) => drop(tokio::time::timeout(longest, work).await),
         None => drop(work.await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    /// Whom the open connections are with, the oldest first.
+    fn peers(open: &Open) -> Vec<IpAddr> {
+        open.0.iter().map(|(peer, _)| *peer).collect()
+    }
+
+    /// The oldest of all was closed: whoever opened enough of them closed those of everybody else.
+    #[tokio::test]
+    async fn whoever_fills_the_place_loses_connections_and_nobody_else_does() {
+        let mut open = Open::default();
+        let hanging = || tokio::spawn(std::future::pending::<()>()).abort_handle();
+        let put = |open: &mut Open, last: u8| {
+            open.make_room(4);
+            open.put(peer(last), hanging());
+        };
+        for last in [1, 2, 2, 3] {
+            put(&mut open, last);
+        }
+        for _ in 0..100 {
+            put(&mut open, 2);
+        }
+        assert_eq!(peers(&open), [1, 3, 2, 2].map(peer));
+        // Where nobody has more than others, the oldest goes.
+        put(&mut open, 4);
+        put(&mut open, 5);
+        assert_eq!(peers(&open), [3, 2, 4, 5].map(peer));
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_is_closed_for_nobody() {
+        let mut open = Open::default();
+        let ended = tokio::spawn(async {});
+        open.put(peer(1), ended.abort_handle());
+        ended.await.unwrap();
+        open.put(peer(2), tokio::spawn(std::future::pending::<()>()).abort_handle());
+        open.make_room(2);
+        assert_eq!(peers(&open), [peer(2)]);
+    }
+
+    #[tokio::test]
+    async fn whoever_answers_knows_whom() {
+        assert_eq!(super::peer(), None);
+        assert_eq!(PEER.scope(peer(7), async { super::peer() }).await, Some(peer(7)));
     }
 }

@@ -87,6 +87,30 @@ async fn until_equal(space: &Space) {
     .await;
 }
 
+/// Another FlagSet that named the object kept its writer from hearing of edits, and for good once that set was gone.
+#[tokio::test]
+async fn a_set_that_names_anothers_flag_keeps_it_from_nothing() {
+    let space = bare_space("ff-named-twice").await;
+    install(&space.client).await;
+    let _running = Running::in_space(&space).await;
+    create(&space, &[object("FlagSet", "app", "{featureFlag: {name: app}}"), member("one", "")]).await;
+    space.until("one", "ready", is_ready).await;
+    let before = flag_spec(&space).await;
+    create(&space, &[object("FlagSet", "other", "{featureFlag: {name: app}}")]).await;
+    eventually("the other one has looked", async || {
+        set_condition(&set_status(&space, "other").await, "Stalled").contains("Conflict")
+    })
+    .await;
+
+    let raise = json!({"spec": {"flagSpec": {"flags": {"one": {"targeting": {"if": [true, "enabled"]}}}}}});
+    api(&space).patch("app", &PatchParams::default(), &Patch::Merge(&raise)).await.unwrap();
+    eventually("an edit is undone", async || flag_spec(&space).await == before).await;
+    assert_eq!(space.delete("FlagSet", "other").await.code, 200);
+    api(&space).patch("app", &PatchParams::default(), &Patch::Merge(&raise)).await.unwrap();
+    eventually("an edit is undone when the other set is gone", async || flag_spec(&space).await == before)
+        .await;
+}
+
 #[tokio::test]
 async fn it_holds_what_the_config_map_holds_and_is_put_right() {
     let space = bare_space("ff-same").await;

@@ -1,15 +1,36 @@
 //! Which pods read a file, and how: a folder that the kubelet keeps up to date, or a `subPath` that it never touches.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume, VolumeMount};
 use kube::ResourceExt;
 
-/// One mount of a ConfigMap in a container.
+use crate::notify::text;
+
+/// Most ConfigMaps in volumes, keys that are chosen of them, and mounts of a pod that are looked at. A pod is what its writers make
+/// it: one of some 100 KB can have thousands of each, and as many mounts of as many keys as these multiplied.
+const MOST: usize = 64;
+/// Most bytes of the name that a pod's controller is known by.
+const LONGEST_WORKLOAD: usize = 320;
+/// Most bytes of a key or a path that is looked at.
+const LONGEST: usize = 256;
+
+/// One way in which a pod mounts ConfigMaps, in however many containers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
+    volume: Arc<Vec<Source>>,
+    sub_path: Option<String>,
+}
+
+/// A ConfigMap in a volume.
+#[derive(Clone, Debug, PartialEq)]
+struct Source {
     config_map: String,
     /// The chosen keys with their paths; every key under its own name where there are none.
     items: Vec<KeyToPath>,
-    sub_path: Option<String>,
+    /// Whether there are more of them than are looked at.
+    is_cut: bool,
 }
 
 /// How the containers of a pod mount a file.
@@ -21,45 +42,68 @@ pub struct How {
     pub sub_path: bool,
 }
 
-/// Every mount of a ConfigMap in a pod.
-pub fn mounts(pod: &Pod) -> Vec<Mount> {
+/// The ways in which a pod mounts ConfigMaps of the names that are `wanted`, each once, as far as they are looked at.
+pub fn mounts(pod: &Pod, wanted: impl Fn(&str) -> bool) -> Vec<Mount> {
     let Some(spec) = &pod.spec else { return Vec::new() };
+    let (mut left, mut left_keys) = (MOST, MOST);
+    let mut volumes: HashMap<&str, Arc<Vec<Source>>> = HashMap::new();
+    for volume in spec.volumes.iter().flatten() {
+        let of = sources(volume).filter(|(name, _)| wanted(name)).take(left);
+        let of: Vec<Source> = of.map(|(name, items)| Source::of(name, items, &mut left_keys)).collect();
+        left -= of.len();
+        if !of.is_empty() {
+            volumes.insert(&volume.name, Arc::new(of));
+        }
+    }
     let containers = spec.containers.iter().map(|c| &c.volume_mounts);
     let inits = spec.init_containers.iter().flatten().map(|c| &c.volume_mounts);
     let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
-    let mut found = Vec::new();
+    let mut ways = BTreeSet::new();
     for mount in containers.chain(inits).chain(ephemeral).flatten().flatten() {
-        for volume in spec.volumes.iter().flatten().filter(|volume| volume.name == mount.name) {
-            found.extend(sources(volume).map(|(config_map, items)| Mount {
-                config_map: config_map.to_owned(),
-                items: items.to_vec(),
-                sub_path: sub_path(mount).map(str::to_owned),
-            }));
+        let way = (mount.name.as_str(), sub_path(mount));
+        let is_short = way.1.is_none_or(|path| path.len() <= LONGEST);
+        // Folders go first, as those are annotated; there are no more of them than volumes.
+        let has_room = way.1.is_none() || ways.len() < 2 * MOST;
+        if volumes.contains_key(way.0) && is_short && has_room {
+            ways.insert(way);
         }
     }
-    found
+    let mount = |(volume, path): (&str, Option<&str>)| {
+        let volume = volumes.get(volume)?.clone();
+        Some(Mount { volume, sub_path: path.map(str::to_owned) })
+    };
+    ways.into_iter().filter_map(mount).collect()
 }
 
 /// How the file `key` of a ConfigMap is mounted.
 pub fn how(mounts: &[Mount], config_map: &str, key: &str) -> How {
     let mut how = How::default();
-    for mount in mounts.iter().filter(|mount| mount.config_map == config_map) {
-        let paths = mount.paths(key);
-        match &mount.sub_path {
-            None => how.folder |= !paths.is_empty(),
-            Some(sub_path) => how.sub_path |= paths.iter().any(|path| leads_to(sub_path, path)),
+    for mount in mounts {
+        for source in mount.volume.iter().filter(|source| source.config_map == config_map) {
+            let mut paths = source.paths(key).peekable();
+            match &mount.sub_path {
+                // Whether one is among those that are not looked at is not known, and an annotation does no harm.
+                None => how.folder |= paths.peek().is_some() || source.is_cut,
+                Some(sub_path) => how.sub_path |= paths.any(|path| leads_to(sub_path, path)),
+            }
         }
     }
     how
 }
 
-impl Mount {
+impl Source {
+    fn of(config_map: &str, items: &[KeyToPath], left: &mut usize) -> Source {
+        let is_short = |item: &&KeyToPath| item.key.len() <= LONGEST && item.path.len() <= LONGEST;
+        let looked_at: Vec<KeyToPath> = items.iter().filter(is_short).take(*left).cloned().collect();
+        *left -= looked_at.len();
+        Source { config_map: config_map.to_owned(), is_cut: looked_at.len() < items.len(), items: looked_at }
+    }
+
     /// Where the volume has the file, as paths inside of it.
-    fn paths<'a>(&'a self, key: &'a str) -> Vec<&'a str> {
-        if self.items.is_empty() {
-            return vec![key];
-        }
-        self.items.iter().filter(|item| item.key == key).map(|item| item.path.as_str()).collect()
+    fn paths<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let own = (self.items.is_empty() && !self.is_cut).then_some(key);
+        let chosen = self.items.iter().filter(move |item| item.key == key).map(|item| item.path.as_str());
+        own.into_iter().chain(chosen)
     }
 }
 
@@ -76,7 +120,8 @@ pub fn workload(pod: &Pod) -> String {
     let owners = pod.metadata.owner_references.iter().flatten();
     let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
     match controller {
-        Some(owner) => format!("{}/{}", owner.kind, owner.name),
+        // Nobody has looked at what an owner is said to be.
+        Some(owner) => text::line(&format!("{}/{}", owner.kind, owner.name), LONGEST_WORKLOAD),
         None => format!("Pod/{}", pod.name_any()),
     }
 }
@@ -191,7 +236,45 @@ mod tests {
     )]
     #[case::no_volumes("{containers: [{name: c}]}", NONE)]
     fn mounts_are_told_apart(#[case] spec: &str, #[case] expected: How) {
-        assert_eq!(how(&mounts(&pod(spec)), "app", "flags.json"), expected);
+        assert_eq!(how(&mounts(&pod(spec), |_| true), "app", "flags.json"), expected);
+    }
+
+    /// A pod of 160 KB took 280 MiB, as each of its mounts had all keys of the volume.
+    #[test]
+    fn what_is_kept_of_a_pod_is_no_more_than_it_has_and_no_more_than_is_looked_at() {
+        let items = |count: usize| -> Vec<_> {
+            (0..count).map(|i| json!({"key": format!("k{i}"), "path": format!("p{i}")})).collect()
+        };
+        let mounted = |count: usize, path: &str| -> Vec<_> {
+            let mount = |i| json!({"name": "v", "mountPath": format!("/{i}"), "subPath": path.replace('#', &format!("{i}"))});
+            (0..count).map(mount).collect()
+        };
+        let pod = |items: Vec<serde_json::Value>, mounts: Vec<serde_json::Value>| -> Pod {
+            let volumes = json!([{"name": "v", "configMap": {"name": "app", "items": items}},
+                {"name": "w", "projected": {"sources": vec![json!({"configMap": {"name": "other"}}); 5_000]}}]);
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {
+                "volumes": volumes, "containers": [{"name": "c", "volumeMounts": mounts}]}}))
+            .unwrap()
+        };
+        let fat = mounts(&pod(items(4_000), mounted(1_000, "")), |name| name == "app");
+        assert_eq!(fat.len(), 1, "a thousand mounts in the same way are one");
+        assert_eq!(
+            fat.iter()
+                .map(|mount| mount.volume.iter().map(|of| of.items.len()).sum::<usize>())
+                .sum::<usize>(),
+            MOST
+        );
+        assert_eq!(how(&fat, "app", "k3"), FOLDER);
+        assert_eq!(how(&fat, "app", "k3999"), FOLDER, "it may be among the others");
+        let ways = mounts(&pod(items(2), mounted(1_000, "p#")), |_| true);
+        assert_eq!(ways.len(), 2 * MOST);
+        assert_eq!(how(&ways, "app", "k1"), SUB_PATH);
+        assert!(mounts(&pod(items(2), mounted(2, "")), |_| false).is_empty(), "nobody's file is in it");
+        let long = vec![json!({"key": "k", "path": "p".repeat(100_000)})];
+        assert!(
+            mounts(&pod(long, mounted(1, "")), |_| true).iter().all(|mount| mount.volume[0].items.is_empty())
+        );
+        assert!(mounts(&pod(items(1), mounted(1, &"p".repeat(100_000))), |_| true).is_empty());
     }
 
     #[rstest]
@@ -213,6 +296,10 @@ mod tests {
         ]);
         let owned = json!({"metadata": {"name": "web-5d-x", "ownerReferences": owners}});
         assert_eq!(workload(&serde_json::from_value(owned).unwrap()), "ReplicaSet/web-5d");
+        let odd = json!([{"apiVersion": "v1", "kind": "K\n".repeat(100_000), "name": "n", "uid": "1", "controller": true}]);
+        let odd = json!({"metadata": {"name": "p", "ownerReferences": odd}});
+        let odd = workload(&serde_json::from_value(odd).unwrap());
+        assert!(odd.len() <= LONGEST_WORKLOAD && !odd.contains('\n'), "{odd}");
         assert_eq!(
             workload(&serde_json::from_value(json!({"metadata": {"name": "bare"}})).unwrap()),
             "Pod/bare"

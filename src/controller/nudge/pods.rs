@@ -22,7 +22,7 @@ const REST: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// A running pod that mounts ConfigMaps.
+/// A running pod that mounts ConfigMaps of files.
 pub(super) struct Reader {
     pub(super) name: String,
     /// What people know it by.
@@ -73,7 +73,7 @@ impl Default for Lists {
     }
 }
 
-/// The pods of a namespace that mount ConfigMaps, as they were at `since` or later; `None` when they cannot be known.
+/// The pods of a namespace that mount ConfigMaps of files, as they were at `since` or later; `None` when they cannot be known.
 /// With `insist` a list is tried until it works.
 pub(super) async fn readers(
     ctx: &Context,
@@ -121,16 +121,27 @@ async fn list(ctx: &Context, namespace: &str) -> Result<Vec<Reader>, Fault> {
     // Nobody closes it.
     let _permit = ctx.nudger.lists.permits.acquire().await;
     let mut readers = Vec::new();
-    ctx.cluster.each(&Scope::of::<Pod>(Some(namespace)), |pod: Pod| readers.extend(reader(&pod))).await?;
+    // Whoever waits for this list has a writer, which names its ConfigMaps before it tells of a file.
+    let wanted = |name: &str| {
+        let key = (namespace.to_owned(), name.to_owned());
+        !ctx.hub.sets_of_config_map(&key).is_empty()
+    };
+    ctx.cluster
+        .each(&Scope::of::<Pod>(Some(namespace)), |pod: Pod| readers.extend(reader(&pod, wanted)))
+        .await?;
     Ok(readers)
 }
 
-fn reader(pod: &Pod) -> Option<Reader> {
-    let mounts = mounts::mounts(pod);
+fn reader(pod: &Pod, wanted: impl Fn(&str) -> bool) -> Option<Reader> {
+    let mounts = mounts::mounts(pod, wanted);
     (!mounts.is_empty() && mounts::is_running(pod)).then(|| Reader {
         name: pod.name_any(),
         workload: mounts::workload(pod),
         mounts,
-        annotation: pod.annotations().get(touch::FLAGS_REVISION).cloned(),
+        annotation: pod
+            .annotations()
+            .get(touch::FLAGS_REVISION)
+            .filter(|text| touch::may_be_ours(text))
+            .cloned(),
     })
 }

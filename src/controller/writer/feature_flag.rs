@@ -1,7 +1,7 @@
 //! The FeatureFlag that a file lives in as well: the open-feature operator's kind, which flagd watches. It holds what
 //! the ConfigMaps hold and follows their rules; a kubelet is not on its way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
@@ -36,8 +36,9 @@ pub(super) struct Known(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     watched: bool,
-    /// Which set writes an object, and the version of it that this process has seen.
-    objects: HashMap<ObjectKey, (SetId, String)>,
+    /// The sets that name an object as theirs, each with the version of it that its writer has seen. There are several where a
+    /// set names what belongs to another one, and what that one has seen must not be lost by it.
+    objects: HashMap<ObjectKey, BTreeMap<SetId, String>>,
 }
 
 impl Known {
@@ -47,12 +48,28 @@ impl Known {
 
     pub(super) fn note(&self, set: &SetId, object: &ObjectMeta) {
         let key = (set.namespace.clone(), object.name.clone().unwrap_or_default());
-        self.lock().objects.insert(key, (set.clone(), object.resource_version.clone().unwrap_or_default()));
+        let seen = object.resource_version.clone().unwrap_or_default();
+        self.lock().objects.entry(key).or_default().insert(set.clone(), seen);
     }
 
-    /// Forgets what a set wrote.
+    /// Forgets what a set has seen of objects for which this is so.
+    fn forget_of(&self, set: &SetId, is_so: impl Fn(&ObjectKey) -> bool) {
+        self.lock().objects.retain(|key, seen| {
+            if is_so(key) {
+                seen.remove(set);
+            }
+            !seen.is_empty()
+        });
+    }
+
+    /// Forgets what a set has seen.
     pub(super) fn forget(&self, set: &SetId) {
-        self.lock().objects.retain(|_, (writer, _)| writer != set);
+        self.forget_of(set, |_| true);
+    }
+
+    /// Forgets what a set has seen of all objects but those that it is written to, as they are remembered.
+    pub(super) fn keep_only(&self, set: &SetId, outputs: &[ObjectKey]) {
+        self.forget_of(set, |(_, name)| !outputs.contains(&memory_key(set, name)));
     }
 
     /// How many objects are known.
@@ -60,11 +77,11 @@ impl Known {
         self.lock().objects.len()
     }
 
-    /// The set to tell of a version that it has not seen; of a deletion where there is no version.
-    fn news(&self, key: &ObjectKey, version: Option<&str>) -> Option<SetId> {
+    /// The sets to tell of a version that they have not seen; of a deletion where there is no version.
+    fn news(&self, key: &ObjectKey, version: Option<&str>) -> Vec<SetId> {
         let inner = self.lock();
-        let (set, seen) = inner.objects.get(key)?;
-        (version != Some(seen)).then(|| set.clone())
+        let seen = inner.objects.get(key).into_iter().flatten();
+        seen.filter(|(_, seen)| version != Some(seen.as_str())).map(|(set, _)| set.clone()).collect()
     }
 }
 
@@ -182,7 +199,7 @@ async fn follow(ctx: Shared) {
         };
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let version = object.resource_version().filter(|_| !gone);
-        if let Some(set) = ctx.hub.feature_flags().news(&key, version.as_deref()) {
+        for set in ctx.hub.feature_flags().news(&key, version.as_deref()) {
             super::poke(ctx, &set);
         }
     })
@@ -211,17 +228,41 @@ fn is_unknown_kind(fault: &Fault) -> bool {
 mod tests {
     use super::*;
 
+    fn set(name: &str) -> SetId {
+        SetId { namespace: "ns".to_owned(), name: name.to_owned(), shared: true }
+    }
+
+    fn version(version: &str) -> ObjectMeta {
+        let mut object = DynamicObject::new("ff", &resource());
+        object.metadata.resource_version = Some(version.to_owned());
+        object.metadata
+    }
+
     #[test]
     fn only_versions_of_others_are_news() {
-        let known = Known::default();
-        let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
-        let mut object = DynamicObject::new("ff", &resource());
-        object.metadata.resource_version = Some("7".to_owned());
-        known.note(&set, &object.metadata);
+        let (known, set) = (Known::default(), set("app"));
+        known.note(&set, &version("7"));
         let key = ("ns".to_owned(), "ff".to_owned());
-        assert_eq!(known.news(&key, Some("7")), None);
-        assert_eq!(known.news(&key, Some("8")), Some(set.clone()));
-        assert_eq!(known.news(&key, None), Some(set), "deleted");
-        assert_eq!(known.news(&("ns".to_owned(), "other".to_owned()), Some("8")), None);
+        assert_eq!(known.news(&key, Some("7")), []);
+        assert_eq!(known.news(&key, Some("8")), std::slice::from_ref(&set));
+        assert_eq!(known.news(&key, None), [set], "deleted");
+        assert_eq!(known.news(&("ns".to_owned(), "other".to_owned()), Some("8")), []);
+    }
+
+    /// Whoever looked last was taken for the only one: another set that named the object kept its owner from hearing of edits.
+    #[test]
+    fn a_set_that_names_what_is_anothers_keeps_nobody_from_hearing_of_edits() {
+        let (known, owner, other) = (Known::default(), set("app"), set("other"));
+        let key = ("ns".to_owned(), "ff".to_owned());
+        known.note(&owner, &version("7"));
+        known.note(&other, &version("8"));
+        assert_eq!(known.news(&key, Some("8")), std::slice::from_ref(&owner), "the other one has seen it");
+        assert_eq!(known.news(&key, None), [owner.clone(), other.clone()]);
+        known.forget(&other);
+        assert_eq!(known.news(&key, Some("9")), std::slice::from_ref(&owner));
+        known.keep_only(&owner, &[memory_key(&owner, "ff")]);
+        assert_eq!(known.len(), 1);
+        known.keep_only(&owner, &[memory_key(&owner, "another")]);
+        assert_eq!(known.len(), 0);
     }
 }

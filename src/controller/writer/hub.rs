@@ -227,9 +227,8 @@ impl Hub {
                 owners.entry(output.clone()).or_default().push(set.clone());
             }
         }
-        for output in gone {
-            inner.no_output(&output, set);
-        }
+        gone.iter().for_each(|output| inner.no_output(output, set));
+        self.1.keep_only(set, outputs);
     }
 
     /// What an output of a set was last seen or written with, by this process.
