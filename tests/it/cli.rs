@@ -14,6 +14,7 @@ mod cluster;
 mod defaults;
 mod figures;
 mod lint;
+mod lint_meant;
 mod live;
 mod metrics;
 mod playbook;
