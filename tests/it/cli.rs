@@ -13,6 +13,7 @@ mod announcements;
 mod cluster;
 mod defaults;
 mod figures;
+mod guarded;
 mod lint;
 mod lint_meant;
 mod live;
