@@ -108,9 +108,11 @@ async fn kinds(cluster: &Cluster) -> Vec<Checked> {
         let check = format!("kind {}", wanted.spec.names.kind);
         all.push(match cluster.call(api.get_opt(&name)).await {
             Err(failure) => unseen(&check, &failure),
-            Ok(None) => {
-                checked(&check, Verdict::Failed, "is not installed: `sluice crds | kubectl apply -f -`")
-            }
+            Ok(None) => checked(
+                &check,
+                Verdict::Failed,
+                "is not installed: `sluice crds | kubectl apply --server-side -f -`",
+            ),
             Ok(Some(found)) => kind(&check, &wanted, &found),
         });
     }
@@ -171,8 +173,7 @@ async fn admission(cluster: &Cluster) -> Vec<Checked> {
     let policy = cluster.call(cluster.all::<ValidatingAdmissionPolicy>().get_opt(policies::PERMISSION)).await;
     let binding =
         cluster.call(cluster.all::<ValidatingAdmissionPolicyBinding>().get_opt(policies::PERMISSION)).await;
-    let absent =
-        "actions that raise are rejected, as nobody vouches for who asks: `sluice crds --with-policies`";
+    let absent = "actions that raise are rejected, as nobody vouches for who asks: `sluice crds --with-policies | kubectl apply --server-side -f -`";
     let of_permission = match (policy, binding) {
         (Ok(Some(policy)), Ok(Some(_))) => {
             let warnings = policy.status.and_then(|status| status.type_checking);
@@ -215,7 +216,10 @@ fn leader(check: &str, name: &str, namespace: &str, lease: Result<Option<Lease>,
     let lease = match lease {
         Err(failure) => return unseen(check, &failure),
         Ok(None) => {
-            let message = format!("nobody leads: there is no Lease {name} in namespace {namespace}");
+            let message = format!(
+                "nobody leads: there is no Lease {name} in namespace {namespace}: look at the pods there, or say with \
+                 --operator-namespace where the controller is; one that runs alone, such as that of `sluice dev`, takes no Lease"
+            );
             return checked(check, Verdict::Failed, message);
         }
         Ok(Some(lease)) => lease.spec.unwrap_or_default(),
@@ -244,7 +248,9 @@ async fn sources(cluster: &Cluster, namespace: &str) -> Vec<Checked> {
         Err(failure) => return vec![unseen("metric sources", &failure)],
     };
     if list.is_empty() {
-        let message = format!("there is none in namespace {namespace}: triggers and criteria have no data");
+        let message = format!(
+            "there is none in namespace {namespace}: triggers and criteria have no data, and what waits for data is not raised"
+        );
         return vec![checked("metric sources", Verdict::Warning, message)];
     }
     list.iter()

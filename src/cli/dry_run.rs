@@ -56,7 +56,7 @@ pub async fn foresee(cluster: Cluster, mut spec: RolloutActionSpec) -> Result<Fo
     let requested_by = created.spec.requested_by.or(spec.requested_by.clone());
     let now = schedule_clock::now(&cluster).await;
     let namespace = cluster.namespace.clone();
-    let stored = live::read(&cluster, BTreeSet::from([namespace.clone()])).await?;
+    let stored = live::read(&cluster, BTreeSet::from([namespace.clone()])).await.map_err(unforeseen)?;
     let Some((plan, facts)) = live::plan_and_facts(&stored, &rollout, now) else {
         return Err(Failure::Cluster(format!(
             "the spec of rollout {name} is invalid, so there is no telling: what lowers and stops works all the same"
@@ -86,4 +86,15 @@ pub async fn foresee(cluster: Cluster, mut spec: RolloutActionSpec) -> Result<Fo
         answer: outcome.answer.as_str(),
         message: outcome.message,
     })
+}
+
+/// Whoever has the right of the action alone may not read what its outcome is judged by.
+fn unforeseen(why: Failure) -> Failure {
+    match why {
+        Failure::Cluster(why) => Failure::Cluster(format!(
+            "the API server would take the action; what would come of it is told to whoever may read the namespace, as by the \
+             ClusterRole view: {why}"
+        )),
+        other => other,
+    }
 }

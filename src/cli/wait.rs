@@ -142,6 +142,12 @@ fn told(object: &Guarded, target: &Target) -> Result<(), Failure> {
 
 fn said(rollout: &FeatureRollout) -> String {
     let summary = Summary::of(rollout);
+    if rollout.status.as_ref().is_none_or(|status| !status.is_begun() && status.conditions.is_empty()) {
+        return format!(
+            "{} has not been seen by the controller yet: `sluice check` says whether one leads",
+            summary.line().trim_end()
+        );
+    }
     let message = summary.message.clone().map(|message| format!("; {}", line(&message))).unwrap_or_default();
     format!("{}{message}", summary.line())
 }

@@ -41,7 +41,7 @@ pub async fn stalled(
     }
     let prior = rollout.status.clone().unwrap_or_default();
     if !has_begun(rollout) {
-        return say_so(ctx, key, rollout, why, &mut prior.clone(), &Delivery::UnderWay, None).await.map(drop);
+        return not_begun(ctx, key, rollout, why, prior).await;
     }
     let now = ctx.clock.now();
     let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
@@ -97,6 +97,27 @@ pub async fn stalled(
     }
     if deleting {
         return finish_deletion(ctx, key, rollout, &status, ack.as_ref(), is_removing(rollout)).await;
+    }
+    Ok(())
+}
+
+/// Says it of a rollout that has not begun: an event tells of it, too, as whoever has just applied it looks there first.
+async fn not_begun(
+    ctx: &Shared,
+    key: &ObjectKey,
+    rollout: &FeatureRollout,
+    why: &Stalled,
+    prior: FeatureRolloutStatus,
+) -> Result<(), Fault> {
+    let published = match &prior.uid {
+        // The history of another object was told under its name.
+        Some(_) => prior.last_seq(),
+        None => ctx.events.published_seq(key, &rollout.uid().unwrap_or_default(), &prior),
+    };
+    let mut status = prior;
+    status.published_seq = status.published_seq.max(published);
+    if say_so(ctx, key, rollout, why, &mut status, &Delivery::UnderWay, None).await? {
+        events::submit(ctx, &rollout.metadata, &status, status.delivered_revision, false);
     }
     Ok(())
 }

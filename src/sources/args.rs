@@ -88,6 +88,16 @@ fn built_in(context: &Context<'_>) -> Values {
     ])
 }
 
+/// The arguments, by their place, that no query of the template has: whatever is given for them changes nothing. None where a
+/// query cannot be read.
+pub fn unused(template: &MetricTemplateSpec) -> Vec<usize> {
+    let texts = template.promql.iter().chain(&template.sample_count).chain(template.parameters.values());
+    let Ok(read) = texts.map(|text| pieces(text)).collect::<Result<Vec<_>, _>>() else { return Vec::new() };
+    let is_used =
+        |arg: &Arg| read.iter().flatten().any(|piece| *piece == Piece::Placeholder(arg.name.as_str()));
+    template.args.iter().enumerate().filter(|(_, arg)| !is_used(arg)).map(|(i, _)| i).collect()
+}
+
 /// What is wrong with the declarations themselves.
 pub(super) fn declared(args: &[Arg], problems: &mut Vec<String>) {
     for (i, arg) in args.iter().enumerate() {

@@ -36,11 +36,13 @@ mod reduce;
 mod request;
 mod resolved;
 mod secret;
+mod silent;
 mod spelling;
 mod stream;
 
 pub use crate::clock::Monotonic;
-pub use prepare::{check, is_alert, prepare};
+pub use args::unused as unused_args;
+pub use prepare::{check, is_alert, is_silent, prepare};
 pub use request::{Context, Query, Readings, Request};
 pub use resolved::{Dialect, Resolved, Wanted, resolve, wanted};
 pub use secret::Secret;

@@ -33,7 +33,10 @@ pub fn prepare(
     let Some(source) =
         source.filter(|source| source.metadata.namespace.as_deref() == Some(context.operator_namespace))
     else {
-        problems.push(format!("sourceRef: there is no MetricSource {name:?} in the operator's namespace"));
+        let namespace = context.operator_namespace;
+        problems.push(format!(
+            "sourceRef: there is no MetricSource {name:?} in the operator's namespace, {namespace}"
+        ));
         return Err(problems);
     };
     if !is_allowed(source, context) {
@@ -104,6 +107,14 @@ pub fn check(template: &MetricTemplateSpec) -> Vec<String> {
 pub fn is_alert(template: &MetricTemplateSpec) -> bool {
     match ask(template, &sample_values(template), None, &mut Vec::new()) {
         Some(Ask::Promql { query, .. }) => promql::compares(&query),
+        _ => false,
+    }
+}
+
+/// Whether a template's query gives no number until something has gone wrong for the first time.
+pub fn is_silent(template: &MetricTemplateSpec) -> bool {
+    match ask(template, &sample_values(template), None, &mut Vec::new()) {
+        Some(Ask::Promql { query, .. }) => promql::falls_silent(&query),
         _ => false,
     }
 }

@@ -11,7 +11,7 @@ use crate::bounds::{self, Expressions};
 use crate::panics::tried;
 
 use super::args::{Piece, Values, known, pieces};
-use super::{nesting, place, spelling};
+use super::{nesting, place, silent, spelling};
 
 /// A label and the value that every selector must match.
 pub(super) type Forced<'a> = (&'a str, &'a str);
@@ -56,6 +56,11 @@ pub(super) fn compares(query: &str) -> bool {
         tree = Some(*inner.expr);
     }
     matches!(tree, Some(Expr::Binary(binary)) if binary.op.is_comparison_operator() && !binary.return_bool())
+}
+
+/// Whether a finished query gives no number while a part of what it counts has never happened.
+pub(super) fn falls_silent(query: &str) -> bool {
+    parse(query).is_ok_and(|tree| silent::divides_a_part(&tree))
 }
 
 /// An error of the parser with its place in the text as it was written.

@@ -7,11 +7,11 @@ use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, PostParams};
-use sluice::api::{FeatureRollout, RolloutAction};
+use sluice::api::{FeatureRollout, FeatureRolloutStatus, RolloutAction};
 
 use crate::support::bare::{Running, bare_space, events, told};
 use crate::support::proxy::Proxy;
-use crate::support::{Space, eventually, is_ready, pause};
+use crate::support::{Space, eventually, is_ready, is_stalled, pause};
 
 const ROLLOUTS: usize = 50;
 /// For how long writes fail, in seconds.
@@ -97,6 +97,28 @@ async fn fail(name: &str, fails: impl Fn(&Proxy)) {
         assert_eq!(expected.len(), status.history.len() - 1, "the beginning and the first step are one");
         assert_eq!(events(&space, name).await, expected);
     }
+    controller.stop().await;
+}
+
+/// Whoever has just applied a rollout looks at its events first.
+#[tokio::test]
+async fn what_is_wrong_with_a_rollout_from_the_start_is_told_once() {
+    let space = bare_space("events-stalled").await;
+    let controller = Running::in_space(&space).await;
+    let invalid = rollout("web").replace("spec: {", "spec: {baseline: {nobody: 5}, ");
+    space.apply::<FeatureRollout>(&invalid).await.unwrap();
+    let is_told = |status: &FeatureRolloutStatus| {
+        is_stalled(status, "InvalidSpec", "nobody") && status.published_seq == status.last_seq()
+    };
+    let stalled = space.until("web", "stalled, and told", is_told).await;
+    assert_eq!((stalled.history.len(), stalled.uid.as_deref()), (1, None), "it has not begun: {stalled:#?}");
+    assert_eq!(events(&space, "web").await, told(&stalled));
+    assert!(told(&stalled)[0].starts_with("InvalidSpec: spec.baseline.nobody"), "{:?}", told(&stalled));
+
+    space.apply::<FeatureRollout>(&invalid.replace("nobody", "everyone")).await.unwrap();
+    let begun = |status: &FeatureRolloutStatus| is_ready(status) && status.published_seq == status.last_seq();
+    let begun = space.until("web", "begun, and told", begun).await;
+    assert_eq!(events(&space, "web").await, told(&begun));
     controller.stop().await;
 }
 

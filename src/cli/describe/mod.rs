@@ -79,6 +79,7 @@ pub fn describe(rollout: &FeatureRollout, now: MicroTime, rules: &Rules) -> Stri
         field("Reason", status.reason.clone());
         out.push_str("\nConditions:\n");
         out.push_str(&conditions(&status, now));
+        out.push_str(&recent(&status));
         return out;
     }
     field("State", status.state.map(|state| state.to_string()));
@@ -117,13 +118,17 @@ pub fn describe(rollout: &FeatureRollout, now: MicroTime, rules: &Rules) -> Stri
         out.push_str("\nConditions:\n");
         out.push_str(&conditions(&status, now));
     }
-    if !status.history.is_empty() {
-        out.push_str("\nHistory:\n");
-        let from = status.history.len().saturating_sub(RECENT);
-        let recent = status.history.get(from..).unwrap_or_default();
-        out.push_str(&history::as_table(recent, status.delivered_revision));
-    }
+    out.push_str(&recent(&status));
     out
+}
+
+/// The newest entries of the history, with their title; nothing where there are none.
+fn recent(status: &FeatureRolloutStatus) -> String {
+    let from = status.history.len().saturating_sub(RECENT);
+    match status.history.get(from..).unwrap_or_default() {
+        [] => String::new(),
+        recent => format!("\nHistory:\n{}", history::as_table(recent, status.delivered_revision)),
+    }
 }
 
 /// The release of the controller's time zone data, and what to make of another one here.

@@ -201,10 +201,13 @@ fn explain(
     };
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let known = schema_at(schema, pointer).and_then(|schema| schema.get("properties"));
-            let known: Vec<&str> = known.and_then(Value::as_object).map(keys).unwrap_or_default();
+            let beside = schema_at(schema, pointer).and_then(|schema| schema.get("properties")?.as_object());
+            let known: Vec<&str> = beside.map(keys).unwrap_or_default();
             for name in unexpected {
-                child(name, unknown_field(name, &known), false);
+                let has_it = |field: &Value| field.get("properties").is_some_and(|of| of.get(name).is_some());
+                let within = beside.into_iter().flatten().filter(|(_, field)| has_it(field));
+                let within: Vec<&str> = within.map(|(field, _)| field.as_str()).collect();
+                child(name, unknown_field(name, &known, &within), false);
             }
         }
         ValidationErrorKind::Required { property } => {

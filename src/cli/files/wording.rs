@@ -8,11 +8,46 @@ use crate::api::flagset::{FILE_KEY, OBJECT_NAME};
 use crate::api::rolloutaction::NOT_BLANK;
 use crate::api::{Decimal, Duration, FreezeTime, Hold, Percent, duration, freeze, hold};
 
-/// Says that a field does not exist, and which one may be meant.
-pub fn unknown_field(name: &str, known: &[&str]) -> String {
-    match near(name, known.iter().copied()) {
-        Some(near) => format!("there is no such field: did you mean {near}?"),
-        None => "there is no such field".to_owned(),
+/// What people write by the habits of other kinds and tools, with a field that stands where they write it, and the way it
+/// is said here.
+const HABITS: [(&str, &str, &str); 8] = [
+    (
+        "approval",
+        "percents",
+        "for an approval write the phase as `steps`, with `approval: Required` in the one that needs it",
+    ),
+    (
+        "approval",
+        "approvalAbove",
+        "write `approvalAbove`, or `approval: Required` in the steps of the rollouts",
+    ),
+    (
+        "approvals",
+        "approvalAbove",
+        "write `approvalAbove`, or `approval: Required` in the steps of the rollouts",
+    ),
+    ("matchLabels", "attributes", "did you mean attributes?"),
+    ("matchExpressions", "attributes", "did you mean expressions?"),
+    ("promql", "templateRef", "a query is in a MetricTemplate, which `templateRef` names"),
+    ("query", "templateRef", "a query is in a MetricTemplate, which `templateRef` names"),
+    ("query", "promql", "did you mean promql?"),
+];
+
+/// Says that a field does not exist, and which one may be meant: one of `known`, which stand beside it, or one of this name
+/// in another that stands there.
+pub fn unknown_field(name: &str, known: &[&str], within: &[&str]) -> String {
+    const NONE: &str = "there is no such field";
+    if let Some(near) = near(name, known.iter().copied()) {
+        return format!("{NONE}: did you mean {near}?");
+    }
+    let habit = HABITS.iter().find(|(written, beside, _)| *written == name && known.contains(beside));
+    match (habit, within) {
+        (Some((_, _, way)), _) => format!("{NONE}: {way}"),
+        (None, []) => NONE.to_owned(),
+        (None, within) => {
+            let places: Vec<String> = within.iter().map(|field| format!("{field}.{name}")).collect();
+            format!("{NONE} here: did you mean {}?", places.join(" or "))
+        }
     }
 }
 

@@ -23,7 +23,7 @@ enum When {
 /// Takes in a line of samples.
 pub fn sample(line: &mut Line<'_>, fields: Map<String, Value>, plans: &Plans<'_>, found: &mut Found) {
     for name in fields.keys().filter(|name| !SAMPLE.contains(&name.as_str())) {
-        line.wrong(name, unknown_field(name, &SAMPLE));
+        line.wrong(name, unknown_field(name, &SAMPLE, &[]));
     }
     let when = when(line, &fields);
     let reading = reading(line, &fields);

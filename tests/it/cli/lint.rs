@@ -235,11 +235,11 @@ fn objects_are_checked_against_each_other_all_in_one_run() {
 
 #[test]
 fn windows_that_never_open_are_found() {
-    let set = "apiVersion: sluice.dev/v1alpha1\nkind: FlagSet\nmetadata: {name: s}\nspec:\n  windows: [{days: [Tue], from: \"09:00\", to: \"10:00\"}]\n---\n";
+    let set = "apiVersion: sluice.dev/v1alpha1\nkind: FlagSet\nmetadata: {name: s}\nspec:\n  timeZone: UTC\n  windows: [{days: [Tue], from: \"09:00\", to: \"10:00\"}]\n---\n";
     let spec = "  flagSetRef: {name: s}\n  cohorts: [{name: all}]\n  schedule: {windows: [{days: [Mon], from: \"09:00\", to: \"10:00\"}]}\n";
     let ran = sluice_with(&["lint", "-f", "-"], &format!("{set}{HEAD}{spec}{PHASES}"));
     let first = ran.out.lines().next().unwrap();
-    assert!(first.starts_with("-:13: error: spec.schedule.windows: never open"), "{}", ran.out);
+    assert!(first.starts_with("-:14: error: spec.schedule.windows: never open"), "{}", ran.out);
     assert_eq!(ran.code, 1);
 }
 

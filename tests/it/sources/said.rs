@@ -64,7 +64,10 @@ fn who_may_ask_what_is_said_with_every_error_at_once() {
     let nobody = json!({"prometheus": {"url": "http://p.test"}});
     assert!(prepared(&nobody, up(), json!({})).is_err(), "absent means nobody else");
     let unknown = prepare(&context("maya"), &template(up()), None, &none).unwrap_err();
-    assert_eq!(unknown, ["sourceRef: there is no MetricSource \"source\" in the operator's namespace"]);
+    assert_eq!(
+        unknown,
+        ["sourceRef: there is no MetricSource \"source\" in the operator's namespace, sluice-system"]
+    );
     let mut foreign = source.clone();
     foreign.metadata.namespace = Some("maya".into());
     assert_eq!(prepare(&context("maya"), &template(up()), Some(&foreign), &none).unwrap_err(), unknown);

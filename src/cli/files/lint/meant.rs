@@ -1,9 +1,10 @@
-//! What is valid and hardly meant: approvals that guard nothing, and windows in a zone that nobody named.
+//! What is valid and hardly meant: approvals that guard nothing, and local times of a zone that nobody named.
 
 use std::collections::BTreeMap;
 
 use crate::api::featurerollout::ApprovalPolicy;
-use crate::api::{FeatureRollout, FlagSet, Percent};
+use crate::api::{FeatureRollout, FlagSet, Freeze, FreezeTime, Percent, Window};
+use crate::cli::files::Object;
 use crate::cli::files::problem::{Problem, Severity};
 use crate::cli::files::typed::Item;
 use crate::plan::{Approval, Plan};
@@ -50,7 +51,7 @@ pub fn check_approvals(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &
     }
 }
 
-/// Windows are local times: where nobody says of which zone, they are UTC, and people mean their own.
+/// Local times of a rollout whose zone neither it nor what it belongs to names.
 pub fn check_zone(item: &Item<'_, FeatureRollout>, flag_set: Option<&FlagSet>, problems: &mut Vec<Problem>) {
     let spec = &item.typed.spec;
     let Some(schedule) = &spec.schedule else { return };
@@ -58,8 +59,26 @@ pub fn check_zone(item: &Item<'_, FeatureRollout>, flag_set: Option<&FlagSet>, p
         || spec.playbook_ref.is_some()
         || flag_set.is_some_and(|set| set.spec.time_zone.is_some())
         || (spec.flag_set_ref.is_some() && flag_set.is_none());
-    if !schedule.windows.is_empty() && !is_named {
-        let message = "are in UTC, as no zone is named: write `timeZone` beside them, such as Europe/Berlin, or UTC if that is meant";
-        problems.push(item.object.problem(Severity::Warning, "spec.schedule.windows", message.to_owned()));
+    if !is_named {
+        check_local(item.object, "spec.schedule", &schedule.windows, &schedule.freezes, problems);
     }
+}
+
+/// Windows and the dates of freezes are local times: where nobody says of which zone, they are UTC, and people mean their
+/// own. `of` is where they stand, without a `timeZone`; to say it once is enough for both.
+pub fn check_local(
+    object: &Object,
+    of: &str,
+    windows: &[Window],
+    freezes: &[Freeze],
+    problems: &mut Vec<Problem>,
+) {
+    let is_local = |freeze: &Freeze| !matches!(freeze.from, FreezeTime::Instant(_));
+    let field = match (windows, freezes.iter().any(is_local)) {
+        ([], false) => return,
+        ([], true) => "freezes",
+        _ => "windows",
+    };
+    let message = "are in UTC, as no zone is named: write `timeZone` beside them, such as Europe/Berlin, or UTC if that is meant";
+    problems.push(object.problem(Severity::Warning, &format!("{of}.{field}"), message.to_owned()));
 }

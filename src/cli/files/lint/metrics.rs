@@ -32,6 +32,11 @@ pub fn check(typed: &Typed<'_>, plans: &BTreeMap<(&str, &str), Plan>, problems: 
                            missing data; give the number, and set the limit in the trigger";
             problems.push(item.object.problem(Severity::Warning, "spec.promql", message));
         }
+        if sources::is_silent(&item.typed.spec) {
+            let message = "gives no number until what stands before the division has happened once, as there is no series of it \
+                           before, and missing data holds back every raise: write `(PART or 0 * WHOLE) / WHOLE`";
+            problems.push(item.object.problem(Severity::Warning, "spec.promql", message));
+        }
     }
     for item in typed.actions.values() {
         for (field, message) in misfits(&item.typed.spec) {

@@ -18,6 +18,7 @@ mod announcements;
 mod channels;
 mod meant;
 mod metrics;
+mod placeholders;
 mod playbooks;
 mod policies;
 mod reach;
@@ -47,6 +48,7 @@ pub fn check(input: &Input) -> Checked<'_> {
                 check_tiers(item, &plan, &mut problems);
                 check_guard(item, &mut problems);
                 reach::check_steps(item, &plan, &mut problems);
+                reach::check_end(item, &plan, &mut problems);
                 meant::check_approvals(item, &plan, &mut problems);
                 meant::check_zone(item, flag_set(&typed, key.0, &item.typed), &mut problems);
                 reach::check_exposure(&typed, item, &plan, &mut problems);
@@ -74,6 +76,7 @@ pub fn check(input: &Input) -> Checked<'_> {
     }
     playbooks::check(input, &typed, &mut problems);
     metrics::check(&typed, &plans, &mut problems);
+    placeholders::check(&typed, &mut problems);
     channels::check(&typed, &mut problems);
     Checked { typed, plans, problems: sorted(problems) }
 }
@@ -166,10 +169,17 @@ pub fn missing(
     }
     let beside = input.objects.iter().filter(|other| other.kind == kind && other.namespace == namespace);
     let known: Vec<&str> = beside.map(|other| other.name.as_str()).collect();
+    let elsewhere = input.objects.iter().find(|other| other.kind == kind && other.name == name);
+    let instead = match elsewhere {
+        Some(other) => format!(
+            ": the one in {} is of no use here, as it is looked for beside the object",
+            other.namespace
+        ),
+        None => instead(name, known.iter().copied()),
+    };
     let message = format!(
-        "{name:?}: there is no {} of this name in namespace {namespace} of the files{}",
-        kind.as_str(),
-        instead(name, known.iter().copied())
+        "{name:?}: there is no {} of this name in namespace {namespace} of the files{instead}",
+        kind.as_str()
     );
     Some(object.problem(Severity::Error, path, message))
 }

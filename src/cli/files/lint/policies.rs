@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{missing, sets};
+use super::{meant, missing, sets};
 use crate::api::rolloutpolicy::Binding;
 use crate::api::{FeatureRollout, FlagSet, RolloutPolicy};
 use crate::cli::files::problem::{Problem, Severity};
@@ -62,6 +62,10 @@ pub fn check(input: &Input, typed: &Typed<'_>, problems: &mut Vec<Problem>) {
                 item.object.namespace
             );
             problems.push(item.object.problem(Severity::Warning, "spec.namespaceSelector", message));
+        }
+        if item.typed.spec.time_zone.is_none() {
+            let (windows, freezes) = (&item.typed.spec.windows, &item.typed.spec.freezes);
+            meant::check_local(item.object, "spec", windows, freezes, problems);
         }
         check_use(item, problems);
     }

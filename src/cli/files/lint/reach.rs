@@ -12,8 +12,11 @@ use crate::engine::forecast::timeline::timeline;
 use crate::plan::guard::Comparison;
 use crate::plan::{Plan, Step};
 
-/// Where fewer than one in so many of the users that a limit is about have the feature, a limit on all of them is blind.
-const BLIND: f64 = 20.0;
+/// How many times as much as others those who have a feature first may well use it: where even then all of their requests would
+/// not reach a limit on everybody's, it is blind.
+const BUSY: f64 = 2.0;
+/// The same for a limit of a policy: it is for other rollouts, too, and for the time when more have the feature.
+const VERY_BUSY: f64 = 20.0;
 
 /// Cohorts behind one that takes in everybody: nobody is left for them.
 pub fn check_order(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>) {
@@ -53,6 +56,29 @@ pub fn check_steps(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &mut 
     }
 }
 
+/// A cohort that a ramp or step left half-way, while the last step gives others everything and does not name it: it stays
+/// there for good.
+pub fn check_end(item: &Item<'_, FeatureRollout>, plan: &Plan, problems: &mut Vec<Problem>) {
+    let Some(last) = plan.steps.last().filter(|last| last.asks.values().any(|ask| *ask == Percent::FULL))
+    else {
+        return;
+    };
+    let mut left: BTreeMap<&str, Percent> = BTreeMap::new();
+    for step in &plan.steps {
+        left.extend(step.asks.iter().map(|(cohort, ask)| (cohort.as_str(), *ask)));
+    }
+    left.retain(|cohort, ask| !last.asks.contains_key(*cohort) && !ask.is_zero() && *ask < Percent::FULL);
+    let (Some((first, _)), Some(full)) = (left.first_key_value(), last.asks.keys().next()) else { return };
+    let said: Vec<String> = left.iter().map(|(cohort, ask)| format!("{cohort} at {ask}")).collect();
+    let message = format!(
+        "is the last step, and leaves {} for good: name {first} beside {full} if it is to have the feature, too",
+        said.join(", ")
+    );
+    let path = path(item, last, full);
+    let path = path.strip_suffix(&format!(".{full}")).unwrap_or(&path);
+    problems.push(item.object.problem(Severity::Warning, path, message));
+}
+
 /// Limits on a rate of the whole service, where so few of its users have the feature at first that it cannot show.
 pub fn check_exposure(
     typed: &Typed<'_>,
@@ -65,21 +91,25 @@ pub fn check_exposure(
         let first = entries.into_iter().find_map(|entry| entry.exposure.filter(|e| !e.is_zero()))?;
         Some(f64::from(first.thousandths()) / 1000.0)
     };
-    let rates = plan.guard.triggers.iter().enumerate().filter(|(_, trigger)| {
-        let key = (item.object.namespace.as_str(), trigger.metric.template_ref.name.as_str());
-        let unit = typed.templates.get(&key).and_then(|template| template.typed.spec.unit.as_deref());
-        trigger.per_cohort.is_none() && unit == Some("%")
-    });
+    let rates = plan.guard.triggers.iter().zip(&plan.guard_spec.triggers).enumerate().filter(
+        |(_, (trigger, declared))| {
+            let namespace = declared.template_namespace.as_deref().unwrap_or(&item.object.namespace);
+            let key = (namespace, trigger.metric.template_ref.name.as_str());
+            let unit = typed.templates.get(&key).and_then(|template| template.typed.spec.unit.as_deref());
+            trigger.per_cohort.is_none() && unit == Some("%")
+        },
+    );
     let mut rates = rates.peekable();
     if rates.peek().is_none() {
         return;
     }
     let Some(exposed) = exposed() else { return };
-    for (t, trigger) in rates {
+    for (t, (trigger, declared)) in rates {
+        let busy = if declared.path.is_empty() { BUSY } else { VERY_BUSY };
         let blind = trigger.levels.iter().enumerate().find(|(_, level)| {
             level.action > LevelAction::Notify
                 && matches!(level.bound.comparison, Comparison::Above | Comparison::AtLeast)
-                && exposed * BLIND < level.bound.value.value()
+                && exposed * busy < level.bound.value.value()
         });
         let Some((l, level)) = blind else { continue };
         let shown = (exposed * 1000.0).round() / 1000.0;
@@ -88,7 +118,11 @@ pub fn check_exposure(
              {} would rise by about {shown}; measure each cohort by itself with perCohort, or begin with more users",
             level.bound, trigger.name
         );
-        let path = format!("spec.triggers[{t}].levels[{l}]");
+        // One that a policy adds is said of the rollout, as its steps are what makes it blind.
+        let path = match declared.path.is_empty() {
+            true => format!("spec.triggers[{t}].levels[{l}]"),
+            false => "spec.phases".to_owned(),
+        };
         problems.push(item.object.problem(Severity::Warning, &path, message));
     }
 }

@@ -70,6 +70,9 @@ fn check_shares(object: &Object, cohorts: &[Cohort], problems: &mut Vec<Problem>
 
 fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     let spec = &item.typed.spec;
+    if spec.time_zone.is_none() {
+        super::meant::check_local(item.object, "spec", &spec.windows, &spec.freezes, problems);
+    }
     let mut errors = Vec::new();
     plan::check_flag_set(spec, &mut errors);
     let zone = spec.time_zone.as_deref().and_then(plan::calendar::zone);
