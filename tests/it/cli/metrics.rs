@@ -70,6 +70,7 @@ fn what_is_wrong_with_metrics_is_said_where_it_stands() {
             "4: error: spec.timeout: must be more than 0s and at most 5s",
             "9: error: spec.typo: there is no such field",
             "16: error: spec.args[1].default: \"soon\" is no duration: write one such as 90s, 10m, 168h or 1h30m, of less than 100000h",
+            "16: warning: spec.args[0]: the query has no {{service}}: whatever is given for it changes nothing",
             "17: error: spec.promql: {{servce}}: there is no such argument",
             "30: error: spec.sourceRef: the MetricSource \"good\" wants a template with promql",
             "40: error: spec.triggers[0].metric.args.servce: the template has no such argument",
@@ -82,7 +83,7 @@ fn what_is_wrong_with_metrics_is_said_where_it_stands() {
             "49: warning: spec.criteria[0].minSamples: template rate counts no samples: without sampleCount there is never enough data",
             "52: warning: an action does one thing once: applied by a GitOps tool it is rejected; create it, or use sluice pause, rollback and so on",
             "55: error: spec.approve: is missing: Approve needs it",
-            "12 errors and 4 warnings in 7 objects of 1 file",
+            "12 errors and 5 warnings in 7 objects of 1 file",
         ]
     );
     assert_eq!(ran.code, 1);

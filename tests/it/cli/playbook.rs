@@ -90,7 +90,7 @@ fn the_examples_are_clean() {
     assert_eq!(
         ran.out,
         concat!(
-            "0 errors and 0 warnings in 31 objects of 16 files\n",
+            "0 errors and 0 warnings in 39 objects of 19 files\n",
             "passed over 3 files: examples/app/node/package-lock.json, examples/app/node/package.json, examples/playbook/00-namespace.yaml\n",
         )
     );
