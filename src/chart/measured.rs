@@ -12,7 +12,9 @@ pub const WIDTH: f64 = 360.0;
 /// How high.
 pub const HEIGHT: f64 = 190.0;
 
+/// Room for the scale on the left: at least, and at most where its words are long.
 const LEFT: f64 = 50.0;
+const LEFT_AT_MOST: f64 = 96.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
@@ -60,10 +62,13 @@ pub fn class(number: usize) -> String {
 pub fn svg(course: &Course) -> String {
     let mut svg = Svg::new(WIDTH, HEIGHT, &course.title, &course.description, Look::OfPage);
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    let x = |at: MicroTime| LEFT + (right - LEFT) * course.axis.position(at);
     let values = course.curves.iter().flat_map(|curve| curve.points.iter().filter_map(|(_, value)| *value));
     let axis = ValueAxis::of(values.chain(course.limits.iter().map(|limit| limit.value)), 4);
     let y = |value: f64| TOP + (bottom - TOP) * (1.0 - axis.position(value));
+    let label = |tick: f64| format!("{}{}", ValueAxis::label(tick), course.unit);
+    let widest = axis.ticks().into_iter().map(|tick| text_width(&label(tick), SMALL)).fold(0.0, f64::max);
+    let left = (widest + 8.0).ceil().clamp(LEFT, LEFT_AT_MOST);
+    let x = |at: MicroTime| left + (right - left) * course.axis.position(at);
 
     for gap in &course.gaps {
         let (from, to) = (x(gap.from), x(gap.to));
@@ -74,18 +79,17 @@ pub fn svg(course: &Course) -> String {
         }
     }
     for tick in axis.ticks() {
-        svg.line((LEFT, y(tick)), (right, y(tick)), "grid");
-        let label = format!("{}{}", ValueAxis::label(tick), course.unit);
-        svg.text((LEFT - 5.0, y(tick) + 4.0), "end", "tick", &fitting(&label, SMALL, LEFT - 6.0));
+        svg.line((left, y(tick)), (right, y(tick)), "grid");
+        svg.text((left - 5.0, y(tick) + 4.0), "end", "tick", &fitting(&label(tick), SMALL, left - 6.0));
     }
-    for tick in course.axis.ticks(((right - LEFT) / TICK) as usize) {
+    for tick in course.axis.ticks(((right - left) / TICK) as usize) {
         svg.line((x(tick.at), bottom), (x(tick.at), bottom + 4.0), "rule");
         let half = text_width(&tick.label, SMALL) / 2.0;
-        let middle = x(tick.at).clamp(LEFT + half - 20.0, right - half + 8.0);
+        let middle = x(tick.at).clamp(left + half - 20.0, right - half + 8.0);
         svg.text((middle, bottom + 17.0), "middle", "tick", &tick.label);
     }
-    svg.line((LEFT, bottom), (right, bottom), "rule");
-    limits(&mut svg, &course.limits, &y);
+    svg.line((left, bottom), (right, bottom), "rule");
+    limits(&mut svg, &course.limits, left, &y);
     for (i, curve) in course.curves.iter().enumerate() {
         let class = class(i);
         svg.polyline(curve.points.iter().map(|(at, value)| value.map(|value| (x(*at), y(value)))), &class);
@@ -103,17 +107,17 @@ pub fn svg(course: &Course) -> String {
 }
 
 /// Lines with words on them, each as near to its line as those before leave room.
-fn limits(svg: &mut Svg, limits: &[Limit], y: &impl Fn(f64) -> f64) {
+fn limits(svg: &mut Svg, limits: &[Limit], left: f64, y: &impl Fn(f64) -> f64) {
     let mut taken: Vec<f64> = Vec::new();
     for limit in limits {
         let at = y(limit.value);
         let class = if limit.severe { "limit" } else { "limit soft-limit" };
-        svg.polyline([Some((LEFT, at)), Some((WIDTH - RIGHT, at))], class);
+        svg.polyline([Some((left, at)), Some((WIDTH - RIGHT, at))], class);
         let is_free = |line: f64| line > TOP + 8.0 && taken.iter().all(|other| (other - line).abs() >= SMALL);
         let places = [at - 4.0, at + SMALL + 1.0, at - SMALL - 5.0, at + 2.0 * SMALL + 2.0];
         let line = places.into_iter().find(|line| is_free(*line)).unwrap_or(at + SMALL + 1.0);
         taken.push(line);
-        let label = fitting(&limit.label, SMALL, WIDTH - RIGHT - LEFT - 8.0);
+        let label = fitting(&limit.label, SMALL, WIDTH - RIGHT - left - 8.0);
         svg.text((WIDTH - RIGHT - 4.0, line), "end", "tick", &label);
     }
 }
@@ -179,6 +183,16 @@ mod tests {
         };
         let (critical, warning) = (line("Critical: above"), line("Warning: above"));
         assert!((critical - warning).abs() >= SMALL && critical > TOP, "{critical} and {warning}");
+    }
+
+    #[test]
+    fn the_scale_has_room_for_its_unit() {
+        let mut slow = course();
+        slow.unit = " ms".to_owned();
+        slow.limits = vec![Limit { value: 5_000.0, label: "above 5000 ms".to_owned(), severe: true }];
+        let drawn = svg(&slow);
+        assert!(drawn.contains(">4000 ms<") && !drawn.contains('…'), "{drawn}");
+        assert!(!drawn.contains(r#"M50 "#), "the plot begins where the scale ends: {drawn}");
     }
 
     #[test]

@@ -221,10 +221,7 @@ fn newest(rule: &Rule<'_>, i: usize, series: &MeasuredSeries, unit: &str) -> Val
 }
 
 fn shown(value: f64, unit: &str) -> String {
-    let text = Finite::new(value).map_or_else(String::new, |value| value.to_string());
-    // What has fewer digits than its last place says is not told with all of them.
-    let text = if text.len() > 9 { ValueAxis::label(value) } else { text };
-    format!("{text}{unit}")
+    format!("{}{unit}", ValueAxis::label(value))
 }
 
 fn summary(all: &[&MeasuredSeries], unit: &str) -> String {
@@ -233,15 +230,19 @@ fn summary(all: &[&MeasuredSeries], unit: &str) -> String {
     let (readings, missing) = (said().count(), said().filter(|said| said.value().is_none()).count());
     let (low, high) = values()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (lowest, highest) = (shown(low, unit), shown(high, unit));
     let range = match low <= high {
-        true => format!(" Values from {} to {}.", shown(low, unit), shown(high, unit)),
+        true if lowest == highest => format!(" Always {lowest}."),
+        true => format!(" Values from {lowest} to {highest}."),
         false => String::new(),
     };
     let without = match missing {
         0 => String::new(),
+        all if all == readings => ", without a value".to_owned(),
         missing => format!(", {missing} of them without a value"),
     };
-    format!("{readings} readings{without}.{range}")
+    let readings = if readings == 1 { "1 reading".to_owned() } else { format!("{readings} readings") };
+    format!("{readings}{without}.{range}")
 }
 
 /// The newest readings as rows, newest first: time, and what each series said then.
@@ -336,6 +337,20 @@ mod tests {
         assert!(
             adoption.contains("misses the target") && adoption.contains("target: at least 70%"),
             "{adoption}"
+        );
+    }
+
+    #[test]
+    fn a_summary_is_a_sentence_whatever_was_read() {
+        let said = |readings: &[(u32, Option<f64>)]| {
+            summary(&[&series(MeasuredKind::Trigger, "errors", None, readings)], "%")
+        };
+        assert_eq!(said(&[(0, None)]), "1 reading, without a value.");
+        assert_eq!(said(&[(0, None), (30, None)]), "2 readings, without a value.");
+        assert_eq!(said(&[(0, Some(0.0)), (30, Some(0.0))]), "2 readings. Always 0%.");
+        assert_eq!(
+            said(&[(0, Some(2.438_322)), (30, None), (60, Some(11.187_339))]),
+            "3 readings, 1 of them without a value. Values from 2.44% to 11.19%."
         );
     }
 
