@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, Kind, Scope};
 use crate::engine::forecast::stored::measured;
 use crate::engine::{Facts, Metrics};
 use crate::error::Fault;
-use crate::plan::policy::{Bound, Found};
+use crate::plan::policy::{Bound, Found, unused_args};
 use crate::plan::{self, GuardSpec, Plan, Refs, compile, guard, join_errors};
 
 mod playbook;
@@ -36,6 +36,8 @@ pub struct Seen {
     pub plan: Result<Plan, String>,
     /// What could not be read, and why.
     pub unread: Vec<String>,
+    /// What the spec says that nothing makes use of.
+    pub unused: Vec<String>,
 }
 
 /// A rollout that is there, and cannot be read as one.
@@ -146,7 +148,8 @@ pub async fn with_references(client: &Client, rollout: FeatureRollout) -> Seen {
         policies: &policies,
     };
     let plan = compile(&rollout, refs).map_err(|errors| join_errors(&errors));
-    Seen { plan, rollout, flag_set, unread }
+    let unused = unused_args(&rollout, refs).iter().map(ToString::to_string).collect();
+    Seen { plan, rollout, flag_set, unread, unused }
 }
 
 /// A policy that binds: how, its namespace and name, and what it says, or why the person cannot read that.

@@ -4,11 +4,16 @@ use kube::core::DeserializeGuard;
 use serde::Serialize;
 
 use super::board::Shown;
+use super::units::Units;
 use crate::api::conditions::{is_true, types};
 use crate::api::status::{Check, PauseCause};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Percent, Verdict};
 use crate::engine::{delivery, pause_words};
 use crate::plan::flag_key;
+
+mod breach;
+
+pub use breach::Breach;
 
 /// Which object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -113,6 +118,8 @@ pub struct Row {
     pub group: Group,
     /// What it waits for, or what is wrong, in words.
     pub why: String,
+    /// The breach that those words are about, if they are about one: they have no unit.
+    pub breach: Option<Breach>,
     /// Until when, where that is known.
     pub until: Option<MicroTime>,
     /// Phase of the last step.
@@ -165,6 +172,7 @@ impl Row {
         let feature = rollout.spec.feature.as_ref();
         let name = rollout.metadata.name.clone().unwrap_or_default();
         let (group, why) = standing(status);
+        let breach = breach(status).filter(|breach| breach.words(&Units::default()) == why);
         let until = status.waiting_for.as_ref().and_then(|waiting| waiting.until);
         Row {
             title: feature.and_then(|feature| feature.title.clone()).unwrap_or_else(|| name.clone()),
@@ -175,6 +183,7 @@ impl Row {
             state: state(status),
             group,
             why,
+            breach,
             until: until.filter(|_| matches!(group, Group::Waiting | Group::Moving)),
             phase: status.phase.clone().unwrap_or_default(),
             step: status.step.clone().unwrap_or_default(),
@@ -234,7 +243,6 @@ fn standing(status: &FeatureRolloutStatus) -> (Group, String) {
     let ready = status.conditions.iter().find(|condition| condition.type_ == types::READY);
     let said = || ready.map(|ready| ready.message.clone()).unwrap_or_default();
     let waiting = status.waiting_for.as_ref();
-    let breach = status.triggers.iter().find(|trigger| trigger.verdict == Verdict::Breach);
     if let Some(rollback) = &status.rollback {
         let seen = rollback.acknowledged_at.is_some();
         let why = format!("{} rollback by {}: {}", rollback.mode.as_str(), rollback.by, rollback.message);
@@ -251,14 +259,18 @@ fn standing(status: &FeatureRolloutStatus) -> (Group, String) {
         return (Group::Attention, message);
     }
     if let Some(pause) = status.pauses.first() {
-        let words = format!("{}: {}", pause.cause.as_str(), pause_words(status, pause));
+        let words = pause_words(status, pause);
+        // Words about what a person did begin with the person.
+        let words = match pause.cause {
+            PauseCause::Person | PauseCause::SetPercent => words,
+            cause => format!("{}: {words}", cause.as_str()),
+        };
         let by_itself =
             !matches!(pause.cause, PauseCause::Person | PauseCause::SetPercent | PauseCause::Suspended);
         return (if by_itself { Group::Attention } else { Group::Person }, words);
     }
-    if let Some(breach) = breach {
-        let value = breach.value.as_ref().map(|value| format!(" at {value}")).unwrap_or_default();
-        return (Group::Attention, format!("{} is in breach{value}", breach.name));
+    if let Some(breach) = breach(status) {
+        return (Group::Attention, breach.words(&Units::default()));
     }
     if let Some(waiting) = waiting {
         let group = match waiting.check {
@@ -284,6 +296,11 @@ fn standing(status: &FeatureRolloutStatus) -> (Group, String) {
         return (Group::Finished, why.to_owned());
     }
     (Group::Waiting, said())
+}
+
+/// The first trigger that is in breach.
+fn breach(status: &FeatureRolloutStatus) -> Option<Breach> {
+    status.triggers.iter().find(|trigger| trigger.verdict == Verdict::Breach).map(Breach::of)
 }
 
 /// Since when it is as it is.

@@ -78,7 +78,10 @@ pub fn templates() -> Result<Environment<'static>, Error> {
     env.set_formatter(shown);
     env.add_filter("own", own);
     env.add_filter("width", width);
+    env.add_filter("told", told);
     env.add_function("time", time);
+    env.add_function("far", far);
+    env.add_function("names", names);
     for (name, text) in TEMPLATES {
         env.add_template(name, text)?;
     }
@@ -112,30 +115,69 @@ fn width(thousandths: u32) -> String {
     format!("{whole}.{rest:03}")
 }
 
+/// A sentence of the operator: text as any, and the instants in it as times.
+fn told(text: &str, options: Kwargs) -> Result<Value, Error> {
+    let zone: Option<String> = options.get("zone")?;
+    options.assert_all_used()?;
+    let plain = |part: &str| escaped(&visible::text(part));
+    let (mut out, mut after) = (String::new(), 0);
+    for (from, to, at) in instants(text) {
+        out += &plain(text.get(after..from).unwrap_or_default());
+        out += &element(at, zone.as_deref());
+        after = to;
+    }
+    out += &plain(text.get(after..).unwrap_or_default());
+    Ok(Value::from_safe_string(out))
+}
+
+/// The instants that a text names, each with where it begins and ends.
+fn instants(text: &str) -> impl Iterator<Item = (usize, usize, MicroTime)> + '_ {
+    text.match_indices('Z').filter_map(|(last, _)| {
+        let before = text.get(..last)?;
+        let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T');
+        let from = before.trim_end_matches(is_part).len();
+        let to = last + 1;
+        Some((from, to, text.get(from..to)?.parse().ok()?))
+    })
+}
+
+/// Whether a text names this instant, to the second.
+fn names(text: &str, instant: &str) -> bool {
+    let Ok(wanted) = instant.parse::<MicroTime>() else { return false };
+    instants(text).any(|(_, _, at)| at.as_second() == wanted.as_second())
+}
+
+/// How far an instant is away.
+fn far(instant: &str, now: &str) -> Result<String, Error> {
+    Ok(distance(parsed(instant)?, parsed(now)?))
+}
+
+fn parsed(text: &str) -> Result<MicroTime, Error> {
+    text.parse().map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("no instant: {error}")))
+}
+
 /// An instant in a zone, as an element from which the browser makes the reader's own time.
 ///
 /// `time(instant, zone=name, now=instant)`: with `now` it says how long ago or how soon that is, too.
 fn time(instant: Value, options: Kwargs) -> Result<Value, Error> {
     let Some(text) = instant.as_str() else { return Ok(Value::from("")) };
-    let parse = |text: &str| {
-        text.parse::<MicroTime>()
-            .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("no instant: {error}")))
-    };
-    let at = parse(text)?;
+    let at = parsed(text)?;
     let zone: Option<String> = options.get("zone")?;
     let now: Option<String> = options.get("now")?;
     options.assert_all_used()?;
-    let zone = zone.as_deref().and_then(calendar::zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    let zoned = at.to_zoned(zone);
-    let shown = zoned.strftime("%a %-d %b %Y, %H:%M %Z");
     let relative = match now {
-        Some(now) => format!(" <span class=\"ago\">({})</span>", distance(at, parse(&now)?)),
+        Some(now) => format!(" <span class=\"ago\">({})</span>", distance(at, parsed(&now)?)),
         None => String::new(),
     };
+    Ok(Value::from_safe_string(format!("{}{relative}", element(at, zone.as_deref()))))
+}
+
+fn element(at: MicroTime, zone: Option<&str>) -> String {
+    let zone = zone.and_then(calendar::zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zoned = at.to_zoned(zone);
+    let shown = zoned.strftime("%a %-d %b %Y, %H:%M %Z");
     let minutes = zoned.offset().seconds() / 60;
-    Ok(Value::from_safe_string(format!(
-        "<time datetime=\"{at}\" data-offset=\"{minutes}\">{shown}</time>{relative}"
-    )))
+    format!("<time datetime=\"{at}\" data-offset=\"{minutes}\">{shown}</time>")
 }
 
 /// How far away an instant is, in the largest unit that says enough.
@@ -170,9 +212,14 @@ mod tests {
     #[test]
     fn what_people_wrote_is_text_wherever_it_is_printed() {
         let hostile = "</script><img src=x onerror=\"alert('1')\">\u{202e}\u{200b}&\u{0}";
-        for template in
-            ["<p>{{ value }}</p>", "<a title=\"{{ value }}\">", "{{ value ~ '' }}", "{{ [value]|join(',') }}"]
-        {
+        for template in [
+            "<p>{{ value }}</p>",
+            "<a title=\"{{ value }}\">",
+            "{{ value ~ '' }}",
+            "{{ [value]|join(',') }}",
+            "{{ value|told }}",
+            "{{ (value ~ '2025-09-08T16:00:00Z' ~ value)|told(zone='Europe/Berlin') }}",
+        ] {
             let page = rendered(template, hostile);
             assert!(!page.contains("<img") && !page.contains("</script"), "{page}");
             assert!(!page.contains('\u{202e}') && !page.contains('\u{0}'), "{page:?}");
@@ -180,6 +227,22 @@ mod tests {
         }
         let edited = rendered("<textarea>{{ value|own }}</textarea>", "a\tb\n</textarea><script>");
         assert_eq!(edited, "<textarea>a\tb\n&lt;/textarea&gt;&lt;script&gt;</textarea>");
+    }
+
+    #[test]
+    fn an_instant_within_a_sentence_is_a_time() {
+        let shown = rendered(
+            "{{ value|told(zone='America/Los_Angeles') }}",
+            "the hold before ga/half lasts until 2025-09-08T16:00:00Z; AZ 12:00Z and 2025-99-08T16:00:00Z are none",
+        );
+        assert_eq!(
+            shown,
+            "the hold before ga/half lasts until <time datetime=\"2025-09-08T16:00:00Z\" data-offset=\"-420\">\
+             Mon 8 Sep 2025, 09:00 PDT</time>; AZ 12:00Z and 2025-99-08T16:00:00Z are none"
+        );
+        let text = "due at 2025-09-08T16:00:00Z";
+        assert!(names(text, "2025-09-08T16:00:00.250000Z") && !names(text, "2025-09-08T16:00:01Z"));
+        assert!(!names(text, "no instant") && !names("", "2025-09-08T16:00:00Z"));
     }
 
     #[test]

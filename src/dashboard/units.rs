@@ -8,7 +8,8 @@ use kube::Client;
 
 use super::read::read;
 use crate::api::MetricTemplate;
-use crate::api::measured::{Measured, MeasuredKind};
+use crate::api::measured::{Measured, MeasuredKind, MeasuredSeries};
+use crate::chart::axis::ValueAxis;
 use crate::plan::Guard;
 use crate::plan::guard::CriterionSource;
 
@@ -17,10 +18,21 @@ use crate::plan::guard::CriterionSource;
 pub struct Units(BTreeMap<(MeasuredKind, String), String>);
 
 impl Units {
+    /// The units that came along with measurements.
+    pub fn told(measured: &Measured) -> Units {
+        let unit = |series: &MeasuredSeries| Some(((series.kind, series.name.clone()), series.unit.clone()?));
+        Units(measured.series.iter().filter_map(unit).collect())
+    }
+
     /// A text with the unit of a subject behind it.
     pub fn with_unit(&self, kind: MeasuredKind, name: &str, text: &str) -> String {
         let unit = self.0.get(&(kind, name.to_owned())).map(String::as_str).unwrap_or_default();
         format!("{text}{}", behind_value(unit))
+    }
+
+    /// A value as people read it, with the unit of its subject behind it.
+    pub fn value(&self, kind: MeasuredKind, name: &str, text: &str) -> String {
+        self.with_unit(kind, name, &readable(text))
     }
 
     #[cfg(test)]
@@ -30,6 +42,12 @@ impl Units {
     }
 }
 
+/// A measured value in as many digits as people compare: `11.187339` is 11.19. What is no number stays as it is.
+pub fn readable(text: &str) -> String {
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+    value.map_or_else(|| text.to_owned(), ValueAxis::label)
+}
+
 /// A unit as it stands behind a value: `%` at once, a word after a space.
 pub fn behind_value(unit: &str) -> String {
     if unit.is_empty() || unit == "%" { unit.to_owned() } else { format!(" {unit}") }
@@ -37,13 +55,10 @@ pub fn behind_value(unit: &str) -> String {
 
 /// The units of everything that watches over a rollout of this namespace.
 pub async fn units(client: &Client, namespace: &str, guard: &Guard, measured: Option<&Measured>) -> Units {
-    let mut units = BTreeMap::new();
-    let mut told = BTreeSet::new();
-    for series in measured.into_iter().flat_map(|measured| &measured.series) {
-        let subject = (series.kind, series.name.clone());
-        told.insert(subject.clone());
-        units.extend(series.unit.clone().map(|unit| (subject, unit)));
-    }
+    let Units(mut units) = measured.map(Units::told).unwrap_or_default();
+    let series = measured.into_iter().flat_map(|measured| &measured.series);
+    let told: BTreeSet<(MeasuredKind, String)> =
+        series.map(|series| (series.kind, series.name.clone())).collect();
     // What was measured has told its unit, or that there is none.
     let wanted: Vec<(&str, &str, (MeasuredKind, String))> =
         templates(guard, namespace).filter(|(_, _, subject)| !told.contains(subject)).collect();
@@ -79,4 +94,42 @@ fn templates<'g>(
         CriterionSource::Manual { .. } => None,
     });
     triggers.chain(criteria)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("11.187339", "11.19")]
+    #[case("79.411765", "79.41")]
+    #[case("12.5", "12.5")]
+    #[case("1234.5678", "1235")]
+    #[case("0", "0")]
+    #[case("0.000123", "0.00012")]
+    #[case("NaN", "NaN")]
+    #[case("many", "many")]
+    fn a_value_has_as_many_digits_as_people_compare(#[case] measured: &str, #[case] read: &str) {
+        assert_eq!(readable(measured), read);
+    }
+
+    #[test]
+    fn units_come_along_with_measurements() {
+        let series = |name: &str, unit: Option<&str>| MeasuredSeries {
+            kind: MeasuredKind::Trigger,
+            name: name.to_owned(),
+            cohort: None,
+            unit: unit.map(str::to_owned),
+            interval_seconds: 30,
+            at: Vec::new(),
+            said: Vec::new(),
+            message: None,
+        };
+        let units =
+            Units::told(&Measured { series: vec![series("errors", Some("%")), series("visits", None)] });
+        let shown = |name: &str| units.value(MeasuredKind::Trigger, name, "11.187339");
+        assert_eq!([shown("errors"), shown("visits"), shown("other")], ["11.19%", "11.19", "11.19"]);
+    }
 }

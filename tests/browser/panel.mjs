@@ -43,6 +43,25 @@ const pages = {
   missing: "/nowhere",
 };
 
+// Words of up to twenty letters of which a part stands in one line and a part in the next.
+function brokenWords() {
+  const broken = new Set();
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode;
+    if (node.parentElement.closest("svg, textarea, select, option, pre")) continue;
+    for (const { 0: word, index } of node.data.matchAll(/[\p{L}\p{N}]+/gu)) {
+      if (word.length > 20) continue;
+      const range = document.createRange();
+      range.setStart(node, index);
+      range.setEnd(node, index + word.length);
+      const tops = new Set([...range.getClientRects()].filter((rect) => rect.width > 1).map((rect) => Math.round(rect.top)));
+      if (tops.size > 1) broken.add(word);
+    }
+  }
+  return [...broken];
+}
+
 async function eachView(widths, look) {
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
@@ -78,6 +97,9 @@ if (what === "shots") {
     for (const { id, nodes } of violations) {
       faults.push(`${name}, ${scheme}, ${width} px: ${id}: ${nodes.map((node) => node.html.slice(0, 200)).join(" | ")}`);
     }
+    for (const word of await page.evaluate(brokenWords)) faults.push(`${name}, ${width} px: the word ${word} is broken`);
+    const lines = await page.locator(".rollouts tbody th").evaluateAll((all) => all.map((it) => getComputedStyle(it).borderLeftWidth));
+    if (width < 900 && lines.some((line) => line !== "0px")) faults.push(`${name}, ${width} px: a row has a line within its own`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     if (wide > 0) faults.push(`${name}, ${width} px: is ${wide} px wider than the screen`);
   });

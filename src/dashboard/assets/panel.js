@@ -113,6 +113,8 @@ const live = $("#live");
 let source = null;
 let heard = Date.now();
 let lost = 0;
+// Two beats of the server may be missed on the way; after that nobody is there.
+const silence = 2500 * Number(document.body.dataset.beat || 10);
 function say(state, text) {
   if (!live) return;
   live.dataset.state = state;
@@ -169,7 +171,7 @@ if (live) {
   setInterval(() => {
     if (document.hidden) return;
     if (lost) isLost($(".said", live).textContent.split(":")[0]);
-    else if (Date.now() - heard > 25000) isLost("The connection is lost");
+    else if (Date.now() - heard > silence) isLost("The connection is lost");
     const every = $("[data-every]");
     const isOld = every && Date.now() - readAt > 1000 * Number(every.dataset.every);
     if ($("[data-waiting]") || isOld) refresh();

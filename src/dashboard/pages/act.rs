@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use kube::ResourceExt;
 use minijinja::Value;
 
+use super::breach::breach_words;
 use super::rollout::title;
 use super::{Problem, base, checked, lead, link, query, rollout_link, row_values, show};
 use crate::api::rolloutaction::{Action, RolloutActionSpec};
@@ -22,7 +23,7 @@ use crate::dashboard::preview::{Preview, preview};
 use crate::dashboard::read::{self, Seen, said};
 use crate::dashboard::text::context;
 use crate::error::Fault;
-use crate::plan::{Approval, GuardSpec, guard};
+use crate::plan::{Approval, GuardSpec, Step, guard};
 
 type Named = Path<(String, String, String)>;
 
@@ -110,12 +111,14 @@ async fn show_form(app: &App, visitor: &Visitor, seen: &Seen, filled: Filled<'_>
         title(action).to_lowercase(),
         verb(action)
     );
+    let why = breach_words(app, visitor, &row).await.unwrap_or_else(|| row.why.clone());
     let (preview, no_preview) = tried(app, visitor, seen, action, fields);
     let action_link = format!("{}/{}", rollout_link(&row.id.namespace, &row.id.name), verb(action));
     let values = context! {
         title => title(action),
-        row => row_values(&row),
+        row => context! { why, ..row_values(&row) },
         verb => verb(action),
+        zone => seen.zone(),
         generation => seen.rollout.metadata.generation,
         explains => explains(action),
         button => button(action),
@@ -155,7 +158,8 @@ fn tried(
         return (None, wrong.join("; "));
     }
     if action == Action::Approve && spec.approve.is_none() {
-        return (None, "Choose a step.".to_owned());
+        let says = if approvable(seen).next().is_some() { "Choose a step." } else { "Nothing." };
+        return (None, says.to_owned());
     }
     let generation = seen.rollout.metadata.generation.unwrap_or_default();
     let subject = (uid.as_str(), generation);
@@ -173,6 +177,13 @@ fn waiting_step(seen: &Seen) -> Option<String> {
     };
     let step = seen.plan.as_ref().ok()?.steps.iter().find(named)?;
     Some(format!("{}/{}", step.phase, step.name.as_ref()?))
+}
+
+/// The steps that require an approval, each with its name as `phase/step`.
+fn approvable(seen: &Seen) -> impl Iterator<Item = (String, &Step)> {
+    let steps = seen.plan.iter().flat_map(|plan| &plan.steps);
+    let asking = steps.filter(|step| step.approval != Approval::NotRequired);
+    asking.filter_map(|step| Some((format!("{}/{}", step.phase, step.name.as_ref()?), step)))
 }
 
 /// What there is to choose for an action.
@@ -197,11 +208,11 @@ fn choices(seen: &Seen, action: Action, fields: &Fields, rights: &Rights) -> Val
     let ladder: Vec<String> = guard.ladder.iter().map(ToString::to_string).collect();
     let kept = match guard.keep.is_empty() {
         true => "the cohorts chosen below".to_owned(),
-        false => format!("all but {}, where all are chosen below", guard.keep.join(", ")),
+        false => format!("{} keep it, unless you choose whom to take it from", guard.keep.join(", ")),
     };
     let modes = [
         (RollbackMode::Immediate, "to control at once".to_owned()),
-        (RollbackMode::Gradual, format!("{}, a rung every {:#}", ladder.join(" → "), guard.every)),
+        (RollbackMode::Gradual, format!("{}, one more every {:#}", ladder.join(" → "), guard.every)),
         (RollbackMode::Partial, kept),
     ];
     let modes = modes.map(|(value, says)| {
@@ -210,12 +221,8 @@ fn choices(seen: &Seen, action: Action, fields: &Fields, rights: &Rights) -> Val
     });
     let waiting = waiting_step(seen);
     let chosen_step = fields.text("step").map(str::to_owned).or_else(|| waiting.clone());
-    let steps: Vec<Value> = seen
-        .plan
-        .iter()
-        .flat_map(|plan| &plan.steps)
-        .filter_map(|step| {
-            let value = format!("{}/{}", step.phase, step.name.as_ref()?);
+    let steps: Vec<Value> = approvable(seen)
+        .map(|(value, step)| {
             let asks: Vec<String> = step
                 .asks
                 .iter()
@@ -223,9 +230,7 @@ fn choices(seen: &Seen, action: Action, fields: &Fields, rights: &Rights) -> Val
                 .collect();
             let waits = if waiting.as_ref() == Some(&value) { "waits for it now; " } else { "" };
             let chosen = chosen_step.as_ref() == Some(&value);
-            (step.approval != Approval::NotRequired).then(|| {
-                context! { chosen, says => format!("{waits}asks {}", asks.join(", ")), value }
-            })
+            context! { chosen, says => format!("{waits}asks {}", asks.join(", ")), value }
         })
         .collect();
     context! {
@@ -241,15 +246,16 @@ fn overrides(action: Action, fields: &Fields, rights: &Rights) -> Option<Vec<Val
     if !rights.may_override() {
         return None;
     }
-    let offered: &[(&str, &str)] = match action {
-        Action::Promote | Action::Retry => {
-            &[("Window", "Windows"), ("Freeze", "Freezes"), ("Gates", "Gates")]
-        }
-        Action::SetPercent => &[("Window", "Windows"), ("Freeze", "Freezes")],
+    const WINDOW: [&str; 3] = ["Window", "Windows", "raise outside of the hours in which raises happen"];
+    const FREEZE: [&str; 3] = ["Freeze", "Freezes", "raise on days that are closed to raises"];
+    const GATES: [&str; 3] = ["Gates", "Gates", "raise without the criteria that this phase has to pass"];
+    let offered: &[[&str; 3]] = match action {
+        Action::Promote | Action::Retry => &[WINDOW, FREEZE, GATES],
+        Action::SetPercent => &[WINDOW, FREEZE],
         _ => return None,
     };
-    let check = |(value, title): &(&str, &str)| {
-        context! { value, title, chosen => fields.all("override").any(|chosen| chosen == *value) }
+    let check = |[value, title, says]: &[&str; 3]| {
+        context! { value, title, says, chosen => fields.all("override").any(|chosen| chosen == *value) }
     };
     Some(offered.iter().map(check).collect())
 }
@@ -281,5 +287,63 @@ fn button(action: Action) -> &'static str {
         Action::Rollback => "Roll back now",
         Action::Retry => "Retry now",
         Action::Acknowledge => "Acknowledge",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::text::templates;
+
+    /// The form of an action, with these choices.
+    fn form(verb: &str, choices: Value) -> String {
+        let base = context! {
+            here => "rollouts", cluster => "test", assets => super::super::assets::links(), who => "ada", csrf => "x",
+            may_sign_out => false, now => "2025-09-08T09:00:00Z", beat => 4, zone => "UTC",
+        };
+        let row = row_values(&crate::dashboard::row::Row::default());
+        let none = context! {
+            refused => None::<String>, wrong => Vec::<String>::new(), allowed => true, preview => None::<Preview>,
+            no_preview => "", action_link => "/", title => "", explains => "", button => "Go", style => "primary",
+            generation => 1, reason => "", overrides => None::<Vec<Value>>,
+        };
+        let values =
+            context! { ..context! { verb, row }, ..context! { ..choices, ..context! { ..none, ..base } } };
+        templates().unwrap().get_template("act.html").unwrap().render(values).unwrap()
+    }
+
+    #[test]
+    fn where_no_step_requires_an_approval_none_can_be_given() {
+        let none = form("approve", context! { steps => Vec::<Value>::new() });
+        assert!(
+            none.contains("No step of this rollout requires") && none.contains("disabled>Go</button>"),
+            "{none}"
+        );
+        let step = context! { value => "ga/full", says => "asks all 100%", chosen => false };
+        let one = form("approve", context! { steps => vec![step] });
+        assert!(one.contains("ga/full") && !one.contains("disabled>"), "{one}");
+    }
+
+    #[test]
+    fn the_focus_is_where_something_has_to_be_said() {
+        let focused = |page: &str| {
+            let (before, _) = page.split_once(" autofocus").unwrap();
+            before.rsplit('<').next().unwrap().to_owned()
+        };
+        assert!(
+            focused(&form("pause", context! { steps => Vec::<Value>::new() }))
+                .starts_with("input id=\"reason\"")
+        );
+        let cohort = context! { name => "all", now => "5%", number => "5", slider => 5, chosen => true };
+        let percents = form("setpercent", context! { cohorts => vec![cohort.clone(), cohort] });
+        assert!(focused(&percents).starts_with("input id=\"p-1\""), "{percents}");
+        assert_eq!(percents.matches(" autofocus").count(), 1, "{percents}");
+    }
+
+    #[test]
+    fn what_may_be_passed_over_is_explained() {
+        let all = context! { value => "Freeze", title => "Freezes", says => "raise on closed days", chosen => false };
+        let page = form("promote", context! { overrides => vec![all] });
+        assert!(page.contains("<b>Freezes</b><small>raise on closed days</small>"), "{page}");
     }
 }

@@ -221,10 +221,7 @@ fn newest(rule: &Rule<'_>, i: usize, series: &MeasuredSeries, unit: &str) -> Val
 }
 
 fn shown(value: f64, unit: &str) -> String {
-    let text = Finite::new(value).map_or_else(String::new, |value| value.to_string());
-    // What has fewer digits than its last place says is not told with all of them.
-    let text = if text.len() > 9 { ValueAxis::label(value) } else { text };
-    format!("{text}{unit}")
+    format!("{}{unit}", ValueAxis::label(value))
 }
 
 fn summary(all: &[&MeasuredSeries], unit: &str) -> String {
@@ -233,15 +230,19 @@ fn summary(all: &[&MeasuredSeries], unit: &str) -> String {
     let (readings, missing) = (said().count(), said().filter(|said| said.value().is_none()).count());
     let (low, high) = values()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (lowest, highest) = (shown(low, unit), shown(high, unit));
     let range = match low <= high {
-        true => format!(" Values from {} to {}.", shown(low, unit), shown(high, unit)),
+        true if lowest == highest => format!(" Always {lowest}."),
+        true => format!(" Values from {lowest} to {highest}."),
         false => String::new(),
     };
     let without = match missing {
         0 => String::new(),
+        all if all == readings => ", without a value".to_owned(),
         missing => format!(", {missing} of them without a value"),
     };
-    format!("{readings} readings{without}.{range}")
+    let readings = if readings == 1 { "1 reading".to_owned() } else { format!("{readings} readings") };
+    format!("{readings}{without}.{range}")
 }
 
 /// The newest readings as rows, newest first: time, and what each series said then.
@@ -265,123 +266,4 @@ fn rows(all: &[&MeasuredSeries], unit: &str) -> Vec<Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{GuardSpec, guard};
-
-    fn guarded() -> Guard {
-        let spec: GuardSpec = serde_json::from_str(
-            r#"{"triggers": [{"name": "errors", "metric": {"templateRef": {"name": "a"}}, "interval": "30s", "levels": [
-                  {"severity": "Warning", "above": "1", "action": "Pause"},
-                  {"severity": "Critical", "above": "10", "action": "ImmediateRollback"}]}],
-                "criteria": [{"name": "adoption", "metric": {"templateRef": {"name": "b"}}, "atLeast": "70"}]}"#,
-        )
-        .unwrap();
-        guard(&spec, &[], &mut Vec::new())
-    }
-
-    fn series(
-        kind: MeasuredKind,
-        name: &str,
-        cohort: Option<&str>,
-        readings: &[(u32, Option<f64>)],
-    ) -> MeasuredSeries {
-        MeasuredSeries {
-            kind,
-            name: name.to_owned(),
-            cohort: cohort.map(str::to_owned),
-            unit: Some("%".to_owned()),
-            interval_seconds: 30,
-            at: readings.iter().map(|(at, _)| *at).collect(),
-            said: readings
-                .iter()
-                .map(|(_, value)| value.map_or(Said::Missing(Missing::NoData), Said::Value))
-                .collect(),
-            message: None,
-        }
-    }
-
-    fn at(second: i64) -> MicroTime {
-        MicroTime::from_second(second).unwrap()
-    }
-
-    fn told(value: &Value) -> String {
-        serde_json::to_string(value).unwrap()
-    }
-
-    #[test]
-    fn each_course_has_its_bounds_and_verdict_in_words_and_its_values_in_a_table() {
-        let readings = [(0, Some(0.5)), (30, Some(2.0)), (60, None), (90, Some(12.5))];
-        let measured = Measured {
-            series: vec![
-                series(MeasuredKind::Trigger, "errors", None, &readings),
-                series(MeasuredKind::Criterion, "adoption", None, &[(60, Some(64.0))]),
-                series(MeasuredKind::Trigger, "of-nobody", None, &readings),
-            ],
-        };
-        let courses = courses(&guarded(), &measured, "UTC", at(100));
-        assert_eq!(courses.len(), 2, "what nothing is known of is not drawn");
-        let errors = told(&courses[0]);
-        for words in [
-            "Critical: above 10% → ImmediateRollback",
-            "Warning: above 1% → Pause",
-            "in breach, Critical",
-            "12.5%",
-            "4 readings, 1 of them without a value. Values from 0.5% to 12.5%.",
-            "no data",
-        ] {
-            assert!(errors.contains(words), "{words}: {errors}");
-        }
-        let adoption = told(&courses[1]);
-        assert!(
-            adoption.contains("misses the target") && adoption.contains("target: at least 70%"),
-            "{adoption}"
-        );
-    }
-
-    #[test]
-    fn missing_data_and_time_in_which_nobody_measured_are_told_apart() {
-        let readings =
-            [(0, Some(1.0)), (30, None), (60, None), (90, Some(1.0)), (300, Some(1.0)), (330, Some(1.0))];
-        let (points, gaps) = split(&series(MeasuredKind::Trigger, "errors", None, &readings), at(500));
-        let told: Vec<(i64, i64, &str)> =
-            gaps.iter().map(|gap| (gap.from.as_second(), gap.to.as_second(), gap.label.as_str())).collect();
-        assert_eq!(told, [(15, 75, "no data"), (105, 285, "not measured"), (345, 500, "not measured")]);
-        let lifted: Vec<i64> =
-            points.iter().filter(|(_, value)| value.is_none()).map(|(at, _)| at.as_second()).collect();
-        assert_eq!(lifted, [30, 60, 105]);
-        // Where nothing is measured as often as it is meant, as on a clock that runs fast, that is no gap.
-        let seldom: Vec<(u32, Option<f64>)> = (0..20).map(|i| (i * 3_000, Some(1.0))).collect();
-        assert_eq!(split(&series(MeasuredKind::Trigger, "errors", None, &seldom), at(58_000)).1, []);
-    }
-
-    #[test]
-    fn whatever_the_unit_of_a_template_is_it_stays_text_in_the_picture() {
-        let mut hostile =
-            series(MeasuredKind::Trigger, "errors", Some("</title><script>"), &[(0, Some(1.0)), (30, None)]);
-        hostile.unit = Some("<img src=x onerror=1>".to_owned());
-        let other = MeasuredSeries { cohort: Some("\"><svg>".to_owned()), ..hostile.clone() };
-        let courses = courses(&guarded(), &Measured { series: vec![hostile, other] }, "UTC", at(40));
-        let picture = courses[0].get_attr("picture").unwrap().to_string();
-        assert!(picture.contains("&lt;img src=x") && picture.contains("&lt;script&gt;"), "{picture}");
-        assert!(!picture.contains("<img") && !picture.contains("<script"), "{picture}");
-        assert_eq!(picture.matches("<svg").count(), 1, "{picture}");
-    }
-
-    #[test]
-    fn cohorts_are_told_apart_by_name_colour_and_line() {
-        let measured = Measured {
-            series: ["early", "rest"]
-                .map(|cohort| {
-                    series(MeasuredKind::Trigger, "errors", Some(cohort), &[(0, Some(1.0)), (30, None)])
-                })
-                .to_vec(),
-        };
-        let drawn = told(&courses(&guarded(), &measured, "UTC", at(40))[0]);
-        for words in
-            ["curve c0 d0", "curve c1 d1", "no data of early", "no data of rest", "\"early\"", "\"rest\""]
-        {
-            assert!(drawn.contains(words), "{words}: {drawn}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The files that apps read, and what one user gets from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -21,6 +21,8 @@ use crate::flags::{self, File, LiveFlag};
 
 /// Most bytes of a context that is evaluated.
 const MOST_CONTEXT: usize = 16 * 1024;
+/// Most attributes that are listed.
+const MOST_ATTRIBUTES: usize = 20;
 
 /// Every file that the rollouts of the person are in.
 pub async fn all(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
@@ -90,12 +92,32 @@ pub async fn page(
             let flags: Vec<Value> =
                 file.flags().into_iter().map(|(key, body)| flag(&link, &file, &key, &body)).collect();
             let asked = asked(&visitor, &file, &fields).await;
-            context! { flags, size, text, ..context! { ..asked, ..start } }
+            let mut attributes = BTreeSet::new();
+            for (_, body) in file.flags() {
+                body.get("targeting").into_iter().for_each(|rules| looked_at(rules, &mut attributes));
+            }
+            let attributes: Vec<String> = attributes.into_iter().take(MOST_ATTRIBUTES).collect();
+            context! { flags, attributes, size, text, ..context! { ..asked, ..start } }
         }
         Some(Err(error)) => context! { problem => format!("The file cannot be read: {error}"), ..start },
         None => context! { problem, ..start },
     };
     show(&app, "file.html", values)
+}
+
+/// The attributes of a user that a part of the rules of a flag looks at, by which people know what to ask for.
+fn looked_at(part: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match part {
+        serde_json::Value::Object(fields) => {
+            let name = fields.get("var").map(|var| var.get(0).unwrap_or(var));
+            // Within a loop over a list the empty name is the element; flagd's own are no attributes.
+            let name = name.and_then(serde_json::Value::as_str);
+            found.extend(name.filter(|name| !name.is_empty() && !name.starts_with('$')).map(str::to_owned));
+            fields.values().for_each(|field| looked_at(field, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| looked_at(item, found)),
+        _ => {}
+    }
 }
 
 fn flag(file_link: &str, file: &File, key: &str, body: &serde_json::Value) -> Value {
@@ -105,7 +127,7 @@ fn flag(file_link: &str, file: &File, key: &str, body: &serde_json::Value) -> Va
         .and_then(serde_json::Value::as_object)
         .into_iter()
         .flatten()
-        .map(|(name, value)| format!("{name} {value}"))
+        .map(|(name, value)| format!("{name} = {value}"))
         .collect();
     let bar = |(name, percent): &(String, Percent)| {
         context! {
@@ -155,6 +177,10 @@ async fn evaluated(visitor: &Visitor, file: &File, key: &str, text: &str) -> Res
     let plan = seen.as_ref().and_then(|seen| seen.plan.as_ref().ok());
     let audience = plan.map(|plan| &plan.audience);
     let found = flags::evaluate(file, key, &context, audience).map_err(|error| error.to_string())?;
+    let served = found.cohort.as_deref().zip(live.as_ref()).and_then(|(cohort, live)| {
+        let (_, percent) = live.served.iter().find(|(name, _)| name == cohort)?;
+        Some(percent.to_string())
+    });
     let share = plan.zip(found.cohort.as_deref()).and_then(|(plan, name)| plan.cohort(name)?.share);
     let bucket = plan.and_then(|plan| {
         let user = context.get(&plan.feature.bucket_by)?.as_str()?;
@@ -171,6 +197,7 @@ async fn evaluated(visitor: &Visitor, file: &File, key: &str, text: &str) -> Res
             Some(_) => "none takes this user in".to_owned(),
             None => "not known: the flag is static, or its rollout cannot be read".to_owned(),
         }),
+        served,
         share => share.map(|share| share.to_string()),
         bucket => bucket.unwrap_or_else(|| "not known: the user has no such attribute, or nobody is split".to_owned()),
     })
@@ -181,4 +208,23 @@ async fn owner(visitor: &Visitor, live: &LiveFlag) -> Option<Seen> {
     let seen = read::rollout(&visitor.person.client, &live.namespace, &live.rollout).await.ok()?;
     let is_it = |rollout: &FeatureRollout| rollout.metadata.uid.as_deref() == Some(live.uid.as_str());
     is_it(&seen.rollout).then_some(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_flag_looks_at_is_known_from_its_rules() {
+        let rules = json!({"if": [
+            {"some": [{"merge": [{"var": "email"}]}, {"==": [{"var": ""}, "a"]}]}, "enabled",
+            {"in": [{"var": ["segment", "none"]}, ["A"]]}, "enabled",
+            {"fractional": [{"cat": [{"var": "$flagd.flagKey"}, {"var": "targetingKey"}]}, ["enabled", 5]]},
+        ]});
+        let mut found = BTreeSet::new();
+        looked_at(&rules, &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["email", "segment", "targetingKey"]);
+    }
 }

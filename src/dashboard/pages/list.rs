@@ -10,6 +10,7 @@ use axum::response::Response;
 use futures::future::join_all;
 use minijinja::Value;
 
+use super::breach::breach_words;
 use super::{base, link, query, rollout_link, row_values, show};
 use crate::api::MicroTime;
 use crate::api::rolloutaction::Action;
@@ -18,11 +19,13 @@ use crate::dashboard::app::{App, Visitor};
 use crate::dashboard::board::Standing;
 use crate::dashboard::form::Fields;
 use crate::dashboard::person::Person;
-use crate::dashboard::row::{Group, Row};
+use crate::dashboard::row::{Group, Id, Row};
 use crate::dashboard::text::context;
 
 /// Rows on one page: those that need somebody come first, so few look at a second one.
 const PAGE: usize = 100;
+/// Rows in breach that are told with the unit of what is measured, which takes a request or more for each.
+const MOST_WITH_UNIT: usize = 20;
 /// How long the first list may take before the page is shown without it.
 pub(super) const LISTING: Duration = Duration::from_secs(4);
 
@@ -83,11 +86,11 @@ pub async fn page(State(app): State<Arc<App>>, visitor: Visitor, uri: Uri) -> Re
     let filter = Filter::of(&fields);
     let from = fields.text("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let found = Found::among(&rows, &filter, from);
-    let rules = rules(person, &found.page).await;
+    let (rules, breaches) = tokio::join!(rules(person, &found.page), breaches(&app, &visitor, &found.page));
     let values = context! {
         notice => notice(&board.standing()),
         standing => if board.standing() == Standing::Live { "live" } else { "" },
-        ..context! { ..found.values(&filter, &rules), ..base(&app, Some(&visitor), "rollouts") }
+        ..context! { ..found.values(&filter, &rules, &breaches), ..base(&app, Some(&visitor), "rollouts") }
     };
     show(&app, "list.html", values)
 }
@@ -110,6 +113,14 @@ async fn rules(person: &Person, rows: &[Arc<Row>]) -> BTreeMap<String, Rules> {
     let namespaces: BTreeSet<&str> = rows.iter().map(|row| row.id.namespace.as_str()).collect();
     let asked = join_all(namespaces.iter().map(|namespace| person.access.rules(namespace))).await;
     namespaces.into_iter().map(str::to_owned).zip(asked).collect()
+}
+
+/// Of the first rows that are in breach, what they say with the unit of what is measured.
+async fn breaches(app: &App, visitor: &Visitor, rows: &[Arc<Row>]) -> BTreeMap<Id, String> {
+    let breached = rows.iter().filter(|row| row.breach.is_some()).take(MOST_WITH_UNIT);
+    let told =
+        join_all(breached.map(async |row| Some((row.id.clone(), breach_words(app, visitor, row).await?))));
+    told.await.into_iter().flatten().collect()
 }
 
 /// The rows that fit, in order, and what the filters offer.
@@ -154,13 +165,19 @@ impl Found {
         }
     }
 
-    fn values(&self, filter: &Filter<'_>, rules: &BTreeMap<String, Rules>) -> Value {
+    fn values(
+        &self,
+        filter: &Filter<'_>,
+        rules: &BTreeMap<String, Rules>,
+        breaches: &BTreeMap<Id, String>,
+    ) -> Value {
         let row = |row: &Arc<Row>| {
+            let why = breaches.get(&row.id).unwrap_or(&row.why);
             let may = |rules: &Rules| rules.may(Action::Rollback, &row.id.name);
             // Nothing is taken from nobody.
             let offered = row.exposed && rules.get(&row.id.namespace).is_some_and(may);
             let rollback = format!("{}/rollback", rollout_link(&row.id.namespace, &row.id.name));
-            context! { rollback => offered.then_some(rollback), ..row_values(row) }
+            context! { rollback => offered.then_some(rollback), why, ..row_values(row) }
         };
         let group = |(group, count): (Group, usize)| {
             let (key, title) = (group.key(), group.title());
@@ -196,7 +213,6 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dashboard::row::Id;
 
     fn row(name: &str, group: Group, since: &str) -> Arc<Row> {
         Arc::new(Row {
@@ -236,6 +252,23 @@ mod tests {
             let nothing = fields(nothing);
             assert!(Found::among(&rows, &Filter::of(&nothing), 0).page.is_empty());
         }
+    }
+
+    #[test]
+    fn a_breach_is_told_with_its_unit_where_that_is_known() {
+        let rows = ["a", "b"].map(|name| {
+            let row = Row::clone(&row(name, Group::Attention, "2025-09-09T00:00:00Z"));
+            Arc::new(Row { why: format!("{name} is in breach at 12"), ..row })
+        });
+        let all = fields("");
+        let filter = Filter::of(&all);
+        let known = BTreeMap::from([(rows[0].id.clone(), "a is in breach at 12%".to_owned())]);
+        let values = Found::among(&rows, &filter, 0).values(&filter, &BTreeMap::new(), &known);
+        let told = |i: usize| {
+            let rows = values.get_attr("rows").unwrap();
+            rows.get_item_by_index(i).unwrap().get_attr("why").unwrap().to_string()
+        };
+        assert_eq!([told(0), told(1)], ["a is in breach at 12%", "b is in breach at 12"]);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::dashboard::circle::Circle;
 use crate::dashboard::follow::Page;
 use crate::dashboard::row::Id;
 
-/// How often a page hears that all is as it was.
-const BEAT: Duration = Duration::from_secs(10);
+/// How often a page hears that all is as it was. One that hears nothing for two and a half times as long says that it is cut off.
+pub(super) const BEAT: Duration = Duration::from_secs(4);
 /// How long changes are collected: a thousand at once are one message.
 const TOGETHER: Duration = Duration::from_millis(50);
 /// Most rollouts that are named in one message; more are everything.

@@ -25,6 +25,7 @@ use crate::error::{Fault, chain};
 
 mod act;
 mod assets;
+mod breach;
 mod compress;
 mod courses;
 mod enter;
@@ -138,6 +139,7 @@ pub fn base(app: &App, visitor: Option<&Visitor>, here: &str) -> Value {
         csrf => visitor.map(|visitor| visitor.csrf(app)),
         may_sign_out => visitor.is_some_and(|visitor| visitor.session.is_some()),
         now => app.clock.now().to_string(),
+        beat => live::BEAT.as_secs(),
     }
 }
 

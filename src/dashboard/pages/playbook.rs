@@ -10,7 +10,9 @@ use minijinja::Value;
 use super::playbooks::row_values;
 use super::{Problem, base, rollout_link, show};
 use crate::api::playbook::Risk;
-use crate::api::playbook_status::{BlockedKind, MilestoneState, PhaseState, PlaybookPhaseStatus};
+use crate::api::playbook_status::{
+    BlockedKind, MilestoneState, MilestoneStatus, PhaseState, PlaybookPhaseStatus,
+};
 use crate::api::verdict::Verdict;
 use crate::api::{MicroTime, PlaybookStatus};
 use crate::chart::{Look, Tone, drawing};
@@ -70,6 +72,7 @@ fn of(overview: &Overview) -> Value {
         zone => overview.book.weeks.zone().iana_name().unwrap_or("UTC"),
         is_known => overview.is_known(),
         picture => drawn,
+        late => late(overview),
         blocked => blocked(status, &namespace),
         blocked_left_out => usize::try_from(status.blocked_count).unwrap_or_default().saturating_sub(status.blocked.len()),
         phases => phases.map(|(phase, required)| phase_values(overview, phase, required, &namespace)).collect::<Vec<_>>(),
@@ -77,6 +80,39 @@ fn of(overview: &Overview) -> Value {
         success => success(overview, &namespace),
         success_left_out => if overview.courses.is_empty() { status.success_omitted } else { 0 },
     }
+}
+
+/// What is late: phases whose weeks are over, and milestones that are not reached.
+fn late(overview: &Overview) -> Vec<Value> {
+    let status = &overview.status;
+    let phases = overview.book.phases.iter().filter_map(|phase| {
+        let declared = &phase.declared;
+        let status = status.phases.iter().find(|status| status.name == declared.name && status.late)?;
+        let left = [
+            (status.tasks - status.tasks_done, "task"),
+            (status.rollouts - status.rollouts_completed, "rollout"),
+        ];
+        let left: Vec<String> = left
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}{} open", if count == 1 { "" } else { "s" }))
+            .collect();
+        let message = format!("was to end with week {}; {}", declared.weeks.to, left.join(", "));
+        let message = message.trim_end_matches("; ").to_owned();
+        Some(
+            context! { kind => "phase", title => declared.title.as_ref().unwrap_or(&declared.name), message },
+        )
+    });
+    let milestones = overview.book.milestones.iter().filter_map(|goal| {
+        let declared = &goal.declared;
+        let is_it = |known: &&MilestoneStatus| {
+            known.name == declared.name && known.state == MilestoneState::Overdue
+        };
+        status.milestones.iter().find(is_it)?;
+        let message = format!("was to be reached in week {}", declared.week);
+        Some(context! { kind => "milestone", title => declared.title.as_ref().unwrap_or(&declared.name), message })
+    });
+    phases.chain(milestones).collect()
 }
 
 fn blocked(status: &PlaybookStatus, namespace: &str) -> Vec<Value> {

@@ -13,8 +13,9 @@ use super::line::{Line, changes};
 use super::watched::{guard_of, watched};
 use super::{Problem, base, file_link, link, query, rollout_link, row_values, show};
 use crate::api::measured::Measured;
+use crate::api::reason::Reason;
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
-use crate::api::status::{Check, CohortStatus, HistoryEntry};
+use crate::api::status::{Check, CohortStatus, HistoryEntry, PauseCause};
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent};
 use crate::dashboard::access::{ACTIONS, Rights, verb};
 use crate::dashboard::app::{App, Visitor};
@@ -108,6 +109,7 @@ fn values(seen: &Seen, guard: &Guard, units: &Units, now: MicroTime) -> Value {
         id: "rollout",
     };
     let picture = line.values();
+    let why = row.breach.as_ref().map_or_else(|| row.why.clone(), |breach| breach.words(units));
     let attribute = |name: &str| picture.as_ref().and_then(|picture| picture.get_attr(name).ok());
     let (kind, owner) = match &seen.rollout.spec.flag_set_ref {
         Some(reference) => ("flagset", reference.name.clone()),
@@ -118,7 +120,7 @@ fn values(seen: &Seen, guard: &Guard, units: &Units, now: MicroTime) -> Value {
         _ => "a file of its own".to_owned(),
     };
     context! {
-        row => row_values(&row),
+        row => context! { why, ..row_values(&row) },
         zone, picture, file_name,
         legend => attribute("legend"),
         freezes => attribute("freezes"),
@@ -128,7 +130,8 @@ fn values(seen: &Seen, guard: &Guard, units: &Units, now: MicroTime) -> Value {
         try_link => link("/try", &[("namespace", &row.id.namespace), ("rollout", &row.id.name)]),
         tier => seen.rollout.spec.feature.as_ref().map(|feature| format!("{:?}", feature.tier)),
         remarks => remarks(seen, &status),
-        cohorts => status.cohorts.iter().map(cohort).collect::<Vec<_>>(),
+        on_record => on_record(&status),
+        cohorts => status.cohorts.iter().map(|one| cohort(one, &status)).collect::<Vec<_>>(),
         plan => steps(plan, coming.as_ref(), &status),
         completes => coming.as_ref().and_then(|c| c.completed_at).map(|at| at.to_string()),
         no_plan => no_plan(seen, &status),
@@ -163,16 +166,33 @@ fn remarks(seen: &Seen, status: &FeatureRolloutStatus) -> Vec<String> {
             status.observed_generation
         ));
     }
-    if let Some(rollback) = status.rollback.as_ref().filter(|rollback| rollback.acknowledged_at.is_none()) {
-        remarks.push(match rollback.verified_at {
-            Some(_) => "Its triggers have been quiet since; nobody has acknowledged it.".to_owned(),
-            None => "Nobody has acknowledged it yet.".to_owned(),
-        });
-    }
     remarks
 }
 
-fn cohort(cohort: &CohortStatus) -> Value {
+/// Whether a rollback is verified, and who has acknowledged it, each with when that was.
+fn on_record(status: &FeatureRolloutStatus) -> Vec<Value> {
+    let Some(rollback) = &status.rollback else { return Vec::new() };
+    let verified = rollback.trigger.as_ref().map(|_| match rollback.verified_at {
+        Some(at) => {
+            context! { word => "Verified: its triggers are quiet again, since", at => at.to_string() }
+        }
+        None => context! { word => "Not verified yet: its triggers have not been quiet for long enough." },
+    });
+    let by = |at: MicroTime| {
+        let is_it = |entry: &&HistoryEntry| entry.reason == Reason::Acknowledged && entry.at == at;
+        let entry = status.history.iter().rev().find(is_it);
+        entry.map(|entry| format!("by {}, {}", entry.who, entry.message))
+    };
+    let acknowledged = match rollback.acknowledged_at {
+        Some(at) => context! { word => "Acknowledged", at => at.to_string(), more => by(at) },
+        None => context! { word => "Nobody has acknowledged it yet." },
+    };
+    verified.into_iter().chain([acknowledged]).collect()
+}
+
+fn cohort(cohort: &CohortStatus, status: &FeatureRolloutStatus) -> Value {
+    let is_back = status.rollback.is_some();
+    let is_set = status.pauses.iter().any(|pause| pause.cause == PauseCause::SetPercent);
     let served = cohort.served.percent();
     let pending = cohort.pending.as_ref();
     let to_come = pending.map(|pending| pending.percent).or(cohort.restore);
@@ -180,6 +200,9 @@ fn cohort(cohort: &CohortStatus) -> Value {
         Some(pending) => Some(pending.check.as_str()),
         None if cohort.restore.is_some() => Some("Emergency"),
         None if cohort.tier_refused => Some("Tier"),
+        // What a step asks for counts again with a retry, or once somebody resumes.
+        None if is_back && cohort.asked != cohort.decided() => Some("Rolled back"),
+        None if is_set && cohort.asked != cohort.decided() => Some("Set by a person"),
         None => None,
     };
     context! {
@@ -282,8 +305,10 @@ fn actions(seen: &Seen, rights: &Rights) -> Vec<Value> {
     for action in ACTIONS.into_iter().filter(|action| rights.may(*action)) {
         let (rank, style) = match (action, fits(action, &status)) {
             (Action::Rollback, true) => (0, "danger"),
+            // It is always possible, and seldom what a state asks for.
+            (Action::SetPercent, true) => (2, ""),
             (_, true) => (1, ""),
-            (_, false) => (2, "quiet"),
+            (_, false) => (3, "quiet"),
         };
         let wanted = status.waiting_for.as_ref().is_some_and(|w| w.check == Check::Approval);
         let style = if action == Action::Approve && wanted { "primary" } else { style };
@@ -305,7 +330,10 @@ fn fits(action: Action, status: &FeatureRolloutStatus) -> bool {
         Action::Promote => !is_back && status.pauses.is_empty() && status.completed_at.is_none(),
         Action::SetPercent => true,
         Action::Retry => is_back || status.pauses.iter().any(|pause| pause.cause.is_recovery()),
-        Action::Acknowledge => is_back || !status.pauses.is_empty(),
+        Action::Acknowledge => match &status.rollback {
+            Some(rollback) => rollback.acknowledged_at.is_none(),
+            None => !status.pauses.is_empty(),
+        },
     }
 }
 

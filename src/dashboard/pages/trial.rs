@@ -14,7 +14,7 @@ use super::line::Line;
 use super::{Problem, base, checked, query, show};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::cli::files::lint;
-use crate::cli::files::problem::Severity;
+use crate::cli::files::problem::{Problem as Found, Severity};
 use crate::cli::files::{Input, Kind};
 use crate::dashboard::app::{App, Visitor};
 use crate::dashboard::preview::changes;
@@ -107,6 +107,7 @@ async fn tried(
         }
     };
     remarks.append(&mut seen.unread);
+    remarks.append(&mut seen.unused);
     let now = app.clock.now();
     let living = match living {
         Ok(living) => Some(living),
@@ -145,10 +146,15 @@ fn understood(text: &str, namespace: &str) -> Result<(FeatureRollout, Vec<String
         }
     }
     let checked = lint::check(&input);
-    // What other files would have is read from the cluster here.
-    let elsewhere = |message: &str| message.contains("of the files") || message.contains("in the files");
+    // What other files would have is read from the cluster here, the policies among it that ask for arguments.
+    let elsewhere = |problem: &Found| {
+        let message = &problem.message;
+        let is_argument =
+            problem.severity == Severity::Warning && problem.path.starts_with("spec.policyArgs.");
+        is_argument || message.contains("of the files") || message.contains("in the files")
+    };
     let (mut wrong, mut remarks) = (Vec::new(), Vec::new());
-    for problem in checked.problems.iter().filter(|problem| !elsewhere(&problem.message)) {
+    for problem in checked.problems.iter().filter(|problem| !elsewhere(problem)) {
         let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
         let told = format!("line {}: {path}{}", problem.line.max(1), problem.message);
         match problem.severity {
@@ -281,5 +287,13 @@ mod tests {
     fn sets_that_other_files_have_are_looked_for_in_the_cluster() {
         let text = EXAMPLE.replace("cohorts: [{name: everyone}]", "cohortSetRef: {name: maya-users}");
         assert!(understood(&text, "maya").is_ok());
+    }
+
+    #[test]
+    fn whether_a_policy_asks_for_an_argument_the_cluster_tells() {
+        let text = EXAMPLE
+            .replace("spec:\n", "spec:\n  flagSetRef: {name: maya}\n  policyArgs: {service: dreams}\n");
+        let (_, remarks) = understood(&text, "maya").unwrap();
+        assert!(remarks.iter().all(|remark| !remark.contains("policyArgs")), "{remarks:?}");
     }
 }

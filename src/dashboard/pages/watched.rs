@@ -23,6 +23,7 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus, units: &Units) -> V
     let mut rows = Vec::new();
     for trigger in &guard.triggers {
         let with_unit = |text: &str| units.with_unit(MeasuredKind::Trigger, &trigger.name, text);
+        let shown = |text: &str| units.value(MeasuredKind::Trigger, &trigger.name, text);
         let bounds: Vec<String> = trigger
             .levels
             .iter()
@@ -48,7 +49,7 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus, units: &Units) -> V
             rows.push(context! {
                 name => format!("{}{of}", known.name), kind => "trigger", every, bounds,
                 verdict => known.verdict.as_str(), class => class(Some(known.verdict)),
-                message => known.message, value => known.value.as_deref().map(with_unit), since => known.since.to_string(),
+                message => known.message, value => known.value.as_deref().map(shown), since => known.since.to_string(),
                 at => known.at.map(|at| at.to_string()),
                 gauge => gauge(known.value.as_deref(), &limits, known.verdict == Verdict::Breach),
             });
@@ -58,6 +59,7 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus, units: &Units) -> V
         let known = status.criteria.iter().find(|known| known.name == criterion.name);
         let verdict = known.and_then(|known| known.verdict);
         let with_unit = |text: &str| units.with_unit(MeasuredKind::Criterion, &criterion.name, text);
+        let shown = |text: &str| units.value(MeasuredKind::Criterion, &criterion.name, text);
         let bounds: Vec<String> = criterion.bound.iter().map(|bound| with_unit(&bound.to_string())).collect();
         let limits: Vec<f64> = criterion.bound.iter().map(|bound| bound.value.value()).collect();
         let every = match criterion.source {
@@ -69,7 +71,7 @@ pub fn watched(guard: &Guard, status: &FeatureRolloutStatus, units: &Units) -> V
             name => criterion.name, kind => "criterion", every, bounds,
             verdict => verdict.map_or(unmeasured, Verdict::as_str), class => class(verdict),
             message => known.and_then(|known| known.message.clone()),
-            value => known.and_then(|known| known.value.as_deref()).map(with_unit),
+            value => known.and_then(|known| known.value.as_deref()).map(shown),
             at => known.and_then(|known| known.at).map(|at| at.to_string()),
             since => known.map(|known| known.since.to_string()),
             gauge => gauge(known.and_then(|known| known.value.as_deref()), &limits, verdict == Some(Verdict::Breach)),
@@ -130,7 +132,7 @@ mod tests {
     fn values_and_bounds_have_the_unit_of_their_template() {
         let at = "2025-09-08T09:00:00.000000Z";
         let measured = rows(&serde_json::json!({
-            "triggers": [{"name": "errors", "verdict": "Breach", "since": at, "at": at, "value": "12.5"}],
+            "triggers": [{"name": "errors", "verdict": "Breach", "since": at, "at": at, "value": "12.503871"}],
             "criteria": [{"name": "speed", "verdict": "Pass", "since": at, "at": at, "value": "120"}],
         }));
         for words in [

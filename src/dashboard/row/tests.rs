@@ -2,6 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::measured::MeasuredKind;
 
 fn rollout(status: Value) -> FeatureRollout {
     serde_json::from_value(json!({
@@ -56,7 +57,7 @@ fn waits(check: &str) -> Value {
 #[case::back_and_seen(status(rollback(json!({"endedAt": AT, "acknowledgedAt": AT}))), Group::Person, "Immediate")]
 #[case::paused_by_somebody(
     status(json!({"pauses": [{"cause": "Person", "since": AT, "message": "ada paused: lunch"}]})),
-    Group::Person, "Person: "
+    Group::Person, "ada paused: lunch; resume"
 )]
 #[case::paused_by_a_trigger(
     status(json!({"pauses": [{"cause": "Trigger", "since": AT, "message": "errors"}]})),
@@ -72,6 +73,42 @@ fn what_a_rollout_needs(#[case] status: Value, #[case] group: Group, #[case] why
     let row = Row::of_rollout(&rollout(status));
     assert_eq!(row.group, group, "{row:?}");
     assert!(row.why.contains(why), "{row:?}");
+}
+
+/// A trigger in breach by 11.187339, two of whose levels are, one of which has acted.
+fn breached() -> Value {
+    let streak = json!({"milliseconds": 60_000, "last": AT, "samples": 2});
+    let mut triggers = trigger("Breach");
+    triggers["triggers"][0]["value"] = json!("11.187339");
+    triggers["triggers"][0]["levels"] = json!([
+        {"rule": "Notify above 1", "breach": streak, "actedAt": AT},
+        {"rule": "Pause above 5", "breach": streak},
+        {"rule": "ImmediateRollback above 10", "breach": streak},
+        {"rule": "GradualRollback above 50"},
+    ]);
+    status(triggers)
+}
+
+#[test]
+fn a_breach_is_told_with_its_unit_its_bound_and_what_follows() {
+    let row = Row::of_rollout(&rollout(breached()));
+    assert_eq!(row.why, "errors is in breach at 11.19; ImmediateRollback follows if it stays above 10");
+    let breach = row.breach.unwrap();
+    let told = |units: &Units| breach.words(units);
+    let percent = Units::of(&[(MeasuredKind::Trigger, "errors", "%")]);
+    assert_eq!(
+        told(&percent),
+        "errors is in breach at 11.19%; ImmediateRollback follows if it stays above 10%"
+    );
+    let other = Units::of(&[(MeasuredKind::Criterion, "errors", "ms")]);
+    assert_eq!(told(&other), row.why);
+}
+
+#[test]
+fn what_is_not_about_a_breach_has_none() {
+    let mut paused = breached();
+    paused["pauses"] = json!([{"cause": "Person", "since": AT, "message": "ada paused: lunch"}]);
+    assert_eq!(Row::of_rollout(&rollout(paused)).breach, None);
 }
 
 #[test]

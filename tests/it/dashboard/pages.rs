@@ -123,7 +123,9 @@ async fn an_open_page_hears_of_a_change_and_of_a_lost_connection() {
     let mut browser = panel.entered().await;
     // Other tests have rollouts here, too, and a page has a hundred.
     let list = format!("/?namespace={}", space.name);
-    browser.until(&list, "Dreams").await;
+    let page = browser.until(&list, "Dreams").await;
+    // A page that hears nothing for ten seconds says so, which takes that the server beats more often.
+    assert!(page.text.contains("data-beat=\"4\""), "{}", page.text);
     let mut stream = browser.stream().await;
     stream.until("event: ").await;
     let title = json!({"spec": {"feature": {"title": "Dreams, renamed"}}});
@@ -188,6 +190,10 @@ async fn a_file_says_what_one_user_gets_and_a_spec_can_be_tried_out() {
     };
     assert!(has(&early, "Value", "true") && has(&early, "Cohort", "early"), "{early}");
     assert!(has(&early, "Reason", "TARGETING_MATCH"), "{early}");
+    assert!(has(&early, "Cohort", "of it have the feature"), "{early}");
+    assert!(early.contains("<code>segment</code>, <code>targetingKey</code>"), "{early}");
+    assert!(early.contains("disabled = false, enabled = true"), "{early}");
+    assert!(early.contains(&format!("action=\"{file}#ask\"")), "the question stays in sight: {early}");
     // Of many users the split gives half the feature, and the bucket says which half.
     let mut with = 0;
     for i in 0..40 {

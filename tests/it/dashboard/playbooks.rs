@@ -68,6 +68,10 @@ async fn a_plan_is_shown_with_what_blocks_it_and_follows_what_is_done() {
         page.contains("class=\"sluice-chart\"") && !page.contains("<style"),
         "the weeks are drawn: {page}"
     );
+    let late = part(&page, "<h2>Late</h2>");
+    assert!(late.contains("phase second</b>: was to end with week 4; 1 task open, 1 rollout open"), "{late}");
+    assert!(late.contains("milestone Everybody has it</b>: was to be reached in week 2"), "{late}");
+    assert!(late.contains("<h2>Blocked</h2>") && !late.contains("First steps"), "{late}");
     let first = part(&page, "<h2>First steps");
     assert!(first.contains("Whispers for staff") && first.contains("1 of 1 tasks done"), "{first}");
     assert!(first.contains("done: </span><span>Write it down<small>Ada"), "{first}");
