@@ -69,7 +69,7 @@ async fn a_plan_is_shown_with_what_blocks_it_and_follows_what_is_done() {
         "the weeks are drawn: {page}"
     );
     let late = part(&page, "<h2>Late</h2>");
-    assert!(late.contains("phase second</b>: was to end with week 4; 1 task open, 1 rollout open"), "{late}");
+    assert!(late.contains("<b>second</b>: was to end with week 4; 1 task open, 1 rollout open"), "{late}");
     assert!(late.contains("milestone Everybody has it</b>: was to be reached in week 2"), "{late}");
     assert!(late.contains("<h2>Blocked</h2>") && !late.contains("First steps"), "{late}");
     let first = part(&page, "<h2>First steps");
