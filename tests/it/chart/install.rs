@@ -110,8 +110,9 @@ impl Place {
         let container = self.pod_spec().await.containers.remove(0);
         let args = container.args.unwrap();
         assert_eq!(args[0], "controller");
-        // Nothing else listens on a port of its own here.
-        let args = args[1..].iter().filter(|arg| !arg.starts_with("--address="));
+        // Nothing else listens on ports of its own here.
+        let ports = ["--address=", "--probes-address="];
+        let args = args[1..].iter().filter(|arg| !ports.iter().any(|port| arg.starts_with(port)));
         let args: Vec<&str> =
             args.map(String::as_str).chain(["--namespace", NAMESPACE, "--leader-elect=true"]).collect();
         ControllerProcess::start_with(&kubeconfig, &self.folder.path().join("controller.log"), &args)
