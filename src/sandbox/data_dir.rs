@@ -18,7 +18,19 @@ pub(super) struct DataDir {
     path: PathBuf,
     // The lock is let go of only after a temporary folder is gone.
     _temporary: Option<TempDir>,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock that ends with this. To close the file is not enough: a program that another thread is about to start has a copy of it for a
+/// moment, and with it the lock.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it comes next in any case.
+        let _unlocked = self.0.unlock();
+    }
 }
 
 impl DataDir {
@@ -42,7 +54,7 @@ impl DataDir {
             }
         };
         let lock = lock(&path)?;
-        Ok(Self { path, _temporary: temporary, _lock: lock })
+        Ok(Self { path, _temporary: temporary, _lock: Lock(lock) })
     }
 
     pub(super) fn path(&self) -> &Path {
