@@ -111,7 +111,7 @@ async fn show_form(app: &App, visitor: &Visitor, seen: &Seen, filled: Filled<'_>
         title(action).to_lowercase(),
         verb(action)
     );
-    let why = breach_words(app, visitor, &row).await.unwrap_or_else(|| row.why.clone());
+    let why = breach_words(app, visitor, &row, Some(seen)).await.unwrap_or_else(|| row.why.clone());
     let (preview, no_preview) = tried(app, visitor, seen, action, fields);
     let action_link = format!("{}/{}", rollout_link(&row.id.namespace, &row.id.name), verb(action));
     let values = context! {

@@ -3,12 +3,12 @@
 use super::watched::guard_of;
 use crate::api::measured::{Measured, MeasuredKind};
 use crate::dashboard::app::{App, Visitor};
-use crate::dashboard::read;
+use crate::dashboard::read::{self, Seen};
 use crate::dashboard::row::{Breach, Row};
 use crate::dashboard::units::{Units, units};
 
-/// What a row in breach says; nothing where it is in none.
-pub async fn breach_words(app: &App, visitor: &Visitor, row: &Row) -> Option<String> {
+/// What a row in breach says; nothing where it is in none. The rollout is read only where it has not been `seen`.
+pub async fn breach_words(app: &App, visitor: &Visitor, row: &Row, seen: Option<&Seen>) -> Option<String> {
     let breach = row.breach.as_ref()?;
     let (namespace, name) = (&row.id.namespace, &row.id.name);
     let measured = app.measurements.of(&visitor.person, namespace, name).await.ok();
@@ -16,8 +16,15 @@ pub async fn breach_words(app: &App, visitor: &Visitor, row: &Row) -> Option<Str
         return Some(breach.words(&Units::told(measured)));
     }
     // The template has it, and what watches over the rollout says which template.
-    let seen = read::rollout(&visitor.person.client, namespace, name).await.ok()?;
-    let units = units(&visitor.person.client, namespace, &guard_of(&seen), measured.as_ref()).await;
+    let read;
+    let seen = match seen {
+        Some(seen) => seen,
+        None => {
+            read = read::rollout(&visitor.person.client, namespace, name).await.ok()?;
+            &read
+        }
+    };
+    let units = units(&visitor.person.client, namespace, &guard_of(seen), measured.as_ref()).await;
     Some(breach.words(&units))
 }
 

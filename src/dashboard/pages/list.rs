@@ -118,8 +118,9 @@ async fn rules(person: &Person, rows: &[Arc<Row>]) -> BTreeMap<String, Rules> {
 /// Of the first rows that are in breach, what they say with the unit of what is measured.
 async fn breaches(app: &App, visitor: &Visitor, rows: &[Arc<Row>]) -> BTreeMap<Id, String> {
     let breached = rows.iter().filter(|row| row.breach.is_some()).take(MOST_WITH_UNIT);
-    let told =
-        join_all(breached.map(async |row| Some((row.id.clone(), breach_words(app, visitor, row).await?))));
+    let told = join_all(
+        breached.map(async |row| Some((row.id.clone(), breach_words(app, visitor, row, None).await?))),
+    );
     told.await.into_iter().flatten().collect()
 }
 

@@ -117,14 +117,8 @@ fn build(name: &str, module: &str) -> PathBuf {
     if program.exists() {
         return program;
     }
-    let output = go(name, "build")
-        .args(["-ldflags=-s -w", "-o"])
-        .arg(out.join("building"))
-        .arg(".")
-        .current_dir(&sources)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "go build in {module}:\n{}", String::from_utf8_lossy(&output.stderr));
+    let flags = ["-ldflags=-s -w", "-o"];
+    go(name, "build", |go| go.args(flags).arg(out.join("building")).arg(".").current_dir(&sources));
     std::fs::rename(out.join("building"), &program).unwrap();
     program
 }
@@ -137,24 +131,24 @@ fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
     if program.exists() {
         return program;
     }
-    let output = go(name, "install").args(flags).arg(module).env("GOBIN", &out).output().unwrap();
-    assert!(output.status.success(), "go install {module}:\n{}", String::from_utf8_lossy(&output.stderr));
+    go(name, "install", |go| go.args(flags).arg(module).env("GOBIN", &out));
     program
 }
 
-/// Go as it builds the control plane: what several programs have in common is compiled once, without data for debuggers and with memory
-/// instead of time.
+/// Runs Go as it builds the control plane: what several programs have in common is compiled once, without data for debuggers and with
+/// memory instead of time.
 ///
 /// # Panics
-/// When there is no Go.
-fn go(what: &str, verb: &str) -> Command {
-    let is_there = Command::new("go").arg("version").output().is_ok();
-    assert!(is_there, "{what} is built with go, from https://go.dev/dl or as the package golang");
+/// When there is no Go, or when it cannot build.
+fn go(what: &str, verb: &str, more: impl FnOnce(&mut Command) -> &mut Command) {
     let mut command = Command::new("go");
     command
         .args([verb, "-mod=readonly", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"])
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
         .env("GOGC", "400");
-    command
+    let output = more(&mut command).output().unwrap_or_else(|error| {
+        panic!("{what} is built with go, from https://go.dev/dl or as the package golang: {error}")
+    });
+    assert!(output.status.success(), "go {verb} of {what}:\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -131,9 +131,10 @@ fn check_triggers(object: &Object, triggers: &[Trigger], problems: &mut Vec<Prob
 }
 
 /// Where a metric is asked for, which, how often, and how many samples it needs.
-type Asked<'a> = (String, &'a Metric, SignedDuration, Option<i64>);
+pub type Asked<'a> = (String, &'a Metric, SignedDuration, Option<i64>);
 
-fn asked_by_criteria(criteria: &[Criterion]) -> impl Iterator<Item = Asked<'_>> {
+/// The metrics that criteria ask for; those that people measure ask for none.
+pub fn asked_by_criteria(criteria: &[Criterion]) -> impl Iterator<Item = Asked<'_>> {
     criteria.iter().enumerate().filter_map(|(i, c)| {
         let interval = c.interval.map_or(CRITERION_INTERVAL, |interval| interval.signed());
         Some((format!("spec.criteria[{i}]"), c.metric.as_ref()?, interval, c.min_samples))
