@@ -1,5 +1,6 @@
 //! Percentages as the official engine splits users by them.
 
+use open_feature::EvaluationContext;
 use serde_json::{Map, Value, json};
 
 use super::fixtures::{everyone, feature, identity, percent, status};
@@ -10,20 +11,24 @@ use crate::plan::Feature;
 const USERS: usize = 20_000;
 
 /// Who has the feature. The engine evaluates the rendered rule for all users in one go, since compiling it costs the most.
-fn with_feature(feature: &Feature, served: u32, users: &Value) -> Vec<bool> {
+fn with_feature(feature: &Feature, served: u32, users: &EvaluationContext) -> Vec<bool> {
     let audience = everyone();
     let status = status(&audience, &[served], 1);
     let fragment = fragment(feature, &identity("r", "u"), &status, &audience);
     let rule =
         format!("{{\"map\":[{{\"var\":\"users\"}},{}]}}", canonical::text(&fragment.body["targeting"]));
-    let root: Map<String, Value> = [("users".to_owned(), users.clone())].into_iter().collect();
-    let answer = engine::apply(&feature.key, &rule, &engine::context(&root)).unwrap().unwrap();
+    let answer = engine::apply(&feature.key, &rule, users).unwrap().unwrap();
     let variants: Vec<String> = serde_json::from_str(&answer).unwrap();
     variants.iter().map(|variant| *variant == feature.treatment).collect()
 }
 
-fn users(attribute: &str) -> Value {
-    (0..USERS).map(|index| json!({attribute: format!("user-{index}")})).collect()
+/// These users as the context of one evaluation.
+fn all(users: Value) -> EvaluationContext {
+    engine::context(&Map::from_iter([("users".to_owned(), users)]))
+}
+
+fn users(attribute: &str) -> EvaluationContext {
+    all((0..USERS).map(|index| json!({attribute: format!("user-{index}")})).collect())
 }
 
 /// 200 percentages, the finest and the last among them.
@@ -84,7 +89,7 @@ fn the_bucketing_attribute_decides() {
         .map(|user| json!({"targetingKey": format!("user-{user}"), "org": {"id": format!("org-{}", user % 2)}}))
         .collect();
     let served = bucket::bucket("x", "org-0").min(bucket::bucket("x", "org-1")) + 1;
-    let has = with_feature(&feature, served, &users);
+    let has = with_feature(&feature, served, &all(users));
     assert_eq!(has.iter().filter(|has| **has).count(), 50);
     assert!(has.chunks(2).all(|pair| pair == &has[..2]));
 }
@@ -98,13 +103,13 @@ fn the_users_at_the_edge_of_a_percentage_are_told_apart() {
             .iter()
             .map(|wanted| json!({"targetingKey": bucket::user_in("x", *wanted).unwrap()}))
             .collect();
-        assert_eq!(with_feature(&feature, served, &users), [true, false], "{served}");
+        assert_eq!(with_feature(&feature, served, &all(users)), [true, false], "{served}");
     }
 }
 
 #[test]
 fn a_user_without_the_attribute_gets_control() {
-    let users = json!([{}, {"targetingKey": ""}, {"targetingKey": null}]);
+    let users = all(json!([{}, {"targetingKey": ""}, {"targetingKey": null}]));
     assert_eq!(with_feature(&feature("x"), 99_999, &users), [false; 3]);
     assert_eq!(with_feature(&feature("x"), 100_000, &users), [true; 3]);
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::SignedDuration;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use crate::recorder::Seen;
 use crate::rollback::roll_back;
 use crate::steps::{lateness, number, step, wait_past};
 use crate::thousand::until_ready;
-use crate::world::{World, rollout};
+use crate::world::{CLIENTS, NAMESPACE, World, rollout};
 
 const ROLLOUTS: usize = 1000;
 /// Rollbacks by an action, and as many lowering edits, in the second after the date.
@@ -73,6 +74,32 @@ pub async fn run(world: &World, figures: &mut Figures) {
     burst(world, figures, &names, due).await;
     memory(figures, &controller, "after the steps");
     controller.kill().await;
+    floor(world, figures, &names).await;
+}
+
+/// What the same ConfigMaps take a bare client, which knows what it writes and writes nothing else: the API server's part of
+/// [`burst`], on this machine and now. As many are under way at once as the controller's writers have.
+async fn floor(world: &World, figures: &mut Figures, names: &[String]) {
+    let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), NAMESPACE);
+    let maps: Vec<ConfigMap> = futures::stream::iter(names)
+        .map(|name| async { api.get(name).await.unwrap() })
+        .buffer_unordered(CLIENTS)
+        .collect()
+        .await;
+    let (begun, writer) = (clock::monotonic(), &api);
+    let mut late: Vec<f64> = futures::stream::iter(maps)
+        .map(|mut map| async move {
+            for text in map.data.iter_mut().flat_map(BTreeMap::values_mut) {
+                text.push(' ');
+            }
+            writer.replace(&map.name_any(), &PostParams::default(), &map).await.unwrap();
+            begun.elapsed().as_secs_f64()
+        })
+        .buffer_unordered(CLIENTS)
+        .collect()
+        .await;
+    figures.add("alone", "bare: ConfigMap written, median", None, quantile(&mut late, 0.5), "s");
+    figures.add("alone", "bare: ConfigMap written, p99", None, quantile(&mut late, 0.99), "s");
 }
 
 /// Ten per cent at once, and more at the date.

@@ -74,7 +74,7 @@ async fn an_announced_step_is_in_the_file_at_its_time_and_its_status_follows() {
     assert_eq!((status.revision, status.delivered_revision), (before.revision + 1, before.revision + 1));
     assert_eq!(status.history.len(), before.history.len() + 1);
     eventually("one event each", async || events(&space, "two").await == told(&status)).await;
-    assert_eq!(recorded.of("two").len(), 2, "each step is one write of the file");
+    assert_eq!(recorded.all_of("two").await.len(), 2, "each step is one write of the file");
     running.stop().await;
 }
 
@@ -93,7 +93,8 @@ async fn a_suspension_that_the_controller_has_not_heard_of_stops_an_announced_st
         space.until("two", "suspended", |status| !status.pauses.is_empty() && is_ready(status)).await;
     assert_eq!(status.cohorts, before.cohorts, "{:#?}", status.history);
     pause(1000).await;
-    let raised: Vec<_> = recorded.of("two").into_iter().filter(|(_, served)| served["all"] > 10.0).collect();
+    let raised: Vec<_> =
+        recorded.all_of("two").await.into_iter().filter(|(_, served)| served["all"] > 10.0).collect();
     assert!(raised.is_empty(), "{raised:?}");
     running.stop().await;
 }
@@ -108,7 +109,7 @@ async fn an_action_between_file_and_status_goes_on_from_what_the_file_holds() {
     let reasons: Vec<&str> = status.history.iter().rev().take(2).map(|entry| entry.reason.as_str()).collect();
     assert_eq!(reasons, ["Paused", "StepEntered"]);
     space.until("two", "settled", is_ready).await;
-    assert_eq!(recorded.of("two").last().unwrap().1["all"], 50.0);
+    assert_eq!(recorded.all_of("two").await.last().unwrap().1["all"], 50.0);
     running.stop().await;
 }
 
@@ -119,7 +120,7 @@ async fn after_a_crash_between_file_and_status_the_step_is_taken_once() {
     let status = space.until("two", "said", |s| is_said(s, &before)).await;
     assert_eq!((status.revision, status.served.as_deref()), (before.revision + 1, Some("all=50%")));
     assert_eq!(events(&space, "two").await, told(&status));
-    assert_eq!(recorded.of("two").len(), 2, "{:?}", recorded.of("two"));
+    assert_eq!(recorded.all_of("two").await.len(), 2, "{:?}", recorded.all_of("two").await);
     process.kill();
 }
 
@@ -132,7 +133,7 @@ async fn after_a_crash_between_file_and_status_a_suspension_wins() {
     assert_eq!(status.cohorts, before.cohorts);
     assert!(!status.pauses.is_empty());
     assert_eq!(in_file(&space).await, Some((before.revision + 2, 10.0)));
-    let percents: Vec<f64> = recorded.of("two").iter().map(|(_, served)| served["all"]).collect();
+    let percents: Vec<f64> = recorded.all_of("two").await.iter().map(|(_, served)| served["all"]).collect();
     assert_eq!(percents, [10.0, 50.0, 10.0]);
     process.kill();
 }
@@ -163,7 +164,7 @@ async fn after_a_crash_between_file_and_status_an_edit_of_what_was_to_come_wins(
     let status = space.until("two", "settled", |s| is_said(s, &before)).await;
     assert_eq!(status.cohorts, before.cohorts);
     assert_eq!(in_file(&space).await, Some((status.revision, 10.0)));
-    let percents: Vec<f64> = recorded.of("two").iter().map(|(_, served)| served["all"]).collect();
+    let percents: Vec<f64> = recorded.all_of("two").await.iter().map(|(_, served)| served["all"]).collect();
     assert_eq!(percents, [10.0, 50.0, 10.0]);
     process.kill();
 }

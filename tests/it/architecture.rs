@@ -168,8 +168,18 @@ const PURE_STD: [&str; 7] = [
 ];
 
 /// Ends of names that ask the machine, wherever they come from.
-const ASKS_THE_MACHINE: [&str; 8] =
-    ["now", "system", "try_system", "print!", "println!", "eprint!", "eprintln!", "dbg!"];
+const ASKS_THE_MACHINE: [&str; 10] = [
+    "now",
+    "real_now",
+    "monotonic",
+    "system",
+    "try_system",
+    "print!",
+    "println!",
+    "eprint!",
+    "eprintln!",
+    "dbg!",
+];
 
 /// The parts that know a client of the cluster at all.
 const CLIENTS: [&str; 7] = ["cluster", "controller", "notify", "sandbox", "cli", "error", "dashboard"];

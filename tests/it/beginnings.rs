@@ -107,7 +107,7 @@ async fn a_wiped_status_is_rebuilt_from_the_file_and_waits_for_a_person() {
     let done = done.await;
     let reasons: Vec<&str> = done.history.iter().map(|entry| entry.reason.as_str()).collect();
     assert_eq!(reasons, ["StatusLost", "AttemptStarted", "StepEntered", "StepEntered", "Completed"]);
-    assert_never_fell(&recorded.of("half"));
+    assert_never_fell(&recorded.all_of("half").await);
     eventually("every entry has its event", async || {
         events(&space, "half").await.len() == said_before + told(&done).len()
     })
@@ -163,10 +163,10 @@ async fn a_recreated_rollout_adopts_its_flag_and_changes_nothing_for_users() {
     assert_eq!(adopted.uid, created.uid());
     assert!(half(&adopted) && adopted.revision > before.revision, "{adopted:#?}");
     assert_eq!(targeting(&space.file("half").await.unwrap()), targeting(&file));
-    assert_never_fell(&recorded.of("half"));
+    assert_never_fell(&recorded.all_of("half").await);
     space.apply::<FeatureRollout>(&half_again().replace("1h", "1s")).await.unwrap();
     space.until("half", "completed", |status| status.completed_at.is_some() && is_ready(status)).await;
-    assert_never_fell(&recorded.of("half"));
+    assert_never_fell(&recorded.all_of("half").await);
     controller.stop().await;
 }
 
@@ -178,7 +178,7 @@ async fn a_fresh_object_starts_at_its_baseline_and_its_steps_lower_nobody() {
     let yaml = HALF.replace("spec:", "spec:\n  baseline: {everyone: 75}").replace("1h", "1s");
     space.apply::<FeatureRollout>(&yaml).await.unwrap();
     space.until("half", "completed", |status| status.completed_at.is_some() && is_ready(status)).await;
-    let versions = recorded.of("half");
+    let versions = recorded.all_of("half").await;
     assert_never_fell(&versions);
     assert!((versions[0].1["everyone"] - 75.0).abs() < 0.001, "{versions:?}");
     controller.stop().await;

@@ -44,17 +44,15 @@ async fn peers_4_side_effects_a_crash_at_any_write_changes_nothing() {
     let mut ends = futures::stream::iter(crashes)
         .map(async |(n, moment)| {
             let name = format!("crash-{n}-{moment:?}").to_lowercase();
-            let (end, _, crashed) = run(&name, Some((n, moment))).await;
-            (n, moment, end, crashed)
+            let (end, its_writes, crashed) = run(&name, Some((n, moment))).await;
+            (n, moment, end, crashed || its_writes.len() <= n)
         })
         .buffer_unordered(AT_ONCE);
-    let mut crashed_at = 0;
-    while let Some((n, moment, end, crashed)) = ends.next().await {
+    while let Some((n, moment, end, crashed_or_ended)) = ends.next().await {
         assert_eq!(end, undisturbed, "killed {moment:?} write {n}, {}", writes[n - 1]);
-        crashed_at += usize::from(crashed);
+        // A busy machine may join two writes into one, so that the last ones never come.
+        assert!(crashed_or_ended, "write {n} was made and nobody was killed {moment:?} it");
     }
-    let points = 2 * writes.len();
-    assert!(crashed_at * 5 >= points * 4, "crashed at {crashed_at} of {points} points only");
 }
 
 /// Runs the seven steps to their end, with one crash at most. Returns what came of it, the writes it took, and
@@ -92,7 +90,7 @@ async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>, b
     // Whatever is still on its way would show.
     pause(300).await;
     process.kill();
-    assert_never_fell(&recorded.of("seven"));
+    assert_never_fell(&recorded.all_of("seven").await);
     let file = space.file("seven").await.unwrap();
     let end = End {
         status: without_instants(serde_json::to_value(space.status("seven").await).unwrap(), name),

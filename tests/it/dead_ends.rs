@@ -103,7 +103,7 @@ async fn a_forbidden_file_stalls_its_rollout_until_it_is_allowed_again() {
     grant(&space, &READ_WRITE, &["create"]).await;
     space.until("gone-on", "completed", completed).await;
     space.until("new", "completed", completed).await;
-    assert_never_fell(&recorded.of("gone-on"));
+    assert_never_fell(&recorded.all_of("gone-on").await);
     controller.stop().await;
 }
 

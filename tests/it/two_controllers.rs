@@ -57,7 +57,7 @@ async fn peers_4_with_stale_caches_and_conflicts_nothing_is_done_twice_and_nothi
     let stopped = [recorded.of("held").len(), recorded.of("climbing").len()];
     pause(14_000).await;
     for (name, from) in ["held", "climbing"].into_iter().zip(stopped) {
-        for (revision, served) in recorded.of(name).into_iter().skip(from) {
+        for (revision, served) in recorded.all_of(name).await.into_iter().skip(from) {
             assert!(served["everyone"] < 0.001, "{name} came back in revision {revision}: {served:?}");
         }
     }
@@ -65,11 +65,12 @@ async fn peers_4_with_stale_caches_and_conflicts_nothing_is_done_twice_and_nothi
     space.apply::<FlagSet>(SET).await.unwrap();
     space.until("held", "back", |status| served(status, "25%") && is_ready(status)).await;
     space.until("climbing", "completed", |status| status.completed_at.is_some() && is_ready(status)).await;
-    for (revision, served) in recorded.of("held").into_iter().skip(lowered) {
+    for (revision, served) in recorded.all_of("held").await.into_iter().skip(lowered) {
         assert!(served["everyone"] <= 25.001, "held went up in revision {revision}: {served:?}");
     }
     for name in ["held", "climbing"] {
-        let revisions: Vec<i64> = recorded.of(name).into_iter().map(|(revision, _)| revision).collect();
+        let revisions: Vec<i64> =
+            recorded.all_of(name).await.into_iter().map(|(revision, _)| revision).collect();
         assert!(revisions.is_sorted(), "{name} went back: {revisions:?}");
         each_once(&space, name).await;
     }

@@ -68,7 +68,7 @@ async fn case_38_a_rollback_racing_a_step_wins_and_100_actions_are_ordered_each_
             "no step came after it"
         );
         assert!(status.rollback.is_some() && !status.exposed());
-        let versions = recorded.of(&name);
+        let versions = recorded.all_of(&name).await;
         assert_eq!(versions.last().unwrap().1["everyone"], 0.0);
         assert!(versions.windows(2).all(|pair| pair[0].0 <= pair[1].0), "no older revision: {versions:?}");
     }

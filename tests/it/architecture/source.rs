@@ -343,6 +343,8 @@ fn the_reader_of_source_sees_every_spelling_of_a_name() {
         ("jiff::tz::TimeZone::system", false),
         ("std::time::Instant::now", false),
         ("std::time::Instant", true),
+        ("crate::clock::real_now", false),
+        ("crate::clock::monotonic", false),
         ("std::env", false),
         ("std::sync::Mutex", false),
         ("kube::Client", false),

@@ -48,6 +48,8 @@ struct Calling {
 struct Standing {
     candidate: Candidate,
     calling: Option<Calling>,
+    /// Until when it sleeps, by the clock of its process, unless it is woken: as it says itself, so that it cannot oversleep.
+    sleeps: Local,
     /// The term whose gate is closed.
     closed: u64,
     /// When the present term has finished what was under way, in real time.
@@ -146,6 +148,7 @@ impl World {
         let standing = shards.each().map(|shard| Standing {
             candidate: Candidate::new(format!("process-{serial}"), shard, timing, serial),
             calling: None,
+            sleeps: Local::ZERO,
             closed: 0,
             drained: None,
         });
@@ -189,6 +192,7 @@ impl World {
                 let local = process.local(self.now);
                 if let Some(standing) = process.standing.get_mut(usize::from(ask.lease)) {
                     standing.candidate.hint(&record.version, local);
+                    standing.sleeps = Local::ZERO;
                 }
             }
         }
@@ -235,10 +239,7 @@ impl World {
 
     fn step(&mut self) {
         let now = self.now;
-        let (there, later) =
-            std::mem::take(&mut self.on_their_way).into_iter().partition(|(at, ..)| *at <= now);
-        self.on_their_way = later;
-        let there: Vec<(u64, u64, u16, Ask, Option<u64>)> = there;
+        let there: Vec<_> = self.on_their_way.extract_if(.., |(at, ..)| *at <= now).collect();
         for (_, serial, shard, ask, back) in there {
             let answer = self.serve(shard, &ask);
             let Some(process) = self.processes.iter_mut().find(|process| process.serial == serial) else {
@@ -265,7 +266,6 @@ impl World {
         let now = self.now;
         let process = &mut self.processes[i];
         let local = process.local(now);
-        let held = process.standing.iter().filter(|of| of.candidate.holds(local)).count();
         let standing = &mut process.standing[k];
         if let Some(calling) = standing.calling.take() {
             let answer = match calling.heard {
@@ -282,27 +282,39 @@ impl World {
                 _ => process.note,
             };
             standing.candidate.answered(&calling.ask, calling.started, local, answer);
+            standing.sleeps = Local::ZERO;
             if calling.ask.lease == 0 && note != process.note {
                 process.note = note;
-                for other in &mut process.standing {
+                // The first one's is told by its own calls.
+                for other in process.standing.iter_mut().skip(1) {
                     other.candidate.wake(local);
+                    other.sleeps = Local::ZERO;
                 }
             }
         }
         let standing = &mut process.standing[k];
         let candidate = &mut standing.candidate;
-        let held = held.saturating_sub(usize::from(candidate.holds(local)));
-        let around = Around { note: process.note, held: u16::try_from(held).unwrap() };
-        let todo = candidate.next(local, around);
         let writes = candidate.writes_until(local).is_some();
         if candidate.is_to_end() && writes && standing.closed != candidate.term() {
             let drained = *standing.drained.get_or_insert(now + self.draining);
             if drained <= now {
                 (standing.closed, standing.drained) = (candidate.term(), None);
                 candidate.ended(local);
+                standing.sleeps = Local::ZERO;
             }
         } else {
             standing.drained = None;
+        }
+        if local < standing.sleeps {
+            return;
+        }
+        let others = process.standing.iter().enumerate().filter(|(other, _)| *other != k);
+        let held = others.filter(|(_, of)| of.candidate.holds(local)).count();
+        let around = Around { note: process.note, held: u16::try_from(held).unwrap() };
+        let standing = &mut process.standing[k];
+        let todo = standing.candidate.next(local, around);
+        if let Todo::WaitUntil(until) = todo {
+            standing.sleeps = until;
         }
         if let Todo::Call(ask, bound) = todo {
             let serial = process.serial;

@@ -50,6 +50,8 @@ struct Process {
     speed: u64,
     origin: u64,
     calling: Option<Calling>,
+    /// Until when it sleeps, by its own clock: as it says itself, so that it cannot oversleep.
+    sleeps: Local,
     still_until: u64,
 }
 
@@ -97,6 +99,7 @@ impl World {
                 speed: *speed,
                 origin: *origin,
                 calling: None,
+                sleeps: Local::ZERO,
                 still_until: 0,
             });
         }
@@ -179,6 +182,7 @@ impl World {
         let machine = self.fresh();
         let process = &mut self.processes[i];
         (process.machine, process.calling, process.still_until) = (machine, None, 0);
+        process.sleeps = Local::ZERO;
         // What it has asked for may still be done; nobody hears of it.
         for (_, of, _, back) in &mut self.on_their_way {
             if *of == i {
@@ -189,9 +193,7 @@ impl World {
 
     fn step(&mut self) {
         let now = self.now;
-        let (there, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.on_their_way).into_iter().partition(|(at, ..)| *at <= now);
-        self.on_their_way = later;
+        let there: Vec<_> = self.on_their_way.extract_if(.., |(at, ..)| *at <= now).collect();
         for (_, i, call, back) in there {
             let answer = self.serve(&call);
             if let (Some(back), Some(calling)) = (back, &mut self.processes[i].calling)
@@ -231,15 +233,22 @@ impl World {
                 }
             };
             self.processes[i].machine.answered(&calling.call, calling.started, local, answer);
+            self.processes[i].sleeps = Local::ZERO;
         }
-        if let Todo::Call(call, bound) = self.processes[i].machine.next(local) {
-            let Fate { there, back, lost } = self.fate();
-            if lost != Some(true) {
-                let back = lost.is_none().then_some(back);
-                self.on_their_way.push((now + there, i, call.clone(), back));
+        if local < self.processes[i].sleeps {
+            return;
+        }
+        match self.processes[i].machine.next(local) {
+            Todo::WaitUntil(until) => self.processes[i].sleeps = until,
+            Todo::Call(call, bound) => {
+                let Fate { there, back, lost } = self.fate();
+                if lost != Some(true) {
+                    let back = lost.is_none().then_some(back);
+                    self.on_their_way.push((now + there, i, call.clone(), back));
+                }
+                self.processes[i].calling =
+                    Some(Calling { call, started: local, ends: local + bound, heard: None });
             }
-            self.processes[i].calling =
-                Some(Calling { call, started: local, ends: local + bound, heard: None });
         }
     }
 
