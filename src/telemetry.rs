@@ -136,6 +136,7 @@ pub struct Metrics {
     actions: Family<ByAnswer, Counter>,
     step_lateness_seconds: Histogram,
     objects: Family<ByKind, Gauge<i64, AtomicI64>>,
+    objects_beyond_share: Family<ByKind, Gauge<i64, AtomicI64>>,
     unreadable_objects: Family<ByAnyKind, Gauge<i64, AtomicI64>>,
     leads: Gauge,
     shard_leads: Family<ByShard, Gauge<i64, AtomicI64>>,
@@ -162,6 +163,7 @@ impl Default for Metrics {
             actions: counters(Answer::ALL.map(|answer| ByAnswer { answer: answer.as_str() })),
             step_lateness_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
             objects: Family::default(),
+            objects_beyond_share: Family::default(),
             unreadable_objects: Family::default(),
             leads: Gauge::default(),
             shard_leads: Family::default(),
@@ -207,6 +209,11 @@ impl Metrics {
             self.step_lateness_seconds.clone(),
         );
         registry.register("objects", "Objects known by kind", self.objects.clone());
+        registry.register(
+            "objects_beyond_share",
+            "Objects that are not worked on, as their namespace has more than it may have in memory, by kind",
+            self.objects_beyond_share.clone(),
+        );
         registry.register(
             "unreadable_objects",
             "Objects that cannot be read, by kind; the log names them",
@@ -310,6 +317,9 @@ impl Metrics {
 
     fn show(&self, sums: &Tally) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (kind, count) in &sums.beyond {
+            self.objects_beyond_share.get_or_create(&ByKind { kind }).set(number(*count));
+        }
         for (kind, count) in &sums.objects {
             self.objects.get_or_create(&ByKind { kind }).set(number(*count));
         }
@@ -336,6 +346,7 @@ impl Metrics {
     pub fn stands_by(&self, shard: u16) {
         let sums = self.tallies.count(shard, None);
         self.objects.clear();
+        self.objects_beyond_share.clear();
         self.entries.clear();
         self.show(&sums.unwrap_or_default());
     }

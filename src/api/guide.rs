@@ -86,6 +86,7 @@ pub const fn of_reason(reason: Reason) -> Ask {
         | Reason::KeyConflict
         | Reason::Conflict
         | Reason::PayloadTooLarge
+        | Reason::NamespaceFull
         | Reason::SubPathMount => Ask::Author,
         Reason::EmergencyControl
         | Reason::TriggerFired

@@ -128,6 +128,9 @@ pub enum Reason {
     /// The file would pass 95 % of 1 MiB; what lowers may use the rest. Splitting the FlagSet ends it, or taking flags
     /// out.
     PayloadTooLarge,
+    /// The objects of the namespace need more memory than they may have together, and this is one of the youngest: nothing is
+    /// decided on it. It ends by itself when older ones are deleted or smaller, or `--namespace-memory` is raised.
+    NamespaceFull,
     /// The rendered flag does not evaluate to what the status says, so the last good one stays in the file. A corrected
     /// version of Sluice ends it: report it.
     SelfCheckFailed,
@@ -203,6 +206,7 @@ impl Reason {
             Reason::NamespaceTerminating => "NamespaceTerminating",
             Reason::Refused => "Refused",
             Reason::PayloadTooLarge => "PayloadTooLarge",
+            Reason::NamespaceFull => "NamespaceFull",
             Reason::SelfCheckFailed => "SelfCheckFailed",
             Reason::SubPathMount => "SubPathMount",
             Reason::Valid => "Valid",
@@ -236,6 +240,7 @@ impl Reason {
                 | Reason::Forbidden
                 | Reason::Refused
                 | Reason::PayloadTooLarge
+                | Reason::NamespaceFull
                 | Reason::SelfCheckFailed
                 | Reason::SubPathMount
                 | Reason::FileRestored

@@ -60,6 +60,11 @@ pub struct Args {
     /// Seconds after the last change of the admission policy of actions from which the names that it vouches for are believed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SLUICE_POLICY_SETTLING", hide = true)]
     policy_settling: u16,
+    /// MiB of memory that the objects of one namespace may take together. Beyond that the youngest are not worked on and say so, and
+    /// whoever may write in one namespace does not fill what all share
+    #[arg(long, value_name = "MIB", default_value_t = controller::NAMESPACE_MEMORY, env = "SLUICE_NAMESPACE_MEMORY",
+        value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    namespace_memory: u32,
     /// Decide only while this process holds the Lease `sluice-controller` in the operator's own namespace, so that several can run
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "SLUICE_LEADER_ELECT",
         num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -111,6 +116,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             output_names: args.output_names,
             api_server,
             nudge_pods: args.nudge_pods,
+            namespace_memory: args.namespace_memory,
             policy_settling: Duration::from_secs(args.policy_settling.into()),
             housekeeping: Housekeeping::default(),
             election,

@@ -23,6 +23,7 @@ use super::playbooks::Playbooks;
 use super::policies::Policies;
 use super::queue::{Queue, Tenant};
 use super::revisions::Revisions;
+use super::shares::NamespaceShares;
 use super::signing::Signing;
 use super::strays::Stray;
 use super::writer::{Hub, OutputNames, Places, Versions};
@@ -123,6 +124,22 @@ pub struct Caches {
     pub playbooks: Arc<Cache<Playbook>>,
     /// Our ConfigMaps.
     pub config_maps: Arc<Cache<ConfigMap>>,
+}
+
+impl Caches {
+    /// Empty ones, of kinds that anybody may make in a namespace of theirs with what the namespace may have of each.
+    pub fn new(shares: &NamespaceShares) -> Caches {
+        Caches {
+            rollouts: Arc::new(Cache::with_share(shares.rollouts)),
+            flag_sets: Arc::new(Cache::with_share(shares.flag_sets)),
+            config_maps: Arc::new(Cache::with_share(shares.config_maps)),
+            cohort_sets: Arc::new(Cache::with_share(shares.others)),
+            rollout_policies: Arc::new(Cache::with_share(shares.others)),
+            metric_templates: Arc::new(Cache::with_share(shares.others)),
+            playbooks: Arc::new(Cache::with_share(shares.others)),
+            ..Caches::default()
+        }
+    }
 }
 
 /// The shared parts. What is cached outlives a term of leading; everything else is known anew in the next one.

@@ -91,8 +91,18 @@ fn count(ctx: &Context) {
         ("NotificationChannel", own(ctx, &ctx.notification_channels)),
         ("Playbook", own(ctx, &ctx.playbooks)),
     ];
+    let owns = |namespace: &str| ctx.owns(namespace);
+    let beyond = [
+        ("FeatureRollout", ctx.rollouts.beyond_of(owns)),
+        ("FlagSet", ctx.flag_sets.beyond_of(owns)),
+        ("CohortSet", ctx.cohort_sets.beyond_of(owns)),
+        ("RolloutPolicy", ctx.rollout_policies.beyond_of(owns)),
+        ("MetricTemplate", ctx.metric_templates.beyond_of(owns)),
+        ("Playbook", ctx.playbooks.beyond_of(owns)),
+    ];
     let tally = Tally {
         objects: BTreeMap::from(objects),
+        beyond: BTreeMap::from(beyond),
         entries: census(ctx),
         queue: ctx.queue.depth(),
         events: ctx.events.waiting(),

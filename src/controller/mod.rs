@@ -27,6 +27,7 @@ pub use client::{client, election_client};
 pub use housekeeping::Housekeeping;
 pub use leader::{Election, LEASE, Shard, Shards, ShardsError, Timing, TimingError, identity, lease_names};
 pub use measurements::{Listening as MeasurementsListening, Reader as MeasurementsReader};
+pub use shares::NAMESPACE_MEMORY;
 pub use signing::SECRET as SIGNING_SECRET;
 pub use writer::OutputNames;
 
@@ -61,6 +62,7 @@ mod reviews;
 mod revisions;
 mod rollout;
 mod sets;
+mod shares;
 mod signing;
 mod stalled;
 mod strays;
@@ -113,6 +115,8 @@ pub struct Options {
     /// After how long without a word a watch is taken to be dead, and begun anew from where it was. API servers give a sign
     /// of life once a minute.
     pub watch_silence: Duration,
+    /// What the objects of one namespace may take of memory together, in MiB.
+    pub namespace_memory: u32,
     /// How this process and others agree on which of them decides; without it, this one does.
     pub election: Option<Election>,
     /// Sees to it that what must run does.
@@ -137,6 +141,7 @@ impl Default for Options {
             policy_settling: actions::SETTLING,
             housekeeping: Housekeeping::default(),
             watch_silence: crate::cluster::SILENCE,
+            namespace_memory: NAMESPACE_MEMORY,
             election: None,
             watchdog: Watchdog::default(),
         }

@@ -163,7 +163,7 @@ pub async fn persist_raw(
     ctx: &Context,
     key: &ObjectKey,
     metadata: &ObjectMeta,
-    message: &str,
+    (reason, message): (Reason, &str),
 ) -> Result<(), Fault> {
     let scope = Scope::of::<FeatureRollout>(Some(&key.0));
     let Some(mut stored) = ctx.cluster.parts(&scope, &key.1).await? else { return Ok(()) };
@@ -178,7 +178,7 @@ pub async fn persist_raw(
         if problems.is_empty() { message.to_owned() } else { format!("{message}; {}", problems.join("; ")) };
     let message = engine::short(&message);
     let generation = metadata.generation.unwrap_or(0);
-    report::fail(&mut status, Reason::InvalidSpec, &message, generation, ctx.clock.now());
+    report::fail(&mut status, reason, &message, generation, ctx.clock.now());
     if status == before {
         return Ok(());
     }
@@ -191,7 +191,7 @@ pub async fn persist_raw(
     });
     match patch(ctx, &scope, &key.1, &stored.metadata, status).await {
         Err(Fault::Invalid(_)) => {
-            events::complain(ctx, metadata, Reason::InvalidSpec, &message);
+            events::complain(ctx, metadata, reason, &message);
             Ok(())
         }
         other => other,
@@ -214,8 +214,16 @@ where
         // The watch tells of it.
         return Ok(());
     }
-    let message = engine::short(&format!("the stored object cannot be read: {}", invalid.error));
-    say_stalled(ctx, &scope, &stored, Reason::InvalidSpec, &message).await
+    let (reason, message) = why_unreadable(cache, key, &invalid.error);
+    say_stalled(ctx, &scope, &stored, reason, &engine::short(&message)).await
+}
+
+/// Why an object that is known cannot be decided on.
+pub(super) fn why_unreadable<K: Object>(cache: &Cache<K>, key: &ObjectKey, error: &str) -> (Reason, String) {
+    if cache.is_beyond(key) {
+        return (Reason::NamespaceFull, error.to_owned());
+    }
+    (Reason::InvalidSpec, format!("the stored object cannot be read: {error}"))
 }
 
 /// The conditions of an object that is stalled; those that are not about its work stay as they are.

@@ -17,6 +17,7 @@ use super::context::{Caches, Context, Key, Shared};
 use super::index::Index;
 use super::leader::{Gate, Shard, Shards};
 use super::queue::{Places, Priority, Queue};
+use super::shares::NamespaceShares;
 use super::watch as watches;
 use super::{
     Options, REPORTING_PART, actions, ahead, analysis, changelog, channels, events, keys, nudge, playbooks,
@@ -62,7 +63,7 @@ impl Process {
         for kind in watches::EXPECTED {
             health.expect(kind);
         }
-        let caches = Caches::default();
+        let caches = Caches::new(&NamespaceShares::of(options.namespace_memory));
         let gate = Gate::closed(shutdown.child_token());
         // Of whatever term, objects that cannot be read are told of once.
         let cluster = Cluster::new(gate.guard(&client), metrics.clone(), health.clone());

@@ -9,7 +9,7 @@ use super::context::{Key, Shared};
 use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
 use super::index::SetId;
-use super::persist::{persist, persist_raw};
+use super::persist::{persist, persist_raw, why_unreadable};
 use super::queue::Priority;
 use super::revisions::{audiences, guards};
 use super::stalled::stalled;
@@ -18,6 +18,7 @@ use super::writer::{Ack, Offer, OfferKind};
 use super::{analysis, events};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
+use crate::cluster::Scope;
 use crate::engine::{self, Decision, Delivery, Facts};
 use crate::error::{Fault, chain};
 use crate::flags::Identity;
@@ -295,14 +296,14 @@ async fn unreadable(
     key: &ObjectKey,
     invalid: &kube::core::error_boundary::InvalidObject,
 ) -> Result<(), Fault> {
-    let message = format!("the stored object cannot be read: {}", invalid.error);
+    let (reason, message) = why_unreadable(&ctx.rollouts, key, &invalid.error);
     if invalid.metadata.deletion_timestamp.is_some() {
-        if !finalizer::holds(&invalid.metadata) {
-            return Ok(());
-        }
-        return finalizer::give_up(ctx, key, &invalid.metadata, Reason::InvalidSpec, &message).await;
+        // Of what its namespace has no room for nothing is known by heart.
+        let stored = ctx.cluster.parts(&Scope::of::<FeatureRollout>(Some(&key.0)), &key.1).await?;
+        let Some(stored) = stored.filter(|stored| finalizer::holds(&stored.metadata)) else { return Ok(()) };
+        return finalizer::give_up(ctx, key, &stored.metadata, reason, &message).await;
     }
-    persist_raw(ctx, key, &invalid.metadata, &message).await
+    persist_raw(ctx, key, &invalid.metadata, (reason, &message)).await
 }
 
 /// Notes an error of a rollout in its status, where that is news and can be written.

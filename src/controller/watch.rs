@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::core::DeserializeGuard;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::analysis;
-use super::cache::{Cache, News, Object, ObjectKey, key_of, version};
+use super::cache::{Cache, Effect, News, Object, ObjectKey, key_of, version};
 use super::changelog;
 use super::context::{Context, Key, Shared};
 use super::events;
@@ -26,7 +27,9 @@ use crate::api::{
     CohortSet, FeatureRollout, FlagSet, MetricSource, MetricTemplate, NotificationChannel, Playbook,
     RolloutPolicy,
 };
+use crate::clock;
 use crate::cluster::Scope;
+use crate::error::chain;
 use crate::watchdog::{Name, What};
 use Concerns::{All, AlsoHome, Own};
 
@@ -46,6 +49,9 @@ pub const EXPECTED: [&str; 10] = [
 
 /// The kinds that only whoever leads has to know.
 pub const EXPECTED_OF_LEADERS: [&str; 2] = ["ControllerRevision", "RolloutAction"];
+
+/// Least time between two reads of objects of a kind that may have room again.
+const SPACING: Duration = Duration::from_millis(200);
 
 /// Which terms hear of an object, where there are several shards.
 #[derive(Clone, Copy)]
@@ -147,9 +153,12 @@ where
                 }
             };
             let page = async || process.until_free().await;
+            let effects = effects(&process, &cache, concerns, changed);
+            tokio::pin!(effects);
             loop {
                 tokio::select! {
                     () = process.cluster.follow(&scope, page, &mut take) => {}
+                    () = &mut effects => {}
                     () = process.shutdown().cancelled() => return,
                     () = cache.lists.asked() => {}
                 }
@@ -157,6 +166,54 @@ where
         }
     }));
     heard
+}
+
+/// Sees to the objects that others' coming and going leaves out or lets in, for ever.
+async fn effects<K: Object>(
+    process: &Arc<Process>,
+    cache: &Cache<K>,
+    concerns: Concerns,
+    changed: fn(&Shared, &ObjectKey, News),
+) {
+    loop {
+        let key = match cache.effect().await {
+            Effect::Displaced(key) => key,
+            Effect::Readmitted(key) => {
+                // Whoever has objects come and go has one read a moment, and not one for each.
+                clock::sleep(SPACING).await;
+                if !cache.is_beyond(&key) {
+                    continue;
+                }
+                let before = cache.version_of(&key);
+                match process.cluster.get::<K>(&key).await {
+                    Ok(Some(object)) => {
+                        if !cache.apply(object) {
+                            continue;
+                        }
+                        key
+                    }
+                    Ok(None) => {
+                        cache.forget(&key, before);
+                        continue;
+                    }
+                    Err(fault) => {
+                        tracing::debug!(
+                            "{} {}/{} could not be read: {}",
+                            K::kind(&()),
+                            key.0,
+                            key.1,
+                            chain(&fault)
+                        );
+                        cache.read_again(key);
+                        continue;
+                    }
+                }
+            }
+        };
+        for ctx in concerned(process, concerns, namespace_of(&key)) {
+            changed(&ctx, &key, News::Spec);
+        }
+    }
 }
 
 /// Passes on everything that a watch tells of the term's namespaces, until the end of the term.

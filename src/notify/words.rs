@@ -59,6 +59,7 @@ pub const fn headline(reason: Reason) -> &'static str {
         Reason::NamespaceTerminating => "the namespace is being deleted",
         Reason::Refused => "a write is refused",
         Reason::PayloadTooLarge => "the file has no room",
+        Reason::NamespaceFull => "the namespace has too many objects",
         Reason::SelfCheckFailed => "the rendered flag is not what was decided",
         Reason::SubPathMount => "pods get no updates",
         Reason::Valid => "valid",

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Tally {
     /// Objects known, by kind.
     pub objects: BTreeMap<&'static str, usize>,
+    /// Objects that are beyond what their namespace may have in memory, by kind.
+    pub beyond: BTreeMap<&'static str, usize>,
     /// Entries kept in memory of single objects, by what they are.
     pub entries: BTreeMap<&'static str, usize>,
     /// Objects that wait to be worked on.
@@ -57,9 +59,12 @@ impl Tallies {
 
 impl Tally {
     fn plus(mut self, other: &Tally) -> Tally {
-        let Tally { objects, entries, queue, events } = other;
+        let Tally { objects, beyond, entries, queue, events } = other;
         for (kind, count) in objects {
             *self.objects.entry(kind).or_default() += count;
+        }
+        for (kind, count) in beyond {
+            *self.beyond.entry(kind).or_default() += count;
         }
         for (of, count) in entries {
             *self.entries.entry(of).or_default() += count;

@@ -25,7 +25,8 @@ fn whoever_stands_by_shows_no_object_and_nothing_that_waits() {
 
 fn tally(count: usize) -> Tally {
     let (objects, entries) = (BTreeMap::from([("FlagSet", count)]), BTreeMap::from([("writers", count)]));
-    Tally { objects, entries, queue: count, events: count }
+    let beyond = BTreeMap::from([("CohortSet", count)]);
+    Tally { objects, beyond, entries, queue: count, events: count }
 }
 
 #[test]
@@ -40,9 +41,13 @@ fn a_process_shows_the_sums_of_the_shards_that_it_leads() {
         metrics.set_leads(shard, true);
         metrics.count(shard, tally(count));
     }
-    for sum in
-        ["objects{kind=\"FlagSet\"} 7", "entries{of=\"writers\"} 7", "queue_depth 7", "events_waiting 7"]
-    {
+    for sum in [
+        "objects{kind=\"FlagSet\"} 7",
+        "objects_beyond_share{kind=\"CohortSet\"} 7",
+        "entries{of=\"writers\"} 7",
+        "queue_depth 7",
+        "events_waiting 7",
+    ] {
         assert!(shown(&format!("sluice_{sum}")), "{sum}");
     }
     assert!(shown("sluice_leader 1") && shown("sluice_shard_leader{shard=\"2\"} 1"));

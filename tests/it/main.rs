@@ -54,6 +54,7 @@ mod quiet;
 mod release;
 mod rollout_policies;
 mod sandbox;
+mod shares;
 mod sources;
 mod stalled_lowers;
 mod status;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::packer::{Packed, Packer};
+use super::share::{Rank, Share};
 use super::{ObjectKey, Stored, version};
 
 /// How many objects stay decoded although nobody uses them, being those that were used last.
@@ -25,6 +26,8 @@ const RECENT_BYTES: usize = 2 * 1024 * 1024;
 pub(super) struct Kept<K> {
     /// Its resource version.
     pub version: u64,
+    /// The second that it was created in.
+    created: i64,
     identity: Identity,
     form: Form<K>,
 }
@@ -38,6 +41,8 @@ struct Identity {
 }
 
 enum Form<K> {
+    /// It is beyond what its namespace may have.
+    Beyond(Share),
     /// It cannot be read.
     Unreadable(Stored<K>),
     /// Its compressed JSON, and the object for as long as somebody uses it.
@@ -45,11 +50,40 @@ enum Form<K> {
 }
 
 impl<K> Kept<K> {
-    /// The object, if it is one that cannot be read.
-    pub fn unreadable(&self) -> Option<&Stored<K>> {
+    /// The UID of the object, if it is one that cannot be read or is not worked on.
+    pub fn unreadable(&self) -> Option<&str> {
         match &self.form {
-            Form::Unreadable(stored) => Some(stored),
+            Form::Unreadable(_) | Form::Beyond(_) => Some(self.identity.uid.as_deref().unwrap_or_default()),
             Form::Packed(..) => None,
+        }
+    }
+
+    /// Whether this is no older than a version. What is beyond its namespace's share is no news only to a newer one: it may
+    /// have room by now.
+    pub fn supersedes(&self, version: u64) -> bool {
+        if self.is_beyond() { self.version > version } else { self.version >= version }
+    }
+
+    /// Whether the object is beyond what its namespace may have.
+    pub fn is_beyond(&self) -> bool {
+        matches!(self.form, Form::Beyond(_))
+    }
+
+    /// Lets go of the object, whose namespace has more than its share.
+    pub fn put_beyond(&mut self, share: Share) {
+        self.form = Form::Beyond(share);
+    }
+
+    /// Where the object stands among those of its namespace.
+    pub fn rank(&self, name: &str) -> Rank {
+        Rank::new(self.created, name)
+    }
+
+    /// How many bytes are kept of its text.
+    pub fn size(&self) -> usize {
+        match &self.form {
+            Form::Packed(packed, _) => packed.size(),
+            Form::Unreadable(_) | Form::Beyond(_) => 0,
         }
     }
 
@@ -87,7 +121,8 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
             uid: meta.uid.as_deref().map(Into::into),
             deletion: meta.deletion_timestamp.clone(),
         };
-        let (version, stored) = (version(&object), Arc::new(object));
+        let (version, created) = (version(&object), Rank::created(&object));
+        let stored = Arc::new(object);
         let text = stored.0.as_ref().ok().and_then(|object| serde_json::to_vec(object).ok());
         let form = match text {
             Some(text) => {
@@ -96,13 +131,17 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
             }
             None => Form::Unreadable(stored),
         };
-        Kept { version, identity, form }
+        Kept { version, created, identity, form }
     }
 
     /// The object.
     pub fn object(&self, key: &ObjectKey, kept: &Kept<K>) -> Stored<K> {
         let (packed, decoded) = match &kept.form {
             Form::Unreadable(stored) => return stored.clone(),
+            Form::Beyond(share) => {
+                let error = share.refusal(&K::kind(&()), &key.0);
+                return Arc::new(DeserializeGuard(Err(invalid(key, kept, error))));
+            }
             Form::Packed(packed, decoded) => (packed, decoded),
         };
         let mut decoded = decoded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +177,7 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
     }
 }
 
-/// Text of our own making that cannot be read says so like any other object, so that the object is not taken for deleted.
+/// What stands for an object that is not at hand, so that it is not taken for deleted: of its metadata what tells it apart.
 fn invalid<K>(key: &ObjectKey, kept: &Kept<K>, error: String) -> InvalidObject {
     let metadata = ObjectMeta {
         namespace: Some(key.0.clone()),

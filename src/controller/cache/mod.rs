@@ -11,12 +11,15 @@ use serde::de::DeserializeOwned;
 
 use kept::{Kept, Shelf};
 use lists::Lists;
+use share::{Effects, Ledger};
 
 pub use packer::{Packed, Packer};
+pub use share::{Beyond, Effect, Share};
 
 mod kept;
 mod lists;
 mod packer;
+mod share;
 
 /// Namespace and name of an object.
 pub type ObjectKey = (String, String);
@@ -53,6 +56,11 @@ pub struct Cache<K> {
     deleted: Mutex<VecDeque<(ObjectKey, u64)>>,
     /// Keys seen since a list began; what is not among them at its end has gone.
     listing: RwLock<Option<HashSet<ObjectKey>>>,
+    /// What a namespace may have of the kind, where anybody may write in it.
+    share: Option<Share>,
+    /// What each has. Locked after the objects, where both are.
+    ledger: Mutex<Ledger>,
+    effects: Effects,
     /// When the watch listed.
     pub lists: Lists,
 }
@@ -65,12 +73,20 @@ impl<K> Default for Cache<K> {
             aside: Mutex::default(),
             deleted: Mutex::default(),
             listing: RwLock::default(),
+            share: None,
+            ledger: Mutex::default(),
+            effects: Effects::default(),
             lists: Lists::default(),
         }
     }
 }
 
 impl<K: Object> Cache<K> {
+    /// Keeps of each namespace what it may have, and no more.
+    pub fn with_share(share: Share) -> Cache<K> {
+        Cache { share: Some(share), ..Cache::default() }
+    }
+
     /// The object, if it is known.
     pub fn get(&self, key: &ObjectKey) -> Option<Stored<K>> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
@@ -97,14 +113,84 @@ impl<K: Object> Cache<K> {
     pub fn unreadable(&self, namespace: &str) -> Vec<(String, String)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         let of = objects.iter().filter(|((of, _), _)| of == namespace);
-        let unreadable = of.filter_map(|((_, name), kept)| Some((name, kept.unreadable()?)));
-        unreadable.map(|(name, stored)| (name.clone(), stored.uid().unwrap_or_default())).collect()
+        of.filter_map(|((_, name), kept)| Some((name.clone(), kept.unreadable()?.to_owned()))).collect()
+    }
+
+    /// Whether an object is beyond what its namespace may have, and therefore told of as one that cannot be read.
+    pub fn is_beyond(&self, key: &ObjectKey) -> bool {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.get(key).is_some_and(Kept::is_beyond)
+    }
+
+    /// How many objects are beyond what their namespace may have, in the namespaces that are `wanted`.
+    pub fn beyond_of(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        self.ledger().beyond_of(wanted)
+    }
+
+    /// Waits for an object that another one's coming or going has let in or left out.
+    pub async fn effect(&self) -> Effect {
+        self.effects.next().await
+    }
+
+    /// Has an object read that may have room and could not be read.
+    pub fn read_again(&self, key: ObjectKey) {
+        self.effects.readmit(key);
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts in an object, in the place of the one of its name. What is beyond the share of the namespace then is let go.
+    fn put(&self, objects: &mut HashMap<ObjectKey, Kept<K>>, key: &ObjectKey, kept: Kept<K>) {
+        let (rank, size) = (kept.rank(&key.1), kept.size());
+        let before = objects.insert(key.clone(), kept);
+        let Some(share) = &self.share else { return };
+        let mut ledger = self.ledger();
+        if let Some(before) = before {
+            ledger.remove(&key.0, &before.rank(&key.1));
+        }
+        for displaced in ledger.add(share, &key.0, rank, share.cost(size)) {
+            let other = (key.0.clone(), displaced.name().to_owned());
+            match share.beyond {
+                Beyond::Aside => {
+                    objects.remove(&other);
+                    self.aside().insert(other);
+                }
+                Beyond::Stalled => {
+                    if let Some(kept) = objects.get_mut(&other) {
+                        kept.put_beyond(*share);
+                    }
+                    if other != *key {
+                        self.effects.displace(other);
+                    }
+                }
+            }
+        }
+        self.readmit(share, &ledger, &key.0);
+    }
+
+    /// Takes out an object. Another one may have room then.
+    fn take_out(&self, objects: &mut HashMap<ObjectKey, Kept<K>>, key: &ObjectKey) -> bool {
+        let Some(kept) = objects.remove(key) else { return false };
+        if let Some(share) = &self.share {
+            let mut ledger = self.ledger();
+            ledger.remove(&key.0, &kept.rank(&key.1));
+            self.readmit(share, &ledger, &key.0);
+        }
+        true
+    }
+
+    fn readmit(&self, share: &Share, ledger: &Ledger, namespace: &str) {
+        if let Some(next) = ledger.next(share, namespace) {
+            self.effects.readmit((namespace.to_owned(), next.name().to_owned()));
+        }
     }
 
     /// Keeps an object no longer, although it exists.
     pub fn put_aside(&self, key: &ObjectKey) {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        if objects.remove(key).is_some() {
+        if self.take_out(&mut objects, key) {
             self.aside().insert(key.clone());
         }
     }
@@ -183,22 +269,29 @@ impl<K: Object> Cache<K> {
         // waits for it.
         let is_known = {
             let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-            objects.get(&key).is_some_and(|known| known.version >= version(&object))
+            objects.get(&key).is_some_and(|known| known.supersedes(version(&object)))
         };
         if is_known {
             return News::Nothing;
         }
         let kept = self.shelf.keep(object);
+        let stored = kept.version;
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let news = match objects.get(&key) {
-            Some(known) if known.version >= kept.version => return News::Nothing,
-            Some(known) if known.is_same_spec(&kept) => News::Status,
-            None if self.was_deleted(&key, kept.version) => return News::Nothing,
-            _ => News::Spec,
+        let before = match objects.get(&key) {
+            Some(known) if known.supersedes(stored) => return News::Nothing,
+            None if self.was_deleted(&key, stored) => return News::Nothing,
+            Some(known) => Some((known.version, known.is_same_spec(&kept), known.is_beyond())),
+            None => None,
         };
         self.aside().remove(&key);
-        objects.insert(key, kept);
-        news
+        self.put(&mut objects, &key, kept);
+        let is_beyond = objects.get(&key).is_some_and(Kept::is_beyond);
+        match before {
+            // Read again, and there is no room for it.
+            Some((version, _, true)) if is_beyond && version == stored => News::Nothing,
+            Some((_, true, was_beyond)) if was_beyond == is_beyond => News::Status,
+            _ => News::Spec,
+        }
     }
 
     /// Takes note of an object that exists and is not to be kept.
@@ -208,7 +301,7 @@ impl<K: Object> Cache<K> {
             seen.insert(key.clone());
         }
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        objects.remove(&key);
+        self.take_out(&mut objects, &key);
         self.aside().insert(key);
     }
 
@@ -217,7 +310,7 @@ impl<K: Object> Cache<K> {
         let key = key_of(object);
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         if objects.get(&key).is_some_and(|known| known.version <= version(object)) {
-            objects.remove(&key);
+            self.take_out(&mut objects, &key);
         }
         self.aside().remove(&key);
         let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,7 +326,7 @@ impl<K: Object> Cache<K> {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         self.aside().remove(key);
         let is_same = objects.get(key).is_some_and(|known| known.version == before);
-        is_same && objects.remove(key).is_some()
+        is_same && self.take_out(&mut objects, key)
     }
 
     /// Takes in an event of the watch; returns the keys it concerns and whether a list has just been completed.
@@ -263,7 +356,7 @@ impl<K: Object> Cache<K> {
                 let gone: Vec<ObjectKey> =
                     objects.keys().filter(|key| !seen.contains(*key)).cloned().collect();
                 for key in &gone {
-                    objects.remove(key);
+                    self.take_out(&mut objects, key);
                 }
                 self.aside().retain(|key| seen.contains(key));
                 drop(objects);

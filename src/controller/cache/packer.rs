@@ -45,8 +45,7 @@ impl Packed {
     }
 
     /// How many bytes are kept of it.
-    #[cfg(test)]
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 }

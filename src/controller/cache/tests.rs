@@ -151,3 +151,105 @@ fn of_many_objects_few_are_decoded_and_nothing_of_those_that_are_gone_stays() {
     }
     assert!(cache.shelf.at_hand() < 10);
 }
+
+fn aged(name: &str, created: &str, version: u64, size: usize) -> DeserializeGuard<ConfigMap> {
+    // Text that does not compress, and is like no other.
+    let mut random =
+        fastrand::Rng::with_seed(name.bytes().fold(version, |seed, byte| seed * 31 + u64::from(byte)));
+    let text: String = std::iter::repeat_with(|| random.alphanumeric()).take(size).collect();
+    let metadata = json!({"name": name, "namespace": "ns", "uid": name, "resourceVersion": version.to_string(),
+        "creationTimestamp": format!("2026-01-02T03:04:{created}Z")});
+    serde_json::from_value(
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": text}}),
+    )
+    .unwrap()
+}
+
+fn shared(beyond: Beyond) -> Cache<ConfigMap> {
+    let cache = Cache::with_share(Share { limit: 10_000, each: 0, times: 1, beyond });
+    // What the others are compressed against takes no room of its own.
+    cache.shelf.keep(aged("first", "00", 0, 4_000));
+    cache
+}
+
+fn key(name: &str) -> ObjectKey {
+    ("ns".to_owned(), name.to_owned())
+}
+
+/// The next effect, if there is one.
+fn effect(cache: &Cache<ConfigMap>) -> Option<Effect> {
+    use futures::FutureExt;
+    cache.effect().now_or_never()
+}
+
+#[test]
+fn the_youngest_beyond_the_share_of_a_namespace_live_and_cannot_be_read_until_there_is_room() {
+    let cache = shared(Beyond::Stalled);
+    cache.apply(aged("young", "50", 1, 4_000));
+    cache.apply(aged("oldest", "10", 2, 4_000));
+    assert_eq!(effect(&cache), None);
+    // An older one takes the room of a younger one, which hears of it.
+    assert_eq!(cache.event(Event::Apply(aged("older", "20", 3, 4_000))).0, [(key("older"), News::Spec)]);
+    assert_eq!(effect(&cache), Some(Effect::Displaced(key("young"))));
+    assert!(cache.is_beyond(&key("young")) && cache.readable(&key("young")).is_none());
+    assert_eq!((cache.len(), cache.beyond_of(|_| true)), (3, 1));
+    assert_eq!(cache.unreadable("ns"), [("young".to_owned(), "young".to_owned())], "it lives");
+    let stored = cache.get(&key("young")).unwrap();
+    assert_eq!((stored.uid().as_deref(), version(&*stored)), (Some("young"), 1));
+    // One that is younger than one beyond is not worked on, whatever its size, and hears of that as of its coming.
+    assert_eq!(cache.event(Event::Apply(aged("small", "55", 4, 10))).0, [(key("small"), News::Spec)]);
+    assert!(cache.is_beyond(&key("small")));
+    // Told of again, also by a list: no news.
+    assert_eq!(cache.event(Event::Apply(aged("young", "50", 1, 4_000))).0, []);
+    // Another status is news of a status.
+    let mut other = aged("young", "50", 5, 4_000);
+    other.0.as_mut().unwrap().metadata.generation = Some(1);
+    cache.event(Event::Apply(other));
+    let mut other = aged("young", "50", 6, 4_000);
+    other.0.as_mut().unwrap().metadata.generation = Some(1);
+    assert_eq!(cache.event(Event::Apply(other)).0, [(key("young"), News::Status)]);
+    // The older one goes: who has waited longest is to be read, and is known again then, in the same version.
+    cache.delete(&aged("older", "20", 7, 4_000));
+    assert_eq!(effect(&cache), Some(Effect::Readmitted(key("young"))));
+    assert!(cache.apply(aged("young", "50", 6, 4_000)) && cache.readable(&key("young")).is_some());
+    assert_eq!(effect(&cache), Some(Effect::Readmitted(key("small"))));
+    assert!(cache.apply(aged("small", "55", 4, 10)) && !cache.is_beyond(&key("small")));
+    assert_eq!((effect(&cache), cache.beyond_of(|_| true)), (None, 0));
+    // One that grows beyond it is out, and back when it is smaller.
+    cache.apply(aged("small", "55", 8, 9_000));
+    assert!(cache.is_beyond(&key("small")));
+    assert_eq!(cache.event(Event::Apply(aged("small", "55", 9, 100))).0, [(key("small"), News::Spec)]);
+    assert!(!cache.is_beyond(&key("small")));
+}
+
+#[test]
+fn a_list_that_begins_anew_lets_in_what_has_room_and_forgets_what_is_gone() {
+    let cache = shared(Beyond::Stalled);
+    for (name, created) in [("a", "10"), ("b", "20"), ("c", "30"), ("d", "40")] {
+        cache.apply(aged(name, created, 1, 4_000));
+    }
+    assert!(cache.is_beyond(&key("c")) && cache.is_beyond(&key("d")));
+    cache.event(Event::Init);
+    let told = [("b", "20"), ("c", "30")]
+        .map(|(name, created)| cache.event(Event::InitApply(aged(name, created, 1, 4_000))).0);
+    assert_eq!(told, [vec![], vec![]], "nothing is known yet of what has gone");
+    let (gone, _) = cache.event(Event::InitDone);
+    assert_eq!(gone.len(), 2);
+    assert_eq!(effect(&cache), Some(Effect::Readmitted(key("c"))));
+    assert_eq!(cache.keys().len(), 2);
+}
+
+#[test]
+fn of_files_beyond_the_share_it_is_known_that_they_exist() {
+    let cache = shared(Beyond::Aside);
+    for index in 0..5 {
+        cache.apply(aged(&format!("m{index}"), &format!("1{index}"), 1, 4_000));
+    }
+    let aside = |name: &str| cache.is_aside(&key(name)) && cache.get(&key(name)).is_none();
+    assert!(!aside("m1") && aside("m2") && aside("m4"));
+    assert_eq!((cache.len(), cache.beyond_of(|_| true), effect(&cache)), (2, 0, None));
+    // Each change of it is told, as whoever writes it reads it then.
+    assert_eq!(cache.event(Event::Apply(aged("m4", "14", 2, 4_000))).0, [(key("m4"), News::Spec)]);
+    cache.delete(&aged("m0", "10", 3, 4_000));
+    assert!(cache.apply_found(aged("m4", "14", 2, 4_000)) && !aside("m4"), "whoever needs it reads it");
+}

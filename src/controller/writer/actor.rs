@@ -10,6 +10,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::confirm::{Confirmed, confirm};
 use super::flush::{Flushed, flush};
+use super::mailbox::Waiting;
 use super::{Ack, Mailbox, OfferKind, feature_flag, places, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -85,8 +86,10 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         match flushed.fault.take() {
             None => {
                 // A stranger's object that goes and a permission or a kind that comes are in no watch.
-                retry = flushed.refused.then(|| next_wait(retry, LONGEST_REFUSED));
+                let refused = flushed.refused;
                 settle(&ctx, &set, &mailbox, &offers, flushed);
+                let looks_again = refused || mailbox.lock().put_off.len() > 0;
+                retry = looks_again.then(|| next_wait(retry, LONGEST_REFUSED));
                 hurries = false;
                 if mailbox.lock().dirty {
                     // What was left for later.
@@ -208,6 +211,12 @@ fn settle(
             if settled && same {
                 waiting.offers.remove(key);
             }
+        }
+        let Waiting { offers, put_off, .. } = &mut *waiting;
+        let fails = |key: &ObjectKey| flushed.acks.get(key).is_some_and(|(_, ack)| ack.needs_somebody());
+        let size = flushed.report.as_ref().map(|report| report.size);
+        for key in put_off.look(offers, fails, size, clock::monotonic()) {
+            ctx.queue.push(Key::Rollout(key), Priority::Report);
         }
     }
     let mut seen = flushed.seen;

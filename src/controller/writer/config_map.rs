@@ -1,6 +1,7 @@
 //! The ConfigMap that a file lives in: read, told apart from strangers', written with a precondition.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -87,8 +88,8 @@ pub(super) async fn read(
             return Ok(found);
         }
     }
-    refresh(ctx, &key).await?;
-    Ok(ctx.config_maps.get(&key).map_or(Found::Nothing, judge))
+    // What is read is used as it is: it is not kept where its namespace has more files than it may have in memory.
+    Ok(refresh(ctx, &key).await?.map_or(Found::Nothing, judge))
 }
 
 /// Where an output is, as it is signed.
@@ -128,14 +129,16 @@ fn judge(
     found::judge(set, &witness, &annotations, text, stored)
 }
 
-/// Reads a ConfigMap past the cache.
-pub(super) async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
+/// Reads a ConfigMap past the cache; returns it as it is known then.
+pub(super) async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<Option<Stored<ConfigMap>>, Fault> {
     let before = ctx.config_maps.version_of(key);
-    match ctx.cluster.get(key).await? {
-        Some(found) => ctx.config_maps.apply_found(found),
-        None => ctx.config_maps.forget(key, before),
+    let Some(found) = ctx.cluster.get::<ConfigMap>(key).await? else {
+        ctx.config_maps.forget(key, before);
+        return Ok(ctx.config_maps.get(key));
     };
-    Ok(())
+    let found = Arc::new(found);
+    ctx.config_maps.apply_found(DeserializeGuard(found.0.clone()));
+    Ok(ctx.config_maps.get(key).or(Some(found)))
 }
 
 /// Writes a file over what was found, or into a new ConfigMap. Other keys, labels and annotations stay.

@@ -14,8 +14,7 @@ use super::waiting::Waiting;
 use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::Orphan;
 use crate::clock;
-use crate::controller::cache::ObjectKey;
-use crate::controller::cache::{Packed, Packer};
+use crate::controller::cache::{ObjectKey, Packed, Packer};
 use crate::controller::index::{Index, SetId};
 use crate::flags::{self, File, Verdict};
 
@@ -190,7 +189,7 @@ impl Hub {
         let mut inner = self.lock();
         inner.rollouts.remove(key);
         if let Some(kept) = inner.files.get(set) {
-            kept.mailbox.lock().offers.remove(key);
+            kept.mailbox.forget(key);
         }
     }
 
@@ -313,7 +312,7 @@ impl Hub {
     }
 
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 5] {
+    pub fn census(&self) -> [(&'static str, usize); 6] {
         let inner = self.lock();
         [
             ("writers", inner.files.len()),
@@ -321,6 +320,7 @@ impl Hub {
             ("output_owners", inner.outputs.len()),
             ("answers", inner.rollouts.len()),
             ("feature_flags", self.feature_flags().len()),
+            ("put_off", inner.files.values().map(|kept| kept.mailbox.lock().put_off.len()).sum()),
         ]
     }
 }
@@ -394,6 +394,6 @@ mod tests {
         assert!(mailbox.lock().ended);
         hub.keep_last_good(&set, &map, "{}", 2);
         assert!(!hub.set_report(&set, FileReport::default(), &[]));
-        assert_eq!(hub.census().map(|(_, entries)| entries), [0; 5]);
+        assert_eq!(hub.census().map(|(_, entries)| entries), [0; 6]);
     }
 }

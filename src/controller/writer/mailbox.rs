@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::put_off::PutOff;
 use super::{Offer, OfferKind};
 use crate::controller::cache::ObjectKey;
 
@@ -26,6 +27,8 @@ pub(super) struct Waiting {
     pub(super) urgent: bool,
     /// Whether nobody has the file any more: its writer ends.
     pub(super) ended: bool,
+    /// Whose flags do not wait, as there would be too many.
+    pub(super) put_off: PutOff,
 }
 
 impl Waiting {
@@ -68,6 +71,7 @@ impl Mailbox {
         waiting.urgent |= offer.urgent;
         waiting.dirty = true;
         let is_urgent = offer.urgent;
+        waiting.put_off.forget(key);
         waiting.offers.insert(key.clone(), offer);
         drop(waiting);
         if is_urgent {
@@ -91,6 +95,13 @@ impl Mailbox {
     pub(super) fn poke(&self) {
         self.lock().dirty = true;
         self.changed.notify_one();
+    }
+
+    /// Forgets what a rollout that is gone wanted.
+    pub(super) fn forget(&self, key: &ObjectKey) {
+        let mut waiting = self.lock();
+        waiting.offers.remove(key);
+        waiting.put_off.forget(key);
     }
 
     /// Lets the writer end.

@@ -27,6 +27,7 @@ mod names;
 mod next;
 mod orphans;
 mod places;
+mod put_off;
 mod rebuild;
 mod target;
 mod versions;

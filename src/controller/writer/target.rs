@@ -131,7 +131,7 @@ impl Target {
     /// When it cannot be read.
     pub(super) async fn refresh(&self, ctx: &Context, set: &SetId) -> Result<(), Fault> {
         match self {
-            Target::ConfigMap(_) => config_map::refresh(ctx, &self.memory_key(set)).await,
+            Target::ConfigMap(_) => config_map::refresh(ctx, &self.memory_key(set)).await.map(drop),
             Target::FeatureFlag(_) => Ok(()),
         }
     }

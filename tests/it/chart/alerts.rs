@@ -51,8 +51,9 @@ fn queries() -> BTreeMap<String, String> {
 fn existing() -> BTreeSet<String> {
     let metrics = Metrics::default();
     // What has labels that are not known from the start is told only when there is one.
-    let [objects, entries] = ["FeatureRollout", "writers"].map(|name| BTreeMap::from([(name, 1)]));
-    metrics.count(0, Tally { objects, entries, ..Tally::default() });
+    let [objects, beyond, entries] =
+        ["FeatureRollout", "FlagSet", "writers"].map(|name| BTreeMap::from([(name, 1)]));
+    metrics.count(0, Tally { objects, beyond, entries, ..Tally::default() });
     metrics.set_leads(0, true);
     metrics.checks.circuit("prometheus", Circuit::Closed);
     metrics.checks.value(&("shop".to_owned(), "one".to_owned()), "errors", None, Some(1.0));

@@ -1,0 +1,58 @@
+//! How the memory that the objects of one namespace may take is divided among their kinds.
+
+use super::cache::{Beyond, Share};
+
+/// What the objects of one namespace may take of memory together, in MiB: a good half of what the chart gives a process.
+pub const NAMESPACE_MEMORY: u32 = 256;
+
+/// What is kept of a small object besides its text.
+const SMALL: usize = 1024;
+
+/// What each kind may have of a namespace's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceShares {
+    /// Of FeatureRollouts.
+    pub rollouts: Share,
+    /// Of FlagSets.
+    pub flag_sets: Share,
+    /// Of ConfigMaps that files are in.
+    pub config_maps: Share,
+    /// Of each other kind.
+    pub others: Share,
+}
+
+impl NamespaceShares {
+    /// Divides so many MiB. A rollout and a FlagSet are also in a file, of which the last text is kept, and a rollout's spec is
+    /// worked on in parts: the factors are what tens of thousands of small and hundreds of large ones were measured to take.
+    pub fn of(mebibytes: u32) -> NamespaceShares {
+        let all = usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(1024 * 1024);
+        let share = |sixteenths: usize, each, times| Share {
+            limit: all / 16 * sixteenths,
+            each,
+            times,
+            beyond: Beyond::Stalled,
+        };
+        NamespaceShares {
+            rollouts: share(8, 4 * SMALL, 3),
+            flag_sets: share(2, SMALL, 3),
+            config_maps: Share { beyond: Beyond::Aside, ..share(2, SMALL, 1) },
+            others: share(1, SMALL, 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_of_a_namespace_take_no_more_than_it_may_have() {
+        let shares = NamespaceShares::of(NAMESPACE_MEMORY);
+        // CohortSets, MetricTemplates, RolloutPolicies and Playbooks.
+        let of_all = shares.rollouts.limit
+            + shares.flag_sets.limit
+            + shares.config_maps.limit
+            + 4 * shares.others.limit;
+        assert_eq!(of_all, 256 * 1024 * 1024);
+    }
+}
