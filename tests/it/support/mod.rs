@@ -136,7 +136,8 @@ impl Space {
         wanted: impl Fn(&FeatureRolloutStatus) -> bool,
     ) -> FeatureRolloutStatus {
         let mut last = FeatureRolloutStatus::default();
-        for _ in 0..600 {
+        // A minute: on a busy machine half of one has not been enough.
+        for _ in 0..1200 {
             last = self.status(rollout).await;
             panics::assert_none();
             if wanted(&last) {
