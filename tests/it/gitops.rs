@@ -16,6 +16,7 @@ mod differences;
 mod files;
 mod flux_sync;
 mod kinds;
+mod kustomize_controller;
 mod odd;
 mod situations;
 

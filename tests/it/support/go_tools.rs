@@ -90,7 +90,7 @@ pub fn krew_validator() -> PathBuf {
 /// # Panics
 /// When there is no Go, or when it cannot build.
 pub fn oidc_provider() -> &'static Path {
-    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("oidc-provider", "tests/oidc-provider"));
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("oidc-provider", "tests/oidc-provider", "."));
     &PROGRAM
 }
 
@@ -100,12 +100,47 @@ pub fn oidc_provider() -> &'static Path {
 /// # Panics
 /// When there is no Go, or when it cannot build.
 pub fn gitops_clients() -> &'static Path {
-    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("gitops-clients", "tests/gitops"));
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| build("gitops-clients", "tests/gitops", "."));
     &PROGRAM
 }
 
-/// `go build` of a module of this repository, anew where one of its files has changed.
-fn build(name: &str, module: &str) -> PathBuf {
+/// Where the module is that has Flux's kustomize-controller among what it is made of.
+const KUSTOMIZE_CONTROLLER: &str = "tests/kustomize-controller";
+
+/// Flux's kustomize-controller itself, of the version in the `go.mod` of its folder. It is built if need be, which takes about five
+/// minutes the first time and makes 86 MB.
+///
+/// # Panics
+/// When there is no Go, or when it cannot build.
+pub fn kustomize_controller() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        build("kustomize-controller", KUSTOMIZE_CONTROLLER, "github.com/fluxcd/kustomize-controller")
+    });
+    &PROGRAM
+}
+
+/// Folders with the kinds that it watches: Kustomizations, and sources of the version that it knows.
+///
+/// # Panics
+/// When there is no Go, or when it cannot fetch the modules with them.
+pub fn flux_crds() -> [PathBuf; 2] {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(KUSTOMIZE_CONTROLLER);
+    let ask = |args: &[&str]| {
+        let said = go("the kinds of Flux", |go| go.args(args).current_dir(&folder));
+        String::from_utf8(said).unwrap().trim().to_owned()
+    };
+    // What it is made of has the types of the sources alone; the kinds are in the controller that writes them, of the same version.
+    let version = ask(&["list", "-m", "-f", "{{.Version}}", "github.com/fluxcd/source-controller/api"]);
+    let sources = format!("github.com/fluxcd/source-controller@{version}");
+    ["github.com/fluxcd/kustomize-controller", &sources].map(|module| {
+        let there: serde_json::Value =
+            serde_json::from_str(&ask(&["mod", "download", "-json", module])).unwrap();
+        Path::new(there["Dir"].as_str().unwrap()).join("config/crd/bases")
+    })
+}
+
+/// `go build` of a package with a module of this repository, anew where one of its files has changed.
+fn build(name: &str, module: &str, package: &str) -> PathBuf {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(&sources).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -118,7 +153,7 @@ fn build(name: &str, module: &str) -> PathBuf {
         return program;
     }
     let flags = ["-ldflags=-s -w", "-o"];
-    go(name, "build", |go| go.args(flags).arg(out.join("building")).arg(".").current_dir(&sources));
+    make(name, "build", |go| go.args(flags).arg(out.join("building")).arg(package).current_dir(&sources));
     std::fs::rename(out.join("building"), &program).unwrap();
     program
 }
@@ -131,7 +166,7 @@ fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
     if program.exists() {
         return program;
     }
-    go(name, "install", |go| go.args(flags).arg(module).env("GOBIN", &out));
+    make(name, "install", |go| go.args(flags).arg(module).env("GOBIN", &out));
     program
 }
 
@@ -140,15 +175,24 @@ fn install(name: &str, module: &str, flags: &[&str]) -> PathBuf {
 ///
 /// # Panics
 /// When there is no Go, or when it cannot build.
-fn go(what: &str, verb: &str, more: impl FnOnce(&mut Command) -> &mut Command) {
+fn make(what: &str, verb: &str, more: impl FnOnce(&mut Command) -> &mut Command) {
+    go(what, |go| {
+        go.args([verb, "-mod=readonly", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"])
+            .env("CGO_ENABLED", "0")
+            .env("GOGC", "400");
+        more(go)
+    });
+}
+
+/// What Go prints.
+///
+/// # Panics
+/// When there is no Go, or when it fails.
+fn go(what: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Vec<u8> {
     let mut command = Command::new("go");
-    command
-        .args([verb, "-mod=readonly", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"])
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .env("GOGC", "400");
-    let output = more(&mut command).output().unwrap_or_else(|error| {
+    let output = with(command.env("GOWORK", "off")).output().unwrap_or_else(|error| {
         panic!("{what} is built with go, from https://go.dev/dl or as the package golang: {error}")
     });
-    assert!(output.status.success(), "go {verb} of {what}:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "go for {what}:\n{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
