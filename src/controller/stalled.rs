@@ -1,8 +1,11 @@
 //! Rollouts that cannot be decided on until somebody acts: what is served stays served, and what lowers it still does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 
 use super::announce::{is_beyond, stamp};
 use super::cache::ObjectKey;
@@ -17,10 +20,14 @@ use super::writer::{self, Ack, Offer, OfferKind};
 use super::{analysis, events, finalizer};
 use crate::api::featurerollout::DeletionPolicy;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
+use crate::clock;
 use crate::engine::{self, Delivery};
 use crate::error::Fault;
 use crate::flags::Identity;
 use crate::plan::{self, Guard};
+
+/// After how long what a new rollout names and is not there is taken to be missing.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
 
 /// Says that somebody must act. What is served stays served; the neighbours go on.
 ///
@@ -109,6 +116,13 @@ async fn not_begun(
     why: &Stalled,
     prior: FeatureRolloutStatus,
 ) -> Result<(), Fault> {
+    if why.reason == Reason::ReferenceNotFound
+        && prior.conditions.is_empty()
+        && let Some(left) = comes_together(&rollout.metadata, clock::real_now())
+    {
+        ctx.queue.push_at(Key::Rollout(key.clone()), Some(ctx.clock.after(left)));
+        return Ok(());
+    }
     let published = match &prior.uid {
         // The history of another object was told under its name.
         Some(_) => prior.last_seq(),
@@ -120,6 +134,16 @@ async fn not_begun(
         events::submit(ctx, &rollout.metadata, &status, status.delivered_revision, false);
     }
     Ok(())
+}
+
+/// How long what a new rollout names may still be on its way. Whoever applies a folder creates one object after the other, rollouts
+/// before FlagSets by the alphabet, and tools that wait for all of them take a rollout that is stalled for a failure of the whole.
+fn comes_together(metadata: &ObjectMeta, now: MicroTime) -> Option<Duration> {
+    let created = MicroTime::from(metadata.creation_timestamp.as_ref()?.0);
+    let age = now.duration_since(created);
+    // An API server whose clock is far ahead says nothing about the age.
+    let age = if age > -TOGETHER { age.max(SignedDuration::ZERO) } else { return None };
+    (TOGETHER - age).try_into().ok().filter(|left: &Duration| !left.is_zero())
 }
 
 /// Takes note of `spec.attempt` where there is nothing to start again from, as a valid spec's would be: what was
@@ -297,4 +321,32 @@ async fn offer(
         kind: if is_removing(rollout) { OfferKind::Remove } else { OfferKind::Serve },
         ..Offer::serve(uid, feature.clone(), audience, fragment, Arc::new(status.clone()))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    #[test]
+    fn what_a_new_rollout_names_has_a_moment_to_come() {
+        let left = |created: Option<&str>, now: &str| {
+            let creation_timestamp = created.map(|created| Time(created.parse().unwrap()));
+            let left = comes_together(
+                &ObjectMeta { creation_timestamp, ..ObjectMeta::default() },
+                now.parse().unwrap(),
+            );
+            left.map(|left| left.as_millis())
+        };
+        let created = Some("2026-01-02T03:04:05Z");
+        assert_eq!(left(created, "2026-01-02T03:04:05.25Z"), Some(4_750));
+        assert_eq!(left(created, "2026-01-02T03:04:09.999Z"), Some(1));
+        assert_eq!(left(created, "2026-01-02T03:04:10Z"), None);
+        assert_eq!(left(created, "2027-01-02T03:04:10Z"), None);
+        // The API server's clock is ahead by little, and by much.
+        assert_eq!(left(created, "2026-01-02T03:04:03Z"), Some(5_000));
+        assert_eq!(left(created, "2026-01-02T03:03:05Z"), None);
+        assert_eq!(left(None, "2026-01-02T03:04:05Z"), None);
+    }
 }
