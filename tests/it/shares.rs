@@ -182,9 +182,20 @@ async fn a_rollout_beyond_the_share_is_stalled_goes_when_it_is_deleted_and_goes_
     // A rollback of an older one is done as ever.
     roll_back(&space, "r1").await;
     until_serves(&space, "r1", "r1", "all=0%").await;
-    // An older one becomes smaller, and the youngest begins.
+    // So is that of one that serves something and is beyond the share since others grew.
+    for (seed, name) in [(10, "r0"), (11, "r1"), (12, "r2")] {
+        let larger = json!({"metadata": {"annotations": {"example.com/noise": noise(seed, 250_000)}}});
+        assert_eq!(space.merge("FeatureRollout", name, &larger).await.code, 200);
+    }
+    space.until("r2", "stalled", |status| is_stalled(status, "NamespaceFull", "")).await;
+    until_serves(&space, "r2", "r2", "all=50%").await;
+    roll_back(&space, "r2").await;
+    until_serves(&space, "r2", "r2", "all=0%").await;
+    // The older ones become smaller, and the youngest begins.
     let smaller = json!({"metadata": {"annotations": {"example.com/noise": null}}});
-    assert_eq!(space.merge("FeatureRollout", "r0", &smaller).await.code, 200);
+    for name in ["r0", "r1", "r2"] {
+        assert_eq!(space.merge("FeatureRollout", name, &smaller).await.code, 200);
+    }
     space.until("r3", "ready", is_ready).await;
     until_serves(&space, "r3", "r3", "all=50%").await;
     running.stop().await;

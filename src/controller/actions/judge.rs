@@ -1,5 +1,7 @@
 //! One action, judged by what is true now, and carried out in the same breath.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
 
 use super::answer::Verdict;
@@ -97,10 +99,21 @@ async fn by_known(
     let Some(stored) = ctx.rollouts.get(key) else {
         return Ok(rejected(format!("there is no FeatureRollout {} in namespace {}", key.1, key.0)));
     };
+    // What lowers a rollout is done although its namespace has more than it may have in memory.
+    let (stored, is_beyond) = match ctx.rollouts.is_beyond(key) {
+        true => (ctx.cluster.get(key).await?.map_or(stored, Arc::new), true),
+        false => (stored, false),
+    };
     let rollout = match &stored.0 {
         Ok(rollout) => rollout,
         Err(invalid) => return Ok(rejected(format!("the rollout cannot be read: {}", invalid.error))),
     };
+    if is_beyond && engine::is_raising(&action.spec, &rollout.status.clone().unwrap_or_default()) {
+        return Ok(rejected(format!(
+            "nothing is raised in namespace {} while its rollouts are too many",
+            key.0
+        )));
+    }
     let ahead = ctx.ahead.overtake(key, rollout);
     let rollout = ahead.as_ref().unwrap_or(rollout);
     let status = rollout.status.clone().unwrap_or_default();

@@ -83,7 +83,8 @@ impl<K> Kept<K> {
     pub fn size(&self) -> usize {
         match &self.form {
             Form::Packed(packed, _) => packed.size(),
-            Form::Unreadable(_) | Form::Beyond(_) => 0,
+            Form::Unreadable(stored) => stored.0.as_ref().err().map_or(0, |invalid| invalid.error.len()),
+            Form::Beyond(_) => 0,
         }
     }
 
@@ -114,7 +115,10 @@ impl<K> Default for Shelf<K> {
 
 impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
     /// The object as it is kept.
-    pub fn keep(&self, object: DeserializeGuard<K>) -> Kept<K> {
+    pub fn keep(&self, mut object: DeserializeGuard<K>) -> Kept<K> {
+        if let Err(invalid) = &mut object.0 {
+            cut(&mut invalid.metadata);
+        }
         let meta = object.meta();
         let identity = Identity {
             generation: meta.generation,
@@ -175,6 +179,20 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
             recent.bytes -= bytes;
         }
     }
+}
+
+/// Longest of our own marks that is kept of an object that cannot be read.
+const MARK: usize = 1024;
+
+/// Takes out of the metadata of an object that cannot be read what nobody asks for, which anybody may have made long: what is left are
+/// the marks of files.
+fn cut(metadata: &mut ObjectMeta) {
+    for marks in [&mut metadata.annotations, &mut metadata.labels].into_iter().flatten() {
+        marks.retain(|key, value| key.contains("sluice.dev/") && value.len() <= MARK);
+    }
+    // Whoever takes ours away reads them first.
+    metadata.finalizers = None;
+    metadata.owner_references = None;
 }
 
 /// What stands for an object that is not at hand, so that it is not taken for deleted: of its metadata what tells it apart.

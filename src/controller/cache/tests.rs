@@ -1,4 +1,6 @@
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::error_boundary::InvalidObject;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -252,4 +254,21 @@ fn of_files_beyond_the_share_it_is_known_that_they_exist() {
     assert_eq!(cache.event(Event::Apply(aged("m4", "14", 2, 4_000))).0, [(key("m4"), News::Spec)]);
     cache.delete(&aged("m0", "10", 3, 4_000));
     assert!(cache.apply_found(aged("m4", "14", 2, 4_000)) && !aside("m4"), "whoever needs it reads it");
+}
+
+#[test]
+fn of_an_object_that_cannot_be_read_no_more_is_kept_than_our_marks() {
+    let cache = shared(Beyond::Stalled);
+    let metadata: ObjectMeta = serde_json::from_value(json!({
+        "name": "bad", "namespace": "ns", "uid": "u", "resourceVersion": "3", "generation": 2, "finalizers": ["a/b", "c/d"],
+        "annotations": {"a": "x".repeat(250_000), "sluice.dev/owner": "FlagSet/x", "sluice.dev/long": "x".repeat(2_000)},
+    }))
+    .unwrap();
+    cache.apply(DeserializeGuard(Err(InvalidObject { error: "it is broken".to_owned(), metadata })));
+    let kept = cache.get(&key("bad")).unwrap();
+    assert_eq!(
+        kept.annotations().iter().collect::<Vec<_>>(),
+        [(&"sluice.dev/owner".to_owned(), &"FlagSet/x".to_owned())]
+    );
+    assert_eq!((kept.uid().as_deref(), kept.finalizers().len()), (Some("u"), 0));
 }
