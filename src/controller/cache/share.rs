@@ -1,7 +1,8 @@
 //! What the objects of one namespace may take of memory, so that whoever may write in one namespace does not fill what all share.
 //!
 //! The oldest objects of a namespace are kept, whatever order they are heard of in, so that no new object takes the place of
-//! one that is worked on and every process keeps the same ones. Of those beyond the share only the name is known.
+//! one that is worked on and every process keeps the same ones, but for those at the very limit: texts are compressed against the
+//! first one that a process hears of. Of those beyond the share only the name is known.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
