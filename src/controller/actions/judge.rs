@@ -108,16 +108,16 @@ async fn by_known(
         Ok(rollout) => rollout,
         Err(invalid) => return Ok(rejected(format!("the rollout cannot be read: {}", invalid.error))),
     };
-    if is_beyond && engine::is_raising(&action.spec, &rollout.status.clone().unwrap_or_default()) {
+    let ahead = ctx.ahead.overtake(key, rollout);
+    let rollout = ahead.as_ref().unwrap_or(rollout);
+    let status = rollout.status.clone().unwrap_or_default();
+    let raising = engine::is_raising(&action.spec, &status);
+    if is_beyond && raising {
         return Ok(rejected(format!(
             "nothing is raised in namespace {} while its rollouts are too many",
             key.0
         )));
     }
-    let ahead = ctx.ahead.overtake(key, rollout);
-    let rollout = ahead.as_ref().unwrap_or(rollout);
-    let status = rollout.status.clone().unwrap_or_default();
-    let raising = engine::is_raising(&action.spec, &status);
     let mut request = request(ctx, action, rollout, Actor::Unverified);
     if let Some(verdict) = at_once(&status, &request, ctx.clock.now()) {
         return Ok(Judged::Done(verdict));

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 use kube::api::ListParams;
 
-use crate::support::metrics::{Measured, reasons, verdict};
+use crate::support::metrics::{Measured, reasons, seen, verdict};
 use crate::support::{eventually, is_stalled};
 
 #[tokio::test]
@@ -50,12 +50,7 @@ async fn the_last_valid_triggers_stay_in_force_while_the_spec_is_invalid() {
         .await;
     assert!(is_stalled(&ended, "InvalidSpec", "nobody"), "{:#?}", ended.conditions);
     eventually("the file is at control", async || world.file().await == Some((0.0, 0.0))).await;
-    let mut served: Vec<_> = recorded
-        .all_of("dreams")
-        .await
-        .into_iter()
-        .map(|(_, served)| (served["early"], served["all"]))
-        .collect();
+    let mut served = seen(&recorded).await;
     served.dedup();
     assert_eq!(served, [(100.0, 50.0), (50.0, 20.0), (20.0, 0.0), (0.0, 0.0)]);
     eventually("every entry is published", async || {

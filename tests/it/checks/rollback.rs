@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice::api::{FeatureRollout, MetricSource, MetricTemplate};
 
 use crate::support::hostile::{Hostile, Reply};
-use crate::support::metrics::{Measured, reasons, verdict};
+use crate::support::metrics::{Measured, reasons, seen, verdict};
 use crate::support::{eventually, pause};
 
 const ERRORS: &str = r#"
@@ -67,12 +67,7 @@ async fn slow_answers_take_the_ladder_and_its_rungs_keep_their_times() {
         })
         .await;
     eventually("the file is at control", async || world.file().await == Some((0.0, 0.0))).await;
-    let mut served: Vec<_> = recorded
-        .all_of("dreams")
-        .await
-        .into_iter()
-        .map(|(_, served)| (served["early"], served["all"]))
-        .collect();
+    let mut served = seen(&recorded).await;
     served.dedup();
     // The first rung changes nothing for `all`, which is at 50 % already: its own first one is 20 %.
     assert_eq!(served, [(100.0, 50.0), (50.0, 20.0), (20.0, 0.0), (0.0, 0.0)]);
@@ -144,12 +139,7 @@ async fn only_a_retry_starts_again_and_the_rollback_is_verified_when_the_app_is_
     pause(2500).await;
     let status = world.until("still rolled back", |status| status.rollback.is_some()).await;
     assert!(!status.exposed(), "{:#?}", status.cohorts);
-    let still: Vec<_> = recorded
-        .all_of("dreams")
-        .await
-        .into_iter()
-        .map(|(_, served)| (served["early"], served["all"]))
-        .collect();
+    let still = seen(&recorded).await;
     assert!(still.iter().all(|served| *served == (0.0, 0.0)), "{still:?}");
 
     world.apply_rollout(&format!("{titled}  attempt: 2\n")).await;

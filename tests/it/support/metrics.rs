@@ -7,7 +7,7 @@ use sluice::controller::Options;
 use sluice::sandbox::{Prometheus, PrometheusOptions, ScrapeTarget, ScriptedApp};
 
 use super::Space;
-use super::bare::{Running, bare_space, served};
+use super::bare::{Recorded, Running, bare_space, served};
 use super::proxy::Proxy;
 
 /// Everything that a check needs. The operator's namespace is the test's own, so that tests share nothing.
@@ -112,6 +112,12 @@ impl Measured {
         let (_, served) = served(&self.space.file("dreams").await?, "dreams")?;
         Some((served["early"], served["all"]))
     }
+}
+
+/// Everything that the file has served to `early` and `all`, in order, up to now.
+pub async fn seen(recorded: &Recorded) -> Vec<(f64, f64)> {
+    let versions = recorded.all_of("dreams").await.into_iter();
+    versions.map(|(_, served)| (served["early"], served["all"])).collect()
 }
 
 /// The reasons of the history, oldest first.
