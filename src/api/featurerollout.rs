@@ -159,6 +159,13 @@ pub struct FeatureRolloutSpec {
     pub announcement: Option<Announcement>,
 }
 
+impl FeatureRollout {
+    /// Whether it has decided anything that a file could hold. Before that its status may be another object's of its name.
+    pub fn has_begun(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.uid.is_some() && status.uid == self.metadata.uid)
+    }
+}
+
 fn one() -> i32 {
     1
 }

@@ -128,8 +128,9 @@ pub enum Reason {
     /// The file would pass 95 % of 1 MiB; what lowers may use the rest. Splitting the FlagSet ends it, or taking flags
     /// out.
     PayloadTooLarge,
-    /// The objects of the namespace need more memory than they may have together, and this is one of the youngest: nothing is
-    /// decided on it. It ends by itself when older ones are deleted or smaller, or `--namespace-memory` is raised.
+    /// The objects of the namespace need more memory than they may have together, and this one, or a set that it names, is among the
+    /// youngest: nothing is raised, and what lowers goes on. It ends by itself when older ones are deleted or smaller, or
+    /// `--namespace-memory` is raised.
     NamespaceFull,
     /// The rendered flag does not evaluate to what the status says, so the last good one stays in the file. A corrected
     /// version of Sluice ends it: report it.

@@ -60,8 +60,8 @@ pub struct Args {
     /// Seconds after the last change of the admission policy of actions from which the names that it vouches for are believed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SLUICE_POLICY_SETTLING", hide = true)]
     policy_settling: u16,
-    /// MiB of memory that the objects of one namespace may take together. Beyond that the youngest are not worked on and say so, and
-    /// whoever may write in one namespace does not fill what all share
+    /// MiB of memory that the objects of one namespace may take together. Of the youngest beyond that nothing is raised, and whoever may
+    /// write in one namespace does not fill what all share
     #[arg(long, value_name = "MIB", default_value_t = controller::NAMESPACE_MEMORY, env = "SLUICE_NAMESPACE_MEMORY",
         value_parser = clap::value_parser!(u32).range(64..=65_536))]
     namespace_memory: u32,

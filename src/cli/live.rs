@@ -20,7 +20,7 @@ use crate::api::{
 use crate::cluster as reading;
 use crate::engine::forecast::edit::{Edit, Effect, edit};
 use crate::engine::forecast::stored::measured;
-use crate::engine::{Facts, Metrics, unmet};
+use crate::engine::{Facts, Metrics, Other, unmet};
 use crate::plan::Plan;
 
 /// What stands for the cluster in the place of a file's name.
@@ -265,9 +265,10 @@ fn facts(
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         delivered: status.is_delivered(),
         emergency,
-        unmet: unmet(plan, other),
+        unmet: unmet(plan, |name| other(name).map_or(Other::Missing, Other::Known)),
         // They are asked at the first start only; what is judged here has begun.
         requirements: Vec::new(),
+        no_room: None,
         live: None,
         metrics: Metrics::Measured(measured(status, now)),
     }

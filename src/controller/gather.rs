@@ -6,11 +6,11 @@ use super::cache::{Cache, Object, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
 use super::writer::Ack;
-use super::{keys, playbooks, policies, watch};
+use super::{analysis, keys, playbooks, policies, watch};
 use crate::api::flagset::Emergency;
 use crate::api::status::PauseCause;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, Playbook, Reason};
-use crate::engine::{self, Facts};
+use crate::engine::{self, Facts, Other};
 use crate::error::Fault;
 use crate::flags::LiveFlag;
 use crate::plan::{self, Feature, FieldError, Plan, Refs};
@@ -80,6 +80,9 @@ pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -
     let ahead = file_ahead(ctx, rollout, flag_set.as_ref()).await?;
     let observed = observe(ctx, rollout, flag_set, compiled, ahead.clone(), playbook.as_ref()).await?;
     Ok(match observed {
+        Ok(Observed { facts: Facts { no_room: Some(why), .. }, .. }) if !rollout.has_begun() => {
+            Gathered::Stalled(Box::new(Stalled::new(Reason::NamespaceFull, why)))
+        }
         Ok(observed) => Gathered::Ready(Box::new(Observed { owes_status, ..observed })),
         Err(mut stalled) => {
             // A FlagSet that is gone has left its file behind: what lowers a rollout goes on reaching it.
@@ -129,6 +132,8 @@ async fn observe(
         }
         live => live,
     };
+    let cohorts = plan.audience.cohorts.len().max(status.cohorts.len());
+    let unmeasured = analysis::admit(ctx, rollout, &plan.guard, cohorts);
     let facts = Facts {
         metrics: ctx.analysis.metrics(&key, &uid),
         uid,
@@ -137,6 +142,7 @@ async fn observe(
         emergency: is_emergency(flag_set.as_ref()),
         unmet: unmet(ctx, &key.0, &plan),
         requirements: playbooks::requirements(ctx, rollout, &plan, playbook),
+        no_room: no_room(ctx, rollout, flag_set.as_ref()).or(unmeasured),
         live,
     };
     Ok(Ok(Observed { plan, facts, set, owes_status: false }))
@@ -152,6 +158,21 @@ async fn compile(
 ) -> Result<Result<Plan, Vec<FieldError>>, Fault> {
     let binds = policies::of(ctx, rollout, flag_set).await?;
     Ok(plan::compile(rollout, Refs { flag_set, cohort_set, playbook, policies: &binds.bound() }))
+}
+
+/// Why nothing may be raised, where the rollout or a set of it is beyond what its namespace may have in memory.
+fn no_room(ctx: &Context, rollout: &FeatureRollout, flag_set: Option<&FlagSet>) -> Option<String> {
+    let key = key_of(rollout);
+    let flag_set_name = rollout.spec.flag_set_ref.as_ref().map(|reference| reference.name.as_str());
+    let cohort_set_name = plan::cohort_set_name(rollout, flag_set);
+    let of = |kind: &str, name: Option<&str>, refusal: &dyn Fn(&ObjectKey) -> Option<String>| {
+        let why = refusal(&(key.0.clone(), name?.to_owned()))?;
+        Some(format!("{kind} {}: {why}", name?))
+    };
+    let of_rollout = ctx.rollouts.refusal(&key);
+    of_rollout
+        .or_else(|| of("FlagSet", flag_set_name, &|set| ctx.flag_sets.refusal(set)))
+        .or_else(|| of("CohortSet", cohort_set_name, &|set| ctx.cohort_sets.refusal(set)))
 }
 
 fn is_emergency(flag_set: Option<&FlagSet>) -> bool {
@@ -238,18 +259,20 @@ pub async fn references(
     Ok((flag_set, cohort_set))
 }
 
-/// A FlagSet, read directly as long as the cache does not hold all of them.
+/// A FlagSet, read directly as long as the cache does not hold all of them, and where its namespace has more than it may have in
+/// memory.
 ///
 /// # Errors
 /// When it could not be read.
 pub async fn flag_set(ctx: &Context, key: &ObjectKey) -> Result<Option<FlagSet>, Fault> {
-    if ctx.is_listed() {
+    if ctx.is_listed() && !ctx.flag_sets.is_beyond(key) {
         return Ok(ctx.flag_sets.readable(key));
     }
     look_up(ctx, &ctx.flag_sets, &key.0, &key.1).await
 }
 
-/// An object of a namespace, read directly where the cache does not know it yet.
+/// An object of a namespace, read directly where the cache does not know it yet, and where the namespace has more than it may have
+/// in memory: what lowers must not hang on that.
 pub(super) async fn look_up<K>(
     ctx: &Context,
     cache: &Cache<K>,
@@ -260,7 +283,7 @@ where
     K: Object + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope> + std::fmt::Debug,
 {
     let key = (namespace.to_owned(), name.to_owned());
-    if let Some(stored) = cache.get(&key) {
+    if let Some(stored) = cache.get(&key).filter(|_| !cache.is_beyond(&key)) {
         return Ok(stored.0.as_ref().ok().cloned());
     }
     // A set that came together with its rollouts may not have reached the cache yet.
@@ -340,7 +363,13 @@ async fn with_known_audience(
 
 /// The dependencies that are not met, in words. A missing one waits.
 fn unmet(ctx: &Context, namespace: &str, plan: &Plan) -> Vec<String> {
-    engine::unmet(plan, |name| ctx.rollouts.readable(&(namespace.to_owned(), name.to_owned())))
+    engine::unmet(plan, |name| match ctx.rollouts.get(&(namespace.to_owned(), name.to_owned())) {
+        Some(stored) => match &stored.0 {
+            Ok(rollout) => Other::Known(rollout.clone()),
+            Err(_) => Other::Unreadable,
+        },
+        None => Other::Missing,
+    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use super::cache::ObjectKey;
 use super::context::{Context, Key};
 use super::index::{Neighbour, SetId};
 use super::queue::Priority;
-use super::rollout::has_begun;
-use crate::api::FlagSet;
 use crate::api::flagset::Orphan;
+use crate::api::{FeatureRollout, FlagSet};
 use crate::plan::Plan;
 
 /// The rollouts whose announcement has no flag in the file, because its key is another flag's.
@@ -125,7 +124,9 @@ pub fn orphaned(ctx: &Context, set: &SetId, orphans: &[Orphan]) {
 
 /// Whether anything was decided of a rollout, so that its flag may be read. The index does not hear of our own writes.
 fn is_read(ctx: &Context, rollout: &Neighbour) -> bool {
-    ctx.rollouts.get(&rollout.key).is_some_and(|stored| stored.0.as_ref().is_ok_and(has_begun))
+    ctx.rollouts
+        .get(&rollout.key)
+        .is_some_and(|stored| stored.0.as_ref().is_ok_and(FeatureRollout::has_begun))
 }
 
 /// Whether a rollout leaves its key to the announcement of another: it is the younger one, and nobody reads its flag yet.

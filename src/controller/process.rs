@@ -313,7 +313,11 @@ fn context(
     Arc::new(Context {
         client,
         cluster: cluster.clone(),
-        analysis: analysis::Analysis::new(options.clock.clone(), options.api_server.clone()),
+        analysis: analysis::Analysis::new(
+            options.clock.clone(),
+            options.api_server.clone(),
+            NamespaceShares::of(options.namespace_memory).measurements,
+        ),
         clock: options.clock.clone(),
         rollouts: caches.rollouts.clone(),
         cohort_sets: caches.cohort_sets.clone(),

@@ -33,9 +33,14 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         super::housekeeping::forget_rollout(ctx, key);
         return Ok(());
     };
+    let read;
     let rollout = match &stored.0 {
         Ok(rollout) => rollout,
-        Err(invalid) => return unreadable(ctx, key, invalid).await,
+        Err(invalid) => {
+            read = begun_beyond(ctx, key).await?;
+            let Some(rollout) = &read else { return unreadable(ctx, key, invalid).await };
+            rollout
+        }
     };
     let ahead = ctx.ahead.overtake(key, rollout);
     let rollout = ahead.as_ref().unwrap_or(rollout);
@@ -53,7 +58,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         ctx.queue.push(Key::Rollout(key.clone()), Priority::Decide);
         return Ok(());
     }
-    match gather(ctx, rollout, ahead.is_some()).await? {
+    let done = match gather(ctx, rollout, ahead.is_some()).await? {
         Gathered::Stalled(why) => stalled(ctx, key, rollout, &why).await,
         Gathered::Ready(observed) => {
             let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now| {
@@ -64,7 +69,28 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
                 Advanced::Stalled(why) => stalled(ctx, key, rollout, &why).await,
             }
         }
+    };
+    if ctx.rollouts.is_beyond(key) {
+        ctx.revisions.forget_rollout(key);
+        ctx.hub.let_go_of_texts(&SetId { namespace: key.0.clone(), name: key.1.clone(), shared: false });
     }
+    done
+}
+
+/// A rollout that is beyond what its namespace may have in memory, as it is stored, where it has begun: what lowers it is done as ever.
+async fn begun_beyond(ctx: &Shared, key: &ObjectKey) -> Result<Option<FeatureRollout>, Fault> {
+    if !ctx.rollouts.is_beyond(key) {
+        return Ok(None);
+    }
+    let found = ctx.cluster.get::<FeatureRollout>(key).await?;
+    let begun = found.and_then(|found| found.0.ok()).filter(FeatureRollout::has_begun);
+    if let Some(rollout) = &begun {
+        // Its neighbours have to know of it, although no watch could tell them.
+        for concerned in ctx.index.apply(rollout) {
+            ctx.queue.push(Key::Rollout(concerned), Priority::Decide);
+        }
+    }
+    Ok(begun)
 }
 
 /// How soon a turn has to be done.
@@ -108,9 +134,9 @@ pub(super) async fn advance(
         plan: &plan,
         identity: &identity,
         prior: &prior,
-        has_begun: has_begun(rollout),
+        has_begun: rollout.has_begun(),
         owes_status,
-        is_ordinary: pace == Pace::Ordinary && !facts.deleting && !facts.emergency,
+        is_ordinary: pace == Pace::Ordinary && !facts.deleting && !facts.emergency && facts.no_room.is_none(),
         ack: ack.as_ref(),
         seen: seen.as_deref(),
         generation: rollout.metadata.generation.unwrap_or(0),
@@ -120,11 +146,13 @@ pub(super) async fn advance(
     facts.delivered = known.is_delivered();
 
     let Some(mut decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
-    if !facts.deleting {
+    // Nothing more is kept of what there is no room for. What it serves was stored when it was raised.
+    let is_kept = !facts.deleting && facts.no_room.is_none();
+    if is_kept {
         decision.status.guard = guards::keep(ctx, key, rollout, &plan.guard_spec).await?;
     }
 
-    let Some(audience) = audience(ctx, key, &plan.audience, &decision.status, facts.deleting).await? else {
+    let Some(audience) = audience(ctx, key, &plan.audience, &decision.status, is_kept).await? else {
         let name = decision.status.audience.map(|audience| audience.name).unwrap_or_default();
         let message = format!(
             "the audience {name} that the file serves is gone, or is not what its name stands for; the file keeps what it has"
@@ -171,7 +199,7 @@ pub(super) async fn advance(
         analysis::forget(ctx, key);
         finish_deletion(ctx, key, rollout, &status, ack.as_ref(), removing).await?;
     } else {
-        analysis::follow(ctx, rollout, &plan.feature.key, &plan.guard);
+        analysis::follow(ctx, rollout, &status, &plan.feature.key, &plan.guard);
         arm(ctx, key, &status, wake_at);
     }
     Ok(Advanced::Done)
@@ -194,17 +222,17 @@ fn is_version(stored: &Stored<FeatureRollout>, rollout: &FeatureRollout) -> bool
     stored.resource_version() == rollout.resource_version()
 }
 
-/// The definition of the audience that the status pins, stored before the status is. That of a rollout which is being
-/// deleted need not be: nothing can be stored in a namespace that is deleted with it.
+/// The definition of the audience that the status pins, stored before the status is where it `is_kept`. That of a rollout which is
+/// being deleted need not be: nothing can be stored in a namespace that is deleted with it.
 async fn audience(
     ctx: &Shared,
     key: &ObjectKey,
     declared: &Audience,
     status: &FeatureRolloutStatus,
-    deleting: bool,
+    is_kept: bool,
 ) -> Result<Option<Arc<Audience>>, Fault> {
     let Some(pinned) = &status.audience else { return Ok(None) };
-    if pinned.name == declared.name && deleting {
+    if pinned.name == declared.name && !is_kept {
         return Ok(Some(Arc::new(declared.clone())));
     }
     if pinned.name == declared.name {
@@ -327,9 +355,4 @@ pub async fn note_failure(ctx: &Shared, key: &ObjectKey, fault: &Fault) {
             "its status cannot be written either"
         );
     }
-}
-
-/// Whether a rollout has decided anything that a file could hold.
-pub fn has_begun(rollout: &FeatureRollout) -> bool {
-    rollout.status.as_ref().is_some_and(|status| status.uid.is_some() && status.uid == rollout.uid())
 }

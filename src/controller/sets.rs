@@ -60,6 +60,9 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
             changelog::follow(ctx, key, None);
             writer::left(ctx, &id);
         }
+        if ctx.flag_sets.is_beyond(key) {
+            ctx.hub.let_go_of_texts(&id);
+        }
         return stall_unreadable(ctx, &ctx.flag_sets, key).await;
     };
     if set.metadata.deletion_timestamp.is_some() {

@@ -17,6 +17,8 @@ pub struct NamespaceShares {
     pub flag_sets: Share,
     /// Of ConfigMaps that files are in.
     pub config_maps: Share,
+    /// Of what is measured for triggers and criteria.
+    pub measurements: Share,
     /// Of each other kind.
     pub others: Share,
 }
@@ -34,8 +36,10 @@ impl NamespaceShares {
             beyond: Beyond::Stalled,
         };
         NamespaceShares {
-            rollouts: share(8, 4 * SMALL, 3),
-            flag_sets: share(2, SMALL, 3),
+            rollouts: share(6, 4 * SMALL, 3),
+            // Besides its text, what is wrong with each flag of its own.
+            flag_sets: share(1, 8 * SMALL, 3),
+            measurements: share(3, SMALL, 1),
             config_maps: Share { beyond: Beyond::Aside, ..share(2, SMALL, 1) },
             others: share(1, SMALL, 1),
         }
@@ -53,6 +57,7 @@ mod tests {
         let of_all = shares.rollouts.limit
             + shares.flag_sets.limit
             + shares.config_maps.limit
+            + shares.measurements.limit
             + 4 * shares.others.limit;
         assert_eq!(of_all, 256 * 1024 * 1024);
     }

@@ -15,7 +15,7 @@ use super::index::SetId;
 use super::persist::persist;
 use super::queue::Priority;
 use super::revisions::{audiences, guards};
-use super::rollout::{arm, delivery, finish_deletion, has_begun, is_rolling_back, note_file, note_rollback};
+use super::rollout::{arm, delivery, finish_deletion, is_rolling_back, note_file, note_rollback};
 use super::writer::{self, Ack, Offer, OfferKind};
 use super::{analysis, events, finalizer};
 use crate::api::featurerollout::DeletionPolicy;
@@ -40,14 +40,14 @@ pub async fn stalled(
     why: &Stalled,
 ) -> Result<(), Fault> {
     let deleting = rollout.metadata.deletion_timestamp.is_some();
-    if deleting && !has_begun(rollout) {
+    if deleting && !rollout.has_begun() {
         return finalizer::release(ctx, key, &rollout.metadata).await;
     }
     if deleting && why.feature.is_none() {
         return finalizer::give_up(ctx, key, &rollout.metadata, why.reason, &why.message).await;
     }
     let prior = rollout.status.clone().unwrap_or_default();
-    if !has_begun(rollout) {
+    if !rollout.has_begun() {
         return not_begun(ctx, key, rollout, why, prior).await;
     }
     let now = ctx.clock.now();
@@ -176,7 +176,9 @@ async fn guard(
         status.criteria = before.criteria;
     }
     if let (Some(guard), Some(feature)) = (&kept, plan::feature_alone(rollout)) {
-        analysis::follow(ctx, rollout, &feature.key, guard);
+        // Where there is no room for it the neighbours' triggers take it, which the status says once the spec is valid again.
+        let _no_room = analysis::admit(ctx, rollout, guard, status.cohorts.len());
+        analysis::follow(ctx, rollout, status, &feature.key, guard);
     }
     Ok(decision.wake_at)
 }
@@ -227,7 +229,7 @@ pub async fn act(
     if let Some(live) = &why.ahead {
         engine::set_back(&mut noted, live, rollout.spec.attempt, now);
     }
-    if has_begun(rollout) {
+    if rollout.has_begun() {
         note_file(ctx, key, &mut noted, ack.as_ref(), now);
         note_attempt(rollout, &mut noted);
     }

@@ -90,7 +90,9 @@ impl Turn<'_> {
 
         let delivery = delivery(&status);
         let generation = self.generation;
-        let report = Report { plan, delivery: delivery.clone(), next: decision.next, generation, now };
+        let no_room = facts.no_room.as_deref();
+        let report =
+            Report { plan, delivery: delivery.clone(), next: decision.next, no_room, generation, now };
         engine::report(&mut status, &report);
 
         status.announced = status.announced.take().filter(|announced| announced.revision > status.revision);

@@ -52,6 +52,8 @@ pub const EXPECTED_OF_LEADERS: [&str; 2] = ["ControllerRevision", "RolloutAction
 
 /// Least time between two reads of objects of a kind that may have room again.
 const SPACING: Duration = Duration::from_millis(200);
+/// Longest time between two of them, while they fail.
+const LONGEST_SPACING: Duration = Duration::from_secs(30);
 
 /// Which terms hear of an object, where there are several shards.
 #[derive(Clone, Copy)]
@@ -175,17 +177,20 @@ async fn effects<K: Object>(
     concerns: Concerns,
     changed: fn(&Shared, &ObjectKey, News),
 ) {
+    let mut spacing = SPACING;
     loop {
         let key = match cache.effect().await {
             Effect::Displaced(key) => key,
             Effect::Readmitted(key) => {
                 // Whoever has objects come and go has one read a moment, and not one for each.
-                clock::sleep(SPACING).await;
+                clock::sleep(spacing).await;
                 if !cache.is_beyond(&key) {
                     continue;
                 }
                 let before = cache.version_of(&key);
-                match process.cluster.get::<K>(&key).await {
+                let read = process.cluster.get::<K>(&key).await;
+                spacing = if read.is_ok() { SPACING } else { (spacing * 2).min(LONGEST_SPACING) };
+                match read {
                     Ok(Some(object)) => {
                         if !cache.apply(object) {
                             continue;

@@ -108,6 +108,7 @@ const CHECKS: &[(CheckFn, &[Purpose])] = {
     const RAISING: &[Purpose] = &[Step, Cohort, Edit, Promote, SetPercent];
     &[
         (check_valid, ALL),
+        (check_room, RAISING),
         (check_latch, ALL),
         (check_pauses, ALL),
         (check_dependencies, &[Step, Promote, SetPercent]),
@@ -184,6 +185,10 @@ impl<'a> Run<'a> {
 
 fn check_valid(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
     run.facts.deleting.then(|| refusal(Check::Valid, "the rollout is being deleted".to_owned(), None))
+}
+
+fn check_room(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {
+    run.facts.no_room.as_ref().map(|why| refusal(Check::Valid, why.clone(), None))
 }
 
 fn check_latch(run: &Run<'_>, _: Raise<'_>) -> Option<Refusal> {

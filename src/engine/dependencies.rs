@@ -7,14 +7,28 @@ use crate::api::featurerollout::DependencyCondition;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::plan::{Need, Plan};
 
-/// The dependencies that are not met, in words; `other` gives the rollout of a name in the same namespace. A missing one
-/// waits.
-pub fn unmet<R: Borrow<FeatureRollout>>(plan: &Plan, other: impl Fn(&str) -> Option<R>) -> Vec<String> {
+/// The rollout of a name, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Other<R> {
+    /// As it is stored.
+    Known(R),
+    /// It exists, and what it says is not known.
+    Unreadable,
+    /// There is none.
+    Missing,
+}
+
+/// The dependencies that are not met, in words; `other` gives the rollout of a name in the same namespace. What is missing or
+/// cannot be read is waited for.
+pub fn unmet<R: Borrow<FeatureRollout>>(plan: &Plan, other: impl Fn(&str) -> Other<R>) -> Vec<String> {
     plan.depends_on
         .iter()
         .filter_map(|dependency| {
-            let Some(other) = other(&dependency.name) else {
-                return Some(format!("{}, which does not exist", dependency.name));
+            let name = &dependency.name;
+            let other = match other(name) {
+                Other::Known(other) => other,
+                Other::Unreadable => return Some(format!("{name}, which cannot be read")),
+                Other::Missing => return Some(format!("{name}, which does not exist")),
             };
             let other: &FeatureRollout = other.borrow();
             let status = other.status.as_ref();
@@ -22,11 +36,11 @@ pub fn unmet<R: Borrow<FeatureRollout>>(plan: &Plan, other: impl Fn(&str) -> Opt
                 Need::Condition(DependencyCondition::Completed) => {
                     let completed =
                         status.is_some_and(|status| is_true(&status.conditions, types::COMPLETED));
-                    (!completed).then(|| format!("{} to be completed", dependency.name))
+                    (!completed).then(|| format!("{name} to be completed"))
                 }
                 Need::Phase(phase) => {
                     let entered = status.is_some_and(|status| phase_entered(other, status, phase));
-                    (!entered).then(|| format!("{} to enter phase {phase}", dependency.name))
+                    (!entered).then(|| format!("{name} to enter phase {phase}"))
                 }
             }
         })

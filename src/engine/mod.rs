@@ -45,7 +45,7 @@ pub use actions::{Actor, Ground, Outcome, Request, act, answered, is_raising};
 pub use begin::set_back;
 pub use criteria::status_of;
 pub use delivery::{Delivery, deliver};
-pub use dependencies::unmet;
+pub use dependencies::{Other, unmet};
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use pauses::{pause_words, take_to_control};
 pub use position::{describe, describe_step};
@@ -70,6 +70,8 @@ pub struct Facts {
     pub unmet: Vec<String>,
     /// What the rollout's phase of a playbook requires that is not so. Asked at the first start only.
     pub requirements: Vec<Requirement>,
+    /// Why nothing may be raised, where the namespace has more than it may have in memory. What lowers goes on.
+    pub no_room: Option<String>,
     /// What the file says of the flag, where a beginning has to know.
     pub live: Option<LiveFlag>,
     /// What is known of the metrics.
@@ -86,6 +88,7 @@ impl Facts {
             emergency: false,
             unmet: Vec::new(),
             requirements: Vec::new(),
+            no_room: None,
             live: None,
             metrics: Metrics::AllWell,
         }

@@ -17,6 +17,8 @@ pub struct Report<'a> {
     pub delivery: Delivery,
     /// When something changes next by itself.
     pub next: Option<MicroTime>,
+    /// Why nothing may be raised, where the namespace has more than it may have in memory.
+    pub no_room: Option<&'a str>,
     /// `metadata.generation` of the spec that was decided on.
     pub generation: i64,
     /// The time of the report.
@@ -25,6 +27,10 @@ pub struct Report<'a> {
 
 /// Fills the report part of a status, and takes note of how the file stands to it.
 pub fn report(status: &mut FeatureRolloutStatus, report: &Report<'_>) {
+    if let Some(why) = report.no_room {
+        let (next, why) = (super::wake::next_rung(status), (Reason::NamespaceFull, why));
+        return stall(status, why, &report.delivery, next, report.generation, report.now);
+    }
     note_delivery(status, &report.delivery, report.now);
     let undelivered = undelivered_message(status);
     columns(status, report);

@@ -15,9 +15,15 @@ use crate::bounds::{self, Limits};
 /// once for each generation is enough; it can take tens of milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    flags: BTreeMap<String, String>,
-    metadata: BTreeMap<String, String>,
+    flags: BTreeMap<String, Cow<'static, str>>,
+    metadata: BTreeMap<String, Cow<'static, str>>,
 }
+
+/// Of how many flags and entries it is kept in full what is wrong with them: more than anybody is told at once.
+const SPELT_OUT: usize = 8;
+
+/// What is wrong with the others.
+const ANOTHER: &str = "cannot be served as it is; what is wrong is said once the others are put right";
 
 impl Verdict {
     /// Looks at `spec.flags` and `spec.metadata`.
@@ -29,14 +35,23 @@ impl Verdict {
                 Ok(()) => objection(body),
                 Err(excess) => Some(excess),
             };
-            verdict.flags.extend(why.map(|why| (key.clone(), bounds::cut(&why).into_owned())));
+            note(&mut verdict.flags, key, why);
         }
         for (key, value) in metadata {
-            let why = objection_to_metadata(key, value);
-            verdict.metadata.extend(why.map(|why| (key.clone(), bounds::cut(&why).into_owned())));
+            note(&mut verdict.metadata, key, objection_to_metadata(key, value));
         }
         verdict
     }
+}
+
+/// Keeps what is wrong with an entry. It is kept as long as the FlagSet is, and anybody may write hundreds that are wrong.
+fn note(known: &mut BTreeMap<String, Cow<'static, str>>, key: &str, why: Option<String>) {
+    let Some(why) = why else { return };
+    let why = match known.len() < SPELT_OUT {
+        true => Cow::Owned(bounds::cut(&why).into_owned()),
+        false => Cow::Borrowed(ANOTHER),
+    };
+    known.insert(key.to_owned(), why);
 }
 
 /// A file that holds the FlagSet's part only. Whatever is left out goes into `refused` with its path in the spec and why.
@@ -54,7 +69,7 @@ pub(super) fn admit(
     let mut flags = Vec::new();
     for (key, body) in &set.statics {
         let managed = members.contains_key(key).then_some("a rollout manages this flag");
-        match managed.or(verdict.flags.get(key).map(String::as_str)) {
+        match managed.or(verdict.flags.get(key).map(AsRef::as_ref)) {
             Some(why) => refused.push((format!("spec.flags[{key}]"), why.to_owned())),
             None => flags.push((key.clone(), body.clone())),
         }
@@ -63,7 +78,7 @@ pub(super) fn admit(
     let mut metadata = Vec::new();
     for (key, value) in &set.metadata {
         match verdict.metadata.get(key) {
-            Some(why) => refused.push((format!("spec.metadata[{key}]"), why.clone())),
+            Some(why) => refused.push((format!("spec.metadata[{key}]"), why.clone().into_owned())),
             None => metadata.push((key.clone(), value.clone())),
         }
     }

@@ -11,7 +11,7 @@ mod source;
 
 /// The parts of the library, from the bottom up: each may import from those before it, and none that comes later. A part
 /// is a folder with its subfolders, but for those that are listed by themselves, or a single file of `src/`.
-const LAYERS: [&str; 43] = [
+const LAYERS: [&str; 41] = [
     "bounds",
     "visible",
     "api",
@@ -24,7 +24,6 @@ const LAYERS: [&str; 43] = [
     "flags",
     "engine",
     "engine/forecast",
-    "engine/simulate",
     "chart",
     "playbook",
     "changelog",
@@ -34,6 +33,7 @@ const LAYERS: [&str; 43] = [
     "server",
     "cluster",
     "controller/cache",
+    "controller/index",
     "controller/leader",
     "controller/queue",
     "controller/channels",
@@ -42,8 +42,6 @@ const LAYERS: [&str; 43] = [
     "controller/nudge",
     "controller/writer",
     "controller/analysis",
-    "controller/checks",
-    "controller/rollout",
     "controller/actions",
     "controller",
     "sandbox",
@@ -71,7 +69,7 @@ const UPWARD: [(&str, &str, usize); 12] = [
     ("controller/events", "controller", 2),
     ("controller/nudge", "controller", 3),
     ("controller/revisions", "controller", 3),
-    ("controller/writer", "controller", 11),
+    ("controller/writer", "controller", 9),
 ];
 
 /// What is decided here can be tested by values, repeated, and run at any time of any clock.
@@ -226,10 +224,9 @@ const HAVE_CLIENTS: [&str; 7] = [
 const WRITES: [&str; 5] = ["DeleteParams", "Patch", "PatchParams", "PostParams", "*"];
 
 /// Files that are longer than they should be, and their lines. The list may only get shorter, and so may they.
-const LONG: [(&str, usize); 4] = [
+const LONG: [(&str, usize); 3] = [
     ("src/engine/advance.rs", 410),
     ("src/engine/tests/actions.rs", 437),
-    ("src/engine/tests/checks.rs", 410),
     ("src/engine/tests/record.rs", 448),
 ];
 

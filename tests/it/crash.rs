@@ -11,6 +11,8 @@ use crate::support::process::ControllerProcess;
 use crate::support::proxy::{Moment, Proxy};
 use crate::support::{eventually, is_ready, pause};
 
+mod lowered;
+
 /// Seven steps, a finalizer, two cohorts: every kind of write that a rollout of its own causes.
 const SEVEN_STEPS: &str = r"
 metadata: {name: seven}

@@ -271,7 +271,8 @@ fn the_site_has_every_page_once() {
 #[test]
 fn links_out_of_the_site_lead_to_the_repository() {
     let chapter = |path: &str, content: &str| serde_json::json!({"Chapter": {"path": path, "content": content, "sub_items": []}});
-    let text = "[a](../../examples/app#x) [b](../gitops.md#y) [c](java.md) [d](https://a.example/../b)";
+    let text = "[a](../../examples/app#x) [b](../gitops.md#y) [c](java.md) [d](https://a.example/../b) [f](README.md#z) [g](../README.md) \
+                [h](../../README.md) [i](https://a.example/README.md)";
     let mut outer = chapter("apps/README.md", text);
     outer["Chapter"]["sub_items"] =
         serde_json::json!([chapter("gitops.md", "[e](../deploy/flux)"), "Separator"]);
@@ -288,8 +289,11 @@ fn links_out_of_the_site_lead_to_the_repository() {
     let book: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let chapter = &book["items"][0]["Chapter"];
     let there = "https://host.example/o/n/blob/main";
-    let mended =
-        format!("[a]({there}/examples/app#x) [b](../gitops.md#y) [c](java.md) [d](https://a.example/../b)");
+    // A README of a folder is the index of that folder in the site; that of the repository is not in it.
+    let mended = format!(
+        "[a]({there}/examples/app#x) [b](../gitops.md#y) [c](java.md) [d](https://a.example/../b) [f](index.md#z) [g](../index.md) \
+         [h]({there}/README.md) [i](https://a.example/README.md)"
+    );
     assert_eq!(chapter["content"], mended);
     assert_eq!(chapter["sub_items"][0]["Chapter"]["content"], format!("[e]({there}/deploy/flux)"));
 }

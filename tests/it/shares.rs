@@ -16,8 +16,10 @@ use crate::support::proxy::Proxy;
 use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready, is_stalled, pause};
 
-/// MiB for each namespace: half a one for FlagSets and for files, two for rollouts.
-const MEMORY: u32 = 4;
+mod beyond;
+
+/// MiB for each namespace: a third of one for FlagSets, two thirds for files, two for rollouts, one for what is measured.
+const MEMORY: u32 = 5;
 
 async fn controller(space: &Space) -> Running {
     let options = Options { namespace_memory: MEMORY, ..Options::default() };
@@ -30,10 +32,10 @@ fn noise(seed: u64, bytes: usize) -> String {
     std::iter::repeat_with(|| random.alphanumeric()).take(bytes).collect()
 }
 
-/// A FlagSet of some 55 KiB, of which three have room.
-fn full(name: &str, seed: u64) -> Value {
+/// A FlagSet of so many bytes.
+fn full(name: &str, seed: u64, bytes: usize) -> Value {
     let flags =
-        json!({"noise": {"state": "ENABLED", "variants": {"a": noise(seed, 55_000)}, "defaultVariant": "a"}});
+        json!({"noise": {"state": "ENABLED", "variants": {"a": noise(seed, bytes)}, "defaultVariant": "a"}});
     let mut set = object("FlagSet", name, "{}");
     set["spec"] = json!({"flags": flags});
     set
@@ -88,9 +90,10 @@ async fn the_youngest_flag_sets_beyond_the_share_of_their_namespace_wait_and_the
     let space = bare_space("share-of-sets").await;
     let running = controller(&space).await;
     let names = ["set-0", "set-1", "set-2", "set-3", "set-4"];
+    // Each costs some 95 KB of 320.
     for (seed, name) in (0_u64..).zip(names) {
         let member = large(&format!("of-{name}"), seed, 10, &format!("flagSetRef: {{name: {name}}}"));
-        create(&space, &[full(name, seed), member]).await;
+        create(&space, &[full(name, seed, 29_000), member]).await;
     }
     for name in &names[..3] {
         space.until(&format!("of-{name}"), "ready", is_ready).await;
@@ -98,8 +101,8 @@ async fn the_youngest_flag_sets_beyond_the_share_of_their_namespace_wait_and_the
     until_beyond(&space, &names[3..]).await;
     let stalled = set_condition(&set_status(&space, "set-4").await, "Stalled");
     assert!(stalled.contains("FlagSet objects of namespace share-of-sets need more than"), "{stalled}");
-    // Their rollouts say what is missing, and nothing is served that nobody knows.
-    space.until("of-set-4", "stalled", |status| is_stalled(status, "ReferenceNotFound", "set-4")).await;
+    // Their rollouts say so, and nothing is served that nobody keeps.
+    space.until("of-set-4", "stalled", |status| is_stalled(status, "NamespaceFull", "FlagSet set-4: ")).await;
     assert_eq!(space.file("set-4").await, None);
     // A rollback of an older one is in its file.
     roll_back(&space, "of-set-0").await;
@@ -143,7 +146,7 @@ async fn versions(space: &Space) -> BTreeSet<Option<String>> {
 async fn a_rollout_beyond_the_share_is_stalled_goes_when_it_is_deleted_and_goes_on_when_there_is_room() {
     let space = bare_space("share-of-rollouts").await;
     let running = controller(&space).await;
-    // Each costs some 500 KiB of two MiB.
+    // Each costs some 540 KB of two MB.
     for index in 0..3 {
         create(&space, &[large(&format!("r{index}"), index, 180_000, "")]).await;
     }

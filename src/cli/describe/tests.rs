@@ -37,7 +37,7 @@ fn rollout(now: MicroTime) -> FeatureRollout {
     let plan = compile(&rollout, Refs::default()).unwrap();
     let mut status = crate::engine::forecast::timeline::state_at(&plan, now, now);
     let next = decide(&plan, &status, &Facts::favourable("dreams"), now).wake_at;
-    let of = Report { plan: &plan, delivery: Delivery::Done, next, generation: 1, now };
+    let of = Report { plan: &plan, delivery: Delivery::Done, next, no_room: None, generation: 1, now };
     report(&mut status, &of);
     rollout.status = Some(status);
     rollout

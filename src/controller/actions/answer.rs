@@ -1,15 +1,18 @@
-//! The answer of an action, in its status.
+//! The answer of an action: how the file stands to it, and how it gets into the action's status.
 
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 
 use super::book::Asked;
-use crate::api::MicroTime;
 use crate::api::conditions::{Want, merge, types};
-use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionStatus};
+use crate::api::rolloutaction::{Action, Answer, RolloutAction, RolloutActionStatus};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use crate::clock;
-use crate::controller::cache::key_of;
-use crate::controller::context::Context;
+use crate::controller::cache::{ObjectKey, key_of};
+use crate::controller::context::{Context, Shared};
 use crate::controller::persist::put;
+use crate::controller::turn::delivered;
+use crate::controller::writer::Ack;
+use crate::engine;
 use crate::error::Fault;
 
 /// What an action is answered.
@@ -29,6 +32,76 @@ impl Verdict {
     pub fn now(answer: Answer, message: String) -> Verdict {
         Verdict { answer, message, revision: None, at: clock::real_now() }
     }
+}
+
+/// The verdict with the revision that the file has to hold: where that is a new one, and where somebody asks again for
+/// percentages that have not been delivered.
+pub(super) async fn with_revision(
+    ctx: &Shared,
+    key: &ObjectKey,
+    before: i64,
+    action: Action,
+    verdict: Verdict,
+) -> Result<Verdict, Fault> {
+    if verdict.answer != Answer::Applied {
+        return Ok(verdict);
+    }
+    let status = status_of(ctx, key).await?;
+    let is_about_file = matches!(action, Action::Rollback | Action::SetPercent | Action::Promote);
+    let is_open = status.revision > before || (is_about_file && !is_delivered(ctx, key));
+    Ok(Verdict { revision: is_open.then_some(status.revision), ..verdict })
+}
+
+/// The status of a rollout as it is known here, read where its namespace has more than it may have in memory.
+pub(super) async fn status_of(ctx: &Shared, key: &ObjectKey) -> Result<FeatureRolloutStatus, Fault> {
+    let rollout = match ctx.rollouts.is_beyond(key) {
+        true => ctx.cluster.get::<FeatureRollout>(key).await?.and_then(|found| found.0.ok()),
+        false => ctx.rollouts.readable(key),
+    };
+    Ok(rollout.and_then(|rollout| rollout.status).unwrap_or_default())
+}
+
+/// How the file stands to an answer that it has to follow, in words.
+pub fn delivery(ctx: &Shared, key: &ObjectKey, revision: i64) -> String {
+    let Some(stored) = ctx.rollouts.get(key) else { return String::new() };
+    let ack = ctx.hub.ack(key, &stored.uid().unwrap_or_default());
+    // Of what its namespace has no room for no status is known by heart: what the writer said last is enough.
+    let unknown = || FeatureRolloutStatus { revision, ..FeatureRolloutStatus::default() };
+    let status = match &stored.0 {
+        Ok(rollout) => rollout.status.clone().unwrap_or_default(),
+        Err(_) => unknown(),
+    };
+    if delivered(&status, ack.as_ref()) >= revision {
+        return "; the file holds it".to_owned();
+    }
+    let Some(
+        Ack::Failed { message: why, .. } | Ack::Retrying { message: why } | Ack::Lost { message: why, .. },
+    ) = ack
+    else {
+        return "; the file is being written".to_owned();
+    };
+    match engine::delivery::gap(&status).filter(|_| stored.0.is_ok()) {
+        Some(gap) => format!("; {gap}: {why}"),
+        None => format!("; the file does not hold it: {why}"),
+    }
+}
+
+/// Whether the file holds what the rollout has decided, as far as is known here.
+pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
+    if ctx.rollouts.is_beyond(key) {
+        return !ctx.index.set_of(key).is_some_and(|set| ctx.hub.is_wanted(&set, key));
+    }
+    let stored = ctx.rollouts.get(key);
+    let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { return true };
+    let Some(status) = rollout.status.as_ref().filter(|_| rollout.has_begun()) else { return true };
+    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
+    delivered(status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
+}
+
+/// Whether the file's writer has said that it could not write what the rollout has decided.
+pub fn is_held_back(ctx: &Shared, key: &ObjectKey) -> bool {
+    let Some(rollout) = ctx.rollouts.get(key) else { return false };
+    ctx.hub.ack(key, &rollout.uid().unwrap_or_default()).is_some_and(|ack| ack.is_failure())
 }
 
 /// Writes the answer, unless the action has one or is gone.

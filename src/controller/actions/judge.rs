@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::answer::Verdict;
+use super::answer::{Verdict, is_delivered, status_of, with_revision};
 use super::book::Asked;
 use super::{keeps_waiting, policies};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
@@ -15,10 +15,8 @@ use crate::controller::gather::{Gathered, Observed, Stalled, gather};
 use crate::controller::persist::refresh;
 use crate::controller::queue::Priority;
 use crate::controller::revisions::guards;
-use crate::controller::rollout::{Advanced, Pace, advance, has_begun};
+use crate::controller::rollout::{Advanced, Pace, advance};
 use crate::controller::stalled;
-use crate::controller::turn::delivered;
-use crate::controller::writer::Ack;
 use crate::engine::{self, Actor, Decision, Facts, Ground, Outcome, Request};
 use crate::error::{Fault, chain};
 use crate::plan::{Guard, Plan};
@@ -100,9 +98,9 @@ async fn by_known(
         return Ok(rejected(format!("there is no FeatureRollout {} in namespace {}", key.1, key.0)));
     };
     // What lowers a rollout is done although its namespace has more than it may have in memory.
-    let (stored, is_beyond) = match ctx.rollouts.is_beyond(key) {
-        true => (ctx.cluster.get(key).await?.map_or(stored, Arc::new), true),
-        false => (stored, false),
+    let stored = match ctx.rollouts.is_beyond(key) {
+        true => ctx.cluster.get(key).await?.map_or(stored, Arc::new),
+        false => stored,
     };
     let rollout = match &stored.0 {
         Ok(rollout) => rollout,
@@ -112,12 +110,6 @@ async fn by_known(
     let rollout = ahead.as_ref().unwrap_or(rollout);
     let status = rollout.status.clone().unwrap_or_default();
     let raising = engine::is_raising(&action.spec, &status);
-    if is_beyond && raising {
-        return Ok(rejected(format!(
-            "nothing is raised in namespace {} while its rollouts are too many",
-            key.0
-        )));
-    }
     let mut request = request(ctx, action, rollout, Actor::Unverified);
     if let Some(verdict) = at_once(&status, &request, ctx.clock.now()) {
         return Ok(Judged::Done(verdict));
@@ -146,45 +138,14 @@ async fn by_known(
     };
     match result {
         Ok(verdict) => {
-            Ok(Judged::Done(with_revision(ctx, key, status.revision, action.spec.action, verdict)))
+            let action = action.spec.action;
+            Ok(Judged::Done(with_revision(ctx, key, status.revision, action, verdict).await?))
         }
         // Only somebody's edit helps, and an action does not wait for that.
         Err(fault @ Fault::Invalid(_)) => {
             Ok(rejected(format!("nothing could be persisted: {}", chain(&fault))))
         }
         Err(fault) => Err(fault),
-    }
-}
-
-/// The verdict with the revision that the file has to hold: where that is a new one, and where somebody asks again for
-/// percentages that have not been delivered.
-fn with_revision(ctx: &Shared, key: &ObjectKey, before: i64, action: Action, verdict: Verdict) -> Verdict {
-    if verdict.answer != Answer::Applied {
-        return verdict;
-    }
-    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
-    let is_about_file = matches!(action, Action::Rollback | Action::SetPercent | Action::Promote);
-    let is_open = status.revision > before || (is_about_file && !is_delivered(ctx, key));
-    Verdict { revision: is_open.then_some(status.revision), ..verdict }
-}
-
-/// How the file stands to an answer that it has to follow, in words.
-pub fn delivery(ctx: &Shared, key: &ObjectKey, revision: i64) -> String {
-    let Some(rollout) = ctx.rollouts.readable(key) else { return String::new() };
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
-    let status = rollout.status.unwrap_or_default();
-    if delivered(&status, ack.as_ref()) >= revision {
-        return "; the file holds it".to_owned();
-    }
-    let Some(
-        Ack::Failed { message: why, .. } | Ack::Retrying { message: why } | Ack::Lost { message: why, .. },
-    ) = ack
-    else {
-        return "; the file is being written".to_owned();
-    };
-    match engine::delivery::gap(&status) {
-        Some(gap) => format!("; {gap}: {why}"),
-        None => format!("; the file does not hold it: {why}"),
     }
 }
 
@@ -210,21 +171,12 @@ pub async fn give_up(ctx: &Shared, key: &ObjectKey, asked: &Asked, fault: &Fault
     if !keeps_waiting(ctx, key, asked) || refresh(ctx, key).await.is_err() {
         return None;
     }
-    let status = ctx.rollouts.readable(key).and_then(|rollout| rollout.status).unwrap_or_default();
+    let status = status_of(ctx, key).await.ok()?;
     if is_carried_out(&status, &asked.uid().unwrap_or_default()) {
         return None;
     }
     let why = chain(fault);
     Some(reject(format!("it could not be judged, and what stops or lowers does not wait for it: {why}")))
-}
-
-/// Whether the file holds what the rollout has decided, as far as is known here.
-pub fn is_delivered(ctx: &Shared, key: &ObjectKey) -> bool {
-    let stored = ctx.rollouts.get(key);
-    let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { return true };
-    let Some(status) = rollout.status.as_ref().filter(|_| has_begun(rollout)) else { return true };
-    let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
-    delivered(status, ack.as_ref()) == status.revision && !ctx.ahead.is_under_way(key)
 }
 
 /// Whether the first measurement of the rollout's triggers by this process is still to come.
@@ -233,15 +185,9 @@ pub fn is_beginning(ctx: &Shared, key: &ObjectKey) -> bool {
     ctx.analysis.is_beginning(key, &rollout.uid().unwrap_or_default())
 }
 
-/// Whether the file's writer has said that it could not write what the rollout has decided.
-pub fn is_held_back(ctx: &Shared, key: &ObjectKey) -> bool {
-    let Some(rollout) = ctx.rollouts.get(key) else { return false };
-    ctx.hub.ack(key, &rollout.uid().unwrap_or_default()).is_some_and(|ack| ack.is_failure())
-}
-
 /// Whether a rollout is about to have its first turn.
 pub fn begins(rollout: &FeatureRollout) -> bool {
-    !has_begun(rollout) && rollout.metadata.deletion_timestamp.is_none()
+    !rollout.has_begun() && rollout.metadata.deletion_timestamp.is_none()
 }
 
 fn request<'a>(

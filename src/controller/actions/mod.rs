@@ -263,11 +263,11 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict
 /// Gives an answer, however often that has to be tried.
 async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, mut verdict: Verdict) {
     if verdict.answer == Answer::Applied {
-        let holds_up = || ctx.actions.book().any(&rollout, |_| true) || judge::is_held_back(&ctx, &rollout);
+        let holds_up = || ctx.actions.book().any(&rollout, |_| true) || answer::is_held_back(&ctx, &rollout);
         until_delivered(&ctx, &rollout, FILE_FIRST, holds_up).await;
     }
     if let Some(revision) = verdict.revision {
-        verdict.message.push_str(&judge::delivery(&ctx, &rollout, revision));
+        verdict.message.push_str(&answer::delivery(&ctx, &rollout, revision));
     }
     let mut errors = 0;
     loop {
@@ -330,7 +330,7 @@ async fn wait_after(ctx: &Shared, asked: &Asked, fault: &Fault, errors: u32) -> 
 async fn until_delivered(ctx: &Shared, rollout: &ObjectKey, longest: Duration, ends: impl Fn() -> bool) {
     let begun = clock::monotonic();
     while begun.elapsed() < longest && !ctx.shutdown.is_cancelled() {
-        if judge::is_delivered(ctx, rollout) || ends() {
+        if answer::is_delivered(ctx, rollout) || ends() {
             return;
         }
         clock::sleep(DELIVERY_POLL).await;

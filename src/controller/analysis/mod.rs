@@ -10,25 +10,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
 
-use super::cache::ObjectKey;
+use super::cache::{ObjectKey, Share, key_of};
 use super::context::{Context, Key, Shared};
 use super::queue::{Places, Priority, Queue};
 use crate::api::measured::{Measured, MeasuredKind};
 use crate::api::metricsource::Circuit;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
-use crate::clock::Clock;
+use crate::clock::{Clock, Monotonic};
 use crate::engine::{self, Metrics, Subject};
+use crate::fair::Turns;
 use crate::plan::Guard;
 use crate::sources::{self, Sources};
 use crate::watchdog::{Name, What, resting};
 use limits::Limits;
 use resolver::Resolver;
+use room::{Others, Room};
 use samples::Watched;
 
 mod events;
 mod limits;
 mod recent;
 mod resolver;
+mod room;
 mod run;
 mod samples;
 mod status;
@@ -37,29 +40,38 @@ pub use events::{metric_source_event, metric_template_event};
 pub use run::{Question, ask};
 pub use status::{metric_source, metric_template};
 
+/// Templates beyond what their namespace may have that are read at once.
+const READS: usize = 4;
+
 /// The measurements of every rollout.
 pub struct Analysis {
     watched: Mutex<HashMap<ObjectKey, Watched>>,
+    room: Room,
     /// When each rollout is to be looked at next.
     queue: Queue<ObjectKey, ()>,
     sources: Sources,
     resolver: Resolver,
     limits: Limits,
+    /// Templates that are read because their namespace has more than its share.
+    reads: Turns,
     circuits: Mutex<HashMap<String, (Circuit, Option<&'static str>)>>,
     /// Whether every source and template has been listed: before, one that is missing may only not be known yet.
     listed: AtomicBool,
 }
 
 impl Analysis {
-    /// Nothing is watched yet. No source may be where the API server listens.
-    pub fn new(clock: Clock, api_server: Vec<SocketAddr>) -> Analysis {
+    /// Nothing is watched yet. No source may be where the API server listens; `share` is what a namespace may have of memory for
+    /// what is measured.
+    pub fn new(clock: Clock, api_server: Vec<SocketAddr>, share: Share) -> Analysis {
         let options = sources::Options { api_server, ..sources::Options::default() };
         Analysis {
             watched: Mutex::default(),
+            room: Room::new(share),
             queue: Queue::new(clock, Places { deciding: 1, reporting: 1 }, |_| None),
             sources: Sources::new(options),
             resolver: Resolver::default(),
             limits: Limits::default(),
+            reads: Turns::new(READS, None, Monotonic::default()),
             circuits: Mutex::default(),
             listed: AtomicBool::new(false),
         }
@@ -80,13 +92,14 @@ impl Analysis {
     }
 
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 3] {
+    pub fn census(&self) -> [(&'static str, usize); 4] {
         let (rollouts, readings) = {
             let watched = self.watched();
             (watched.len(), watched.values().map(Watched::readings).sum())
         };
         [
             ("measured_rollouts", rollouts),
+            ("unmeasured_rollouts", self.room.beyond()),
             ("measurements_due", self.queue.keys()),
             ("readings_kept", readings),
         ]
@@ -106,19 +119,69 @@ impl Analysis {
     }
 }
 
-/// Watches over a rollout with this guard from now on. Its state must have been persisted.
-pub fn follow(ctx: &Context, rollout: &FeatureRollout, flag: &str, guard: &Guard) {
-    let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    if guard.triggers.is_empty() && guard.criteria.is_empty() {
+/// Takes the room that it needs to watch over a rollout of so many cohorts with this guard; why there is none, where that is so.
+pub fn admit(ctx: &Context, rollout: &FeatureRollout, guard: &Guard, cohorts: usize) -> Option<String> {
+    let key = key_of(rollout);
+    if is_idle(guard) {
+        return None;
+    }
+    let is_beyond = ctx.rollouts.is_beyond(&key);
+    // Most turns change nothing of it.
+    if !is_beyond
+        && ctx.analysis.watched().get(&key).is_some_and(|known| known.is_so(rollout, guard, cohorts))
+    {
+        return None;
+    }
+    let mut bytes = room::bytes(guard, cohorts);
+    if is_beyond {
+        bytes = bytes.saturating_add(room::written(&rollout.status));
+    }
+    let created = rollout.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
+    let others = ctx.analysis.room.take(&key, created, bytes);
+    tell(ctx, others);
+    ctx.analysis.room.refusal(&key)
+}
+
+/// Has those whom it concerns that there is more room or less decided on again.
+fn tell(ctx: &Context, others: Others) {
+    for key in &others.displaced {
+        stop(ctx, key);
+    }
+    for key in others.displaced.into_iter().chain(others.next) {
+        ctx.queue.push(Key::Rollout(key), Priority::Decide);
+    }
+}
+
+/// Whether nothing is to be measured.
+fn is_idle(guard: &Guard) -> bool {
+    guard.triggers.is_empty() && guard.criteria.is_empty()
+}
+
+/// Watches over a rollout with this guard from now on, where there is room for it. Its status must have been persisted.
+pub fn follow(
+    ctx: &Context,
+    rollout: &FeatureRollout,
+    status: &FeatureRolloutStatus,
+    flag: &str,
+    guard: &Guard,
+) {
+    let key = key_of(rollout);
+    if is_idle(guard) {
         return forget(ctx, &key);
+    }
+    if ctx.analysis.room.refusal(&key).is_some() {
+        return stop(ctx, &key);
     }
     let uid = rollout.uid().unwrap_or_default();
     let mut watched = ctx.analysis.watched();
-    match watched.get_mut(&key).filter(|watched| watched.uid == uid) {
-        Some(known) => known.follow(guard),
-        None => {
-            watched.insert(key.clone(), Watched::new(uid, flag.to_owned(), Arc::new(guard.clone())));
-        }
+    if watched.get(&key).is_none_or(|known| known.uid != uid) {
+        watched.insert(key.clone(), Watched::new(uid, flag.to_owned(), Arc::new(guard.clone())));
+    }
+    if let Some(known) = watched.get_mut(&key) {
+        known.follow(guard);
+        known.cohorts = status.cohorts.len();
+        // Of what its namespace has no room for no status is known by heart.
+        known.status = ctx.rollouts.is_beyond(&key).then(|| Box::new(status.clone()));
     }
     drop(watched);
     ctx.analysis.look_again(&key);
@@ -126,6 +189,12 @@ pub fn follow(ctx: &Context, rollout: &FeatureRollout, flag: &str, guard: &Guard
 
 /// Forgets everything about a rollout.
 pub fn forget(ctx: &Context, key: &ObjectKey) {
+    stop(ctx, key);
+    tell(ctx, ctx.analysis.room.leave(key));
+}
+
+/// Watches over a rollout no more.
+fn stop(ctx: &Context, key: &ObjectKey) {
     if ctx.analysis.watched().remove(key).is_some() {
         ctx.analysis.queue.forget(key);
         ctx.metrics.checks.forget(key);
@@ -200,18 +269,21 @@ fn look(ctx: &Shared, key: &ObjectKey) {
         // It went while somebody decided on it.
         return forget(ctx, key);
     }
-    let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { return };
+    let rollout = stored.as_ref().and_then(|stored| stored.0.as_ref().ok());
     let unwritten = FeatureRolloutStatus::default();
-    let status = rollout.status.as_ref().unwrap_or(&unwritten);
     let now = ctx.clock.now();
     let mut next: Option<MicroTime> = None;
     let mut begun = Vec::new();
     {
         let mut watched = ctx.analysis.watched();
         let Some(watched) = watched.get_mut(key) else { return };
-        if rollout.uid().as_deref() != Some(watched.uid.as_str()) {
-            return;
-        }
+        let beyond = watched.status.take();
+        let status = match (rollout, &beyond) {
+            (Some(rollout), _) if rollout.uid().as_deref() != Some(watched.uid.as_str()) => return,
+            (Some(rollout), _) => rollout.status.as_ref().unwrap_or(&unwritten),
+            (None, Some(status)) => status,
+            (None, None) => return,
+        };
         let guard = watched.guard().clone();
         for due in engine::due(&guard, status, now) {
             next = Some(next.map_or(due.next, |next| next.min(due.next)));
@@ -219,6 +291,7 @@ fn look(ctx: &Shared, key: &ObjectKey) {
                 begun.extend(run::Measurement::new(key, watched, status, due, ticket));
             }
         }
+        watched.status = beyond;
     }
     ctx.analysis.queue.push_at(key.clone(), next);
     for check in begun {

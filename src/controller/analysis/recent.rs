@@ -34,6 +34,9 @@ struct Point {
     bits: [u32; 2],
 }
 
+/// Bytes of each.
+pub const POINT: usize = size_of::<Point>();
+
 const NO_DATA: u64 = 0x7ff8_0000_0000_0001;
 const PROVIDER_ERROR: u64 = 0x7ff8_0000_0000_0002;
 

@@ -1,4 +1,5 @@
-//! MetricSources with their secrets: read by name from the operator's namespace, kept for a minute.
+//! What checks are made by: MetricTemplates, and MetricSources with their secrets, read by name from the operator's namespace and kept
+//! for a minute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +8,10 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::api::{MetricSource, Reason};
+use crate::api::{MetricSource, MetricTemplate, Reason};
 use crate::clock;
-use crate::controller::context::{Context, Key};
+use crate::controller::cache::ObjectKey;
+use crate::controller::context::{Context, Key, Shared};
 use crate::controller::queue::Priority;
 use crate::error::{Fault, chain};
 use crate::sources::{self, Resolved};
@@ -100,4 +102,23 @@ async fn read(ctx: &Context, source: &MetricSource) -> Result<Result<Resolved, U
         reason: if complete { Reason::InvalidSpec } else { Reason::ReferenceNotFound },
         message: problems.join("; "),
     }))
+}
+
+/// The template of this name, read where its namespace has more than it may have in memory: what it is for may be about to be
+/// rolled back. `namespace` is that of whoever asks.
+///
+/// # Errors
+/// Why there is none, in words.
+pub async fn template(ctx: &Shared, key: &ObjectKey, namespace: &str) -> Result<MetricTemplate, String> {
+    if !ctx.metric_templates.is_beyond(key) {
+        let known = ctx.metric_templates.readable(key);
+        return known.ok_or_else(|| format!("there is no MetricTemplate {:?} that can be read", key.1));
+    }
+    let _place = ctx.analysis.reads.take(namespace, 0).await;
+    let found = ctx.cluster.get::<MetricTemplate>(key).await.map_err(|fault| {
+        tracing::debug!("MetricTemplate {}/{} could not be read: {}", key.0, key.1, chain(&fault));
+        format!("MetricTemplate {:?} could not be read", key.1)
+    })?;
+    let found = found.and_then(|found| found.0.ok());
+    found.ok_or_else(|| format!("there is no MetricTemplate {:?} that can be read", key.1))
 }

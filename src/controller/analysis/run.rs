@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::resolver::template;
 use super::samples::{Begun, Ended, Sample, Watched, asks};
 use crate::api::trigger::Metric;
 use crate::api::verdict::Streak;
@@ -243,10 +244,7 @@ fn instant(due: &Due, now: MicroTime) -> MicroTime {
 async fn prepare(ctx: &Shared, check: &Measurement) -> Result<(MetricSource, Query, Resolved), String> {
     let namespace = &check.key.0;
     let name = &check.metric.template_ref.name;
-    let template = ctx
-        .metric_templates
-        .readable(&(check.template_namespace.clone(), name.clone()))
-        .ok_or_else(|| format!("there is no MetricTemplate {name:?} that can be read"))?;
+    let template = template(ctx, &(check.template_namespace.clone(), name.clone()), namespace).await?;
     let source = ctx.metric_sources.readable(&(ctx.namespace.clone(), template.spec.source_ref.name.clone()));
     let context = sources::Context {
         operator_namespace: &ctx.namespace,

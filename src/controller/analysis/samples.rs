@@ -6,18 +6,37 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::SignedDuration;
 
-use super::recent::{Recent, most_of};
+use super::recent::{self, Recent, most_of};
 use crate::api::measured::{MeasuredKind, MeasuredSeries};
 use crate::api::trigger::Metric;
-use crate::api::{MicroTime, Reading};
+use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reading};
 use crate::engine::{Due, Measurement, Subject};
 use crate::plan::Guard;
 use crate::plan::guard::CriterionSource;
 
-/// Measurements kept of each subject and cohort: as many as an API server that does not answer may make wait.
+/// Measurements kept of each subject and cohort: as many as an API server that does not answer may make wait…
 const KEPT: usize = 32;
+/// …and of a rollout that has very many of them, where they take turns at this number of series, at least these.
+const LEAST: usize = 8;
+/// How many series of a rollout keep all of theirs.
+const MANY: usize = 16;
 /// Measurements kept of each for a while after one backfill, and however many more follow.
 const MOST: usize = KEPT + 201;
+
+/// How many measurements are kept of each of so many series of one rollout.
+fn kept_of(series: usize) -> usize {
+    (MANY * KEPT / series.max(1)).clamp(LEAST, KEPT)
+}
+
+/// About how many bytes of memory each of so many series of one rollout takes.
+pub fn series_bytes(series: usize) -> usize {
+    /// Its name, its place in a tree, and when it was asked for.
+    const ITSELF: usize = 384;
+    /// Words of those that failed.
+    const WORDS: usize = 16;
+    let of_each = size_of::<Sample>() + WORDS;
+    ITSELF + kept_of(series) * of_each + most_of(series) * recent::POINT
+}
 
 /// The next ticket of any rollout: an answer that was asked for another of the same name is not taken for its own.
 static TICKETS: AtomicU64 = AtomicU64::new(1);
@@ -28,6 +47,10 @@ pub struct Watched {
     pub uid: String,
     /// Its flag key.
     pub flag: String,
+    /// How many cohorts it had.
+    pub cohorts: usize,
+    /// Its status, where that is not in the cache because its namespace has more than its share.
+    pub status: Option<Box<FeatureRolloutStatus>>,
     guard: Arc<Guard>,
     runs: HashMap<Subject, Run>,
     kept: BTreeMap<(Subject, Option<String>), Kept>,
@@ -90,7 +113,14 @@ pub struct Begun {
 impl Watched {
     /// Nothing has been asked yet.
     pub fn new(uid: String, flag: String, guard: Arc<Guard>) -> Watched {
-        Watched { uid, flag, guard, runs: HashMap::new(), kept: BTreeMap::new() }
+        Watched { uid, flag, cohorts: 0, status: None, guard, runs: HashMap::new(), kept: BTreeMap::new() }
+    }
+
+    /// Whether this is what is watched over the rollout already.
+    pub fn is_so(&self, rollout: &FeatureRollout, guard: &Guard, cohorts: usize) -> bool {
+        rollout.metadata.uid.as_deref() == Some(&*self.uid)
+            && self.cohorts == cohorts
+            && *self.guard == *guard
     }
 
     /// What watches.
@@ -150,6 +180,7 @@ impl Watched {
         run.under_way = false;
         run.unprepared = ended.unprepared;
         run.owed = ended.crowded.then_some(run.owed.unwrap_or(run.slot));
+        let most_samples = kept_of(self.kept.len().max(samples.len()));
         let mut grown = BTreeSet::new();
         for (cohort, sample) in samples {
             let key = (subject.clone(), cohort);
@@ -162,9 +193,13 @@ impl Watched {
         for key in grown {
             let Some(Kept { samples: kept, .. }) = self.kept.get_mut(&key) else { continue };
             // What a backfill brought at once goes two by two: the next decisions have to see all of it.
-            let slowly = kept.len().saturating_sub(KEPT).min(2);
+            let slowly = kept.len().saturating_sub(most_samples).min(2);
             let excess = slowly.max(kept.len().saturating_sub(MOST));
             kept.drain(..excess);
+            // By itself it would have room for twice as many from the first one too many on.
+            if kept.len() >= most_samples && kept.capacity() > kept.len() + LEAST {
+                kept.shrink_to(kept.len() + 1);
+            }
         }
         true
     }

@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use kept::{Kept, Shelf};
 use lists::Lists;
-use share::{Effects, Ledger};
+use share::Effects;
 
 pub use packer::{Packed, Packer};
-pub use share::{Beyond, Effect, Share};
+pub use share::{Beyond, Effect, Ledger, Rank, Share};
 
 mod kept;
 mod lists;
@@ -122,6 +122,12 @@ impl<K: Object> Cache<K> {
         objects.get(key).is_some_and(Kept::is_beyond)
     }
 
+    /// Why only what lowers is done for an object, where it is beyond what its namespace may have.
+    pub fn refusal(&self, key: &ObjectKey) -> Option<String> {
+        let stored = if self.is_beyond(key) { self.get(key)? } else { return None };
+        stored.0.as_ref().err().map(|invalid| invalid.error.clone())
+    }
+
     /// How many objects are beyond what their namespace may have, in the namespaces that are `wanted`.
     pub fn beyond_of(&self, wanted: impl Fn(&str) -> bool) -> usize {
         self.ledger().beyond_of(wanted)
@@ -146,11 +152,13 @@ impl<K: Object> Cache<K> {
         let (rank, size) = (kept.rank(&key.1), kept.size());
         let before = objects.insert(key.clone(), kept);
         let Some(share) = &self.share else { return };
+        let was_beyond = before.as_ref().is_some_and(Kept::is_beyond);
+        let was_kept = before.is_some() && !was_beyond;
         let mut ledger = self.ledger();
         if let Some(before) = before {
             ledger.remove(&key.0, &before.rank(&key.1));
         }
-        for displaced in ledger.add(share, &key.0, rank, share.cost(size)) {
+        for displaced in ledger.add(share, &key.0, rank, share.cost(size), was_beyond) {
             let other = (key.0.clone(), displaced.name().to_owned());
             match share.beyond {
                 Beyond::Aside => {
@@ -161,7 +169,8 @@ impl<K: Object> Cache<K> {
                     if let Some(kept) = objects.get_mut(&other) {
                         kept.put_beyond(*share);
                     }
-                    if other != *key {
+                    // Also of one that its own write has left out: to the watch that is no news.
+                    if other != *key || was_kept {
                         self.effects.displace(other);
                     }
                 }

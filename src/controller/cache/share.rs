@@ -29,7 +29,7 @@ pub struct Share {
 /// What is known of an object beyond the share of its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beyond {
-    /// That it cannot be worked on, which is said on it.
+    /// That nothing is raised by it, which is said on it. What lowers reads it.
     Stalled,
     /// That it exists. Whoever needs one reads it.
     Aside,
@@ -37,7 +37,7 @@ pub enum Beyond {
 
 impl Share {
     /// What an object costs.
-    pub(super) fn cost(&self, packed: usize) -> usize {
+    pub fn cost(&self, packed: usize) -> usize {
         self.each.saturating_add(packed.saturating_mul(self.times))
     }
 
@@ -51,7 +51,8 @@ impl Share {
     pub(super) fn refusal(&self, kind: &str, namespace: &str) -> String {
         format!(
             "the {kind} objects of namespace {namespace} need more than the {} MiB of memory that they may have together, and this \
-             is one of the youngest: it is not worked on until older ones are deleted or smaller, or --namespace-memory is raised",
+             is one of the youngest: only what lowers is done for it until older ones are deleted or smaller, or --namespace-memory is \
+             raised",
             self.limit / (1024 * 1024)
         )
     }
@@ -59,7 +60,7 @@ impl Share {
 
 /// The order in which objects of a namespace are kept: the older first, of one second by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub struct Rank {
     created: i64,
     name: Box<str>,
 }
@@ -71,10 +72,11 @@ impl Rank {
     }
 
     /// The second that an object was created in.
-    pub fn created<K: Resource>(object: &DeserializeGuard<K>) -> i64 {
+    pub(super) fn created<K: Resource>(object: &DeserializeGuard<K>) -> i64 {
         object.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second())
     }
 
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -82,7 +84,7 @@ impl Rank {
 
 /// What the objects of each namespace cost.
 #[derive(Default)]
-pub(super) struct Ledger(HashMap<Box<str>, Space>);
+pub struct Ledger(HashMap<Box<str>, Space>);
 
 #[derive(Default)]
 struct Space {
@@ -92,12 +94,21 @@ struct Space {
 }
 
 impl Ledger {
-    /// Takes in an object that was not in here; returns those that are beyond the share from now on, this one perhaps among
-    /// them.
-    pub fn add(&mut self, share: &Share, namespace: &str, rank: Rank, cost: usize) -> Vec<Rank> {
+    /// Takes in an object that was not in here, or that was taken out to be put in again, when it may have been beyond the share;
+    /// returns those that are beyond it from now on, this one perhaps among them.
+    pub fn add(
+        &mut self,
+        share: &Share,
+        namespace: &str,
+        rank: Rank,
+        cost: usize,
+        was_beyond: bool,
+    ) -> Vec<Rank> {
         let space = self.0.entry(namespace.into()).or_default();
-        // Small ones do not come before older ones that wait for room: it would never be enough.
-        if space.beyond.first_key_value().is_some_and(|(oldest, _)| *oldest < rank) {
+        // Small ones do not come before older ones that wait for room: it would never be enough. And what is said on an object that
+        // is left out may be shorter than what is said on it when it is let in: it would come and go with each.
+        let waits = space.beyond.first_key_value().is_some_and(|(oldest, _)| *oldest < rank);
+        if waits || (was_beyond && !share.has_room(space.taken, cost)) {
             space.note_beyond(share, rank.clone(), cost);
             return vec![rank];
         }
@@ -166,28 +177,29 @@ pub(super) struct Effects {
 
 #[derive(Default)]
 struct Waiting {
-    effects: VecDeque<Effect>,
-    /// Those that are to be read: however often that is found, each is read once.
-    to_read: HashSet<ObjectKey>,
+    displaced: VecDeque<ObjectKey>,
+    to_read: VecDeque<ObjectKey>,
+    /// The same: however often that is found, each is read once.
+    is_to_read: HashSet<ObjectKey>,
 }
 
 impl Effects {
     /// Notes that an object is beyond the share from now on.
     pub fn displace(&self, key: ObjectKey) {
-        self.lock().effects.push_back(Effect::Displaced(key));
+        self.lock().displaced.push_back(key);
         self.news.notify_one();
     }
 
     /// Notes that there may be room for an object.
     pub fn readmit(&self, key: ObjectKey) {
         let mut waiting = self.lock();
-        if waiting.to_read.insert(key.clone()) {
-            waiting.effects.push_back(Effect::Readmitted(key));
+        if waiting.is_to_read.insert(key.clone()) {
+            waiting.to_read.push_back(key);
             self.news.notify_one();
         }
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one. Those that cost no read come first.
     pub async fn next(&self) -> Effect {
         loop {
             let effect = self.take();
@@ -200,11 +212,12 @@ impl Effects {
 
     fn take(&self) -> Option<Effect> {
         let mut waiting = self.lock();
-        let effect = waiting.effects.pop_front();
-        if let Some(Effect::Readmitted(key)) = &effect {
-            waiting.to_read.remove(key);
+        if let Some(key) = waiting.displaced.pop_front() {
+            return Some(Effect::Displaced(key));
         }
-        effect
+        let key = waiting.to_read.pop_front()?;
+        waiting.is_to_read.remove(&key);
+        Some(Effect::Readmitted(key))
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -249,7 +262,7 @@ mod tests {
                 let (created, size) = objects[index];
                 let rank = Rank::new(created, &format!("o{index:02}"));
                 kept.insert(rank.clone());
-                for displaced in ledger.add(&SHARE, "ns", rank, SHARE.cost(size)) {
+                for displaced in ledger.add(&SHARE, "ns", rank, SHARE.cost(size), false) {
                     prop_assert!(kept.remove(&displaced), "one that was here");
                 }
             }
@@ -268,7 +281,7 @@ mod tests {
             let (mut ledger, mut there) = (Ledger::default(), BTreeMap::new());
             for (index, (created, size)) in objects.iter().enumerate() {
                 let rank = Rank::new(*created, &format!("o{index:02}"));
-                ledger.add(&SHARE, "ns", rank.clone(), SHARE.cost(*size));
+                ledger.add(&SHARE, "ns", rank.clone(), SHARE.cost(*size), false);
                 there.insert(rank, SHARE.cost(*size));
             }
             // The oldest goes, until none is left: whoever has room then is let in, and in the end all have been worked on.
@@ -278,7 +291,8 @@ mod tests {
                 ledger.remove("ns", &oldest);
                 while let Some(next) = ledger.next(&SHARE, "ns").cloned() {
                     ledger.remove("ns", &next);
-                    prop_assert_eq!(ledger.add(&SHARE, "ns", next.clone(), there[&next]), Vec::new(), "there is room");
+                    let displaced = ledger.add(&SHARE, "ns", next.clone(), there[&next], true);
+                    prop_assert_eq!(displaced, Vec::new(), "there is room");
                     worked_on.insert(next);
                 }
                 prop_assert!(there.first_key_value().is_none_or(|(next, _)| !ledger.0["ns"].beyond.contains_key(next)));
@@ -292,24 +306,51 @@ mod tests {
     fn a_namespace_that_is_full_takes_nothing_from_others() {
         let mut ledger = Ledger::default();
         for index in 0..100 {
-            ledger.add(&SHARE, "full", Rank::new(index, "o"), 300);
+            ledger.add(&SHARE, "full", Rank::new(index, "o"), 300, false);
         }
         assert_eq!(ledger.beyond_of(|_| true), 97);
-        assert_eq!(ledger.add(&SHARE, "other", Rank::new(1000, "o"), 1000), Vec::new());
+        assert_eq!(ledger.add(&SHARE, "other", Rank::new(1000, "o"), 1000, false), Vec::new());
         assert_eq!(ledger.beyond_of(|namespace| namespace == "other"), 0);
     }
 
     #[test]
     fn whoever_comes_and_goes_at_the_limit_stays_out() {
         let mut ledger = Ledger::default();
-        assert!(ledger.add(&SHARE, "ns", Rank::new(1, "a"), 900).is_empty());
-        assert_eq!(names(&ledger.add(&SHARE, "ns", Rank::new(2, "b"), 110)), names(&[Rank::new(2, "b")]));
+        let (a, b) = (Rank::new(1, "a"), Rank::new(2, "b"));
+        assert!(ledger.add(&SHARE, "ns", a.clone(), 900, false).is_empty());
+        assert_eq!(ledger.add(&SHARE, "ns", b.clone(), 110, false), std::slice::from_ref(&b));
         // The older is smaller by a little: there would be room, and none with its next change.
-        ledger.remove("ns", &Rank::new(1, "a"));
-        ledger.add(&SHARE, "ns", Rank::new(1, "a"), 880);
+        ledger.remove("ns", &a);
+        ledger.add(&SHARE, "ns", a.clone(), 880, false);
         assert_eq!(ledger.next(&SHARE, "ns"), None);
-        ledger.remove("ns", &Rank::new(1, "a"));
-        ledger.add(&SHARE, "ns", Rank::new(1, "a"), 800);
-        assert_eq!(ledger.next(&SHARE, "ns"), Some(&Rank::new(2, "b")));
+        // Nor does it come in by what it says itself, be that a little shorter.
+        ledger.remove("ns", &b);
+        assert_eq!(ledger.add(&SHARE, "ns", b.clone(), 100, true), std::slice::from_ref(&b));
+        ledger.remove("ns", &a);
+        ledger.add(&SHARE, "ns", a.clone(), 800, false);
+        assert_eq!(ledger.next(&SHARE, "ns"), Some(&b));
+        ledger.remove("ns", &b);
+        assert_eq!(ledger.add(&SHARE, "ns", b, 100, true), []);
+        // One that is in stays to the limit.
+        ledger.remove("ns", &a);
+        assert_eq!(ledger.add(&SHARE, "ns", a, 900, false), []);
+    }
+
+    #[tokio::test]
+    async fn who_is_left_out_is_heard_of_before_anybody_is_read() {
+        let effects = Effects::default();
+        let key = |name: &str| ("ns".to_owned(), name.to_owned());
+        effects.readmit(key("a"));
+        effects.readmit(key("a"));
+        effects.readmit(key("b"));
+        effects.displace(key("c"));
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            heard.push(effects.next().await);
+        }
+        let expected =
+            [Effect::Displaced(key("c")), Effect::Readmitted(key("a")), Effect::Readmitted(key("b"))];
+        assert_eq!(heard, expected);
+        assert_eq!(effects.take(), None);
     }
 }

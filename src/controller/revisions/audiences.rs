@@ -36,18 +36,18 @@ pub async fn find<'a>(
     }
     let key = (namespace.to_owned(), name.to_owned());
     if let Some(audience) = ctx.revisions.audiences.get(&key) {
-        return Ok(Some(audience));
+        return Ok(Some(Arc::new(audience)));
     }
     let stored = ctx.cluster.get::<ControllerRevision>(&key).await?;
-    let found = stored.as_ref().and_then(|stored| stored.0.as_ref().ok()).and_then(read).map(Arc::new);
+    let found = stored.as_ref().and_then(|stored| stored.0.as_ref().ok()).and_then(read);
     match &found {
-        Some(audience) => ctx.revisions.audiences.put(key, audience.clone()),
+        Some(audience) => ctx.revisions.audiences.put(key, audience),
         None if stored.is_some() => {
             tracing::warn!(namespace, name, "a stored audience is not the one that its name stands for");
         }
         None => {}
     }
-    Ok(found)
+    Ok(found.map(Arc::new))
 }
 
 /// What a status is rendered from: the audience that it pins. Where its definition is gone and nobody is served, any
@@ -86,12 +86,12 @@ pub async fn ensure(
         return Ok(Arc::new(told));
     }
     let key = (namespace.to_owned(), audience.name.clone());
-    if let Some(known) = ctx.revisions.audiences.get(&key) {
-        return Ok(known);
+    // What is stored under this name is this very audience: the name tells the content.
+    if ctx.revisions.audiences.holds(&key) {
+        return Ok(Arc::new(audience.clone()));
     }
     let content = serde_json::to_value(audience).unwrap_or_default();
     store(ctx, namespace, &audience.name, content, |stored| read(stored).is_some()).await?;
-    let audience = Arc::new(audience.clone());
-    ctx.revisions.audiences.put(key, audience.clone());
-    Ok(audience)
+    ctx.revisions.audiences.put(key, audience);
+    Ok(Arc::new(audience.clone()))
 }

@@ -1,7 +1,5 @@
 //! Pinned guards: the last valid triggers and rollback of a rollout, in a ControllerRevision that its status names.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::Preconditions;
 
@@ -40,12 +38,12 @@ pub async fn keep(
     let name = name(&key.1, content.to_string().as_bytes());
     let revision = (key.0.clone(), name.clone());
     ctx.revisions.guards_of().uses(key, &name);
-    if ctx.revisions.guards.get(&revision).is_some() {
+    if ctx.revisions.guards.holds(&revision) {
         return Ok(Some(name));
     }
     match store(ctx, &key.0, &name, content, |stored| read(stored).is_some()).await {
         Ok(()) => {
-            ctx.revisions.guards.put(revision, Arc::new(guard.clone()));
+            ctx.revisions.guards.put(revision, guard);
             trim(ctx, key, &name, rollout.status.as_ref().and_then(|status| status.guard.as_deref())).await;
             Ok(Some(name))
         }
@@ -99,8 +97,7 @@ pub async fn find(
                 );
                 return Ok(None);
             };
-            let found = Arc::new(found);
-            ctx.revisions.guards.put(revision, found.clone());
+            ctx.revisions.guards.put(revision, &found);
             found
         }
     };

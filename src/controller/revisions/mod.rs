@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -63,9 +63,9 @@ impl Pinned {
 impl Revisions {
     fn know(&self, key: ObjectKey, revision: &ControllerRevision) {
         if let Some(audience) = audiences::read(revision) {
-            self.audiences.put(key, Arc::new(audience));
+            self.audiences.put(key, &audience);
         } else if let Some(guard) = guards::read(revision) {
-            self.guards.put(key, Arc::new(guard));
+            self.guards.put(key, &guard);
         }
     }
 
@@ -74,7 +74,7 @@ impl Revisions {
         self.audiences.forget(key) | self.guards.forget(key)
     }
 
-    /// Forgets what is known of the revisions of a rollout that is gone. They stay stored as long as they are pinned.
+    /// Forgets what is known of the revisions of a rollout that is gone, or that there is no room for. They stay stored as long as they are pinned.
     pub fn forget_rollout(&self, key: &ObjectKey) {
         self.audiences.forget_owner(&key.0, &Audience::prefix(&key.1));
         self.guards.forget_owner(&key.0, &guards::prefix(&key.1));

@@ -215,7 +215,7 @@ fn settle(
         let Waiting { offers, put_off, .. } = &mut *waiting;
         let fails = |key: &ObjectKey| flushed.acks.get(key).is_some_and(|(_, ack)| ack.needs_somebody());
         let size = flushed.report.as_ref().map(|report| report.size);
-        for key in put_off.look(offers, fails, size, clock::monotonic()) {
+        for key in put_off.look(set.shared, offers, fails, size, clock::monotonic()) {
             ctx.queue.push(Key::Rollout(key), Priority::Report);
         }
     }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use kube::Resource;
 
 use super::found::{Found, Remembered};
+use super::hub::Keeps;
 use super::next::{
     Next, absent, conflict, is_first, next, not_allowed, refused, refused_by, verdict, wants, with_delivered,
 };
 use super::rebuild::{self, Members};
 use super::target::{Over, Target, left_behind, targets};
-use super::{Ack, FileReport, Offer, OfferKind, Percentages};
+use super::{Ack, FileReport, Offer, OfferKind, Percentages, is_beyond};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -237,7 +238,9 @@ async fn flush_output(
     drop((live, members, remembered));
     let is_marked = is_sealed && over.as_ref().is_some_and(|over| over.is_marked(set));
     // No file is made in order to say that it holds nothing: where its rollout takes the flag away there is none to read.
-    let is_needless = over.is_none() && !set.shared && holds_nothing;
+    // Nor for a set that there is no room for, of which nobody serves anything.
+    let is_nobodys = !set.shared && holds_nothing || wanted.is_empty() && is_beyond(ctx, set);
+    let is_needless = over.is_none() && is_nobodys;
     let is_changed = before.as_deref() != Some(text.as_str());
     let mut serial = serial;
     if !is_needless && (is_changed || !is_marked) {
@@ -281,7 +284,8 @@ async fn flush_output(
     answers.report = ctx.is_listed().then_some(report);
     answers.seen = seen;
     if !is_needless {
-        ctx.hub.keep_last_good(set, &memory_key, &text, serial);
+        let keeps = if is_beyond(ctx, set) { Keeps::Digest } else { Keeps::Text };
+        ctx.hub.keep_last_good(set, &memory_key, &text, serial, keeps);
     }
     Ok(answers)
 }

@@ -69,8 +69,8 @@ impl<S> Found<S> {
 pub(in crate::controller) struct Remembered {
     /// Digest of the bytes, hexadecimal.
     pub(in crate::controller) sha256: Box<str>,
-    /// The bytes, as the hub has packed them.
-    pub(in crate::controller) text: Packed,
+    /// The bytes, as the hub has packed them; `None` where the namespace has no room for them.
+    pub(in crate::controller) text: Option<Packed>,
     /// Which version of the file they are.
     pub(in crate::controller) serial: u64,
 }
@@ -80,7 +80,7 @@ impl Remembered {
     /// This text, packed by a packer of its own.
     pub(in crate::controller) fn of(text: &str, serial: u64) -> Remembered {
         let packed = crate::controller::cache::Packer::default().pack(text.as_bytes());
-        Remembered { sha256: flags::sha256_hex(text.as_bytes()).into(), text: packed, serial }
+        Remembered { sha256: flags::sha256_hex(text.as_bytes()).into(), text: Some(packed), serial }
     }
 }
 

@@ -14,9 +14,13 @@ use super::waiting::Waiting;
 use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::Orphan;
 use crate::clock;
-use crate::controller::cache::{ObjectKey, Packed, Packer};
+use crate::controller::cache::{ObjectKey, Packer};
 use crate::controller::index::{Index, SetId};
-use crate::flags::{self, File, Verdict};
+use crate::flags::Verdict;
+
+mod texts;
+
+pub(super) use texts::Keeps;
 
 /// Every writer, and what they have said.
 #[derive(Default)]
@@ -193,6 +197,12 @@ impl Hub {
         }
     }
 
+    /// Whether a rollout wants something of its file that it does not hold yet, as far as this process has said so.
+    pub fn is_wanted(&self, set: &SetId, key: &ObjectKey) -> bool {
+        let inner = self.lock();
+        inner.files.get(set).is_some_and(|kept| kept.mailbox.lock().offers.contains_key(key))
+    }
+
     /// What a FlagSet's status should say of its file.
     pub fn report(&self, set: &SetId) -> Option<FileReport> {
         self.lock().files.get(set)?.report.clone()
@@ -237,31 +247,6 @@ impl Hub {
         kept.clone()
     }
 
-    /// The file of [`Hub::remembered`].
-    pub(super) fn last_good(&self, set: &SetId, output: &ObjectKey) -> Option<File> {
-        self.unpack(&self.remembered(set, output)?.text)
-    }
-
-    fn unpack(&self, text: &Packed) -> Option<File> {
-        flags::parse(std::str::from_utf8(&self.2.unpack(text).ok()?).ok()?).ok()
-    }
-
-    /// Packed: a file is needed again only when the ConfigMap is lost or edited, and takes many times the room.
-    pub(super) fn keep_last_good(&self, set: &SetId, output: &ObjectKey, text: &str, serial: u64) {
-        let sha256 = flags::sha256_hex(text.as_bytes());
-        let mut inner = self.lock();
-        let outputs = inner.files.get_mut(set).map(|kept| &mut kept.outputs);
-        let kept = outputs.and_then(|outputs| outputs.iter_mut().find(|(known, _)| known == output));
-        if let Some((_, kept)) = kept {
-            if let Some(known) = kept.as_mut().filter(|known| *known.sha256 == *sha256) {
-                known.serial = serial;
-                return;
-            }
-            let text = self.2.pack(text.as_bytes());
-            *kept = Some(Remembered { sha256: sha256.into(), text, serial });
-        }
-    }
-
     /// Has every file looked at.
     pub fn poke_all(&self) {
         for kept in self.lock().files.values() {
@@ -291,24 +276,6 @@ impl Hub {
     /// The sets whose file a ConfigMap holds or is to hold.
     pub fn sets_of_config_map(&self, key: &ObjectKey) -> Vec<SetId> {
         self.lock().outputs.get(key).into_iter().flatten().cloned().collect()
-    }
-
-    /// Audiences, by namespace and name, that flags in the files are rendered from as far as this process has seen them.
-    pub fn audiences_in_files(&self) -> Vec<ObjectKey> {
-        let texts: Vec<(String, Packed)> = {
-            let inner = self.lock();
-            let texts = inner.files.iter().flat_map(|(set, kept)| {
-                let texts = kept.outputs.iter().filter_map(|(_, kept)| Some(kept.as_ref()?.text.clone()));
-                texts.map(|text| (set.namespace.clone(), text))
-            });
-            texts.collect()
-        };
-        let files = texts.iter().filter_map(|(namespace, text)| Some((namespace, self.unpack(text)?)));
-        files
-            .flat_map(|(namespace, file)| {
-                file.audiences().map(|name| (namespace.clone(), name)).collect::<Vec<_>>()
-            })
-            .collect()
     }
 
     /// How many entries there are of what is kept.
@@ -382,7 +349,7 @@ mod tests {
         let hub = Hub::default();
         let mailbox = hub.mailbox(&set, drop);
         hub.set_outputs(&set, &[map.clone(), other.clone()]);
-        hub.keep_last_good(&set, &map, "{\"flags\": {}}", 1);
+        hub.keep_last_good(&set, &map, "{\"flags\": {}}", 1, Keeps::Text);
         assert!(hub.last_good(&set, &map).is_some());
         assert_eq!(hub.sets_of_config_map(&other), std::slice::from_ref(&set));
         hub.set_outputs(&set, std::slice::from_ref(&map));
@@ -392,7 +359,7 @@ mod tests {
         assert!(!mailbox.lock().ended);
         assert_eq!(hub.end(&set, || false), Some(vec![map.clone()]));
         assert!(mailbox.lock().ended);
-        hub.keep_last_good(&set, &map, "{}", 2);
+        hub.keep_last_good(&set, &map, "{}", 2, Keeps::Text);
         assert!(!hub.set_report(&set, FileReport::default(), &[]));
         assert_eq!(hub.census().map(|(_, entries)| entries), [0; 6]);
     }

@@ -263,3 +263,9 @@ fn say(ctx: &Shared, key: &ObjectKey, uid: &str, ack: Ack, seen: Option<Percenta
         events::then_report(ctx, key);
     }
 }
+
+/// Whether the namespace has more than it may have in memory, and this is a file of one of the youngest.
+fn is_beyond(ctx: &Context, set: &SetId) -> bool {
+    let key = (set.namespace.clone(), set.name.clone());
+    if set.shared { ctx.flag_sets.is_beyond(&key) } else { ctx.rollouts.is_beyond(&key) }
+}

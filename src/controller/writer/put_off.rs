@@ -14,6 +14,8 @@ use crate::controller::cache::ObjectKey;
 
 /// Bytes of memory that such flags may take together: some hundred of the usual ones. The first one waits whatever it takes.
 const WAITING: usize = 2 * 1024 * 1024;
+/// What the flag of a rollout whose file is its own may take: there are as many such files as rollouts.
+const WAITING_ALONE: usize = 32 * 1024;
 /// After how long the others are asked, although nothing says that there is room.
 const AGAIN: Duration = Duration::from_secs(300);
 /// How many are asked at once: each is decided on and rendered anew, and most will find no room again.
@@ -44,9 +46,10 @@ impl PutOff {
     }
 
     /// Puts off what has no prospect (`fails`) beyond what may wait, and returns whom to ask now. `size` is how many bytes the
-    /// file has, where that is known.
+    /// file has, where that is known; `shared` whether it is that of a FlagSet.
     pub(super) fn look(
         &mut self,
+        shared: bool,
         offers: &mut BTreeMap<ObjectKey, Offer>,
         fails: impl Fn(&ObjectKey) -> bool,
         size: Option<usize>,
@@ -56,7 +59,11 @@ impl PutOff {
         let mut beyond = Vec::new();
         for (key, offer) in offers.iter().filter(|(key, offer)| was_never_in_the_file(offer) && fails(key)) {
             taken = taken.saturating_add(weight(&offer.fragment.body));
-            if some_wait && taken > WAITING {
+            let too_many = match shared {
+                true => some_wait && taken > WAITING,
+                false => taken > WAITING_ALONE,
+            };
+            if too_many {
                 beyond.push(key.clone());
             }
             some_wait = true;
@@ -116,11 +123,16 @@ mod tests {
 
     /// A flag of some half a megabyte, which was in the file at this revision.
     fn offer(delivered: i64) -> Offer {
+        offer_of(500_000, delivered)
+    }
+
+    /// The same of so many bytes.
+    fn offer_of(bytes: usize, delivered: i64) -> Offer {
         let rollout = crate::api::FeatureRollout::new(
             "r",
             serde_json::from_value(json!({"cohorts": [{"name": "all"}], "phases": []})).unwrap(),
         );
-        let body = json!({"targeting": "x".repeat(500_000)});
+        let body = json!({"targeting": "x".repeat(bytes)});
         let (key, uid) = ("k".to_owned(), "u".to_owned());
         let fragment = Fragment {
             key,
@@ -143,7 +155,7 @@ mod tests {
         // Those that are in the file wait, however many they are.
         offers.extend((100..110).map(|index| (key(index), offer(7))));
         let mut look = |offers: &mut BTreeMap<ObjectKey, Offer>, size, after| {
-            put_off.look(offers, |_| true, Some(size), now + Duration::from_secs(after))
+            put_off.look(true, offers, |_| true, Some(size), now + Duration::from_secs(after))
         };
         assert_eq!(look(&mut offers, 900_000, 0), []);
         assert_eq!(offers.len(), 4 + 10);
@@ -171,19 +183,31 @@ mod tests {
         for offer in offers.values_mut() {
             offer.urgent = true;
         }
-        assert_eq!(put_off.look(&mut offers, |_| true, Some(1), now), []);
-        assert_eq!(put_off.look(&mut offers, |_| false, None, now), []);
+        assert_eq!(put_off.look(true, &mut offers, |_| true, Some(1), now), []);
+        assert_eq!(put_off.look(true, &mut offers, |_| false, None, now), []);
         assert_eq!((offers.len(), put_off.len()), (20, 0));
         for offer in offers.values_mut() {
             offer.urgent = false;
         }
-        put_off.look(&mut offers, |_| true, Some(1), now);
+        put_off.look(true, &mut offers, |_| true, Some(1), now);
         assert_eq!((offers.len(), put_off.len()), (4, 16));
         // Those that waited are in the file, or gone.
         offers.clear();
         (4..18).for_each(|index| put_off.forget(&key(index)));
-        assert_eq!(put_off.look(&mut offers, |_| true, Some(2), now), [key(18), key(19)]);
+        assert_eq!(put_off.look(true, &mut offers, |_| true, Some(2), now), [key(18), key(19)]);
         assert_eq!(put_off.len(), 0);
+    }
+
+    #[test]
+    fn a_large_flag_of_a_file_of_its_own_is_asked_for_again_instead_of_waiting() {
+        let (mut put_off, now) = (PutOff::default(), monotonic());
+        let mut offers = BTreeMap::from([(key(0), offer(0))]);
+        assert_eq!(put_off.look(false, &mut offers, |_| true, None, now), []);
+        assert_eq!((offers.len(), put_off.len()), (0, 1));
+        assert_eq!(put_off.look(false, &mut offers, |_| true, None, now), [key(0)]);
+        let mut offers = BTreeMap::from([(key(0), offer_of(1_000, 0))]);
+        assert_eq!(put_off.look(false, &mut offers, |_| true, None, now), []);
+        assert_eq!((offers.len(), put_off.len()), (1, 0));
     }
 
     #[test]

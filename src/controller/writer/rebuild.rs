@@ -13,7 +13,6 @@ use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
 use crate::controller::revisions::audiences;
-use crate::controller::rollout::has_begun;
 use crate::error::Fault;
 use crate::flags::{self, Fragment, Identity};
 use crate::plan::{self, Audience};
@@ -36,7 +35,7 @@ pub(super) struct Members {
 pub(super) async fn members(ctx: &Context, set: &SetId) -> Result<Members, Fault> {
     let mut found = Members::default();
     for rollout in list(ctx, set).await? {
-        if SetId::of(&rollout) != *set || !has_begun(&rollout) {
+        if SetId::of(&rollout) != *set || !rollout.has_begun() {
             continue;
         }
         match render(ctx, &rollout).await? {

@@ -17,7 +17,10 @@ fn find<'a>(status: &'a FeatureRolloutStatus, type_: &str) -> Option<&'a Conditi
 
 fn reported(mut status: FeatureRolloutStatus, now: &str, delivery: Delivery) -> FeatureRolloutStatus {
     let plan = plan(SPEC);
-    report(&mut status, &Report { plan: &plan, delivery, next: None, generation: 1, now: t(now) });
+    report(
+        &mut status,
+        &Report { plan: &plan, delivery, next: None, no_room: None, generation: 1, now: t(now) },
+    );
     status
 }
 

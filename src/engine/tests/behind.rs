@@ -17,7 +17,10 @@ fn reported(life: &Life) -> FeatureRolloutStatus {
     let mut status = decision.status;
     let delivery = Delivery::Done;
     let next = decision.next;
-    report(&mut status, &Report { plan: &life.plan, delivery, next, generation: 1, now: life.now });
+    report(
+        &mut status,
+        &Report { plan: &life.plan, delivery, next, no_room: None, generation: 1, now: life.now },
+    );
     status
 }
 

@@ -38,7 +38,10 @@ fn served(status: &FeatureRolloutStatus) -> Vec<String> {
 fn seen(life: &Life, delivery: Delivery) -> FeatureRolloutStatus {
     let mut status = life.status.clone();
     let plan = plan(SPEC);
-    report(&mut status, &Report { plan: &plan, delivery, next: life.wake_at, generation: 1, now: life.now });
+    report(
+        &mut status,
+        &Report { plan: &plan, delivery, next: life.wake_at, no_room: None, generation: 1, now: life.now },
+    );
     status
 }
 

@@ -18,6 +18,7 @@ mod latch;
 mod missing;
 mod oracle;
 mod outside;
+mod overrides;
 mod playbook;
 mod policies;
 mod precedence;

@@ -239,7 +239,10 @@ fn is_total(world: &World, status: &FeatureRolloutStatus, now: MicroTime) {
     let facts = Facts { metrics: world.shadow.metrics(), ..world.facts.clone() };
     let mut decided = decide(plan, status, &facts, now);
     let delivery = Delivery::Done;
-    report(&mut decided.status, &Report { plan, delivery, next: decided.wake_at, generation: 1, now });
+    report(
+        &mut decided.status,
+        &Report { plan, delivery, next: decided.wake_at, no_room: None, generation: 1, now },
+    );
     trim(&mut decided.status);
     for status in [status, &decided.status] {
         guard_only(&plan.guard, status, &facts.metrics, now);

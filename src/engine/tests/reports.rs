@@ -15,7 +15,14 @@ use crate::engine::{Delivery, Report, report};
 fn reported(life: &Life) -> FeatureRolloutStatus {
     let mut status = life.status.clone();
     let delivery = Delivery::Done;
-    let of = Report { plan: &life.plan, delivery, next: life.wake_at, generation: 1, now: life.now };
+    let of = Report {
+        plan: &life.plan,
+        delivery,
+        next: life.wake_at,
+        no_room: None,
+        generation: 1,
+        now: life.now,
+    };
     report(&mut status, &of);
     status
 }

@@ -94,7 +94,9 @@ async fn a_hundred_open_pages_of_one_person_share_their_watches_which_end_with_t
     eventually("nothing is watched for nobody", async || watches(&user) == 0).await;
     let mut browser = entered(&panel, &token).await;
     browser.until("/", "Dreams, renamed").await;
-    assert_eq!(watches(&user), 1, "whoever comes back sees what there is");
+    // On a busy machine the watch of the page that was read may have ended again, and that of its stream has yet to begin.
+    let _open = browser.stream_of("/live").await;
+    eventually("whoever comes back is told what there is", async || watches(&user) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
