@@ -32,6 +32,8 @@ enum Event {
     Emergency(bool),
     Delivered(bool),
     Unmet(bool),
+    /// The namespace has more than it may have in memory, or no longer.
+    Full(bool),
     Attempt(i32),
     Edit(Edit),
     /// The status is emptied, or put on another object of the same name.
@@ -60,6 +62,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop::bool::weighted(0.3).prop_map(Event::Emergency),
         3 => prop::bool::weighted(0.7).prop_map(Event::Delivered),
         1 => prop::bool::weighted(0.3).prop_map(Event::Unmet),
+        1 => prop::bool::weighted(0.4).prop_map(Event::Full),
         1 => (-1i32..=2).prop_map(Event::Attempt),
         5 => edit().prop_map(Event::Edit),
         1 => prop_oneof![Just(Event::Lose), Just(Event::Restore)],
@@ -99,6 +102,7 @@ fn live_through(random: Random, events: &[Event]) -> Result<World, TestCaseError
             Event::Emergency(on) => world.facts.emergency = *on,
             Event::Delivered(is) => world.facts.delivered = *is,
             Event::Unmet(on) => world.facts.unmet = if *on { vec!["x".to_owned()] } else { vec![] },
+            Event::Full(is) => world.facts.no_room = is.then(|| "the namespace is full".to_owned()),
             Event::Attempt(by) => world.plan.attempt += by,
             Event::Lose => {
                 world.facts.live = Some(file(&world.status));

@@ -19,6 +19,7 @@ pub fn goes_on(world: &mut World, gone: bool) -> Result<(), TestCaseError> {
     world.facts.emergency = false;
     world.facts.delivered = true;
     world.facts.unmet.clear();
+    world.facts.no_room = None;
     for trigger in &mut world.plan.guard.triggers {
         if gone || harmless(trigger).is_none() {
             (trigger.on_no_data, trigger.on_provider_error) = (MissingPolicy::Ignore, MissingPolicy::Ignore);

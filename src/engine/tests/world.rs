@@ -222,6 +222,7 @@ impl World {
                 prop_assert!(!paused, "raised while paused");
                 prop_assert!(!self.facts.emergency && !self.facts.deleting, "raised in an emergency");
                 prop_assert!(self.facts.delivered, "raised before delivery");
+                prop_assert!(self.facts.no_room.is_none(), "raised in a full namespace");
                 let overridden =
                     entries > 0 && before.retry.as_ref().is_some_and(|r| !r.overrides.is_empty());
                 prop_assert!(

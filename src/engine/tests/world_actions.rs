@@ -100,6 +100,7 @@ impl World {
                 prop_assert!(matches!(action, Action::Promote | Action::SetPercent), "{:?} raised", action);
                 prop_assert!(verified && !self.invalid && self.facts.delivered, "{:?} raised", action);
                 prop_assert!(!self.plan.suspend && !self.facts.emergency, "raised against git");
+                prop_assert!(self.facts.no_room.is_none(), "raised in a full namespace");
                 prop_assert!(before.rollback.is_none(), "raised after a rollback");
                 prop_assert!(
                     overridden || self.plan.calendar.closed(now).is_none(),
