@@ -24,24 +24,24 @@ pub struct NamespaceShares {
 }
 
 impl NamespaceShares {
-    /// Divides so many MiB. A rollout and a FlagSet are also in a file, of which the last text is kept, and a rollout's spec is
-    /// worked on in parts. The factor of FlagSets was measured (2.8 MiB for one of 0.9 MB that does not compress); what a rollout
-    /// counts is an estimate.
+    /// Divides so many MiB. A rollout and a FlagSet are also in a file, of which the last text is kept. The factor of FlagSets was
+    /// measured (2.8 MiB for one of 0.9 MB that does not compress), and so was what a small rollout takes in all: some 25 KB.
     pub fn of(mebibytes: u32) -> NamespaceShares {
         let all = usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(1024 * 1024);
         let share = |sixteenths: usize, each, times| Share {
             limit: all / 16 * sixteenths,
             each,
             times,
+            unpacked: 0,
             beyond: Beyond::Stalled,
         };
         NamespaceShares {
-            rollouts: share(6, 4 * SMALL, 3),
+            rollouts: Share { unpacked: 1, ..share(6, 20 * SMALL, 3) },
             // Besides its text, what is wrong with each flag of its own.
             flag_sets: share(1, 8 * SMALL, 3),
             measurements: share(3, SMALL, 1),
             config_maps: Share { beyond: Beyond::Aside, ..share(2, SMALL, 1) },
-            others: share(1, SMALL, 1),
+            others: Share { unpacked: 2, ..share(1, SMALL, 1) },
         }
     }
 }

@@ -146,14 +146,14 @@ async fn versions(space: &Space) -> BTreeSet<Option<String>> {
 async fn a_rollout_beyond_the_share_is_stalled_goes_when_it_is_deleted_and_goes_on_when_there_is_room() {
     let space = bare_space("share-of-rollouts").await;
     let running = controller(&space).await;
-    // Each costs some 540 KB of two MB.
+    // Each costs some 540 KB of two MB: four times its text.
     for index in 0..3 {
-        create(&space, &[large(&format!("r{index}"), index, 180_000, "")]).await;
+        create(&space, &[large(&format!("r{index}"), index, 130_000, "")]).await;
     }
     for name in ["r0", "r1", "r2"] {
         space.until(name, "ready", is_ready).await;
     }
-    create(&space, &[large("r3", 3, 180_000, ""), large("r4", 4, 180_000, "deletionPolicy: Remove")]).await;
+    create(&space, &[large("r3", 3, 130_000, ""), large("r4", 4, 130_000, "deletionPolicy: Remove")]).await;
     for name in ["r3", "r4"] {
         let status = space
             .until(name, "stalled", |status| is_stalled(status, "NamespaceFull", "--namespace-memory"))

@@ -79,12 +79,15 @@ impl<K> Kept<K> {
         Rank::new(self.created, name)
     }
 
-    /// How many bytes are kept of its text.
-    pub fn size(&self) -> usize {
+    /// What it costs.
+    pub fn cost(&self, share: &Share) -> usize {
         match &self.form {
-            Form::Packed(packed, _) => packed.size(),
-            Form::Unreadable(stored) => stored.0.as_ref().err().map_or(0, |invalid| invalid.error.len()),
-            Form::Beyond(_) => 0,
+            Form::Packed(packed, _) => share.cost(packed.size(), packed.length()),
+            Form::Unreadable(stored) => {
+                let error = stored.0.as_ref().err().map_or(0, |invalid| invalid.error.len());
+                share.cost(error, error)
+            }
+            Form::Beyond(_) => share.cost(0, 0),
         }
     }
 

@@ -149,7 +149,8 @@ impl<K: Object> Cache<K> {
 
     /// Puts in an object, in the place of the one of its name. What is beyond the share of the namespace then is let go.
     fn put(&self, objects: &mut HashMap<ObjectKey, Kept<K>>, key: &ObjectKey, kept: Kept<K>) {
-        let (rank, size) = (kept.rank(&key.1), kept.size());
+        let rank = kept.rank(&key.1);
+        let cost = self.share.as_ref().map_or(0, |share| kept.cost(share));
         let before = objects.insert(key.clone(), kept);
         let Some(share) = &self.share else { return };
         let was_beyond = before.as_ref().is_some_and(Kept::is_beyond);
@@ -158,7 +159,7 @@ impl<K: Object> Cache<K> {
         if let Some(before) = before {
             ledger.remove(&key.0, &before.rank(&key.1));
         }
-        for displaced in ledger.add(share, &key.0, rank, share.cost(size), was_beyond) {
+        for displaced in ledger.add(share, &key.0, rank, cost, was_beyond) {
             let other = (key.0.clone(), displaced.name().to_owned());
             match share.beyond {
                 Beyond::Aside => {

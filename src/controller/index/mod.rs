@@ -1,7 +1,9 @@
 //! Which rollouts concern each other: members of a FlagSet, holders of a flag key, users of a CohortSet, dependents.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -66,7 +68,8 @@ pub struct Neighbour {
     pub set: SetId,
     /// When it was created: the older of two with one flag key wins.
     pub created: Option<Time>,
-    depends_on: BTreeSet<String>,
+    /// In order, each once.
+    depends_on: Box<[Box<str>]>,
     /// The playbook that it joins.
     playbook: Option<String>,
 }
@@ -87,7 +90,9 @@ struct Inner {
     rollouts: HashMap<ObjectKey, Neighbour>,
     /// In order. No sets: the smallest node of a tree has room for eleven, and most files have one rollout.
     members: HashMap<SetId, Vec<ObjectKey>>,
-    dependents: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// In order, by a digest of namespace and name, as anybody may wait for sixteen long names of nobody: others may have the same.
+    dependents: HashMap<u64, Vec<Arc<ObjectKey>>>,
+    digests: RandomState,
     joined: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     left: Vec<SetId>,
     left_playbooks: Vec<ObjectKey>,
@@ -103,7 +108,7 @@ impl Index {
             announces: rollout.spec.announcement.as_ref().map(|_| announcement_key(plan::flag_key(rollout))),
             set: SetId::of(rollout),
             created: rollout.metadata.creation_timestamp.clone(),
-            depends_on: rollout.spec.depends_on.iter().map(|dependency| dependency.name.clone()).collect(),
+            depends_on: depends_on(rollout),
             playbook: rollout.spec.playbook_ref.as_ref().map(|reference| reference.name.clone()),
             key: key.clone(),
         };
@@ -144,8 +149,13 @@ impl Index {
         if let Err(place) = members.binary_search(key) {
             members.insert(place, key.clone());
         }
+        let dependent = Arc::new(key.clone());
         for name in &neighbour.depends_on {
-            inner.dependents.entry((key.0.clone(), name.clone())).or_default().insert(key.clone());
+            let digest = inner.digest(&key.0, name);
+            let dependents = inner.dependents.entry(digest).or_default();
+            if let Err(place) = dependents.binary_search(&dependent) {
+                dependents.insert(place, dependent.clone());
+            }
         }
         inner.rollouts.insert(key.clone(), neighbour);
     }
@@ -236,7 +246,7 @@ impl Index {
 
     /// The rollouts that wait for this one.
     pub fn dependents(&self, key: &ObjectKey) -> Vec<ObjectKey> {
-        self.lock().dependents.get(key).into_iter().flatten().cloned().collect()
+        self.lock().dependents_of(key).cloned().collect()
     }
 
     /// The circle of dependencies that a rollout is part of, by name, beginning and ending with it.
@@ -257,7 +267,7 @@ impl Index {
         let mut left = vec![key];
         // Whoever is not ahead leads to nobody who is: a way from there to here would go on to it.
         while let Some(key) = left.pop().filter(|_| !ahead.is_empty()) {
-            for dependent in inner.dependents.get(key).into_iter().flatten() {
+            for dependent in inner.dependents_of(key) {
                 if ahead.contains(dependent.1.as_str()) && found.insert(dependent.clone()) {
                     left.push(dependent);
                 }
@@ -280,16 +290,36 @@ impl Index {
     }
 }
 
+fn depends_on(rollout: &FeatureRollout) -> Box<[Box<str>]> {
+    let names: BTreeSet<&str> =
+        rollout.spec.depends_on.iter().map(|dependency| dependency.name.as_str()).collect();
+    names.into_iter().map(Into::into).collect()
+}
+
 impl Inner {
     /// The living rollouts of a file.
     fn members_of<'i>(&'i self, set: &SetId) -> impl Iterator<Item = &'i Neighbour> + use<'i> {
         self.members.get(set).into_iter().flatten().filter_map(|key| self.rollouts.get(key))
     }
 
+    fn digest(&self, namespace: &str, name: &str) -> u64 {
+        self.digests.hash_one((namespace, name))
+    }
+
+    /// The rollouts that wait for this one.
+    fn dependents_of<'i>(&'i self, key: &ObjectKey) -> impl Iterator<Item = &'i ObjectKey> + use<'i> {
+        let (digest, name) = (self.digest(&key.0, &key.1), key.1.clone());
+        let waits = move |dependent: &&ObjectKey| {
+            let neighbour = self.rollouts.get(*dependent);
+            neighbour.is_some_and(|neighbour| neighbour.depends_on.iter().any(|one| **one == *name))
+        };
+        self.dependents.get(&digest).into_iter().flatten().map(AsRef::as_ref).filter(waits)
+    }
+
     /// Names that a rollout depends on.
     fn depends_on<'i>(&'i self, namespace: &str, name: &str) -> impl Iterator<Item = &'i str> + use<'i> {
         let neighbour = self.rollouts.get(&(namespace.to_owned(), name.to_owned()));
-        neighbour.into_iter().flat_map(|neighbour| &neighbour.depends_on).map(String::as_str)
+        neighbour.into_iter().flat_map(|neighbour| &neighbour.depends_on).map(AsRef::as_ref)
     }
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Neighbour> {
@@ -312,11 +342,13 @@ impl Inner {
             }
         }
         for name in &neighbour.depends_on {
-            let dependency = (key.0.clone(), name.clone());
-            if let Some(dependents) = self.dependents.get_mut(&dependency) {
-                dependents.remove(key);
+            let digest = self.digest(&key.0, name);
+            if let Some(dependents) = self.dependents.get_mut(&digest) {
+                if let Ok(place) = dependents.binary_search_by(|dependent| (**dependent).cmp(key)) {
+                    dependents.remove(place);
+                }
                 if dependents.is_empty() {
-                    self.dependents.remove(&dependency);
+                    self.dependents.remove(&digest);
                 }
             }
         }
