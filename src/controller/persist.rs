@@ -124,7 +124,9 @@ pub async fn refresh(ctx: &Context, key: &ObjectKey) -> Result<(), Fault> {
     let before = ctx.rollouts.version_of(key);
     let is_news = match ctx.cluster.get::<FeatureRollout>(key).await? {
         Some(rollout) => {
-            if let Ok(rollout) = &rollout.0 {
+            if let Ok(rollout) = &rollout.0
+                && !ctx.rollouts.is_beyond(key)
+            {
                 for concerned in ctx.index.apply(rollout) {
                     ctx.queue.push(Key::Rollout(concerned), Priority::Decide);
                 }

@@ -86,7 +86,7 @@ async fn begun_beyond(ctx: &Shared, key: &ObjectKey) -> Result<Option<FeatureRol
     let begun = found.and_then(|found| found.0.ok()).filter(FeatureRollout::has_begun);
     if let Some(rollout) = &begun {
         // Its neighbours have to know of it, although no watch could tell them.
-        for concerned in ctx.index.apply(rollout) {
+        for concerned in ctx.index.apply_idle(rollout) {
             ctx.queue.push(Key::Rollout(concerned), Priority::Decide);
         }
     }

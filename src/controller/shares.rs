@@ -32,16 +32,15 @@ impl NamespaceShares {
             limit: all / 16 * sixteenths,
             each,
             times,
-            unpacked: 0,
             beyond: Beyond::Stalled,
         };
         NamespaceShares {
-            rollouts: Share { unpacked: 1, ..share(6, 20 * SMALL, 3) },
+            rollouts: share(6, 20 * SMALL, 2),
             // Besides its text, what is wrong with each flag of its own.
             flag_sets: share(1, 8 * SMALL, 3),
             measurements: share(3, SMALL, 1),
             config_maps: Share { beyond: Beyond::Aside, ..share(2, SMALL, 1) },
-            others: Share { unpacked: 2, ..share(1, SMALL, 1) },
+            others: share(1, SMALL, 3),
         }
     }
 }

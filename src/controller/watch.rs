@@ -273,6 +273,9 @@ pub fn enter(ctx: &Context, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         concerned.extend(ctx.index.apply(rollout));
         entered = version(rollout);
     }
+    if ctx.rollouts.is_beyond(key) {
+        ctx.index.let_wait_for_nobody(key);
+    }
     concerned
 }
 

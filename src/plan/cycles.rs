@@ -1,25 +1,25 @@
 //! Rollouts that wait for each other in a circle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The circle of dependencies that `start` is part of, beginning and ending with it; `None` when there is none.
 ///
 /// `edges` gives the names that a rollout depends on; an unknown name has none. Each rollout that `start` depends on,
-/// directly or not, is asked for its edges once, and each edge is looked at once.
+/// directly or not, is asked for its edges once, the nearest first, and each edge is looked at once.
 pub fn dependency_cycle<'a, E>(start: &'a str, edges: impl Fn(&'a str) -> E) -> Option<Vec<String>>
 where
     E: IntoIterator<Item = &'a str>,
 {
     // By name, the one that led there: the way back is told once, at the end.
     let mut from: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut left = vec![start];
-    while let Some(name) = left.pop() {
+    let mut left = VecDeque::from([start]);
+    while let Some(name) = left.pop_front() {
         for next in edges(name) {
             if next == start {
                 return Some(way(start, name, &from));
             }
             from.entry(next).or_insert_with(|| {
-                left.push(next);
+                left.push_back(next);
                 name
             });
         }

@@ -48,7 +48,7 @@ impl Room {
     /// Takes room for so many bytes of a rollout that was created at this second, in the place of what it had; whether there is
     /// any, [`Room::refusal`] says.
     pub fn take(&self, key: &ObjectKey, created: i64, bytes: usize) -> Others {
-        let (rank, cost) = (Rank::new(created, &key.1), self.share.cost(bytes, 0));
+        let (rank, cost) = (Rank::new(created, &key.1), self.share.cost(bytes));
         let mut inner = self.lock();
         let Inner { ledger, rollouts } = &mut *inner;
         let before = rollouts.get(key);
@@ -136,7 +136,7 @@ mod tests {
     use crate::controller::cache::Beyond;
 
     fn room() -> Room {
-        Room::new(Share { limit: 1600, each: 100, times: 1, unpacked: 0, beyond: Beyond::Stalled })
+        Room::new(Share { limit: 1600, each: 100, times: 1, beyond: Beyond::Stalled })
     }
 
     fn key(name: &str) -> ObjectKey {

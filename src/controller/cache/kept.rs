@@ -82,12 +82,12 @@ impl<K> Kept<K> {
     /// What it costs.
     pub fn cost(&self, share: &Share) -> usize {
         match &self.form {
-            Form::Packed(packed, _) => share.cost(packed.size(), packed.length()),
+            Form::Packed(packed, _) => share.cost(packed.length()),
             Form::Unreadable(stored) => {
                 let error = stored.0.as_ref().err().map_or(0, |invalid| invalid.error.len());
-                share.cost(error, error)
+                share.cost(error)
             }
-            Form::Beyond(_) => share.cost(0, 0),
+            Form::Beyond(_) => share.cost(0),
         }
     }
 

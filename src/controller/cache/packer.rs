@@ -45,6 +45,7 @@ impl Packed {
     }
 
     /// How many bytes are kept of it.
+    #[cfg(test)]
     pub fn size(&self) -> usize {
         self.bytes.len()
     }

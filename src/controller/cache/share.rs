@@ -1,8 +1,7 @@
 //! What the objects of one namespace may take of memory, so that whoever may write in one namespace does not fill what all share.
 //!
 //! The oldest objects of a namespace are kept, whatever order they are heard of in, so that no new object takes the place of
-//! one that is worked on and every process keeps the same ones, but for those at the very limit: texts are compressed against the
-//! first one that a process hears of. Of those beyond the share only the name is known.
+//! one that is worked on and every process keeps the same ones. Of those beyond the share only the name is known.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,10 +19,10 @@ pub struct Share {
     pub limit: usize,
     /// What one of them costs besides its text.
     pub each: usize,
-    /// How many times its packed text is in memory: an object becomes part of a file, which is kept as well.
+    /// How many times as much as its text, as it is written, is in memory, at the most: an object becomes part of a file, which is
+    /// kept as well. All of that is compressed, by how much depends on the text that a process happens to hear of first, and
+    /// every process has to keep the same objects.
     pub times: usize,
-    /// How many times as much as its text, as it is written, is in memory besides.
-    pub unpacked: usize,
     /// What becomes of those beyond it.
     pub beyond: Beyond,
 }
@@ -38,10 +37,9 @@ pub enum Beyond {
 }
 
 impl Share {
-    /// What an object costs whose text has so many bytes `packed`, and so many as it is written.
-    pub fn cost(&self, packed: usize, length: usize) -> usize {
-        let packed = packed.saturating_mul(self.times);
-        self.each.saturating_add(packed).saturating_add(length.saturating_mul(self.unpacked))
+    /// What an object costs whose text has so many bytes.
+    pub fn cost(&self, length: usize) -> usize {
+        self.each.saturating_add(length.saturating_mul(self.times))
     }
 
     /// Whether this much more is let in again. A little less than the limit, or an object at the limit would come and go with
@@ -236,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    const SHARE: Share = Share { limit: 1000, each: 10, times: 2, unpacked: 0, beyond: Beyond::Stalled };
+    const SHARE: Share = Share { limit: 1000, each: 10, times: 2, beyond: Beyond::Stalled };
 
     fn names<'a>(ranks: impl IntoIterator<Item = &'a Rank>) -> BTreeSet<String> {
         ranks.into_iter().map(|rank| rank.name().to_owned()).collect()
@@ -265,13 +263,13 @@ mod tests {
                 let (created, size) = objects[index];
                 let rank = Rank::new(created, &format!("o{index:02}"));
                 kept.insert(rank.clone());
-                for displaced in ledger.add(&SHARE, "ns", rank, SHARE.cost(size, 0), false) {
+                for displaced in ledger.add(&SHARE, "ns", rank, SHARE.cost(size), false) {
                     prop_assert!(kept.remove(&displaced), "one that was here");
                 }
             }
             let mut taken = 0;
             let fits = |(_, (_, size)): &(usize, &(i64, usize))| {
-                taken += SHARE.cost(*size, 0);
+                taken += SHARE.cost(*size);
                 taken <= SHARE.limit
             };
             let oldest = objects.iter().enumerate().take_while(fits).map(|(index, _)| format!("o{index:02}"));
@@ -284,8 +282,8 @@ mod tests {
             let (mut ledger, mut there) = (Ledger::default(), BTreeMap::new());
             for (index, (created, size)) in objects.iter().enumerate() {
                 let rank = Rank::new(*created, &format!("o{index:02}"));
-                ledger.add(&SHARE, "ns", rank.clone(), SHARE.cost(*size, 0), false);
-                there.insert(rank, SHARE.cost(*size, 0));
+                ledger.add(&SHARE, "ns", rank.clone(), SHARE.cost(*size), false);
+                there.insert(rank, SHARE.cost(*size));
             }
             // The oldest goes, until none is left: whoever has room then is let in, and in the end all have been worked on.
             let mut worked_on = BTreeSet::new();

@@ -168,7 +168,7 @@ fn aged(name: &str, created: &str, version: u64, size: usize) -> DeserializeGuar
 }
 
 fn shared(beyond: Beyond) -> Cache<ConfigMap> {
-    let cache = Cache::with_share(Share { limit: 10_000, each: 0, times: 1, unpacked: 0, beyond });
+    let cache = Cache::with_share(Share { limit: 10_000, each: 0, times: 1, beyond });
     // What the others are compressed against takes no room of its own.
     cache.shelf.keep(aged("first", "00", 0, 4_000));
     cache

@@ -1,7 +1,8 @@
 //! Which rollouts concern each other: members of a FlagSet, holders of a flag key, users of a CohortSet, dependents.
 
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,10 @@ use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::flags::announcement_key;
 use crate::plan;
+
+/// How many dependencies are followed in search of a circle. Whoever lets thousands of rollouts wait for each other, each for sixteen, has
+/// everybody's decisions wait for the search otherwise.
+const MOST_EDGES: usize = 2048;
 
 /// The file that a rollout's flag is in: a FlagSet's, or the rollout's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,6 +106,24 @@ struct Inner {
 impl Index {
     /// Takes in a rollout as it is now. Returns the rollouts of circles that this may have closed or opened.
     pub fn apply(&self, rollout: &FeatureRollout) -> BTreeSet<ObjectKey> {
+        self.take_in(rollout, depends_on(rollout))
+    }
+
+    /// The same of a rollout that nothing can raise as things stand: it waits for nobody, and nothing is kept of what it would wait
+    /// for.
+    pub fn apply_idle(&self, rollout: &FeatureRollout) -> BTreeSet<ObjectKey> {
+        self.take_in(rollout, Box::default())
+    }
+
+    /// Keeps nothing of what a rollout waits for, which nothing can raise as things stand.
+    pub fn let_wait_for_nobody(&self, key: &ObjectKey) {
+        let known = self.lock().rollouts.get(key).filter(|known| !known.depends_on.is_empty()).cloned();
+        if let Some(known) = known {
+            self.replace(key, Neighbour { depends_on: Box::default(), ..known });
+        }
+    }
+
+    fn take_in(&self, rollout: &FeatureRollout, depends_on: Box<[Box<str>]>) -> BTreeSet<ObjectKey> {
         let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
         let neighbour = Neighbour {
             uid: rollout.uid().unwrap_or_default(),
@@ -108,7 +131,7 @@ impl Index {
             announces: rollout.spec.announcement.as_ref().map(|_| announcement_key(plan::flag_key(rollout))),
             set: SetId::of(rollout),
             created: rollout.metadata.creation_timestamp.clone(),
-            depends_on: depends_on(rollout),
+            depends_on,
             playbook: rollout.spec.playbook_ref.as_ref().map(|reference| reference.name.clone()),
             key: key.clone(),
         };
@@ -246,28 +269,38 @@ impl Index {
 
     /// The rollouts that wait for this one.
     pub fn dependents(&self, key: &ObjectKey) -> Vec<ObjectKey> {
-        self.lock().dependents_of(key).cloned().collect()
+        // Somebody of the same digest is looked at in vain.
+        let inner = self.lock();
+        let known = inner.dependents.get(&inner.digest(&key.0, &key.1));
+        known.into_iter().flatten().map(|dependent| (**dependent).clone()).collect()
     }
 
-    /// The circle of dependencies that a rollout is part of, by name, beginning and ending with it.
+    /// The circle of dependencies that a rollout is part of, by name, beginning and ending with it. One so large that it is not found
+    /// within [`MOST_EDGES`] is not told: its rollouts wait for each other all the same.
     pub fn circle(&self, key: &ObjectKey) -> Option<Vec<String>> {
         let inner = self.lock();
-        plan::dependency_cycle(&key.1, |name| inner.depends_on(&key.0, name))
+        let looked_at = Cell::new(0);
+        plan::dependency_cycle(&key.1, |name| {
+            let edges = inner.depends_on(&key.0, name).take_while(|_| looked_at.get() < MOST_EDGES);
+            edges.inspect(|_| looked_at.set(looked_at.get() + 1))
+        })
     }
 
-    /// The rollouts that wait for this one and that this one waits for, directly or not.
+    /// The rollouts that wait for this one and that this one waits for, directly or not, as far as [`MOST_EDGES`] reach.
     pub fn in_circles_of(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         let inner = self.lock();
         let mut ahead: BTreeSet<&str> = BTreeSet::new();
-        let mut left = vec![key.1.as_str()];
-        while let Some(name) = left.pop() {
-            left.extend(inner.depends_on(&key.0, name).filter(|next| ahead.insert(*next)));
+        let mut looked_at = 0;
+        let mut left = VecDeque::from([key.1.as_str()]);
+        while let Some(name) = left.pop_front().filter(|_| looked_at < MOST_EDGES) {
+            let edges = inner.depends_on(&key.0, name).inspect(|_| looked_at += 1);
+            left.extend(edges.filter(|next| ahead.insert(*next)));
         }
         let mut found = BTreeSet::new();
         let mut left = vec![key];
         // Whoever is not ahead leads to nobody who is: a way from there to here would go on to it.
         while let Some(key) = left.pop().filter(|_| !ahead.is_empty()) {
-            for dependent in inner.dependents_of(key) {
+            for dependent in inner.dependents_of(key).take(MOST_EDGES) {
                 if ahead.contains(dependent.1.as_str()) && found.insert(dependent.clone()) {
                     left.push(dependent);
                 }

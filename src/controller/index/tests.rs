@@ -59,3 +59,35 @@ fn the_older_rollout_keeps_a_key_and_of_two_of_one_age_the_first_by_name(
         assert!(index.holder(&set, "k").is_some_and(|key| key.1 != expected), "the next one gets it");
     }
 }
+
+/// 3,500 rollouts that each waited for the sixteen before had everybody's decisions wait for seconds.
+#[test]
+fn a_search_for_a_circle_goes_only_so_far() {
+    let ring = |length: usize| {
+        let index = Index::default();
+        for i in 0..length {
+            index.apply(&waiting(&format!("r{i:05}"), &[format!("r{:05}", (i + 1) % length)]));
+        }
+        index.circle(&("maya".to_owned(), "r00007".to_owned())).map(|circle| circle.len())
+    };
+    assert_eq!(ring(1_000), Some(1_001));
+    assert_eq!(ring(MOST_EDGES + 2), None);
+}
+
+#[test]
+fn whoever_there_is_no_room_for_waits_for_nobody_until_there_is() {
+    let index = Index::default();
+    let key = |name: &str| ("maya".to_owned(), name.to_owned());
+    let one = waiting("one", &["two".to_owned(), "three".to_owned(), "two".to_owned()]);
+    index.apply(&one);
+    assert_eq!(index.dependents(&key("two")), [key("one")]);
+    index.let_wait_for_nobody(&key("one"));
+    assert_eq!((index.dependents(&key("two")), index.dependents(&key("three"))), (vec![], vec![]));
+    assert!(index.knows(&key("one")));
+    index.apply_idle(&one);
+    assert_eq!(index.dependents(&key("two")), []);
+    index.apply(&one);
+    assert_eq!(index.dependents(&key("three")), [key("one")]);
+    index.remove(&key("one"));
+    assert!(index.census().iter().all(|(_, entries)| *entries == 0), "{:?}", index.census());
+}
