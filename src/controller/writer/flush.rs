@@ -294,7 +294,7 @@ async fn flush_output(
 /// anything.
 fn seen(live: &Live, offers: &BTreeMap<ObjectKey, Offer>) -> BTreeMap<ObjectKey, Percentages> {
     let Live::Trusted(file) = live else { return BTreeMap::new() };
-    let of = |offer: &Offer| file.live(&offer.fragment.key).filter(|live| live.uid == offer.uid);
+    let of = |offer: &Offer| file.live(&offer.feature.key).filter(|live| live.uid == offer.uid);
     offers.iter().filter_map(|(key, offer)| Some((key.clone(), of(offer)?.served))).collect()
 }
 

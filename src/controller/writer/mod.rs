@@ -22,6 +22,7 @@ mod feature_flag;
 mod flush;
 mod found;
 mod hub;
+mod load;
 mod mailbox;
 mod names;
 mod next;
@@ -40,6 +41,7 @@ pub use found::OWNER;
 #[cfg(test)]
 pub(super) use found::{Found, Remembered, Witness, judge, mark};
 pub use hub::Hub;
+pub use load::Load;
 use mailbox::Mailbox;
 pub use names::OutputNames;
 pub use places::Places;
@@ -61,10 +63,8 @@ pub struct Offer {
     pub ahead_of: Option<String>,
     /// The flag, for the self-check.
     pub feature: Arc<Feature>,
-    /// The pinned audience, for the self-check.
-    pub audience: Arc<Audience>,
-    /// The rendered flag.
-    pub fragment: Arc<Fragment>,
+    /// The rendered flag, and the pinned audience for the self-check.
+    pub load: Load,
     /// What the flag must say.
     pub status: Arc<FeatureRolloutStatus>,
 }
@@ -85,8 +85,7 @@ impl Offer {
             urgent: false,
             ahead_of: None,
             feature: Arc::new(feature),
-            audience,
-            fragment: Arc::new(fragment),
+            load: Load::new(audience, fragment),
             status,
         }
     }

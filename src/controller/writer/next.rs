@@ -127,16 +127,21 @@ fn check<'a>(wanted: &'a BTreeMap<ObjectKey, Offer>, flushed: &mut Flushed) -> (
         if offer.kind == OfferKind::Remove {
             asking.push((key, offer));
             candidates.push(Candidate::Remove {
-                key: offer.fragment.key.clone(),
+                key: offer.feature.key.clone(),
                 uid: offer.uid.clone(),
                 revision: offer.revision,
             });
             continue;
         }
-        match flags::self_check(&offer.feature, &offer.status, &offer.audience, &offer.fragment) {
-            Ok(()) => {
+        let checked = offer.load.open().and_then(|(audience, fragment)| {
+            flags::self_check(&offer.feature, &offer.status, &audience, &fragment)
+                .map_err(|error| error.to_string())?;
+            Ok(Arc::unwrap_or_clone(fragment))
+        });
+        match checked {
+            Ok(fragment) => {
                 asking.push((key, offer));
-                candidates.push(Candidate::Put((*offer.fragment).clone()));
+                candidates.push(Candidate::Put(fragment));
             }
             Err(error) => {
                 let ack = Ack::Failed {
@@ -175,10 +180,8 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
             Outcome::KeyConflict { rollout, orphan, .. } => {
                 let way_out =
                     if *orphan { ", which is gone: name the key in the FlagSet's spec.prune" } else { "" };
-                let message = format!(
-                    "the file has {:?} as the flag of rollout {rollout}{way_out}",
-                    offer.fragment.key
-                );
+                let message =
+                    format!("the file has {:?} as the flag of rollout {rollout}{way_out}", offer.feature.key);
                 failed(Reason::KeyConflict, message)
             }
             Outcome::TooLarge { size } => {
@@ -327,20 +330,20 @@ mod tests {
 
     #[test]
     fn a_fragment_that_does_not_say_what_its_status_says_is_not_written() {
-        let offer = |name: &str, percent: u32| {
+        let offer = |name: &str, percent: u32, targeting: Option<serde_json::Value>| {
             let (feature, audience) = (feature(name), everyone());
             let status = status(&audience, &[50_000], 2);
             let rendered = crate::flags::fixtures::status(&audience, &[percent], 2);
-            let fragment = flags::fragment(&feature, &identity(name, "u"), &rendered, &audience);
+            let mut fragment = flags::fragment(&feature, &identity(name, "u"), &rendered, &audience);
+            if let Some(targeting) = targeting {
+                fragment.body["targeting"] = targeting;
+            }
             let key = ("maya".to_owned(), name.to_owned());
             (key, Offer::serve("u".to_owned(), feature, Arc::new(audience), fragment, Arc::new(status)))
         };
-        let mut broken = offer("broken", 50_000);
-        let mut fragment = (*broken.1.fragment).clone();
-        fragment.body["targeting"] = json!({"if": [true, "enabled", "disabled"]});
-        broken.1.fragment = Arc::new(fragment);
+        let broken = offer("broken", 50_000, Some(json!({"if": [true, "enabled", "disabled"]})));
         let wanted: BTreeMap<ObjectKey, Offer> =
-            [offer("good", 50_000), offer("other", 60_000), broken].into();
+            [offer("good", 50_000, None), offer("other", 60_000, None), broken].into();
         let mut flushed = Flushed::default();
         let (asking, candidates) = check(&wanted, &mut flushed);
         let names: Vec<&str> = asking.iter().map(|(key, _)| key.1.as_str()).collect();

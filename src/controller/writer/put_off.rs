@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::{Offer, OfferKind};
 use crate::controller::cache::ObjectKey;
 
@@ -58,7 +56,7 @@ impl PutOff {
         let (mut taken, mut some_wait) = (0_usize, false);
         let mut beyond = Vec::new();
         for (key, offer) in offers.iter().filter(|(key, offer)| was_never_in_the_file(offer) && fails(key)) {
-            taken = taken.saturating_add(weight(&offer.fragment.body));
+            taken = taken.saturating_add(offer.load.weight());
             let too_many = match shared {
                 true => some_wait && taken > WAITING,
                 false => taken > WAITING_ALONE,
@@ -88,21 +86,6 @@ impl PutOff {
 
 fn was_never_in_the_file(offer: &Offer) -> bool {
     offer.kind == OfferKind::Serve && !offer.urgent && offer.status.delivered_revision == 0
-}
-
-/// About how many bytes of memory a value takes: a map has a node of several hundred bytes for up to eleven entries.
-fn weight(value: &Value) -> usize {
-    const EACH: usize = 32;
-    const NODE: usize = 640;
-    EACH + match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).sum(),
-        Value::Object(map) => {
-            map.len().div_ceil(11) * NODE
-                + map.iter().map(|(key, value)| key.len() + weight(value)).sum::<usize>()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -208,11 +191,5 @@ mod tests {
         let mut offers = BTreeMap::from([(key(0), offer_of(1_000, 0))]);
         assert_eq!(put_off.look(false, &mut offers, |_| true, None, now), []);
         assert_eq!((offers.len(), put_off.len()), (1, 0));
-    }
-
-    #[test]
-    fn the_weight_of_a_flag_is_what_it_takes() {
-        assert_eq!(weight(&json!("abc")), 35);
-        assert!(weight(&json!({"if": [{"==": [{"var": "a"}, 1]}, "x", null]})) > 3 * 640);
     }
 }
