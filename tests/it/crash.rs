@@ -42,16 +42,27 @@ async fn peers_4_side_effects_a_crash_at_any_write_changes_nothing() {
     assert!(per_step <= 4.0, "two status writes, one of the file and one event a step: {writes:#?}");
     assert_eq!(undisturbed.events.len(), 8, "{:#?}", undisturbed.events);
 
+    sweep("crash", &undisturbed, &writes, async |name, crash| run(&name, Some(crash)).await).await;
+}
+
+/// Has a run crash after and before each of the writes that an undisturbed one took; each comes to the same end. A run gets a name
+/// and its crash, and returns its end, its writes, and whether it crashed.
+async fn sweep<E: PartialEq + std::fmt::Debug>(
+    story: &str,
+    undisturbed: &E,
+    writes: &[String],
+    run: impl AsyncFn(String, (usize, Moment)) -> (E, Vec<String>, bool),
+) {
     let crashes = (1..=writes.len()).flat_map(|n| [(n, Moment::After), (n, Moment::Before)]);
     let mut ends = futures::stream::iter(crashes)
         .map(async |(n, moment)| {
-            let name = format!("crash-{n}-{moment:?}").to_lowercase();
-            let (end, its_writes, crashed) = run(&name, Some((n, moment))).await;
+            let name = format!("{story}-{n}-{moment:?}").to_lowercase();
+            let (end, its_writes, crashed) = run(name, (n, moment)).await;
             (n, moment, end, crashed || its_writes.len() <= n)
         })
         .buffer_unordered(AT_ONCE);
     while let Some((n, moment, end, crashed_or_ended)) = ends.next().await {
-        assert_eq!(end, undisturbed, "killed {moment:?} write {n}, {}", writes[n - 1]);
+        assert_eq!(end, *undisturbed, "killed {moment:?} write {n}, {}", writes[n - 1]);
         // A busy machine may join two writes into one, so that the last ones never come.
         assert!(crashed_or_ended, "write {n} was made and nobody was killed {moment:?} it");
     }

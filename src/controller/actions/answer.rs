@@ -5,10 +5,11 @@ use kube::{Resource, ResourceExt};
 use super::book::Asked;
 use crate::api::conditions::{Want, merge, types};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction, RolloutActionStatus};
-use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::api::{FeatureRolloutStatus, MicroTime};
 use crate::clock;
 use crate::controller::cache::{ObjectKey, key_of};
 use crate::controller::context::{Context, Shared};
+use crate::controller::gather::look_up;
 use crate::controller::persist::put;
 use crate::controller::turn::delivered;
 use crate::controller::writer::Ack;
@@ -54,10 +55,7 @@ pub(super) async fn with_revision(
 
 /// The status of a rollout as it is known here, read where its namespace has more than it may have in memory.
 pub(super) async fn status_of(ctx: &Shared, key: &ObjectKey) -> Result<FeatureRolloutStatus, Fault> {
-    let rollout = match ctx.rollouts.is_beyond(key) {
-        true => ctx.cluster.get::<FeatureRollout>(key).await?.and_then(|found| found.0.ok()),
-        false => ctx.rollouts.readable(key),
-    };
+    let rollout = look_up(ctx, &ctx.rollouts, &key.0, &key.1).await?;
     Ok(rollout.and_then(|rollout| rollout.status).unwrap_or_default())
 }
 

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::StreamExt;
 use serde_json::json;
 use sluice::api::{FeatureRollout, FeatureRolloutStatus, FlagSet, MetricSource, MetricTemplate};
 use tempfile::TempDir;
 
-use super::AT_ONCE;
+use super::sweep;
 use crate::support::bare::{Recorded, bare_space, events};
 use crate::support::hostile::{Hostile, Reply};
 use crate::support::metrics::verdict;
@@ -47,18 +46,7 @@ async fn what_lowers_the_members_of_one_file_comes_to_the_same_end_after_a_crash
     let (undisturbed, writes, _) = run("lowered-never", None).await;
     let served = [("edited", "all=20%"), ("watched", "all=0%")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(undisturbed.file, BTreeMap::from(served), "{undisturbed:#?}");
-    let crashes = (1..=writes.len()).flat_map(|n| [(n, Moment::After), (n, Moment::Before)]);
-    let mut ends = futures::stream::iter(crashes)
-        .map(async |(n, moment)| {
-            let name = format!("lowered-{n}-{moment:?}").to_lowercase();
-            let (end, its_writes, crashed) = run(&name, Some((n, moment))).await;
-            (n, moment, end, crashed || its_writes.len() <= n)
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some((n, moment, end, crashed_or_ended)) = ends.next().await {
-        assert_eq!(end, undisturbed, "killed {moment:?} write {n}, {}", writes[n - 1]);
-        assert!(crashed_or_ended, "write {n} was made and nobody was killed {moment:?} it");
-    }
+    sweep("lowered", &undisturbed, &writes, async |name, crash| run(&name, Some(crash)).await).await;
 }
 
 /// A controller that is started again whenever it was killed.
