@@ -15,8 +15,6 @@ use sluice::flags;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::world::NAMESPACE;
-
 /// One version of a file.
 #[derive(Clone)]
 pub struct Seen {
@@ -52,7 +50,7 @@ impl Drop for Recorder {
 impl Recorder {
     /// Watches; what is there already is not recorded.
     pub async fn start(client: Client) -> Recorder {
-        let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+        let api: Api<ConfigMap> = Api::all(client);
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=sluice");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (told, count) = watch::channel(0);

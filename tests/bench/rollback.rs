@@ -109,14 +109,19 @@ pub async fn run(world: &World, figures: &mut Figures) {
 
 /// Creates the action; returns when it was sent.
 pub async fn roll_back(world: &World, name: &str) -> MicroTime {
+    roll_back_in(world, NAMESPACE, name).await
+}
+
+/// Creates the action in one of many namespaces; returns when it was sent.
+pub async fn roll_back_in(world: &World, namespace: &str, name: &str) -> MicroTime {
     let action: RolloutAction = serde_json::from_value(json!({
         "apiVersion": "sluice.dev/v1alpha1",
         "kind": "RolloutAction",
-        "metadata": {"name": format!("back-{name}"), "namespace": NAMESPACE},
+        "metadata": {"name": format!("back-{name}"), "namespace": namespace},
         "spec": {"rolloutRef": {"name": name}, "action": "Rollback", "reason": "benchmark"},
     }))
     .unwrap();
-    let actions: Api<RolloutAction> = Api::namespaced(world.client.clone(), NAMESPACE);
+    let actions: Api<RolloutAction> = Api::namespaced(world.client.clone(), namespace);
     let sent = clock::real_now();
     actions.create(&PostParams::default(), &action).await.unwrap();
     sent

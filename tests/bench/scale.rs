@@ -18,14 +18,16 @@ use crate::audit::Calls;
 use crate::controller::Controller;
 use crate::figures::{Figures, quantile};
 use crate::recorder::Seen;
-use crate::rollback::{roll_back, seen_at_control};
+use crate::rollback::{roll_back_in, seen_at_control};
 use crate::steps::{lateness, number, step, wait_past};
 use crate::thousand::until_ready;
-use crate::world::{CLIENTS, NAMESPACE, World, rollout};
+use crate::world::{CLIENTS, World, rollout};
 
 const DELIVERIES: &str = "sluice_deliveries_total";
 /// Rollouts of a FlagSet.
 const OF_A_SET: usize = 50;
+/// Rollouts of a namespace: ten FlagSets, which is within what a namespace may have in memory.
+const OF_A_NAMESPACE: usize = 500;
 /// Edits one after the other, and from one to the next.
 const EDITS: usize = 200;
 const EDITS_APART: Duration = Duration::from_millis(20);
@@ -75,13 +77,14 @@ struct Sample {
 
 impl Sample {
     async fn of(world: &World, name: &str) -> Sample {
-        let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), NAMESPACE);
-        let events: Api<Event> = Api::namespaced(world.client.clone(), NAMESPACE);
-        let revisions: Api<ControllerRevision> = Api::namespaced(world.client.clone(), NAMESPACE);
+        let namespace = namespace_of(name);
+        let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &namespace);
+        let events: Api<Event> = Api::namespaced(world.client.clone(), &namespace);
+        let revisions: Api<ControllerRevision> = Api::namespaced(world.client.clone(), &namespace);
         let about = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let of_it = |revision: &ControllerRevision| revision.name_any().contains(name);
         Sample {
-            rollout: world.rollouts().get(name).await.unwrap(),
+            rollout: world.rollouts_in(&namespace).get(name).await.unwrap(),
             map: maps.get_opt(name).await.unwrap(),
             revision: revisions.list(&ListParams::default()).await.unwrap().into_iter().find(of_it),
             event: events.list(&about).await.unwrap().into_iter().next().unwrap(),
@@ -90,20 +93,21 @@ impl Sample {
 
     /// Writes the same for another rollout.
     async fn write(&self, client: &Client, name: &str) {
-        let rollouts: Api<FeatureRollout> = Api::namespaced(client.clone(), NAMESPACE);
+        let namespace = &namespace_of(name);
+        let rollouts: Api<FeatureRollout> = Api::namespaced(client.clone(), namespace);
         let params = PostParams::default();
         let mut rollout = self.rollout.clone();
-        rollout.metadata = named(name);
+        rollout.metadata = named(namespace, name);
         let mut stored = rollouts.create(&params, &rollout).await.unwrap();
         if let Some(mut revision) = self.revision.clone() {
-            revision.metadata = named(&format!("{name}-audience"));
-            Api::namespaced(client.clone(), NAMESPACE).create(&params, &revision).await.unwrap();
+            revision.metadata = named(namespace, &format!("{name}-audience"));
+            Api::namespaced(client.clone(), namespace).create(&params, &revision).await.unwrap();
         }
         stored.status = self.rollout.status.clone();
         let mut stored = rollouts.replace_status(name, &params, &stored).await.unwrap();
         if let Some(mut map) = self.map.clone() {
-            map.metadata = ObjectMeta { annotations: map.metadata.annotations, ..named(name) };
-            Api::namespaced(client.clone(), NAMESPACE).create(&params, &map).await.unwrap();
+            map.metadata = ObjectMeta { annotations: map.metadata.annotations, ..named(namespace, name) };
+            Api::namespaced(client.clone(), namespace).create(&params, &map).await.unwrap();
         }
         // The second status differs from the first in a word.
         if let Some(status) = &mut stored.status {
@@ -111,17 +115,19 @@ impl Sample {
         }
         rollouts.replace_status(name, &params, &stored).await.unwrap();
         let mut event = self.event.clone();
-        event.metadata = named(&format!("{name}-event"));
-        Api::namespaced(client.clone(), NAMESPACE).create(&params, &event).await.unwrap();
+        event.metadata = named(namespace, &format!("{name}-event"));
+        event.involved_object.namespace = Some(namespace.clone());
+        Api::namespaced(client.clone(), namespace).create(&params, &event).await.unwrap();
     }
 }
 
-fn named(name: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), namespace: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() }
+fn named(namespace: &str, name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() }
 }
 
 /// The writes of the creation alone, by a bare client: what the API server needs for them.
 async fn bare(world: &World, figures: &mut Figures, shape: Shape, rollouts: usize, sample: &Sample) {
+    create_namespaces(world, rollouts).await;
     let clients: Vec<Client> = (0..CLIENTS).map(|_| world.plane().client().unwrap()).collect();
     let begun = clock::monotonic();
     futures::stream::iter(0..rollouts)
@@ -137,7 +143,11 @@ async fn bare(world: &World, figures: &mut Figures, shape: Shape, rollouts: usiz
 /// Creates, rests, restarts, edits, steps, goes away and comes back.
 async fn run(world: &World, figures: &mut Figures, shape: Shape, rollouts: usize) -> Sample {
     let scenario = scenario(shape);
-    let mut add = |what: &str, bar, value: f64, unit| figures.add(scenario, what, bar, value, unit);
+    let mut add = |what: &str, bar, value: f64, unit| {
+        // With thousands it takes the better part of an hour.
+        eprintln!("{scenario}: {what}: {value:.3} {unit}");
+        figures.add(scenario, what, bar, value, unit);
+    };
     let controller = world.controller().await;
     add("rollouts", None, number(rollouts), "");
     add("memory, no objects", None, controller.resident_mib(), "MiB");
@@ -164,7 +174,7 @@ async fn run(world: &World, figures: &mut Figures, shape: Shape, rollouts: usize
     add("at rest, writes a minute", Some("0"), number(audit.writes().values().sum()), "");
     add("at rest, CPU a minute", Some("< 0.1"), controller.cpu_seconds() - cpu, "s");
 
-    let names: Vec<String> = (0..rollouts).map(name).collect();
+    let names: Vec<String> = names(rollouts).collect();
     let (edited, rest) = names.split_at(EDITS.min(rollouts / 4));
     let (emergencies, stepping) = rest.split_at(EMERGENCIES.min(rollouts / 4));
     edits(world, &mut add, edited, due).await;
@@ -204,22 +214,46 @@ fn name(index: usize) -> String {
     format!("scale-{index:05}")
 }
 
-fn set_of(index: usize, rollouts: usize) -> String {
-    format!("set-{:03}", index % rollouts.div_ceil(OF_A_SET))
+/// The namespace of the rollout of this name.
+fn namespace_of(name: &str) -> String {
+    format!("team-{:03}", index_of(name) / OF_A_NAMESPACE)
+}
+
+fn set_of(name: &str) -> String {
+    format!("set-{:03}", index_of(name) / OF_A_SET)
+}
+
+fn index_of(name: &str) -> usize {
+    name.rsplit_once('-').unwrap().1.parse().unwrap()
+}
+
+async fn create_namespaces(world: &World, rollouts: usize) {
+    for index in (0..rollouts).step_by(OF_A_NAMESPACE) {
+        world.create_namespace(&namespace_of(&name(index))).await;
+    }
 }
 
 async fn prepare(world: &World, shape: Shape, rollouts: usize) {
-    for index in 0..rollouts.div_ceil(OF_A_SET) {
+    create_namespaces(world, rollouts).await;
+    for index in (0..rollouts).step_by(OF_A_SET) {
         if shape == Shape::Sets {
-            world.create_flag_set(&set_of(index, rollouts)).await;
+            let first = name(index);
+            world.create_flag_set_in(&namespace_of(&first), &set_of(&first)).await;
         }
     }
 }
 
+/// All names; neighbours in this order are in different namespaces and files, as they would be in time.
+fn names(rollouts: usize) -> impl Iterator<Item = String> {
+    (0..OF_A_SET).flat_map(move |place| (place..rollouts).step_by(OF_A_SET)).map(name)
+}
+
 fn all(shape: Shape, rollouts: usize, due: MicroTime) -> impl Iterator<Item = FeatureRollout> {
-    (0..rollouts).map(move |index| {
-        let set = (shape == Shape::Sets).then(|| set_of(index, rollouts));
-        rollout(&name(index), set.as_deref(), &steps(due, 50))
+    names(rollouts).map(move |name| {
+        let set = (shape == Shape::Sets).then(|| set_of(&name));
+        let mut rollout = rollout(&name, set.as_deref(), &steps(due, 50));
+        rollout.metadata.namespace = Some(namespace_of(&name));
+        rollout
     })
 }
 
@@ -257,7 +291,11 @@ async fn edits(
     let spec = json!({"spec": {"phases": [{"name": "ga", "steps": steps(due, 5)}]}});
     let mut wanted = BTreeMap::new();
     for name in names {
-        world.rollouts().patch(name, &PatchParams::default(), &Patch::Merge(&spec)).await.unwrap();
+        world
+            .rollouts_in(&namespace_of(name))
+            .patch(name, &PatchParams::default(), &Patch::Merge(&spec))
+            .await
+            .unwrap();
         wanted.insert((name.clone(), 5_000), clock::real_now());
         clock::sleep(EDITS_APART).await;
     }
@@ -280,7 +318,7 @@ async fn together(
     wait_past(due, Duration::ZERO).await;
     let mut acted = BTreeMap::new();
     for name in emergencies {
-        acted.insert(name.clone(), roll_back(world, name).await);
+        acted.insert(name.clone(), roll_back_in(world, &namespace_of(name), name).await);
         clock::sleep(EMERGENCIES_APART).await;
     }
     // A second for a hundred of them.
@@ -310,7 +348,11 @@ async fn ask_again(world: &World, names: &[String]) -> MicroTime {
     let steps = json!([{"cohorts": {"everyone": 50}, "hold": "1ms"}, step(due, 60, "1000h")]);
     let spec = json!({"spec": {"phases": [{"name": "ga", "steps": steps}]}});
     for name in names {
-        world.rollouts().patch(name, &PatchParams::default(), &Patch::Merge(&spec)).await.unwrap();
+        world
+            .rollouts_in(&namespace_of(name))
+            .patch(name, &PatchParams::default(), &Patch::Merge(&spec))
+            .await
+            .unwrap();
     }
     due
 }

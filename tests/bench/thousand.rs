@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::SignedDuration;
-use kube::ResourceExt;
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
 use serde_json::json;
-use sluice::api::{FeatureRolloutStatus, MicroTime};
+use sluice::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
 use sluice::clock;
 
 use crate::audit::{Calls, count};
@@ -100,7 +100,8 @@ async fn steps(world: &World, figures: &mut Figures, names: &[String], due: Micr
 /// what is measured.
 pub async fn until_ready(world: &World, rollouts: usize) {
     let mut ready = BTreeSet::new();
-    let mut events = pin!(watcher::watcher(world.rollouts(), watcher::Config::default()).touched_objects());
+    let everywhere: Api<FeatureRollout> = Api::all(world.client.clone());
+    let mut events = pin!(watcher::watcher(everywhere, watcher::Config::default()).touched_objects());
     let all = async {
         while ready.len() < rollouts {
             let rollout = events.next().await.unwrap().unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use sluice::api::{CohortSet, FeatureRollout, FlagSet};
 use sluice::sandbox::{ControlPlane, Options, install_crds, install_policies};
@@ -19,7 +19,7 @@ use crate::recorder::Recorder;
 pub const CONTROLLER: &str = "bench-controller";
 /// The CohortSet of every FlagSet.
 const COHORT_SET: &str = "users";
-/// Namespace of all objects.
+/// Namespace of all objects but those of `scale`, which has many.
 pub const NAMESPACE: &str = "bench";
 /// How many clients create objects at the same time.
 pub const CLIENTS: usize = 16;
@@ -45,20 +45,26 @@ impl World {
         let client = plane.client().unwrap();
         install_crds(&client).await.unwrap();
         install_policies(&client).await.unwrap();
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();
-        Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-        let cohort_set: CohortSet = serde_json::from_value(json!({
-            "apiVersion": "sluice.dev/v1alpha1",
-            "kind": "CohortSet",
-            "metadata": {"name": COHORT_SET, "namespace": NAMESPACE},
-            "spec": {"cohorts": cohorts()},
-        }))
-        .unwrap();
-        Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &cohort_set).await.unwrap();
         let kubeconfig = plane.data_dir().join("controller.kubeconfig");
         let user = plane.user_kubeconfig(CONTROLLER, &["system:masters"]).unwrap();
         std::fs::write(&kubeconfig, serde_json::to_vec(&user).unwrap()).unwrap();
-        World { plane, client, kubeconfig, concurrency, nodes }
+        let world = World { plane, client, kubeconfig, concurrency, nodes };
+        world.create_namespace(NAMESPACE).await;
+        world
+    }
+
+    /// Creates a namespace with the CohortSet of its FlagSets.
+    pub async fn create_namespace(&self, name: &str) {
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        let cohort_set: CohortSet = serde_json::from_value(json!({
+            "apiVersion": "sluice.dev/v1alpha1",
+            "kind": "CohortSet",
+            "metadata": {"name": COHORT_SET, "namespace": name},
+            "spec": {"cohorts": cohorts()},
+        }))
+        .unwrap();
+        Api::namespaced(self.client.clone(), name).create(&PostParams::default(), &cohort_set).await.unwrap();
     }
 
     /// The control plane.
@@ -101,28 +107,37 @@ impl World {
     }
 
     pub fn rollouts(&self) -> Api<FeatureRollout> {
-        Api::namespaced(self.client.clone(), NAMESPACE)
+        self.rollouts_in(NAMESPACE)
+    }
+
+    pub fn rollouts_in(&self, namespace: &str) -> Api<FeatureRollout> {
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Creates a FlagSet.
     pub async fn create_flag_set(&self, name: &str) {
+        self.create_flag_set_in(NAMESPACE, name).await;
+    }
+
+    /// Creates a FlagSet in one of many namespaces.
+    pub async fn create_flag_set_in(&self, namespace: &str, name: &str) {
         let object = json!({
             "apiVersion": "sluice.dev/v1alpha1",
             "kind": "FlagSet",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": {"cohortSetRef": {"name": COHORT_SET}},
         });
         let set: FlagSet = serde_json::from_value(object).unwrap();
-        Api::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &set).await.unwrap();
+        Api::namespaced(self.client.clone(), namespace).create(&PostParams::default(), &set).await.unwrap();
     }
 
-    /// Creates rollouts, several at the same time.
+    /// Creates rollouts where they say, several at the same time.
     pub async fn create(&self, rollouts: impl IntoIterator<Item = FeatureRollout>) {
-        let clients: Vec<Api<FeatureRollout>> =
-            (0..CLIENTS).map(|_| Api::namespaced(self.plane.client().unwrap(), NAMESPACE)).collect();
+        let clients: Vec<Client> = (0..CLIENTS).map(|_| self.plane.client().unwrap()).collect();
         futures::stream::iter(rollouts.into_iter().enumerate())
             .for_each_concurrent(CLIENTS, |(index, rollout)| {
-                let api = clients[index % CLIENTS].clone();
+                let namespace = rollout.namespace().unwrap();
+                let api = Api::<FeatureRollout>::namespaced(clients[index % CLIENTS].clone(), &namespace);
                 async move {
                     api.create(&PostParams::default(), &rollout).await.unwrap();
                 }
