@@ -101,7 +101,8 @@ pub struct FlagSetSpec {
     #[schemars(schema_with = "metadata_schema")]
     pub metadata: BTreeMap<String, Value>,
     /// Flags that no rollout manages, by their key, in flagd's own form. Each has at most 8,000 values in at most 40
-    /// levels, and all together have at most 40,000 values. Default: none.
+    /// levels, and all together have at most 40,000 values; a FlagSet with more than some 12,000 JSON objects is not read.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "flags_schema")]
     pub flags: BTreeMap<String, Value>,

@@ -27,6 +27,61 @@ pub const CONDITIONS: usize = 48 << 10;
 /// Most bytes that the variants of a rollout may take in its flag, with a copy a cohort where their names tell the cohort.
 pub const VARIANTS: usize = 256 << 10;
 
+/// Most bytes of memory that an object of the API server may take once it is decoded, as [`decoded`] tells them. It is held by whoever
+/// works on it, some forty at once.
+pub const OBJECT_DECODED: usize = 3 << 20;
+
+/// The same of a FlagSet or a Playbook, which few hold at once.
+pub const LARGE_OBJECT_DECODED: usize = 8 << 20;
+
+/// The same of a source's answer.
+pub const ANSWER_DECODED: usize = 8 << 20;
+
+/// The same of a file that nobody vouches for, with what its references stand for.
+pub const FILE_DECODED: usize = 12 << 20;
+
+/// What an object takes: a tree's first node has room for eleven keys and values, however many there are.
+const OBJECT: usize = 640;
+/// What any other value takes at most, with what a growing list keeps free.
+const OTHER: usize = 64;
+
+/// About how many bytes of memory a JSON text takes once it is decoded: short texts may take a hundred times as much as they are long.
+/// It is told by its signs alone, before anything is decoded.
+pub fn decoded(text: &[u8]) -> usize {
+    let (mut bytes, mut quoted, mut escaped) = (text.len(), false, false);
+    for sign in text {
+        match sign {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' => bytes += OBJECT,
+            b'[' | b',' => bytes += OTHER,
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// The same of a value.
+pub fn decoded_value(value: &Value) -> usize {
+    let mut bytes = 0;
+    let mut left = vec![value];
+    while let Some(value) = left.pop() {
+        bytes += OTHER;
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(object) => {
+                bytes += OBJECT + object.keys().map(String::len).sum::<usize>();
+                left.extend(object.values());
+            }
+            Value::String(text) => bytes += text.len(),
+            _ => {}
+        }
+    }
+    bytes
+}
+
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
@@ -113,6 +168,29 @@ mod tests {
         let told = bytes(&value);
         let text = value.to_string().len();
         assert!(text <= told && told <= text + 24 * measure(&value, FLAGS).unwrap(), "{text}, {told}");
+    }
+
+    #[rstest]
+    #[case("", 0)]
+    #[case("1", 1)]
+    #[case(r#"{"a":[1,2,{}]}"#, 14 + 2 * OBJECT + 3 * OTHER)]
+    #[case(r#"["{[,","\"{[,\\",{}]"#, 20 + OBJECT + 3 * OTHER)]
+    #[case("\"{{{{", 5)]
+    fn what_a_text_takes_once_it_is_decoded_is_told_by_its_signs(
+        #[case] text: &str,
+        #[case] expected: usize,
+    ) {
+        assert_eq!(decoded(text.as_bytes()), expected);
+    }
+
+    #[test]
+    fn short_texts_that_take_much_are_told_apart_from_long_ones_that_do_not() {
+        let objects = format!("[{}]", vec![r#"{"":1}"#; 10_000].join(","));
+        assert!(decoded(objects.as_bytes()) > 90 * objects.len());
+        let value: Value = serde_json::from_str(&objects).unwrap();
+        assert!(decoded_value(&value) >= decoded(objects.as_bytes()) * 9 / 10);
+        let long = format!("[{:?}]", "{".repeat(70_000));
+        assert!(decoded(long.as_bytes()) < 70_100);
     }
 
     #[rstest]

@@ -13,11 +13,12 @@
 //! | JSON (flags, variants, metadata) | [`measure`] | `flags/statics.rs`, `plan/feature.rs` |
 //! | conditions of cohorts, and variants as they are in the file | [`CONDITIONS`] and [`VARIANTS`] | `plan/size.rs` |
 //! | JSON as text | serde_json's own 128 levels | wherever it is read |
+//! | objects of the API server, files that nobody vouches for, answers of sources | what they would take in memory: [`json::decoded`] | `cluster/decode.rs`, `flags/file.rs`, `sources/http_json.rs` |
 //! | YAML of the command line | levels of its nodes | `cli/files/yaml.rs` |
 //! | durations, percentages, versions, times, templates | nothing: they are read by loops | |
 
 mod expression;
-mod json;
+pub mod json;
 
 pub use expression::Expressions;
 pub use json::{CONDITIONS, Excess, FLAG, FLAGS, Limits, VALUE, VARIANTS, bytes, bytes_of_text, measure};

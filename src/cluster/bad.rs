@@ -1,6 +1,8 @@
 //! The objects that cannot be read: counted in a metric and told in the log, each once.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +21,9 @@ pub(super) struct Bad {
 
 #[derive(Default)]
 struct Known {
-    /// What is wrong with each, by kind.
-    kinds: BTreeMap<String, HashMap<Key, String>>,
+    /// A digest of what is wrong with each, by kind and digest of the key: anybody may have any number of them, with long names.
+    kinds: BTreeMap<String, HashMap<u64, u64>>,
+    digests: RandomState,
     told: Pace,
 }
 
@@ -51,8 +54,9 @@ impl Bad {
     /// Notes what is wrong with an object.
     pub(super) fn note(&self, kind: &str, key: &Key, why: &str) {
         let mut known = self.lock();
+        let (object, told) = (known.digests.hash_one(key), known.digests.hash_one(why));
         let objects = known.kinds.entry(kind.to_owned()).or_default();
-        if objects.insert(key.clone(), why.to_owned()).as_deref() == Some(why) {
+        if objects.insert(object, told) == Some(told) {
             return;
         }
         self.metrics.set_unreadable(kind, objects.len());
@@ -65,19 +69,21 @@ impl Bad {
 
     /// Notes that an object can be read, or is gone.
     pub(super) fn clear(&self, kind: &str, key: &Key) {
-        self.retain(kind, |known| known != key);
+        let mut known = self.lock();
+        let object = known.digests.hash_one(key);
+        let Some(objects) = known.kinds.get_mut(kind) else { return };
+        if objects.remove(&object).is_some() {
+            self.metrics.set_unreadable(kind, objects.len());
+        }
     }
 
     /// Forgets the objects of a kind that are not among these.
     pub(super) fn keep(&self, kind: &str, seen: &HashSet<Key>) {
-        self.retain(kind, |key| seen.contains(key));
-    }
-
-    fn retain(&self, kind: &str, stays: impl Fn(&Key) -> bool) {
         let mut known = self.lock();
+        let seen: HashSet<u64> = seen.iter().map(|key| known.digests.hash_one(key)).collect();
         let Some(objects) = known.kinds.get_mut(kind) else { return };
         let before = objects.len();
-        objects.retain(|key, _| stays(key));
+        objects.retain(|object, _| seen.contains(object));
         if objects.len() != before {
             self.metrics.set_unreadable(kind, objects.len());
         }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::bounds;
+
 /// Longest description of what is wrong with an object, in characters: the decoder repeats values.
 const LONGEST: usize = 300;
 /// Longest name of a field in such a description, in characters.
@@ -17,20 +19,47 @@ const STEPS: usize = 3;
 /// Who wrote which field and when. Nobody here asks, it is longer than many an object, and its nesting is its writers'.
 const MANAGED_FIELDS: &str = "managedFields";
 
-/// An object, or what is wrong with it beside as much of its metadata as can be read.
+/// An object, or what is wrong with it beside as much of its metadata as can be read. One that would take too much memory is not
+/// decoded.
 pub fn object<K: DeserializeOwned>(bytes: &[u8]) -> DeserializeGuard<K> {
     // Outside of texts nothing but ASCII has a meaning in JSON: what is no UTF-8 is in a text, and only there.
     let text = String::from_utf8_lossy(bytes);
-    let read = without_managed_fields(&text)
-        .and_then(|text| serde_json::from_str(&text).map_err(|error| describe(&text, &error)));
+    let read = without_managed_fields(&text).and_then(|(text, heaviest)| {
+        let bytes = bounds::json::decoded(text.as_bytes());
+        if bytes > heaviest {
+            return Err(too_heavy(bytes, heaviest));
+        }
+        serde_json::from_str(&text).map_err(|error| describe(&text, &error))
+    });
     DeserializeGuard(read.map_err(|error| InvalidObject { error, metadata: metadata(&text) }))
+}
+
+fn too_heavy(bytes: usize, heaviest: usize) -> String {
+    let mebibytes = |bytes: usize| bytes.div_ceil(1 << 20);
+    format!(
+        "it has so many JSON objects and lists that it would take {} MiB of memory, where {} are the most",
+        mebibytes(bytes),
+        mebibytes(heaviest)
+    )
+}
+
+/// How many bytes of memory may become of an object, by its kind.
+fn heaviest(object: &Fields<'_>) -> usize {
+    match object.get("kind").map(RawValue::get) {
+        Some("\"FlagSet\"" | "\"Playbook\"") => bounds::json::LARGE_OBJECT_DECODED,
+        Some("\"FeatureFlag\"") => bounds::json::FILE_DECODED,
+        _ => bounds::json::OBJECT_DECODED,
+    }
 }
 
 /// The parts of an object that can be read, by name.
 pub fn parts(bytes: &[u8]) -> Value {
     let text = String::from_utf8_lossy(bytes);
     let fields = Fields::of(&text).map(|fields| fields.0).unwrap_or_default();
-    let readable = |(name, raw): (String, &RawValue)| Some((name, serde_json::from_str(raw.get()).ok()?));
+    let readable = |(name, raw): (String, &RawValue)| {
+        let is_heavy = bounds::json::decoded(raw.get().as_bytes()) > bounds::json::OBJECT_DECODED;
+        if is_heavy { None } else { Some((name, serde_json::from_str(raw.get()).ok()?)) }
+    };
     Value::Object(fields.into_iter().filter_map(readable).collect())
 }
 
@@ -159,18 +188,20 @@ fn compose<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     text
 }
 
-/// The object without the record of who wrote its fields.
-fn without_managed_fields(text: &str) -> Result<String, String> {
+/// The object without the record of who wrote its fields, and how many bytes of memory may become of it.
+fn without_managed_fields(text: &str) -> Result<(String, usize), String> {
     let read = |text| Fields::of(text).map_err(|error| shorten(&error.to_string()));
     let object = read(text)?;
-    let Some(metadata) = object.get("metadata") else { return Ok(text.to_owned()) };
-    let Ok(mut metadata) = Fields::of(metadata.get()) else { return Ok(text.to_owned()) };
+    let heaviest = heaviest(&object);
+    let Some(metadata) = object.get("metadata") else { return Ok((text.to_owned(), heaviest)) };
+    let Ok(mut metadata) = Fields::of(metadata.get()) else { return Ok((text.to_owned(), heaviest)) };
     metadata.0.retain(|(name, _)| name != MANAGED_FIELDS);
     let metadata = compose(metadata.0.iter().map(|(name, raw)| (name.as_str(), raw.get())));
-    Ok(compose(object.0.iter().map(|(name, raw)| match name.as_str() {
+    let object = compose(object.0.iter().map(|(name, raw)| match name.as_str() {
         "metadata" => ("metadata", metadata.as_str()),
         name => (name, raw.get()),
-    })))
+    }));
+    Ok((object, heaviest))
 }
 
 /// What is wrong with an object and where, in one short line.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::cache::{ObjectKey, Stored};
+use super::cache::ObjectKey;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::clock;
+use crate::flags;
 
 /// How long, in real time, what only tells of changes lets their statuses go first: a thousand take some five seconds.
 const GOES_FIRST: Duration = Duration::from_secs(8);
@@ -35,8 +36,8 @@ struct Inner {
 }
 
 struct Change {
-    /// The rollout as it was when it was decided on.
-    prior: Stored<FeatureRollout>,
+    /// The digest of the status that it was decided on.
+    prior: Digest,
     /// The one to come.
     status: Arc<FeatureRolloutStatus>,
     /// Whether the writer has found the rollout untouched: then the file may hold it.
@@ -46,9 +47,16 @@ struct Change {
 impl Change {
     /// The status to come, if it counts already and follows from the stored one.
     fn in_force(&self, rollout: &FeatureRollout) -> Option<Arc<FeatureRolloutStatus>> {
-        let follows = self.prior.0.as_ref().is_ok_and(|prior| prior.status == rollout.status);
-        (self.confirmed && follows).then(|| self.status.clone())
+        (self.confirmed && self.prior == digest(rollout)).then(|| self.status.clone())
     }
+}
+
+/// The digest of a rollout's status, which takes the place of the rollout: thousands may step in the same second.
+type Digest = Option<String>;
+
+/// `None` for a status that cannot be written down, of which there is none.
+fn digest(rollout: &FeatureRollout) -> Digest {
+    serde_json::to_vec(&rollout.status).ok().map(|text| flags::sha256_hex(&text))
 }
 
 /// Keeps changes of a rollout from being confirmed until it is dropped.
@@ -70,8 +78,9 @@ impl Ahead {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a change that is handed to the writer.
-    pub fn set(&self, key: &ObjectKey, prior: Stored<FeatureRollout>, status: Arc<FeatureRolloutStatus>) {
+    /// Notes a change of `prior` that is handed to the writer.
+    pub fn set(&self, key: &ObjectKey, prior: &FeatureRollout, status: Arc<FeatureRolloutStatus>) {
+        let prior = digest(prior);
         let mut inner = self.lock();
         inner.changes.insert(key.clone(), Change { prior, status, confirmed: false });
         inner.since.get_or_insert_with(clock::monotonic);
@@ -152,8 +161,6 @@ impl Ahead {
 mod tests {
     use std::sync::Arc;
 
-    use kube::core::DeserializeGuard;
-
     use super::*;
 
     fn key() -> ObjectKey {
@@ -168,7 +175,7 @@ mod tests {
     /// Revision 2 on its way, decided on at revision 1.
     fn under_way() -> Ahead {
         let ahead = Ahead::default();
-        ahead.set(&key(), Arc::new(DeserializeGuard(Ok(rollout(1)))), Arc::new(rollout(2).status.unwrap()));
+        ahead.set(&key(), &rollout(1), Arc::new(rollout(2).status.unwrap()));
         ahead
     }
 

@@ -5,6 +5,8 @@ use kube::ResourceExt;
 use super::cache::{Cache, Object, ObjectKey, key_of};
 use super::context::{Context, Shared};
 use super::index::SetId;
+use super::playbooks::Asked;
+use super::references::references;
 use super::writer::Ack;
 use super::{analysis, keys, playbooks, policies, watch};
 use crate::api::flagset::Emergency;
@@ -65,16 +67,16 @@ pub struct Observed {
 /// When something could not be read; it is tried again.
 pub async fn gather(ctx: &Shared, rollout: &FeatureRollout, owes_status: bool) -> Result<Gathered, Fault> {
     let playbook = playbooks::of(ctx, rollout).await?;
+    let outline = playbook.as_ref().map(|asked| &*asked.outline);
     let (mut flag_set, cohort_set) = references(ctx, rollout).await?;
-    let mut compiled =
-        compile(ctx, rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref()).await?;
+    let mut compiled = compile(ctx, rollout, flag_set.as_ref(), cohort_set.as_ref(), outline).await?;
     if let Ok(plan) = &compiled
         && undoes(rollout, flag_set.as_ref(), plan)
         && confirm(ctx, rollout).await?
     {
         let cohort_set;
         (flag_set, cohort_set) = references(ctx, rollout).await?;
-        compiled = compile(ctx, rollout, flag_set.as_ref(), cohort_set.as_ref(), playbook.as_ref()).await?;
+        compiled = compile(ctx, rollout, flag_set.as_ref(), cohort_set.as_ref(), outline).await?;
     }
     let emergency = is_emergency(flag_set.as_ref());
     let ahead = file_ahead(ctx, rollout, flag_set.as_ref()).await?;
@@ -101,7 +103,7 @@ async fn observe(
     flag_set: Option<FlagSet>,
     compiled: Result<Plan, Vec<FieldError>>,
     ahead: Option<LiveFlag>,
-    playbook: Option<&Playbook>,
+    playbook: Option<&Asked>,
 ) -> Result<Result<Observed, Stalled>, Fault> {
     let key: ObjectKey = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let plan = match compiled {
@@ -237,57 +239,6 @@ fn invalid(errors: &[FieldError]) -> Stalled {
         Reason::InvalidSpec
     };
     Stalled::new(reason, plan::join_errors(errors))
-}
-
-/// The FlagSet and CohortSet that a rollout names, read directly where the cache does not know them yet.
-///
-/// # Errors
-/// When one could not be read.
-pub async fn references(
-    ctx: &Context,
-    rollout: &FeatureRollout,
-) -> Result<(Option<FlagSet>, Option<CohortSet>), Fault> {
-    let namespace = rollout.namespace().unwrap_or_default();
-    let flag_set = match &rollout.spec.flag_set_ref {
-        Some(reference) => look_up(ctx, &ctx.flag_sets, &namespace, &reference.name).await?,
-        None => None,
-    };
-    let cohort_set = match plan::cohort_set_name(rollout, flag_set.as_ref()) {
-        Some(name) => look_up(ctx, &ctx.cohort_sets, &namespace, name).await?,
-        None => None,
-    };
-    Ok((flag_set, cohort_set))
-}
-
-/// A FlagSet, read directly as long as the cache does not hold all of them, and where its namespace has more than it may have in
-/// memory.
-///
-/// # Errors
-/// When it could not be read.
-pub async fn flag_set(ctx: &Context, key: &ObjectKey) -> Result<Option<FlagSet>, Fault> {
-    if ctx.is_listed() && !ctx.flag_sets.is_beyond(key) {
-        return Ok(ctx.flag_sets.readable(key));
-    }
-    look_up(ctx, &ctx.flag_sets, &key.0, &key.1).await
-}
-
-/// An object of a namespace, read directly where the cache does not know it yet, and where the namespace has more than it may have
-/// in memory: what lowers must not hang on that.
-pub(super) async fn look_up<K>(
-    ctx: &Context,
-    cache: &Cache<K>,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<K>, Fault>
-where
-    K: Object + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope> + std::fmt::Debug,
-{
-    let key = (namespace.to_owned(), name.to_owned());
-    if let Some(stored) = cache.get(&key).filter(|_| !cache.is_beyond(&key)) {
-        return Ok(stored.0.as_ref().ok().cloned());
-    }
-    // A set that came together with its rollouts may not have reached the cache yet.
-    Ok(ctx.cluster.get::<K>(&key).await?.and_then(|found| found.0.ok()))
 }
 
 /// What the file says of a rollout's flag, where its writer has found a later decision there than any that the status

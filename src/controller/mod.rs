@@ -58,6 +58,8 @@ mod playbooks;
 mod policies;
 mod process;
 mod queue;
+mod reconcile;
+mod references;
 mod reviews;
 mod revisions;
 mod rollout;
@@ -68,7 +70,6 @@ mod stalled;
 mod strays;
 mod term;
 mod told;
-mod turn;
 mod watch;
 mod writer;
 

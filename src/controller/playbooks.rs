@@ -2,11 +2,12 @@
 //!
 //! A rollout's decision asks the playbook's spec and the other rollouts as they are known now, never a playbook's status, but for
 //! the verdicts of its own criteria, which are written before they count.
+//!
+//! A playbook may have a thousand rollouts, and each of them asks it at each of its turns. So what is looked at of a rollout is taken
+//! from each of its versions once ([`members`]), what the phases lack is found once after each change ([`view`]), and only those
+//! rollouts have another turn for whom something else is to be gone by ([`told`]).
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -15,149 +16,59 @@ use super::context::{Context, Key, Shared};
 use super::persist::stall_unreadable;
 use super::queue::Priority;
 use super::sets::{conditions, write_status};
-use super::{analysis, gather};
-use crate::api::verdict::CriterionStatus;
+use super::{analysis, references};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Playbook, PlaybookStatus, Reason};
-use crate::clock;
 use crate::engine::{Requirement, short};
 use crate::error::Fault;
 use crate::plan::{self, FieldError, Plan};
 use crate::playbook::business::{self, Answer};
-use crate::playbook::{self, Book, Seen, World};
+use crate::playbook::{self, Book, Unmet};
 use crate::watchdog::{Name, What};
+use told::Whom;
+use view::{View, look, unmet};
 
-/// Least time between two looks at a playbook: each of many rollouts that step at once asks for one.
-const SPACING: Duration = Duration::from_millis(500);
+pub use asked::Asked;
+pub use known::Playbooks;
 
-/// What is kept of playbooks. All of it can be found again.
-#[derive(Default)]
-pub struct Playbooks(Mutex<HashMap<ObjectKey, Known>>);
-
-struct Known {
-    uid: String,
-    generation: i64,
-    compiled: Arc<Result<Book, Vec<FieldError>>>,
-    looked: Option<Instant>,
-    /// What each phase required when those who wait for it were told last.
-    told: Option<Vec<Vec<Requirement>>>,
-    /// The slot that each criterion was asked for last, and what was said.
-    asked: HashMap<String, MicroTime>,
-    answers: HashMap<String, Answer>,
-}
-
-impl Playbooks {
-    /// A playbook compiled, once for each of its generations.
-    fn compiled(&self, key: &ObjectKey, playbook: &Playbook) -> Arc<Result<Book, Vec<FieldError>>> {
-        let uid = playbook.uid().unwrap_or_default();
-        let generation = playbook.metadata.generation.unwrap_or(0);
-        let mut known = self.lock();
-        match known.get_mut(key) {
-            Some(known) if known.uid == uid && known.generation == generation => known.compiled.clone(),
-            before => {
-                let compiled = Arc::new(playbook::compile(&key.1, &playbook.spec));
-                match before {
-                    // What was measured is still so, where it is still asked for.
-                    Some(before) if before.uid == uid => {
-                        before.generation = generation;
-                        before.compiled = compiled.clone();
-                        before.told = None;
-                        before.asked.clear();
-                        before.answers.clear();
-                    }
-                    _ => {
-                        let new = Known {
-                            uid,
-                            generation,
-                            compiled: compiled.clone(),
-                            looked: None,
-                            told: None,
-                            asked: HashMap::new(),
-                            answers: HashMap::new(),
-                        };
-                        known.insert(key.clone(), new);
-                    }
-                }
-                compiled
-            }
-        }
-    }
-
-    /// The playbooks of a namespace that name a rollout.
-    fn naming(&self, rollout: &ObjectKey) -> Vec<ObjectKey> {
-        let known = self.lock();
-        let names = |known: &Known| {
-            known.compiled.as_ref().as_ref().is_ok_and(|book| book.names().any(|name| name == rollout.1))
-        };
-        let found = known.iter().filter(|(key, known)| key.0 == rollout.0 && names(known));
-        found.map(|(key, _)| key.clone()).collect()
-    }
-
-    /// How much of the spacing is left; where nothing is, notes that the playbook is looked at now.
-    fn too_soon(&self, key: &ObjectKey) -> Option<Duration> {
-        let mut known = self.lock();
-        let known = known.get_mut(key)?;
-        clock::spaced(&mut known.looked, SPACING)
-    }
-
-    /// Notes what is told of the phases; says whether it is news.
-    fn tell(&self, key: &ObjectKey, unmet: &[Vec<Requirement>]) -> bool {
-        let mut known = self.lock();
-        let Some(known) = known.get_mut(key) else { return true };
-        if known.told.as_deref() == Some(unmet) {
-            return false;
-        }
-        known.told = Some(unmet.to_vec());
-        true
-    }
-
-    fn answers(&self, key: &ObjectKey) -> Vec<Answer> {
-        self.lock().get(key).map(|known| known.answers.values().cloned().collect()).unwrap_or_default()
-    }
-
-    /// Notes that a criterion is asked for a slot; says whether it has not been yet.
-    fn ask(&self, key: &ObjectKey, criterion: &str, slot: MicroTime) -> bool {
-        let mut known = self.lock();
-        let Some(known) = known.get_mut(key) else { return false };
-        known.asked.insert(criterion.to_owned(), slot) != Some(slot)
-    }
-
-    fn answer(&self, key: &ObjectKey, answer: Answer) {
-        if let Some(known) = self.lock().get_mut(key) {
-            known.answers.insert(answer.name.clone(), answer);
-        }
-    }
-
-    fn forget(&self, key: &ObjectKey) {
-        self.lock().remove(key);
-    }
-
-    /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 1] {
-        [("playbooks", self.lock().len())]
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+mod asked;
+mod known;
+mod members;
+mod naming;
+mod told;
+mod view;
 
 /// A playbook that came, changed or went.
 pub fn event(ctx: &Shared, key: &ObjectKey, news: News) {
-    ctx.queue.push(Key::Playbook(key.clone()), Priority::Report);
-    if news == News::Spec {
-        // Its weeks may be others, and what it requires.
-        for member in ctx.index.joined(key) {
-            ctx.queue.push(Key::Rollout(member), Priority::Decide);
-        }
+    if news != News::Spec {
+        ctx.queue.push(Key::Playbook(key.clone()), Priority::Report);
+        return;
+    }
+    ctx.queue.push(Key::Playbook(key.clone()), Priority::Decide);
+    let stored = ctx.playbooks.get(key);
+    let readable = stored.as_ref().and_then(|stored| stored.0.as_ref().ok());
+    if readable.is_none_or(|playbook| playbook.metadata.deletion_timestamp.is_some()) {
+        // No look at it will say whom that concerns.
+        ctx.plans.untell(key);
+        wake(ctx, key, &Whom::All);
     }
 }
 
-/// A rollout that came, changed or went: whatever playbook looks at it looks again.
+/// A rollout that came, changed or went: whatever playbook looks at it looks again, where it is another one to it.
 pub fn rollout_changed(ctx: &Context, rollout: &ObjectKey) {
-    let joins = ctx.index.playbook_of(rollout);
-    let left = ctx.index.take_left_playbooks();
-    for key in joins.into_iter().chain(left).chain(ctx.plans.naming(rollout)) {
-        ctx.queue.push(Key::Playbook(key), Priority::Report);
+    for left in ctx.index.take_left_playbooks() {
+        ctx.queue.push(Key::Playbook(left), Priority::Report);
+    }
+    let members = &ctx.plans.members;
+    // What rollouts of a plan wait for may close a circle.
+    let may_be_waited_for =
+        || members.stamp(&rollout.0).is_some() && !ctx.index.dependents(rollout).is_empty();
+    let is_looked_at =
+        ctx.index.playbook_of(rollout).is_some() || ctx.plans.names(rollout) || may_be_waited_for();
+    if is_looked_at || members.knows(rollout) {
+        look(ctx, rollout);
+    }
+    if !is_looked_at {
+        members.forget(rollout);
     }
 }
 
@@ -166,16 +77,24 @@ pub fn rollout_changed(ctx: &Context, rollout: &ObjectKey) {
 ///
 /// # Errors
 /// When it could not be read.
-pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Playbook>, Fault> {
+pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Asked>, Fault> {
     let Some(reference) = &rollout.spec.playbook_ref else { return Ok(None) };
     let key = (rollout.namespace().unwrap_or_default(), reference.name.clone());
-    let known = gather::look_up(ctx, &ctx.playbooks, &key.0, &key.1).await?;
-    let is_open = |playbook: &Playbook| lets_start(ctx, &key, playbook, &reference.phase);
+    // One that there is no room for keeps its version, and is read directly.
+    let version = if ctx.playbooks.is_beyond(&key) { 0 } else { ctx.playbooks.version_of(&key) };
+    let known = match ctx.plans.asked(&key, version).filter(|_| version != 0) {
+        Some(asked) => Some(asked),
+        None => {
+            let found = references::look_up(ctx, &ctx.playbooks, &key.0, &key.1).await?;
+            found.map(|playbook| ctx.plans.asked_anew(&key, &playbook))
+        }
+    };
+    let is_open = |asked: &Asked| lets_start(ctx, &key, asked, &reference.phase);
     if has_started(rollout) || !known.as_ref().is_some_and(is_open) {
         return Ok(known);
     }
     let Some(found) = ctx.cluster.get::<Playbook>(&key).await? else { return Ok(None) };
-    let fresh = found.0.as_ref().ok().cloned();
+    let fresh = found.0.as_ref().ok().map(|playbook| ctx.plans.asked_anew(&key, playbook));
     if ctx.playbooks.apply(found) {
         // The watch will not tell the others: what is in the cache by then is no news to it.
         event(ctx, &key, News::Spec);
@@ -184,25 +103,18 @@ pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Playboo
 }
 
 /// Whether a phase is open, and all that it requires is so.
-fn lets_start(ctx: &Context, key: &ObjectKey, playbook: &Playbook, phase: &str) -> bool {
-    let compiled = ctx.plans.compiled(key, playbook);
-    let Ok(book) = &*compiled else { return false };
+fn lets_start(ctx: &Context, key: &ObjectKey, asked: &Asked, phase: &str) -> bool {
+    let Ok(book) = &asked.compiled.book else { return false };
     let opens_at = book.phase(phase).and_then(|phase| book.weeks.begins(phase.declared.weeks.from));
     opens_at.is_some_and(|opens_at| opens_at <= ctx.clock.now())
-        && lacking(ctx, key, playbook, book, phase).is_empty()
+        && place(book, phase).is_some_and(|place| {
+            let unmet = unmet(ctx, key, asked.outline.status.as_ref(), &asked.compiled, book);
+            unmet.phases.get(place).is_some_and(Vec::is_empty)
+        })
 }
 
-/// What a phase requires that is not so.
-fn lacking(
-    ctx: &Context,
-    key: &ObjectKey,
-    playbook: &Playbook,
-    book: &Book,
-    phase: &str,
-) -> Vec<Requirement> {
-    let prior = playbook.status.as_ref().map_or(&[][..], |status| &status.criteria);
-    let criteria = business::verdicts(book, prior, &[]);
-    playbook::unmet(book, phase, &View::new(ctx, key, criteria))
+fn place(book: &Book, phase: &str) -> Option<usize> {
+    book.phases.iter().position(|known| known.declared.name == phase)
 }
 
 /// What the phase that a rollout joins requires and is not so; nothing once it has started.
@@ -210,65 +122,43 @@ pub fn requirements(
     ctx: &Context,
     rollout: &FeatureRollout,
     plan: &Plan,
-    playbook: Option<&Playbook>,
+    playbook: Option<&Asked>,
 ) -> Vec<Requirement> {
     let Some(joins) = &plan.joins else { return Vec::new() };
     if has_started(rollout) {
         return Vec::new();
     }
     let lacks = |message: String| vec![Requirement { which: joins.playbook.clone(), message }];
-    let Some(playbook) = playbook else {
-        return lacks(format!("playbook {}, which is not there", joins.playbook));
-    };
     let key = (rollout.namespace().unwrap_or_default(), joins.playbook.clone());
-    match &*ctx.plans.compiled(&key, playbook) {
-        Err(errors) => {
-            let first = errors.first().map(ToString::to_string).unwrap_or_default();
-            lacks(format!("playbook {} to be valid ({first})", joins.playbook))
+    let (found, differs) = match playbook {
+        None => {
+            let message = format!("playbook {}, which is not there", joins.playbook);
+            (lacks(message), ctx.plans.untell(&key))
         }
-        Ok(book) => lacking(ctx, &key, playbook, book, &joins.phase),
-    }
-}
-
-/// What is known of the rollouts of a namespace, as one playbook looks at it.
-struct View<'a> {
-    ctx: &'a Context,
-    key: &'a ObjectKey,
-    criteria: Vec<CriterionStatus>,
-    members: OnceCell<BTreeMap<String, Vec<Seen>>>,
-}
-
-impl<'a> View<'a> {
-    fn new(ctx: &'a Context, key: &'a ObjectKey, criteria: Vec<CriterionStatus>) -> View<'a> {
-        View { ctx, key, criteria, members: OnceCell::new() }
-    }
-
-    fn by_phase(&self) -> BTreeMap<String, Vec<Seen>> {
-        let mut members: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
-        for key in self.ctx.index.joined(self.key) {
-            let Some(seen) = self.rollout(&key.1) else { continue };
-            let phase = seen.joins.as_ref().filter(|joins| joins.name == self.key.1);
-            if let Some(phase) = phase.map(|joins| joins.phase.clone()) {
-                members.entry(phase).or_default().push(seen);
+        Some(Asked { outline, compiled }) => match &compiled.book {
+            Err(errors) => {
+                let first = errors.first().map(ToString::to_string).unwrap_or_default();
+                let message = format!("playbook {} to be valid ({first})", joins.playbook);
+                (lacks(message), ctx.plans.hears(&key, compiled, &Unmet::default(), 0))
             }
-        }
-        members
+            Ok(book) => {
+                let unmet = unmet(ctx, &key, outline.status.as_ref(), compiled, book);
+                // One beyond the last is told nothing but the phases that there are.
+                let place = place(book, &joins.phase).unwrap_or(book.phases.len());
+                let found = match unmet.phases.get(place) {
+                    Some(unmet) => unmet.clone(),
+                    None => playbook::no_phase(book, &joins.phase),
+                };
+                (found, ctx.plans.hears(&key, compiled, &unmet, place))
+            }
+        },
+    };
+    if differs || playbook.is_some() && ctx.playbooks.version_of(&key) == 0 {
+        // It goes by something that the others may not: it has to hear of the end of that. And nothing is to be kept of one that is
+        // gone by now.
+        ctx.queue.push(Key::Playbook(key), Priority::Report);
     }
-}
-
-impl World for View<'_> {
-    fn rollout(&self, name: &str) -> Option<Seen> {
-        let stored = self.ctx.rollouts.get(&(self.key.0.clone(), name.to_owned()))?;
-        stored.0.as_ref().ok().map(Seen::of)
-    }
-
-    fn members(&self, phase: &str) -> &[Seen] {
-        self.members.get_or_init(|| self.by_phase()).get(phase).map_or(&[], Vec::as_slice)
-    }
-
-    fn passes(&self, criterion: &str) -> bool {
-        business::passes(&self.criteria, criterion)
-    }
+    found
 }
 
 /// Says on a playbook where the plan stands, has its criteria measured when they are due, and wakes the rollouts that wait for it.
@@ -291,11 +181,13 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         ctx.queue.push_at(Key::Playbook(key.clone()), Some(ctx.clock.after(wait)));
         return Ok(());
     }
+    // What they decide by is known already, whatever becomes of the status.
+    tell(ctx, key);
     let now = ctx.clock.now();
     let prior = playbook.status.clone().unwrap_or_default();
-    let (status, want, unmet, wake_at) = match &*compiled {
+    let (status, want, wake_at) = match &compiled.book {
         // What was said last stands until it is valid again.
-        Err(errors) => (prior.clone(), Err(wrong(errors)), Vec::new(), None),
+        Err(errors) => (prior.clone(), Err(wrong(errors)), None),
         Ok(book) => {
             let criteria = business::verdicts(book, &prior.criteria, &ctx.plans.answers(key));
             let view = View::new(ctx, key, criteria.clone());
@@ -310,7 +202,7 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
             };
             let next_measurement = measure(ctx, key, &playbook, book, now);
             let wake_at = [standing.wake_at, next_measurement].into_iter().flatten().min();
-            (standing.status, want, standing.unmet, wake_at)
+            (standing.status, want, wake_at)
         }
     };
     ctx.queue.push_at(Key::Playbook(key.clone()), wake_at);
@@ -322,12 +214,22 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     };
     if status != prior {
         write_status(ctx, &ctx.playbooks, &playbook, &status).await?;
-    }
-    // After the write: what they decide by is in it.
-    if ctx.plans.tell(key, &unmet) {
-        wake(ctx, key);
+        // Verdicts count from the write on.
+        tell(ctx, key);
     }
     Ok(())
+}
+
+/// Has those rollouts looked at for whom something else is to be gone by than what was told last.
+fn tell(ctx: &Context, key: &ObjectKey) {
+    let stored = ctx.playbooks.get(key);
+    let Some(playbook) = stored.as_ref().and_then(|stored| stored.0.as_ref().ok()) else { return };
+    let compiled = ctx.plans.compiled(key, playbook);
+    let unmet = match &compiled.book {
+        Ok(book) => unmet(ctx, key, playbook.status.as_ref(), &compiled, book),
+        Err(_) => Arc::default(),
+    };
+    wake(ctx, key, &ctx.plans.tell(key, &compiled, unmet));
 }
 
 fn wrong(errors: &[FieldError]) -> (Reason, String) {
@@ -342,13 +244,19 @@ fn has_started(rollout: &FeatureRollout) -> bool {
     rollout.status.as_ref().is_some_and(FeatureRolloutStatus::has_started)
 }
 
-/// Has the rollouts looked at that have not started.
-fn wake(ctx: &Context, key: &ObjectKey) {
+/// Has rollouts of a playbook looked at.
+fn wake(ctx: &Context, key: &ObjectKey, whom: &Whom) {
+    let priority = |member: &ObjectKey| match whom {
+        Whom::All => Some(Priority::Decide),
+        Whom::Waiting(phases) if phases.is_empty() => None,
+        Whom::Waiting(phases) => {
+            let seen = look(ctx, member).filter(|seen| !seen.started)?;
+            phases.get(&seen.joins.as_ref()?.phase).copied()
+        }
+    };
     for member in ctx.index.joined(key) {
-        let stored = ctx.rollouts.get(&member);
-        let rollout = stored.as_ref().and_then(|stored| stored.0.as_ref().ok());
-        if rollout.is_some_and(|rollout| !has_started(rollout)) {
-            ctx.queue.push(Key::Rollout(member), Priority::Decide);
+        if let Some(priority) = priority(&member) {
+            ctx.queue.push(Key::Rollout(member), priority);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! RolloutPolicies: which of them bind a rollout, whom a change concerns, and what each says of itself.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -10,6 +10,7 @@ use kube::core::DeserializeGuard;
 
 use super::cache::{News, ObjectKey, Stored};
 use super::context::{Context, Key, Shared};
+use super::index::SetId;
 use super::persist::stall_unreadable;
 use super::queue::Priority;
 use super::sets::{conditions, validity, write_status};
@@ -26,24 +27,60 @@ const SPACING: Duration = Duration::from_secs(1);
 /// The label by which every namespace has its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// When the rollouts of each policy were counted last for its status by this process.
+/// Namespaces whose labels are read in one go; each is decoded for it.
+const AT_ONCE: usize = 16;
+
+/// When the rollouts of each policy were counted last for its status by this process, and whom labels were found to bind.
 #[derive(Default)]
-pub struct Policies(Mutex<HashMap<ObjectKey, Option<Instant>>>);
+pub struct Policies {
+    counted: Mutex<HashMap<ObjectKey, Option<Instant>>>,
+    by_labels: Mutex<ByLabels>,
+}
+
+/// The policies of the cluster that bind a namespace, by name, as its last event has found them.
+#[derive(Default)]
+struct ByLabels {
+    names: HashMap<String, Vec<String>>,
+    /// How often a policy of the cluster has changed: what was found with those before does not count.
+    edits: u64,
+}
 
 impl Policies {
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 1] {
-        [("policies_counted", self.0.lock().unwrap_or_else(PoisonError::into_inner).len())]
+    pub fn census(&self) -> [(&'static str, usize); 2] {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).len();
+        [("policies_counted", counted), ("namespaces_bound", self.by_labels().names.len())]
     }
 
     /// How long to wait before the rollouts are counted again; none where that may be now, which is noted.
     fn too_soon(&self, key: &ObjectKey) -> Option<Duration> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         clock::spaced(written.entry(key.clone()).or_default(), SPACING)
     }
 
     fn forget(&self, key: &ObjectKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn by_labels(&self) -> MutexGuard<'_, ByLabels> {
+        self.by_labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a policy of the cluster that came, changed or went.
+    fn note_edit(&self) {
+        let mut by_labels = self.by_labels();
+        by_labels.names.clear();
+        by_labels.edits = by_labels.edits.wrapping_add(1);
+    }
+
+    /// Notes which policies were found to bind a namespace after so many edits. Says whether others may have done so before.
+    fn binds_anew(&self, namespace: &str, names: Vec<String>, edits: u64) -> bool {
+        let mut by_labels = self.by_labels();
+        if by_labels.edits != edits {
+            return true;
+        }
+        let before = by_labels.names.insert(namespace.to_owned(), names.clone());
+        before.is_none_or(|before| before != names)
     }
 }
 
@@ -87,6 +124,9 @@ impl Entry {
 /// When one that is named could not be read.
 pub async fn of(ctx: &Context, rollout: &FeatureRollout, flag_set: Option<&FlagSet>) -> Result<Binds, Fault> {
     let namespace = rollout.namespace().unwrap_or_default();
+    let of_set = flag_set.and_then(|set| set.spec.policy_ref.as_ref());
+    ctx.index.decided_with(rollout, of_set.map(|reference| reference.name.as_str()));
+    count_again(ctx);
     let mut found = Vec::new();
     for (binding, name) in plan::policy::names(rollout, flag_set) {
         let key = (namespace.clone(), name.to_owned());
@@ -161,54 +201,26 @@ fn labels_of(name: &str, namespace: Option<&Namespace>) -> BTreeMap<String, Stri
 
 fn known_labels(ctx: &Context, namespace: &str) -> Option<BTreeMap<String, String>> {
     let key = (String::new(), namespace.to_owned());
-    ctx.namespaces.readable(&key).map(|known| labels_of(namespace, Some(&known)))
-}
-
-/// Whether a policy binds a rollout, as far as the caches know.
-fn binds(
-    ctx: &Context,
-    key: &ObjectKey,
-    policy: Option<&Stored<RolloutPolicy>>,
-    rollout: &FeatureRollout,
-) -> bool {
-    let namespace = rollout.namespace().unwrap_or_default();
-    let flag_set = || {
-        let name = rollout.spec.flag_set_ref.as_ref()?.name.clone();
-        ctx.flag_sets.readable(&(namespace.clone(), name))
-    };
-    let is_named = namespace == key.0
-        && plan::policy::names(rollout, flag_set().as_ref()).any(|(_, name)| name == key.1);
-    let is_matched = || {
-        let labels = known_labels(ctx, &namespace).unwrap_or_else(|| labels_of(&namespace, None));
-        key.0 == ctx.namespace && policy.is_some_and(|policy| selects(policy, &labels))
-    };
-    is_named || is_matched()
+    let stored = ctx.namespaces.get(&key)?;
+    stored.0.as_ref().ok().map(|known| labels_of(namespace, Some(known)))
 }
 
 /// A RolloutPolicy came, changed or went: it and the rollouts that it binds, or has bound, are looked at again.
 pub fn policy_event(ctx: &Shared, key: &ObjectKey, news: News) {
     ctx.queue.push(Key::RolloutPolicy(key.clone()), Priority::Report);
-    if news == News::Spec {
-        changed(ctx, key);
+    if news != News::Spec {
+        return;
     }
-}
-
-fn changed(ctx: &Shared, key: &ObjectKey) {
-    let policy = ctx.rollout_policies.get(key);
-    for rollout_key in ctx.rollouts.keys() {
-        if rollout_key.0 != key.0 && key.0 != ctx.namespace || !ctx.owns(&rollout_key.0) {
-            continue;
-        }
-        let stored = ctx.rollouts.get(&rollout_key);
-        let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0) else { continue };
-        let has_bound = rollout.status.as_ref().is_some_and(|status| {
-            status.policies.iter().any(|known| {
-                known.name == key.1 && *known.namespace.as_ref().unwrap_or(&rollout_key.0) == key.0
-            })
-        });
-        if has_bound || binds(ctx, key, policy.as_ref(), rollout) {
-            ctx.queue.push(Key::Rollout(rollout_key), Priority::Decide);
-        }
+    let concerned: Vec<ObjectKey> = if key.0 == ctx.namespace {
+        ctx.policies.note_edit();
+        // Nobody knows any more whom its selector has bound until now, and only admins edit it: so everybody is looked at.
+        ctx.rollouts.keys().into_iter().filter(|rollout| ctx.owns(&rollout.0)).collect()
+    } else {
+        // Whoever has ceased to name it, or whose FlagSet has, was looked at for that.
+        ctx.index.bound_by(key)
+    };
+    for rollout in concerned {
+        ctx.queue.push(Key::Rollout(rollout), Priority::Decide);
     }
 }
 
@@ -217,37 +229,107 @@ pub fn namespace_event(ctx: &Shared, key: &ObjectKey, news: News) {
     if news == News::Nothing {
         return;
     }
+    // In this order: a policy that is edited meanwhile has what was found with the one before count for nothing.
+    let edits = ctx.policies.by_labels().edits;
     let policies = ctx.rollout_policies.in_namespace(&ctx.namespace);
-    if !policies.iter().any(|(_, policy)| selects_any(policy)) {
-        return;
-    }
-    let labels = known_labels(ctx, &key.1).unwrap_or_else(|| labels_of(&key.1, None));
-    let names = policies.iter().filter(|(_, policy)| selects(policy, &labels)).map(|(key, _)| &key.1);
-    let mut bind: Vec<&String> = names.collect();
-    bind.sort_unstable();
-    for rollout_key in ctx.rollouts.keys().into_iter().filter(|rollout| rollout.0 == key.1) {
-        let status = ctx.rollouts.readable(&rollout_key).and_then(|rollout| rollout.status);
-        let known = status.iter().flat_map(|status| &status.policies);
-        let mut known: Vec<&String> =
-            known.filter(|known| known.binding == Binding::Cluster).map(|known| &known.name).collect();
-        known.sort_unstable();
-        // One that a nearer one names as well is not among them: looking again then costs nothing.
-        if known != bind {
-            ctx.queue.push(Key::Rollout(rollout_key), Priority::Decide);
+    let labels = known_labels(ctx, &key.1);
+    let is_gone = labels.is_none();
+    if policies.iter().any(|(_, policy)| selects_any(policy)) {
+        let labels = labels.unwrap_or_else(|| labels_of(&key.1, None));
+        let binding = policies.iter().filter(|(_, policy)| selects(policy, &labels));
+        let mut names: Vec<String> = binding.map(|(key, _)| key.1.clone()).collect();
+        names.sort_unstable();
+        // Some namespaces are annotated every few seconds, and that concerns nobody.
+        if ctx.policies.binds_anew(&key.1, names, edits) {
+            let rollouts = ctx.rollouts.keys().into_iter().filter(|rollout| rollout.0 == key.1);
+            rollouts.for_each(|rollout| ctx.queue.push(Key::Rollout(rollout), Priority::Decide));
+            count_by_labels(ctx);
         }
     }
-    for (policy, _) in policies {
+    if is_gone {
+        ctx.policies.by_labels().names.remove(&key.1);
+    }
+}
+
+/// Takes note of a rollout that came, changed or went.
+pub fn rollout_changed(ctx: &Context, key: &ObjectKey) {
+    if ctx.rollouts.version_of(key) == 0 {
+        ctx.index.note_going(key);
+    }
+    count_again(ctx);
+}
+
+/// Takes note of a FlagSet that came, changed or went. Its members are looked at for it, and their decisions tell what it names from
+/// now on: it may be large, and the watch is no place to decode it.
+pub fn flag_set_changed(ctx: &Context, key: &ObjectKey) {
+    if ctx.flag_sets.version_of(key) == 0 {
+        let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
+        ctx.index.set_names(&set, None);
+    }
+    count_again(ctx);
+}
+
+/// Takes note of which policy a rollout's FlagSet names by what its last decision has found. Before anything is decided in a term, nobody
+/// has looked into the FlagSets: without this, policies would be counted without those whom FlagSets bind, and say so for a moment.
+pub fn recall(ctx: &Context, rollout: &FeatureRollout) {
+    let mut known = rollout.status.iter().flat_map(|status| &status.policies);
+    if let Some(known) = known.find(|known| known.binding == Binding::FlagSet) {
+        ctx.index.set_names(&SetId::of(rollout), Some(known.name.as_str()));
+    }
+}
+
+/// Has those policies looked at that may bind another number of rollouts than before.
+fn count_again(ctx: &Context) {
+    let changed = ctx.index.take_changed();
+    if !ctx.is_listed() {
+        // Every policy is looked at when everything is known.
+        return;
+    }
+    // Anybody may name what is not there.
+    for policy in changed.named.into_iter().filter(|policy| ctx.rollout_policies.version_of(policy) > 0) {
+        ctx.queue.push(Key::RolloutPolicy(policy), Priority::Report);
+    }
+    if changed.rollouts {
+        count_by_labels(ctx);
+    }
+}
+
+/// Has the policies of the cluster looked at, in the term that sees to them: a rollout came or went, or other labels bind it.
+pub fn count_by_labels(ctx: &Context) {
+    if !ctx.is_home() || !ctx.is_listed() {
+        return;
+    }
+    for policy in ctx.rollout_policies.keys_in(&ctx.namespace) {
         ctx.queue.push(Key::RolloutPolicy(policy), Priority::Report);
     }
 }
 
-/// A rollout or a FlagSet of a namespace came, changed or went: how many rollouts the policies bind may be another number.
-pub fn count_again(ctx: &Context, namespace: &str) {
-    for place in [namespace, &ctx.namespace] {
-        for (policy, _) in ctx.rollout_policies.in_namespace(place) {
-            ctx.queue.push(Key::RolloutPolicy(policy), Priority::Report);
+/// How many rollouts a policy binds, as far as is known without a look into them.
+async fn count(ctx: &Context, key: &ObjectKey, policy: &RolloutPolicy) -> usize {
+    // The index knows a rollout that is gone until its turn.
+    let is_there = |rollout: &&ObjectKey| ctx.rollouts.version_of(rollout) > 0;
+    let mut named = ctx.index.bound_by(key).iter().filter(is_there).count();
+    let Some(selector) = policy.spec.namespace_selector.as_ref().filter(|_| key.0 == ctx.namespace) else {
+        return named;
+    };
+    let mut rollouts: BTreeMap<String, usize> = BTreeMap::new();
+    for (namespace, _) in ctx.rollouts.keys() {
+        *rollouts.entry(namespace).or_default() += 1;
+    }
+    let mut selected = 0;
+    for (at, (namespace, rollouts)) in rollouts.into_iter().enumerate() {
+        if at % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let labels = known_labels(ctx, &namespace).unwrap_or_else(|| labels_of(&namespace, None));
+        if selector.matches(&labels) {
+            selected += rollouts;
+            if namespace == key.0 {
+                named = 0;
+            }
         }
     }
+    named + selected
 }
 
 /// Checks a RolloutPolicy, and says in its status what is wrong and how many rollouts it binds.
@@ -271,13 +353,7 @@ pub async fn rollout_policy(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> 
         ctx.queue.push_at(Key::RolloutPolicy(key.clone()), Some(ctx.clock.after(wait)));
         return Ok(());
     }
-    let is_bound = |rollout_key: &ObjectKey| {
-        (rollout_key.0 == key.0 || key.0 == ctx.namespace)
-            && ctx.rollouts.get(rollout_key).is_some_and(|rollout| {
-                rollout.0.as_ref().is_ok_and(|rollout| binds(ctx, key, stored.as_ref(), rollout))
-            })
-    };
-    let rollouts = ctx.rollouts.keys().iter().filter(|rollout| is_bound(rollout)).count();
+    let rollouts = count(ctx, key, policy).await;
     let mut errors = Vec::new();
     check_policy(&policy.spec, &mut errors);
     let mut want = validity(&errors);

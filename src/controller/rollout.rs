@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::cache::{ObjectKey, Stored};
+use super::cache::{ObjectKey, version};
 use super::context::{Key, Shared};
 use super::finalizer;
 use super::gather::{Gathered, Observed, Stalled, gather};
 use super::index::SetId;
 use super::persist::{persist, persist_raw, why_unreadable};
 use super::queue::Priority;
+use super::reconcile::{self, LATE, Reconcile, Settled};
 use super::revisions::{audiences, guards};
 use super::stalled::stalled;
-use super::turn::{self, LATE, Settled, Turn};
 use super::writer::{Ack, Offer, OfferKind};
 use super::{analysis, events};
 use crate::api::featurerollout::DeletionPolicy;
@@ -130,7 +130,7 @@ pub(super) async fn advance(
     let seen = ctx.hub.seen(key, &facts.uid);
     let now = ctx.clock.now();
     let identity = Identity { namespace: key.0.clone(), name: key.1.clone(), uid: facts.uid.clone() };
-    let turn = Turn {
+    let reconcile = Reconcile {
         plan: &plan,
         identity: &identity,
         prior: &prior,
@@ -142,7 +142,7 @@ pub(super) async fn advance(
         generation: rollout.metadata.generation.unwrap_or(0),
         now,
     };
-    let known = turn.known();
+    let known = reconcile.known();
     facts.delivered = known.is_delivered();
 
     let Some(mut decision) = decide(&plan, &known, &facts, now) else { return Ok(Advanced::Done) };
@@ -163,13 +163,13 @@ pub(super) async fn advance(
     let wake_at = decision.wake_at;
     let published_seq = ctx.events.published_seq(key, &facts.uid, &prior);
     let Settled { status, fragment, delivery, is_news, goes_ahead } =
-        turn.settle(&known, &facts, &audience, decision, published_seq, |status| {
+        reconcile.settle(&known, &facts, &audience, decision, published_seq, |status| {
             delivery(ctx, key, status, ack.as_ref())
         });
     let mut status = status;
-    let decided_on = ctx.rollouts.get(key).filter(|stored| goes_ahead && is_version(stored, rollout));
+    let is_ahead = goes_ahead && ctx.rollouts.version_of(key) == version(rollout);
     let is_due = is_news || (status != prior && !ctx.events.is_awaited(key));
-    if decided_on.is_none() && (is_due || owes_status) {
+    if !is_ahead && (is_due || owes_status) {
         ctx.actions.forget_words(key, &mut status);
         persist(ctx, rollout, &status).await?;
         note_rollback(ctx, &prior, &status);
@@ -179,10 +179,10 @@ pub(super) async fn advance(
     }
     note_lateness(ctx, &prior, &status, now);
     let status = Arc::new(status);
-    let ahead_of = decided_on.and_then(|stored| {
-        ctx.ahead.set(key, stored, status.clone());
-        rollout.resource_version()
-    });
+    let ahead_of = if is_ahead { rollout.resource_version() } else { None };
+    if is_ahead {
+        ctx.ahead.set(key, rollout, status.clone());
+    }
     let removing = facts.deleting && plan.deletion_policy == DeletionPolicy::Remove;
     let offer = Offer {
         kind: if removing { OfferKind::Remove } else { OfferKind::Serve },
@@ -214,12 +214,7 @@ pub(super) fn note_file(
     now: MicroTime,
 ) {
     let seen = ctx.hub.seen(key, status.uid.as_deref().unwrap_or_default());
-    turn::note_file(status, ack, seen.as_deref(), now);
-}
-
-/// Whether this is the version of the rollout that is stored, as far as is known here.
-fn is_version(stored: &Stored<FeatureRollout>, rollout: &FeatureRollout) -> bool {
-    stored.resource_version() == rollout.resource_version()
+    reconcile::note_file(status, ack, seen.as_deref(), now);
 }
 
 /// The definition of the audience that the status pins, stored before the status is where it `is_kept`. That of a rollout which is
@@ -247,7 +242,7 @@ pub(super) fn delivery(
     status: &FeatureRolloutStatus,
     ack: Option<&Ack>,
 ) -> Delivery {
-    let delivery = turn::delivery(status, ack, || waits(ctx, key, status));
+    let delivery = reconcile::delivery(status, ack, || waits(ctx, key, status));
     if delivery == Delivery::Done {
         ctx.hub.settled(key);
     }

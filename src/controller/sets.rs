@@ -1,5 +1,6 @@
 //! FlagSets and CohortSets: their own validity, and what their files hold.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
@@ -236,7 +237,7 @@ pub(super) fn conditions(
     merge(prior, &wants, generation, ctx.clock.now())
 }
 
-/// Writes a status; where somebody else has written since, the cache holds their version afterwards.
+/// Writes a status; where somebody else has written one since, the cache holds that afterwards.
 pub(super) async fn write_status<K>(
     ctx: &Context,
     cache: &Cache<K>,
@@ -250,10 +251,22 @@ where
     if let Err(Fault::Conflict(_) | Fault::NotFound(_)) = &written {
         let key = key_of(object);
         let before = cache.version_of(&key);
-        match ctx.cluster.get(&key).await? {
-            Some(found) => cache.apply(found),
-            None => cache.forget(&key, before),
-        };
+        match ctx.cluster.get::<K>(&key).await? {
+            // Another spec is left to the watch, which has everybody looked at again whom it concerns: of what is known it tells nothing.
+            Some(found) => {
+                if is_same_spec(found.meta(), object.meta()) {
+                    cache.apply(found);
+                }
+            }
+            None => {
+                cache.forget(&key, before);
+            }
+        }
     }
     written
+}
+
+/// Whether two versions of an object have the same spec: the generation counts its changes.
+fn is_same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.uid == other.uid && one.generation.is_some() && one.generation == other.generation
 }

@@ -11,10 +11,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::Status;
 use kube::{Api, Error};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::context::{Context, Shared};
 use super::revisions::{MANAGED_BY, MANAGER};
+use super::writer;
 use crate::clock;
 use crate::error::{Fault, call, chain};
 use crate::flags::Keys;
@@ -42,12 +44,19 @@ pub struct Signing {
     keys: Mutex<Option<Arc<Keys>>>,
     /// When they were read last. Whoever reads them holds it, so that many who want them ask once.
     read: tokio::sync::Mutex<Option<Instant>>,
+    /// Rings when they are other ones than before.
+    changed: Notify,
 }
 
 impl Signing {
     /// Keys in a Secret of this name.
     pub fn new(secret: String) -> Signing {
-        Signing { secret, keys: Mutex::default(), read: tokio::sync::Mutex::default() }
+        Signing {
+            secret,
+            keys: Mutex::default(),
+            read: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     /// The keys, read if they are not known yet, made where there are none.
@@ -64,7 +73,7 @@ impl Signing {
         }
         let keys = Arc::new(self.load(ctx).await?);
         *read = Some(clock::monotonic());
-        Ok(self.take(ctx, keys))
+        Ok(self.take(keys))
     }
 
     /// Other keys than these, where the Secret has them by now. A look that fails tells of none.
@@ -74,7 +83,7 @@ impl Signing {
         if !is_recent {
             *read = Some(clock::monotonic());
             match self.load(ctx).await {
-                Ok(keys) => drop(self.take(ctx, Arc::new(keys))),
+                Ok(keys) => drop(self.take(Arc::new(keys))),
                 Err(fault) => tracing::warn!("{}; those known before stay", self.words(ctx, &fault)),
             }
         }
@@ -90,7 +99,7 @@ impl Signing {
     }
 
     /// Uses these keys from now on. With other ones every file is looked at: it is to be signed anew.
-    fn take(&self, ctx: &Context, keys: Arc<Keys>) -> Arc<Keys> {
+    fn take(&self, keys: Arc<Keys>) -> Arc<Keys> {
         let mut known = self.lock();
         if known.as_ref() == Some(&keys) {
             return keys;
@@ -100,7 +109,7 @@ impl Signing {
         drop(known);
         tracing::info!(key = keys.id(), "files are signed with this key");
         if is_change {
-            ctx.hub.poke_all();
+            self.changed.notify_one();
         }
         keys
     }
@@ -162,11 +171,15 @@ pub async fn until_loaded(ctx: &Context, health: &Health) {
     health.set_waiting(None);
 }
 
-/// Looks at the Secret now and then until the shutdown.
+/// Looks at the Secret now and then until the shutdown, and has every file signed anew where the keys have changed.
 pub async fn follow(ctx: Shared) {
     loop {
         tokio::select! {
             () = clock::sleep(LOOK) => {}
+            () = ctx.signing.changed.notified() => {
+                writer::poke_all(&ctx);
+                continue;
+            }
             () = ctx.shutdown.cancelled() => return,
         }
         if let Ok(keys) = ctx.signing.keys(&ctx).await {

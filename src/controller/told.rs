@@ -30,9 +30,10 @@ fn of(
     });
     let policies = policies.collect();
     let flag_set = rollout.spec.flag_set_ref.as_ref();
-    let flag_set = flag_set
-        .and_then(|reference| caches.flag_sets.readable(&(namespace.clone(), reference.name.clone())));
-    let set = plan::cohort_set_name(rollout, flag_set.as_ref()).and_then(|name| {
+    let flag_set =
+        flag_set.and_then(|reference| caches.flag_sets.get(&(namespace.clone(), reference.name.clone())));
+    let flag_set = flag_set.as_ref().and_then(|stored| stored.0.as_ref().ok());
+    let set = plan::cohort_set_name(rollout, flag_set).and_then(|name| {
         let set = caches.cohort_sets.get(&(namespace.clone(), name.to_owned()))?;
         Some((name.to_owned(), set))
     });

@@ -271,6 +271,9 @@ pub fn enter(ctx: &Context, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         && entered < version(rollout)
     {
         concerned.extend(ctx.index.apply(rollout));
+        if !ctx.is_listed() {
+            policies::recall(ctx, rollout);
+        }
         entered = version(rollout);
     }
     if ctx.rollouts.is_beyond(key) {
@@ -292,9 +295,7 @@ fn rollout(ctx: &Shared, key: &ObjectKey, news: News) {
     }
     playbooks::rollout_changed(ctx, key);
     changelog::rollout_changed(ctx, key);
-    if news == News::Spec {
-        policies::count_again(ctx, &key.0);
-    }
+    policies::rollout_changed(ctx, key);
 }
 
 /// A rollout of another shard changed: the channels tell of it, and the policies of the cluster count it.
@@ -304,7 +305,7 @@ fn others_rollout(ctx: &Shared, key: &ObjectKey, news: News) {
     }
     events::hand_over(ctx, key);
     if news == News::Spec {
-        policies::count_again(ctx, &key.0);
+        policies::count_by_labels(ctx);
     }
 }
 
@@ -325,21 +326,21 @@ fn flag_set_event(ctx: &Shared, key: &ObjectKey, news: News) {
 /// A CohortSet changed: it and everything that may be divided by it is looked at again.
 pub fn cohort_set(ctx: &Shared, key: &ObjectKey) {
     ctx.queue.push(Key::CohortSet(key.clone()), Priority::Report);
-    for rollout in ctx.rollouts.keys() {
-        if rollout.0 == key.0 {
-            ctx.queue.push(Key::Rollout(rollout), Priority::Decide);
-        }
+    for rollout in ctx.rollouts.keys_in(&key.0) {
+        ctx.queue.push(Key::Rollout(rollout), Priority::Decide);
     }
 }
 
 /// A FlagSet changed: it and its rollouts are looked at again.
 pub fn flag_set(ctx: &Shared, key: &ObjectKey) {
-    ctx.queue.push(Key::FlagSet(key.clone()), Priority::Decide);
+    // One that cannot be read only has to say so.
+    let priority = if ctx.flag_sets.is_unreadable(key) { Priority::Report } else { Priority::Decide };
+    ctx.queue.push(Key::FlagSet(key.clone()), priority);
     let set = SetId { namespace: key.0.clone(), name: key.1.clone(), shared: true };
     for member in ctx.index.members(&set) {
         ctx.queue.push(Key::Rollout(member.key), Priority::Decide);
     }
-    policies::count_again(ctx, &key.0);
+    policies::flag_set_changed(ctx, key);
 }
 
 /// A NotificationChannel changed, or is known from now on.

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::circle::Circles;
-use super::gate::Gate;
 use super::lock;
 use super::measured::Measurements;
 use super::oidc::attempt::{self, Attempt};
 use super::oidc::provider::Provider;
+use super::origin::Origins;
 use super::person::{Person, Unknown, with_token};
 use super::secret::{self, Known, NoRandom};
 use super::sessions::{LIFE, Sessions};
@@ -32,7 +32,7 @@ pub struct App {
     /// The templates.
     pub templates: Environment<'static>,
     /// The names under which the panel is reached.
-    pub gate: Gate,
+    pub origins: Origins,
     /// Who is signed in.
     pub sessions: Sessions<Person>,
     /// How people sign in.

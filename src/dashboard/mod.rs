@@ -5,7 +5,7 @@
 //! provider gives. So nobody can see or do here what they may not see or do with kubectl, and the API server's audit log
 //! names the person.
 //!
-//! `gate` and `sessions` say who gets in, `person`, `access` and `board` what a person may see, `pages` what is shown, and
+//! `origin` and `sessions` say who gets in, `person`, `access` and `board` what a person may see, `pages` what is shown, and
 //! `ask` is the one place that creates an action. `row`, `past`, `chart`, `form` and `preview` are functions of values.
 
 use std::net::SocketAddr;
@@ -27,10 +27,10 @@ mod chart;
 mod circle;
 mod follow;
 mod form;
-mod gate;
 mod listen;
 mod measured;
 mod oidc;
+mod origin;
 mod pages;
 mod past;
 mod person;
@@ -46,10 +46,10 @@ mod units;
 use app::{App, Launch, Way};
 use circle::Circles;
 pub use circle::Watching;
-use gate::Gate;
 pub use measured::{Controller as MeasuringController, Measurements};
 use oidc::provider::Provider;
 pub use oidc::settings::{BadSettings, Settings as OidcSettings};
+use origin::Origins;
 pub use person::bounded;
 use person::{Person, Unknown};
 use sessions::Sessions;
@@ -143,9 +143,9 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
         .await
         .map_err(|error| DashboardError::Listen(options.address, error))?;
     let address = listener.local_addr().map_err(|error| DashboardError::Listen(options.address, error))?;
-    let gate = match &options.public {
-        _ if is_local => Gate::loopback(address.port()),
-        Some(public) => Gate::public(public),
+    let origins = match &options.public {
+        _ if is_local => Origins::loopback(address.port()),
+        Some(public) => Origins::public(public),
         None => return Err(DashboardError::NoPublicAddress),
     };
     let broken = |error: &(dyn std::error::Error + 'static)| DashboardError::Broken(chain(error));
@@ -172,7 +172,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
     let is_secure = options.public.as_ref().is_some_and(|public| public.scheme() == "https") && !is_local;
     let app = Arc::new(App {
         templates: text::templates().map_err(|error| broken(&error))?,
-        gate,
+        origins,
         sessions: Sessions::default(),
         way,
         measurements: options.measurements,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::canonical;
+use crate::bounds;
 
 /// Letters and digits only, as some reader may take the name for a word.
 const PREFIX: char = 'c';
@@ -133,42 +134,56 @@ fn reference(name: &str) -> String {
     format!("{{\"$ref\":\"{name}\"}}")
 }
 
-/// Replaces the references in a flag's targeting.
+/// Why a reference is not replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unexpanded {
+    /// The evaluator of this name does not exist, or holds a reference itself.
+    Unknown(String),
+    /// More bytes of memory would come of it than there may.
+    TooHeavy,
+}
+
+/// Replaces the references in a flag's targeting. Their rules may take as many bytes of memory as are `left`.
 ///
 /// # Errors
-/// The name of an evaluator that does not exist or holds a reference itself.
-pub(super) fn expand(body: &mut Value, evaluators: &Map<String, Value>) -> Result<(), String> {
+/// When one cannot be replaced.
+pub(super) fn expand(
+    body: &mut Value,
+    evaluators: &Map<String, Value>,
+    left: &mut usize,
+) -> Result<(), Unexpanded> {
     match body.get_mut("targeting") {
-        Some(targeting) => replace(targeting, evaluators),
+        Some(targeting) => replace(targeting, evaluators, left),
         None => Ok(()),
     }
 }
 
 /// Whether a flag's targeting holds a reference.
 pub(super) fn has_reference(body: &Value) -> bool {
-    fn within(value: &Value) -> bool {
-        referred(value).is_some()
-            || match value {
-                Value::Array(items) => items.iter().any(within),
-                Value::Object(object) => object.values().any(within),
-                _ => false,
-            }
-    }
-    body.get("targeting").is_some_and(within)
+    body.get("targeting").is_some_and(refers)
 }
 
-fn replace(value: &mut Value, evaluators: &Map<String, Value>) -> Result<(), String> {
+fn refers(value: &Value) -> bool {
+    referred(value).is_some()
+        || match value {
+            Value::Array(items) => items.iter().any(refers),
+            Value::Object(object) => object.values().any(refers),
+            _ => false,
+        }
+}
+
+fn replace(value: &mut Value, evaluators: &Map<String, Value>, left: &mut usize) -> Result<(), Unexpanded> {
     if let Some(name) = referred(value) {
-        let rule = evaluators
-            .get(name)
-            .filter(|rule| !has_reference(&serde_json::json!({ "targeting": rule })))
-            .ok_or_else(|| name.to_owned())?;
+        let rule = evaluators.get(name).filter(|rule| !refers(rule));
+        let rule = rule.ok_or_else(|| Unexpanded::Unknown(name.to_owned()))?;
+        let bytes = bounds::json::decoded_value(rule);
+        *left = left.checked_sub(bytes).ok_or(Unexpanded::TooHeavy)?;
         *value = rule.clone();
         return Ok(());
     }
     match value {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| replace(item, evaluators)),
-        Value::Object(object) => object.values_mut().try_for_each(|item| replace(item, evaluators)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| replace(item, evaluators, left)),
+        Value::Object(object) => object.values_mut().try_for_each(|item| replace(item, evaluators, left)),
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::file::{compose, parse};
+use super::file::{compose, parse_within};
 use super::merge::SetInfo;
 
 /// What a FeatureFlag has of a file: all but `$schema`, which its own schema does not know.
@@ -18,8 +18,11 @@ pub fn write(text: &str) -> Value {
 pub fn read(flag_spec: &Value) -> Option<String> {
     let mut value = flag_spec.clone();
     write_whole_numbers(&mut value);
-    parse(&value.to_string()).ok().map(|file| compose(&file))
+    parse_within(&value.to_string(), READ).ok().map(|file| compose(&file))
 }
+
+/// Bytes of memory that the file in a FeatureFlag may take with what its references stand for, before anybody knows whose it is.
+const READ: usize = 128 << 20;
 
 /// The file as it comes back from a FeatureFlag: the API server spells whole numbers without a fraction.
 pub fn spelling(text: &str) -> String {

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::announcement::{self, announced_feature, announcement_key};
 use super::canonical;
-use super::evaluators::{self, Evaluators};
+use super::evaluators::{self, Evaluators, Unexpanded};
 use super::fragment::{LiveFlag, MANAGED_BY, MANAGER, live};
+use crate::bounds;
 
 /// What `$schema` says.
 const SCHEMA: &str = "https://flagd.dev/schema/v0/flags.json";
@@ -59,6 +60,9 @@ pub enum FileError {
         /// What the `$ref` says.
         name: String,
     },
+    /// It would take more memory than it may.
+    #[error("it would take too much memory")]
+    TooHeavy,
 }
 
 impl File {
@@ -173,6 +177,18 @@ pub fn compose(file: &File) -> String {
 /// # Errors
 /// A [`FileError`] when it is not a file of flags, or a `$ref` in it cannot be replaced.
 pub fn parse(text: &str) -> Result<File, FileError> {
+    parse_within(text, usize::MAX)
+}
+
+/// The same of a text that nobody vouches for, which may take so many bytes of memory. A reference takes five letters, and may stand
+/// for half of the file.
+///
+/// # Errors
+/// The same, and when it would take more.
+pub fn parse_within(text: &str, bytes: usize) -> Result<File, FileError> {
+    let Some(mut left) = bytes.checked_sub(bounds::json::decoded(text.as_bytes())) else {
+        return Err(FileError::TooHeavy);
+    };
     let value: Value = serde_json::from_str(text).map_err(|error| FileError::NotJson(error.to_string()))?;
     let Value::Object(mut root) = value else {
         return Err(FileError::Malformed("the file is no JSON object"));
@@ -190,9 +206,10 @@ pub fn parse(text: &str) -> Result<File, FileError> {
         if !body.is_object() {
             return Err(FileError::Malformed("a flag is no object"));
         }
-        if let Err(name) = evaluators::expand(&mut body, &evaluators) {
-            return Err(FileError::UnknownEvaluator { flag: key, name });
-        }
+        evaluators::expand(&mut body, &evaluators, &mut left).map_err(|error| match error {
+            Unexpanded::Unknown(name) => FileError::UnknownEvaluator { flag: key.clone(), name },
+            Unexpanded::TooHeavy => FileError::TooHeavy,
+        })?;
         let side = if is_member(&body) { &mut file.members } else { &mut file.statics };
         side.insert(key, body);
     }

@@ -30,7 +30,7 @@ pub use canonical::sha256_hex;
 pub use check::{CheckError, self_check};
 pub use condition::condition;
 pub use evaluate::{EvaluateError, Evaluation, evaluate, evaluate_as};
-pub use file::{File, FileError, SetMark, compose, parse};
+pub use file::{File, FileError, SetMark, compose, parse, parse_within};
 pub use fragment::{Fragment, Identity, LiveFlag, LiveRollback, digest, fragment, live};
 pub use meaning::takes_in;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};

@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads a clock or talks to anybody. What a playbook looks at of rollouts comes in as values.
 
+use std::sync::Arc;
+
 use crate::api::featurerollout::Dependency;
 use crate::api::playbook::{CriterionRef, Milestone, PlaybookPhase, Task};
 use crate::plan::Weeks;
@@ -11,16 +13,18 @@ pub mod business;
 mod compile;
 mod cycles;
 mod fit;
-mod gate;
 mod overview;
 pub mod picture;
+mod reach;
+mod requirements;
 mod seen;
 mod standing;
 
 pub use compile::{compile, missing};
 pub use cycles::{cycle_errors, cycle_of};
-pub use gate::unmet;
 pub use overview::{Course, Met, Overview, Referred, Required, cluster_policies, met};
+pub use reach::Reach;
+pub use requirements::{Unmet, no_phase, unmet, unmet_of_all};
 pub use seen::{Measured, Rollouts, Seen};
 pub use standing::{Standing, standing};
 
@@ -136,10 +140,10 @@ impl Book {
 /// What a playbook looks at.
 pub trait World {
     /// A rollout of the namespace, if there is one that can be read.
-    fn rollout(&self, name: &str) -> Option<Seen>;
+    fn rollout(&self, name: &str) -> Option<Arc<Seen>>;
 
     /// The rollouts that join a phase of the playbook, by name.
-    fn members(&self, phase: &str) -> &[Seen];
+    fn members(&self, phase: &str) -> &[Arc<Seen>];
 
     /// Whether a criterion of the playbook itself passes.
     fn passes(&self, criterion: &str) -> bool;

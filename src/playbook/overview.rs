@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::gate::lacking;
+use super::requirements::lacking;
 use super::{Book, Needed, Rollouts, Seen, World, business, compile, standing};
 use crate::api::rolloutpolicy::Binding;
 use crate::api::verdict::Verdict;

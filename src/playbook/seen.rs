@@ -1,6 +1,7 @@
 //! What a playbook looks at of a rollout.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::World;
 use crate::api::conditions::{is_true, types};
@@ -127,8 +128,8 @@ fn measured(rollout: &FeatureRollout, status: &FeatureRolloutStatus) -> Vec<Meas
 
 /// Rollouts that were read once, as one playbook looks at them.
 pub struct Rollouts {
-    all: BTreeMap<String, Seen>,
-    by_phase: BTreeMap<String, Vec<Seen>>,
+    all: BTreeMap<String, Arc<Seen>>,
+    by_phase: BTreeMap<String, Vec<Arc<Seen>>>,
     criteria: Vec<CriterionStatus>,
 }
 
@@ -139,8 +140,9 @@ impl Rollouts {
         all: impl IntoIterator<Item = Seen>,
         criteria: Vec<CriterionStatus>,
     ) -> Rollouts {
-        let all: BTreeMap<String, Seen> = all.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
-        let mut by_phase: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
+        let all: BTreeMap<String, Arc<Seen>> =
+            all.into_iter().map(|seen| (seen.name.clone(), Arc::new(seen))).collect();
+        let mut by_phase: BTreeMap<String, Vec<Arc<Seen>>> = BTreeMap::new();
         for seen in all.values() {
             if let Some(joins) = seen.joins.as_ref().filter(|joins| joins.name == playbook) {
                 by_phase.entry(joins.phase.clone()).or_default().push(seen.clone());
@@ -151,11 +153,11 @@ impl Rollouts {
 }
 
 impl World for Rollouts {
-    fn rollout(&self, name: &str) -> Option<Seen> {
+    fn rollout(&self, name: &str) -> Option<Arc<Seen>> {
         self.all.get(name).cloned()
     }
 
-    fn members(&self, phase: &str) -> &[Seen] {
+    fn members(&self, phase: &str) -> &[Arc<Seen>] {
         self.by_phase.get(phase).map_or(&[], Vec::as_slice)
     }
 

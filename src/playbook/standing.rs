@@ -1,7 +1,9 @@
 //! Where a plan stands at a time.
 
-use super::gate::{is_finished, is_reached};
-use super::{Book, Goal, Phase, Seen, World, fit, unmet};
+use std::sync::Arc;
+
+use super::requirements::{is_finished, is_reached};
+use super::{Book, Goal, Phase, Seen, World, fit, unmet_of_all};
 use crate::api::playbook_status::{
     Blocked, BlockedKind, MilestoneState, MilestoneStatus, PhaseState, PlaybookPhaseStatus, Success,
     SuccessCriterion,
@@ -23,8 +25,6 @@ const MOST_MESSAGE: usize = 240;
 pub struct Standing {
     /// The status, without conditions and generation.
     pub status: PlaybookStatus,
-    /// What each phase requires that is not so, in the order of the phases.
-    pub unmet: Vec<Vec<Requirement>>,
     /// The beginning of the next week; `None` once the plan is over.
     pub wake_at: Option<MicroTime>,
 }
@@ -39,9 +39,9 @@ pub fn standing(
     now: MicroTime,
 ) -> Standing {
     let week = book.weeks.week_at(now).clamp(0, book.last_week.saturating_add(1));
-    let members: Vec<&[Seen]> = book.phases.iter().map(|phase| world.members(&phase.declared.name)).collect();
-    let unmet: Vec<Vec<Requirement>> =
-        book.phases.iter().map(|phase| unmet(book, &phase.declared.name, world)).collect();
+    let members: Vec<&[Arc<Seen>]> =
+        book.phases.iter().map(|phase| world.members(&phase.declared.name)).collect();
+    let unmet: Vec<Vec<Requirement>> = unmet_of_all(book, world).phases;
     let phases: Vec<PlaybookPhaseStatus> = book
         .phases
         .iter()
@@ -60,9 +60,7 @@ pub fn standing(
         + phases.iter().filter(|phase| phase.late).count();
     let done: i32 = phases.iter().map(|phase| phase.tasks_done + phase.rollouts_completed).sum();
     let all: i32 = phases.iter().map(|phase| phase.tasks + phase.rollouts).sum();
-    let mut success = success(members.iter().copied().flatten());
-    let omitted = success.len().saturating_sub(MOST_SUCCESS);
-    success.truncate(MOST_SUCCESS);
+    let (success, omitted) = success(members.iter().copied().flatten());
     let mut status = PlaybookStatus {
         week: Some(format!("{week}/{}", book.last_week)),
         phase: open_phases(&phases),
@@ -81,13 +79,13 @@ pub fn standing(
     };
     fit::fit(&mut status);
     let next = (week <= book.last_week).then(|| book.weeks.begins(week + 1)).flatten();
-    Standing { status, unmet, wake_at: next.filter(|next| *next > now) }
+    Standing { status, wake_at: next.filter(|next| *next > now) }
 }
 
 fn phase_status(
     book: &Book,
     phase: &Phase,
-    members: &[Seen],
+    members: &[Arc<Seen>],
     is_blocked: bool,
     finished: bool,
     week: i32,
@@ -155,7 +153,7 @@ fn blocked_phases(phases: &[PlaybookPhaseStatus], unmet: &[Vec<Requirement>]) ->
 }
 
 /// The rollouts that wait for somebody, but for those that only wait for their phase: that is said of the phase.
-fn blocked_rollouts<'s>(members: impl Iterator<Item = &'s Seen>) -> Vec<Blocked> {
+fn blocked_rollouts<'s>(members: impl Iterator<Item = &'s Arc<Seen>>) -> Vec<Blocked> {
     let mut blocked: Vec<Blocked> = members
         .filter_map(|seen| {
             let (reason, message) = seen.held.clone()?;
@@ -172,26 +170,27 @@ fn blocked_rollouts<'s>(members: impl Iterator<Item = &'s Seen>) -> Vec<Blocked>
     blocked
 }
 
-fn success<'s>(members: impl Iterator<Item = &'s Seen>) -> Vec<Success> {
-    let mut success: Vec<Success> = members
-        .filter(|seen| !seen.criteria.is_empty())
-        .map(|seen| Success {
-            rollout: seen.name.clone(),
-            criteria: seen
-                .criteria
-                .iter()
-                .map(|measured| SuccessCriterion {
-                    name: measured.name.clone(),
-                    target: measured.target.clone(),
-                    verdict: measured.status.as_ref().and_then(|status| status.verdict),
-                    value: measured.status.as_ref().and_then(|status| status.value.clone()),
-                    since: measured.status.as_ref().map(|status| status.since),
-                })
-                .collect(),
-        })
-        .collect();
-    success.sort_by(|a, b| a.rollout.cmp(&b.rollout));
-    success
+/// The first ones by name, and how many there are besides.
+fn success<'s>(members: impl Iterator<Item = &'s Arc<Seen>>) -> (Vec<Success>, usize) {
+    let mut measured: Vec<&Seen> =
+        members.map(|seen| &**seen).filter(|seen| !seen.criteria.is_empty()).collect();
+    measured.sort_by(|a, b| a.name.cmp(&b.name));
+    let omitted = measured.len().saturating_sub(MOST_SUCCESS);
+    let of_rollout = |seen: &Seen| Success {
+        rollout: seen.name.clone(),
+        criteria: seen
+            .criteria
+            .iter()
+            .map(|measured| SuccessCriterion {
+                name: measured.name.clone(),
+                target: measured.target.clone(),
+                verdict: measured.status.as_ref().and_then(|status| status.verdict),
+                value: measured.status.as_ref().and_then(|status| status.value.clone()),
+                since: measured.status.as_ref().map(|status| status.since),
+            })
+            .collect(),
+    };
+    (measured.into_iter().take(MOST_SUCCESS).map(of_rollout).collect(), omitted)
 }
 
 fn open_phases(phases: &[PlaybookPhaseStatus]) -> Option<String> {

@@ -7,6 +7,7 @@ use crate::api::verdict::{CriterionStatus, Verdict};
 use crate::api::{FeatureRollout, Finite, MicroTime, PlaybookSpec, PlaybookStatus, Reading};
 use crate::playbook::business::{Answer, due, passes, verdicts};
 
+mod all;
 mod size;
 
 const PLAN: &str = "

@@ -103,7 +103,9 @@ impl Failure {
             Failure::Http => "the source does not speak HTTP properly, or broke off",
             Failure::Redirect => "the source answered with a redirect, which is not followed",
             Failure::Status(code) => status_words(code),
-            Failure::TooLarge => "the source's answer is larger than 1 MiB",
+            Failure::TooLarge => {
+                "the source's answer is larger than 1 MiB, or would be larger than 8 MiB in memory"
+            }
             Failure::Compressed => "the source's answer is compressed, which was not asked for",
             Failure::Json => "the source's answer is not valid JSON",
             Failure::Form => "the source's answer is not in the form of Prometheus",

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::json_path;
 use super::reduce::{Answer, Sample};
+use crate::bounds;
 
 /// What the path finds; with a label, objects that have it beside a `value`.
 pub(super) fn answer(body: &Value, path: &str, label: Option<&str>) -> Result<Answer, Failure> {
@@ -12,8 +13,11 @@ pub(super) fn answer(body: &Value, path: &str, label: Option<&str>) -> Result<An
     Ok(path.query(body).all().into_iter().map(|node| sample(node, label)).collect())
 }
 
-/// The body as JSON.
+/// The body as JSON. One that would take too much memory is not decoded.
 pub(super) fn parse(body: &[u8]) -> Result<Value, Failure> {
+    if bounds::json::decoded(body) > bounds::json::ANSWER_DECODED {
+        return Err(Failure::TooLarge);
+    }
     serde_json::from_slice(body).map_err(|_| Failure::Json)
 }
 

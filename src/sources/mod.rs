@@ -22,9 +22,9 @@ mod cause;
 mod circuits;
 mod client;
 mod failure;
-mod gate;
 mod http_json;
 mod json_path;
+mod limits;
 mod nesting;
 pub mod outbound;
 mod parameters;
@@ -71,14 +71,18 @@ pub struct Sources(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: Options,
-    gates: gate::Gates,
+    limits: limits::Limits,
     cache: cache::Cache,
 }
 
 impl Sources {
     /// Sources that nobody has asked yet.
     pub fn new(options: Options) -> Sources {
-        Sources(Arc::new(Inner { options, gates: gate::Gates::default(), cache: cache::Cache::default() }))
+        Sources(Arc::new(Inner {
+            options,
+            limits: limits::Limits::default(),
+            cache: cache::Cache::default(),
+        }))
     }
 
     /// What a source says to a request now. An equal request of the same slot shares the answer.
@@ -141,7 +145,7 @@ impl Sources {
         };
         let (answers, counts) = self
             .0
-            .gates
+            .limits
             .pass(&source.0, &request.query, &self.0.options.monotonic, work)
             .await
             .map_err(|failure| failure.to_string())?;
@@ -155,17 +159,17 @@ impl Sources {
 
     /// Whether a source is sent queries, by its UID: as it is for all who ask.
     pub fn circuit(&self, uid: &str) -> Circuit {
-        self.0.gates.circuit(uid, &self.0.options.monotonic)
+        self.0.limits.circuit(uid, &self.0.options.monotonic)
     }
 
     /// Why a source is sent none, by its UID, in words that hold nothing of what it sent; `None` where it is sent queries.
     pub fn cause(&self, uid: &str) -> Option<&'static str> {
-        self.0.gates.cause(uid, &self.0.options.monotonic)
+        self.0.limits.cause(uid, &self.0.options.monotonic)
     }
 
     /// Forgets the sources that are not among these UIDs.
     pub fn retain(&self, uids: &BTreeSet<String>) {
-        self.0.gates.retain(uids);
+        self.0.limits.retain(uids);
     }
 }
 
@@ -222,7 +226,7 @@ impl Inner {
                 _ => Err(Failure::Query),
             }
         };
-        let (answer, count) = self.gates.pass(source, &request.query, &self.options.monotonic, work).await?;
+        let (answer, count) = self.limits.pass(source, &request.query, &self.options.monotonic, work).await?;
         Ok(reduce::readings(&answer, count.as_deref(), &request.query, label, request.at))
     }
 

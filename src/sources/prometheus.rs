@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::http_json;
 use super::reduce::{Answer, Sample};
 use crate::api::MicroTime;
 
@@ -87,7 +88,7 @@ pub(super) fn range(body: &[u8], label: Option<&str>) -> Result<BTreeMap<MicroTi
 }
 
 fn data(body: &[u8]) -> Result<Data, Failure> {
-    let value: Value = serde_json::from_slice(body).map_err(|_| Failure::Json)?;
+    let value = http_json::parse(body)?;
     let envelope: Envelope = form(value)?;
     match envelope.status.as_str() {
         "success" => envelope.data.ok_or(Failure::Form),

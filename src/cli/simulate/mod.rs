@@ -10,7 +10,7 @@ use super::plan_rows::entries_table;
 use super::table::table;
 use crate::api::MicroTime;
 use crate::chart::curves;
-use crate::engine::forecast::simulate::{Course, Recorded, Stop, Transition, simulate};
+use crate::engine::forecast::simulate::{Recorded, Simulation, Stop, Transition, simulate};
 use crate::plan::Plan;
 
 mod action;
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             (plan, lines.recorded())
         })
         .collect();
-    let courses: Vec<(&Plan, Course)> =
+    let courses: Vec<(&Plan, Simulation)> =
         recorded.iter().map(|(plan, recorded)| (*plan, simulate(plan, recorded, now, args.until))).collect();
     match args.output {
         Form::Json => super::print_json(&as_json(&courses)),
@@ -93,8 +93,8 @@ enum Form {
     Json,
 }
 
-fn as_json<'a>(courses: &'a [(&Plan, Course)]) -> PlanJson<'a> {
-    let rollouts = courses.iter().map(|(plan, course): &'a (&Plan, Course)| {
+fn as_json<'a>(courses: &'a [(&Plan, Simulation)]) -> PlanJson<'a> {
+    let rollouts = courses.iter().map(|(plan, course): &'a (&Plan, Simulation)| {
         let completed_at = course.status.completed_at;
         let mut rollout = rollout_json(plan, &course.entries, completed_at);
         rollout.transitions = Some(course.transitions.iter().map(transition_json).collect());
@@ -115,7 +115,7 @@ fn transition_json(transition: &Transition) -> TransitionJson<'_> {
 }
 
 /// What is served when, then what happened and why, then how it stands at the end.
-fn as_table(courses: &[(&Plan, Course)]) -> String {
+fn as_table(courses: &[(&Plan, Simulation)]) -> String {
     let entries: Vec<_> = courses.iter().map(|(plan, course)| (*plan, course.entries.as_slice())).collect();
     let name = |plan: &Plan| format!("{}/{}", plan.namespace, plan.name);
     let mut happened: Vec<(MicroTime, Vec<String>)> = courses
@@ -138,7 +138,7 @@ fn as_table(courses: &[(&Plan, Course)]) -> String {
     )
 }
 
-fn end(course: &Course) -> String {
+fn end(course: &Simulation) -> String {
     let status = &course.status;
     let end = match (&status.completed_at, &status.waiting_for) {
         (Some(at), _) => format!("completed at {}", at),

@@ -10,7 +10,7 @@ use crate::api::{MicroTime, Percent};
 use crate::chart::curves::Limit;
 use crate::chart::{Curve, Curves, Event, Panel, TimeAxis, ValueAxis};
 use crate::engine::Subject;
-use crate::engine::forecast::simulate::{Course, Recorded};
+use crate::engine::forecast::simulate::{Recorded, Simulation};
 use crate::plan::Plan;
 use crate::plan::guard::{Bound, CRITERION_INTERVAL, TRIGGER_INTERVAL};
 
@@ -22,7 +22,7 @@ const COLUMNS: i64 = 1000;
 const A_STRETCH: i32 = 4;
 
 /// One simulated rollout.
-pub type Simulated<'a> = (&'a Plan, &'a Course, &'a Recorded);
+pub type Simulated<'a> = (&'a Plan, &'a Simulation, &'a Recorded);
 
 /// The picture of these rollouts.
 pub fn picture(rollouts: &[Simulated<'_>]) -> Curves {
@@ -74,7 +74,7 @@ fn axis(rollouts: &[Simulated<'_>]) -> TimeAxis {
     TimeAxis::new(from, to.saturating_add(room), zone)
 }
 
-fn percentages(plan: &Plan, course: &Course, axis: &TimeAxis, label: &str) -> Panel {
+fn percentages(plan: &Plan, course: &Simulation, axis: &TimeAxis, label: &str) -> Panel {
     let number = |percent: Percent| f64::from(percent.thousandths()) / 1000.0;
     let curves = plan.cohorts.iter().map(|cohort| {
         let name = cohort.name.as_str();

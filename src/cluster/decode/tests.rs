@@ -47,6 +47,31 @@ fn what_cannot_be_read_is_named_with_the_field(#[case] spec: &str, #[case] says:
     assert_eq!(metadata.annotations.unwrap()["a"], "b");
 }
 
+/// So many objects of one entry, seven bytes each, which a tree holds in a hundred times that.
+fn objects(count: usize) -> String {
+    format!("[{}]", vec![r#"{"":1}"#; count].join(","))
+}
+
+#[rstest]
+#[case::rollout("FeatureRollout", 2_000, true)]
+#[case::heavy_rollout("FeatureRollout", 5_000, false)]
+#[case::flag_set("FlagSet", 5_000, true)]
+#[case::heavy_flag_set("FlagSet", 15_000, false)]
+fn what_would_take_too_much_memory_is_not_decoded_and_says_so(
+    #[case] kind: &str,
+    #[case] count: usize,
+    #[case] is_read: bool,
+) {
+    let text = object_with("spec", &objects(count)).replace(r#""K""#, &format!("{kind:?}"));
+    let read = object::<Value>(text.as_bytes()).0;
+    assert_eq!(read.is_ok(), is_read);
+    if let Err(invalid) = read {
+        assert!(invalid.error.contains("MiB of memory, where"), "{}", invalid.error);
+        assert_eq!(invalid.metadata.uid.as_deref(), Some("u"), "it is told apart");
+    }
+    assert_eq!(parts(text.as_bytes()).get("spec").is_some(), count < 5_000, "nor are its parts");
+}
+
 #[test]
 fn whoever_wrote_its_fields_has_no_say_in_whether_an_object_can_be_read() {
     macro_rules! readable {

@@ -2,22 +2,22 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::book::Asked;
+use super::pending::Asked;
 use crate::api::conditions::{Want, merge, types};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction, RolloutActionStatus};
 use crate::api::{FeatureRolloutStatus, MicroTime};
 use crate::clock;
 use crate::controller::cache::{ObjectKey, key_of};
 use crate::controller::context::{Context, Shared};
-use crate::controller::gather::look_up;
 use crate::controller::persist::put;
-use crate::controller::turn::delivered;
+use crate::controller::reconcile::delivered;
+use crate::controller::references::look_up;
 use crate::controller::writer::Ack;
 use crate::engine;
 use crate::error::Fault;
 
 /// What an action is answered.
-pub struct Verdict {
+pub struct Answered {
     /// The answer.
     pub answer: Answer,
     /// The answer, in words.
@@ -28,29 +28,29 @@ pub struct Verdict {
     pub at: MicroTime,
 }
 
-impl Verdict {
-    /// A verdict of this moment.
-    pub fn now(answer: Answer, message: String) -> Verdict {
-        Verdict { answer, message, revision: None, at: clock::real_now() }
+impl Answered {
+    /// One of this moment.
+    pub fn now(answer: Answer, message: String) -> Answered {
+        Answered { answer, message, revision: None, at: clock::real_now() }
     }
 }
 
-/// The verdict with the revision that the file has to hold: where that is a new one, and where somebody asks again for
+/// The same with the revision that the file has to hold: where that is a new one, and where somebody asks again for
 /// percentages that have not been delivered.
 pub(super) async fn with_revision(
     ctx: &Shared,
     key: &ObjectKey,
     before: i64,
     action: Action,
-    verdict: Verdict,
-) -> Result<Verdict, Fault> {
-    if verdict.answer != Answer::Applied {
-        return Ok(verdict);
+    answered: Answered,
+) -> Result<Answered, Fault> {
+    if answered.answer != Answer::Applied {
+        return Ok(answered);
     }
     let status = status_of(ctx, key).await?;
     let is_about_file = matches!(action, Action::Rollback | Action::SetPercent | Action::Promote);
     let is_open = status.revision > before || (is_about_file && !is_delivered(ctx, key));
-    Ok(Verdict { revision: is_open.then_some(status.revision), ..verdict })
+    Ok(Answered { revision: is_open.then_some(status.revision), ..answered })
 }
 
 /// The status of a rollout as it is known here, read where its namespace has more than it may have in memory.
@@ -105,9 +105,9 @@ pub fn is_held_back(ctx: &Shared, key: &ObjectKey) -> bool {
 /// Writes the answer, unless the action has one or is gone.
 ///
 /// # Errors
-/// When it could not be written; it is to be tried again with the same verdict.
-pub async fn give(ctx: &Context, asked: &Asked, verdict: &Verdict) -> Result<(), Fault> {
-    let fault = match put::<RolloutAction>(ctx, asked.meta(), &status(asked, verdict)).await {
+/// When it could not be written; it is to be tried again with the same one.
+pub async fn give(ctx: &Context, asked: &Asked, answered: &Answered) -> Result<(), Fault> {
+    let fault = match put::<RolloutAction>(ctx, asked.meta(), &status(asked, answered)).await {
         Ok(_) | Err(Fault::NotFound(_)) => return Ok(()),
         Err(fault @ Fault::Conflict(_)) => fault,
         Err(fault) => return Err(fault),
@@ -122,22 +122,22 @@ pub async fn give(ctx: &Context, asked: &Asked, verdict: &Verdict) -> Result<(),
     if now.meta().resource_version == asked.meta().resource_version {
         return Err(fault);
     }
-    put::<RolloutAction>(ctx, now.meta(), &status(asked, verdict)).await.map(drop)
+    put::<RolloutAction>(ctx, now.meta(), &status(asked, answered)).await.map(drop)
 }
 
-fn status(asked: &Asked, verdict: &Verdict) -> RolloutActionStatus {
+fn status(asked: &Asked, answered: &Answered) -> RolloutActionStatus {
     let generation = asked.meta().generation.unwrap_or(1);
-    let applied = verdict.answer == Answer::Applied;
-    let reason = verdict.answer.as_str();
-    let ready = Want { type_: types::READY, status: applied, reason, message: verdict.message.clone() };
+    let applied = answered.answer == Answer::Applied;
+    let reason = answered.answer.as_str();
+    let ready = Want { type_: types::READY, status: applied, reason, message: answered.message.clone() };
     let stalled = Want { type_: types::STALLED, status: true, ..ready.clone() };
     let want = if applied { vec![ready] } else { vec![ready, stalled] };
     RolloutActionStatus {
         observed_generation: generation,
-        answer: Some(verdict.answer),
-        message: Some(verdict.message.clone()),
-        revision: verdict.revision,
-        answered_at: Some(verdict.at),
-        conditions: merge(&[], &want, generation, verdict.at),
+        answer: Some(answered.answer),
+        message: Some(answered.message.clone()),
+        revision: answered.revision,
+        answered_at: Some(answered.at),
+        conditions: merge(&[], &want, generation, answered.at),
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::answer::{Verdict, is_delivered, status_of, with_revision};
-use super::book::Asked;
+use super::answer::{Answered, is_delivered, status_of, with_revision};
+use super::pending::Asked;
 use super::{keeps_waiting, policies};
 use crate::api::rolloutaction::{Action, Answer, RolloutAction};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
@@ -24,7 +24,7 @@ use crate::plan::{Guard, Plan};
 /// What came of a look at an action.
 pub enum Judged {
     /// It has its answer, and whatever follows from that is persisted.
-    Done(Verdict),
+    Done(Answered),
     /// It would raise, and the file does not hold the last decision yet.
     Undelivered,
     /// It would raise, and the first measurement of the rollout's triggers by this process is still to come.
@@ -47,7 +47,7 @@ pub struct Over {
 }
 
 /// Labels and annotations by which GitOps tools, backups and Helm know what they create again.
-const TRACKED_BY: [&str; 8] = [
+pub(super) const TRACKED_BY: [&str; 8] = [
     "argocd.argoproj.io/tracking-id",
     "argocd.argoproj.io/instance",
     "argocd.argoproj.io/installation-id",
@@ -80,7 +80,7 @@ pub async fn judge(ctx: &Shared, key: &ObjectKey, asked: &Asked, over: Over) -> 
     // What is applied is persisted over the very version that it was judged by, or not at all: whatever version is known
     // here, an answer that was persisted needs no read before it. Any other answer holds for the stored version alone.
     let judged = by_known(ctx, key, action, over).await?;
-    if matches!(&judged, Judged::Done(verdict) if verdict.answer == Answer::Applied) {
+    if matches!(&judged, Judged::Done(answered) if answered.answer == Answer::Applied) {
         return Ok(judged);
     }
     refresh(ctx, key).await?;
@@ -111,8 +111,8 @@ async fn by_known(
     let status = rollout.status.clone().unwrap_or_default();
     let raising = engine::is_raising(&action.spec, &status);
     let mut request = request(ctx, action, rollout, Actor::Unverified);
-    if let Some(verdict) = at_once(&status, &request, ctx.clock.now()) {
-        return Ok(Judged::Done(verdict));
+    if let Some(answered) = at_once(&status, &request, ctx.clock.now()) {
+        return Ok(Judged::Done(answered));
     }
     request.actor = policies::actor(ctx, action, raising).await?;
     if raising {
@@ -137,9 +137,9 @@ async fn by_known(
         Gathered::Stalled(why) => by_guard(ctx, key, rollout, &why, &request).await,
     };
     match result {
-        Ok(verdict) => {
+        Ok(answered) => {
             let action = action.spec.action;
-            Ok(Judged::Done(with_revision(ctx, key, status.revision, action, verdict).await?))
+            Ok(Judged::Done(with_revision(ctx, key, status.revision, action, answered).await?))
         }
         // Only somebody's edit helps, and an action does not wait for that.
         Err(fault @ Fault::Invalid(_)) => {
@@ -151,13 +151,13 @@ async fn by_known(
 
 /// The answer that nothing else has a part in: the action comes from a tool, or too late. Whatever cannot be read for
 /// an action, it expires.
-fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: MicroTime) -> Option<Verdict> {
+fn at_once(status: &FeatureRolloutStatus, request: &Request<'_>, now: MicroTime) -> Option<Answered> {
     if is_carried_out(status, request.uid) {
         return None;
     }
     let outcome = engine::act(Ground::Guard(&Guard::default(), ""), status, request, now);
     let is_final = request.tracked_by.is_some() || outcome.answer == Answer::Expired;
-    is_final.then(|| Verdict::now(outcome.answer, outcome.message))
+    is_final.then(|| Answered::now(outcome.answer, outcome.message))
 }
 
 fn is_carried_out(status: &FeatureRolloutStatus, uid: &str) -> bool {
@@ -166,7 +166,7 @@ fn is_carried_out(status: &FeatureRolloutStatus, uid: &str) -> bool {
 
 /// The answer of an action that cannot be judged while one that stops or lowers waits behind it: carried out after that
 /// one it might undo it.
-pub async fn give_up(ctx: &Shared, key: &ObjectKey, asked: &Asked, fault: &Fault) -> Option<Verdict> {
+pub async fn give_up(ctx: &Shared, key: &ObjectKey, asked: &Asked, fault: &Fault) -> Option<Answered> {
     // The last write of its effect may have come through although nobody said so.
     if !keeps_waiting(ctx, key, asked) || refresh(ctx, key).await.is_err() {
         return None;
@@ -235,17 +235,17 @@ async fn by_plan(
     rollout: &FeatureRollout,
     observed: Observed,
     request: &Request<'_>,
-) -> Result<Verdict, Fault> {
-    let mut verdict = None;
+) -> Result<Answered, Fault> {
+    let mut answered = None;
     let is_listed = ctx.is_listed();
     let decide = |plan: &Plan, status: &FeatureRolloutStatus, facts: &Facts, now: MicroTime| {
         let outcome = engine::act(Ground::Plan(plan, facts), status, request, now);
         let decision = follow_up(plan, facts, status, &outcome, now, is_listed);
-        verdict = Some(Verdict::now(outcome.answer, outcome.message));
+        answered = Some(Answered::now(outcome.answer, outcome.message));
         decision
     };
     match advance(ctx, key, rollout, observed, Pace::Urgent, decide).await? {
-        Advanced::Done => Ok(verdict.unwrap_or_else(|| reject("nothing was decided".to_owned()))),
+        Advanced::Done => Ok(answered.unwrap_or_else(|| reject("nothing was decided".to_owned()))),
         Advanced::Stalled(why) => {
             // What cannot be rendered can be lowered all the same; the file follows when it can.
             let status = rollout.status.clone().unwrap_or_default();
@@ -284,23 +284,23 @@ async fn by_guard(
     rollout: &FeatureRollout,
     why: &Stalled,
     request: &Request<'_>,
-) -> Result<Verdict, Fault> {
-    let mut verdict = None;
+) -> Result<Answered, Fault> {
+    let mut answered = None;
     // The last valid triggers and rollback are in force; a rollout that never had any goes down the default ladder.
     let prior = rollout.status.clone().unwrap_or_default();
     let guard = guards::find(ctx, key, &prior).await?.unwrap_or_default();
     let judge = |status: &FeatureRolloutStatus, now: MicroTime| {
         let outcome = engine::act(Ground::Guard(&guard, &why.message), status, request, now);
         let applied = outcome.answer == Answer::Applied;
-        verdict = Some(Verdict::now(outcome.answer, outcome.message));
+        answered = Some(Answered::now(outcome.answer, outcome.message));
         applied.then_some(outcome.status)
     };
     stalled::act(ctx, key, rollout, why, judge).await?;
-    Ok(verdict.unwrap_or_else(|| reject("nothing was decided".to_owned())))
+    Ok(answered.unwrap_or_else(|| reject("nothing was decided".to_owned())))
 }
 
-fn reject(message: String) -> Verdict {
-    Verdict::now(Answer::Rejected, message)
+fn reject(message: String) -> Answered {
+    Answered::now(Answer::Rejected, message)
 }
 
 fn rejected(message: String) -> Judged {

@@ -18,26 +18,27 @@ use super::context::{Key, Shared};
 use super::queue::{Cause, Priority};
 use super::{note_panic, watch};
 use crate::api::FeatureRolloutStatus;
-use crate::api::rolloutaction::{Action, Answer, RolloutAction};
+use crate::api::rolloutaction::{Answer, RolloutAction};
 use crate::clock::{self, Monotonic};
 use crate::cluster::Scope;
 use crate::engine::{self, Precedence};
 use crate::error::{Fault, chain};
 use crate::fair::Turns;
 use crate::watchdog::{Name, What, resting};
-use answer::Verdict;
-use book::{Asked, Book, Next, Rank};
+use answer::Answered;
 use judge::{Judged, Over};
-use work::Work;
+use pending::{Asked, Next, Pending, Rank, stops_or_lowers};
+use work::{Work, read_again};
 
 mod answer;
-mod book;
-mod house;
+mod clean_up;
 mod judge;
+mod pending;
 mod policies;
+mod room;
 mod work;
 
-pub use house::sweep;
+pub use clean_up::sweep;
 #[cfg(test)]
 pub(super) use judge::follow_up;
 pub use policies::SETTLING;
@@ -72,7 +73,7 @@ const UNANSWERED: &str = "status.answer=";
 
 /// What is known of the actions.
 pub struct Actions {
-    book: Mutex<Book>,
+    pending: Mutex<Pending>,
     changed: Notify,
     places: Turns,
     policies: policies::Policies,
@@ -85,7 +86,7 @@ impl Actions {
     /// change.
     pub fn new(settling: Duration) -> Actions {
         Actions {
-            book: Mutex::default(),
+            pending: Mutex::default(),
             changed: Notify::new(),
             places: Turns::new(AT_ONCE, None, Monotonic::default()),
             policies: policies::Policies::new(settling),
@@ -93,8 +94,8 @@ impl Actions {
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn given(&self) -> MutexGuard<'_, HashMap<ObjectKey, Vec<String>>> {
@@ -108,7 +109,7 @@ impl Actions {
 
     /// How many entries there are of what is kept.
     pub fn census(&self) -> [(&'static str, usize); 2] {
-        [("actions", self.book().len()), ("given_answers", self.given().len())]
+        [("actions", self.pending().len()), ("given_answers", self.given().len())]
     }
 
     /// Takes the words of given answers out of a status that is about to be written.
@@ -131,16 +132,19 @@ impl Actions {
 /// Works until the shutdown, then lets what is under way end.
 pub async fn run(ctx: Shared) {
     // Where this part fell, all work under way fell with it.
-    ctx.actions.book().all_ended();
+    ctx.actions.pending().all_ended();
     let mut at_work = JoinSet::new();
     at_work.spawn(ctx.watchdog.keep(Name::of_all(What::Watch, "RolloutAction"), {
         let ctx = ctx.clone();
         move || follow(ctx.clone())
     }));
     loop {
-        for rollout in ctx.actions.book().start() {
+        for rollout in ctx.actions.pending().start() {
             let name = Name::of_object(What::ActionsOf, format_args!("{}/{}", rollout.0, rollout.1));
             at_work.spawn(ctx.watchdog.watch(name, work(ctx.clone(), rollout)));
+        }
+        for namespace in ctx.actions.pending().take_free() {
+            at_work.spawn(read_again(ctx.clone(), namespace));
         }
         let ended = async {
             tokio::select! {
@@ -160,7 +164,7 @@ pub async fn run(ctx: Shared) {
 async fn follow(ctx: Shared) {
     let unanswered = Scope::of::<RolloutAction>(None).fields(UNANSWERED);
     watch::follow(ctx, unanswered, |ctx, event| {
-        ctx.actions.book().event(event);
+        ctx.actions.pending().event(event);
         ctx.actions.changed.notify_one();
     })
     .await;
@@ -171,27 +175,27 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
     let _work = Work { ctx: ctx.clone(), rollout: rollout.clone() };
     while !ctx.shutdown.is_cancelled() {
         let rank = rank(&ctx, &rollout);
-        let Some(next) = ctx.actions.book().next(&rollout, rank) else { break };
-        let Some(verdict) = judge(&ctx, &rollout, &next).await else {
+        let Some(next) = ctx.actions.pending().next(&rollout, rank) else { break };
+        let Some(answered) = judge(&ctx, &rollout, &next).await else {
             ctx.queue.push(Key::Rollout(rollout.clone()), Priority::Decide);
             continue;
         };
         let Next { asked, overtakes, .. } = next;
         {
-            let mut book = ctx.actions.book();
+            let mut pending = ctx.actions.pending();
             // What has nothing to take away may have something once what was asked for before it is done.
-            if overtakes && verdict.answer == Answer::Rejected {
-                book.goes_in_turn(&rollout, &asked);
+            if overtakes && answered.answer == Answer::Rejected {
+                pending.goes_in_turn(&rollout, &asked);
                 continue;
             }
-            if verdict.answer == Answer::Applied {
-                book.carried_out(&rollout);
+            if answered.answer == Answer::Applied {
+                pending.carried_out(&rollout);
             }
             // What was judged stays judged.
-            book.answered(&asked);
+            pending.answered(&asked);
         }
         let _held = ctx.queue.hold();
-        let giving = tokio::spawn(give(ctx.clone(), rollout.clone(), asked, verdict));
+        let giving = tokio::spawn(give(ctx.clone(), rollout.clone(), asked, answered));
         // An answer that takes its time holds up nobody: the next action may be an emergency.
         let _slow = tokio::time::timeout(ANSWERING, giving).await;
         // What was read here is no news to the watch: whoever the rollout concerns has to hear of it.
@@ -200,7 +204,7 @@ async fn work(ctx: Shared, rollout: ObjectKey) {
 }
 
 /// Judges an action and carries it out, once. `None` where it is gone, or the process ends.
-async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict> {
+async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Answered> {
     let Next { asked, precedence, .. } = next;
     let mut conflicts = 0;
     let mut errors = 0;
@@ -212,15 +216,17 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict
             judge::judge(ctx, rollout, asked, over).await
         };
         match judged {
-            Ok(Judged::Done(verdict)) => return Some(verdict),
+            Ok(Judged::Done(answered)) => return Some(answered),
             Ok(Judged::Undelivered) => {
                 let longest = if ctx.is_listed() { DELIVERY } else { FIRST_DELIVERY };
-                until_delivered(ctx, rollout, longest, || ctx.actions.book().any(rollout, stops_or_lowers))
-                    .await;
+                until_delivered(ctx, rollout, longest, || {
+                    ctx.actions.pending().any(rollout, stops_or_lowers)
+                })
+                .await;
                 over.delivery = true;
             }
             Ok(Judged::Unmeasured) => {
-                let ends = || ctx.actions.book().any(rollout, stops_or_lowers);
+                let ends = || ctx.actions.pending().any(rollout, stops_or_lowers);
                 until_measured(ctx, rollout, ends).await;
                 over.measurement = true;
             }
@@ -231,8 +237,8 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict
             Err(Fault::Conflict(_) | Fault::NotFound(_)) if conflicts < MOST_CONFLICTS => conflicts += 1,
             Err(fault) => {
                 let is_persistent = errors >= MOST_ERRORS;
-                if is_persistent && let Some(verdict) = judge::give_up(ctx, rollout, asked, &fault).await {
-                    return Some(verdict);
+                if is_persistent && let Some(answered) = judge::give_up(ctx, rollout, asked, &fault).await {
+                    return Some(answered);
                 }
                 // Whoever begins to wait behind it is no longer kept than one more try, or than now where nothing of it
                 // could be undone.
@@ -250,7 +256,7 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict
                     () = passed => true,
                 };
                 let gives_way = !raises && is_overtaken(ctx, rollout, asked);
-                if !goes_on || gives_way || !ctx.actions.book().waits(asked) {
+                if !goes_on || gives_way || !ctx.actions.pending().waits(asked) {
                     return None;
                 }
                 over.known = true;
@@ -261,18 +267,19 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Verdict
 }
 
 /// Gives an answer, however often that has to be tried.
-async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, mut verdict: Verdict) {
-    if verdict.answer == Answer::Applied {
-        let holds_up = || ctx.actions.book().any(&rollout, |_| true) || answer::is_held_back(&ctx, &rollout);
+async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, mut answered: Answered) {
+    if answered.answer == Answer::Applied {
+        let holds_up =
+            || ctx.actions.pending().any(&rollout, |_| true) || answer::is_held_back(&ctx, &rollout);
         until_delivered(&ctx, &rollout, FILE_FIRST, holds_up).await;
     }
-    if let Some(revision) = verdict.revision {
-        verdict.message.push_str(&answer::delivery(&ctx, &rollout, revision));
+    if let Some(revision) = answered.revision {
+        answered.message.push_str(&answer::delivery(&ctx, &rollout, revision));
     }
     let mut errors = 0;
     loop {
-        match answer::give(&ctx, &asked, &verdict).await {
-            Ok(()) => return note(&ctx, &rollout, &asked, &verdict),
+        match answer::give(&ctx, &asked, &answered).await {
+            Ok(()) => return note(&ctx, &rollout, &asked, &answered),
             Err(fault @ Fault::Invalid(_)) => {
                 // It was stored before the schema was tightened, and no write to it is taken any more.
                 let (namespace, name) = key_of(&*asked);
@@ -293,20 +300,20 @@ async fn give(ctx: Shared, rollout: ObjectKey, asked: Asked, mut verdict: Verdic
 }
 
 /// Notes that an answer has been given.
-fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, verdict: &Verdict) {
-    if let (Answer::Applied, Some(uid)) = (verdict.answer, asked.uid()) {
+fn note(ctx: &Shared, rollout: &ObjectKey, asked: &Asked, answered: &Answered) {
+    if let (Answer::Applied, Some(uid)) = (answered.answer, asked.uid()) {
         let mut given = ctx.actions.given();
         if ctx.index.knows(rollout) {
             given.entry(rollout.clone()).or_default().push(uid);
         }
     }
-    ctx.metrics.action_answered(verdict.answer.as_str());
+    ctx.metrics.action_answered(answered.answer.as_str());
     tracing::info!(
         namespace = rollout.0,
         rollout = rollout.1,
         action = key_of(&**asked).1,
-        answer = verdict.answer.as_str(),
-        said = verdict.message,
+        answer = answered.answer.as_str(),
+        said = answered.message,
         "an action was answered"
     );
 }
@@ -381,7 +388,7 @@ fn raises(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
 
 /// Whether another action of the rollout goes before this one by now.
 fn is_overtaken(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
-    let first = ctx.actions.book().first(key, rank(ctx, key));
+    let first = ctx.actions.pending().first(key, rank(ctx, key));
     first.is_some_and(|first| first.asked.uid() != asked.uid())
 }
 
@@ -389,10 +396,5 @@ fn is_overtaken(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
 fn keeps_waiting(ctx: &Shared, key: &ObjectKey, asked: &Asked) -> bool {
     let rank = rank(ctx, key);
     let goes_first = |other: &RolloutAction| rank(other).precedence != Precedence::Ordinary;
-    raises(ctx, key, asked) && ctx.actions.book().any(key, goes_first)
-}
-
-/// Whether an action is one that never waits.
-fn stops_or_lowers(action: &RolloutAction) -> bool {
-    matches!(action.spec.action, Action::Pause | Action::Rollback)
+    raises(ctx, key, asked) && ctx.actions.pending().any(key, goes_first)
 }

@@ -16,10 +16,11 @@ use serde::de::DeserializeOwned;
 use super::packer::{Packed, Packer};
 use super::share::{Rank, Share};
 use super::{ObjectKey, Stored, version};
+use crate::bounds::json;
 
 /// How many objects stay decoded although nobody uses them, being those that were used last.
-pub(super) const RECENT: usize = 128;
-/// How many bytes of text these may have together.
+pub(super) const RECENT: usize = 32;
+/// How many bytes of memory these may take together, as [`json::decoded`] tells them.
 const RECENT_BYTES: usize = 2 * 1024 * 1024;
 
 /// An object of a cache.
@@ -103,7 +104,7 @@ pub(super) struct Shelf<K> {
     recent: Mutex<Recent<K>>,
 }
 
-/// Objects that were used last, the latest at the end, with the length of their texts.
+/// Objects that were used last, the latest at the end, with what they take.
 struct Recent<K> {
     objects: VecDeque<(usize, Stored<K>)>,
     bytes: usize,
@@ -133,7 +134,7 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
         let text = stored.0.as_ref().ok().and_then(|object| serde_json::to_vec(object).ok());
         let form = match text {
             Some(text) => {
-                self.use_last(text.len(), &stored);
+                self.use_last(json::decoded(&text), &stored);
                 Form::Packed(self.packer.pack(&text), Mutex::new(Arc::downgrade(&stored)))
             }
             None => Form::Unreadable(stored),
@@ -155,22 +156,27 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
         if let Some(stored) = decoded.upgrade() {
             return stored;
         }
-        let read = self.decode(packed).map_err(|error| invalid(key, kept, error));
-        let stored = Arc::new(DeserializeGuard(read));
+        let text = self.packer.unpack(packed).map_err(|error| error.to_string());
+        let bytes = text.as_ref().map_or(0, |text| json::decoded(text));
+        let read = text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+        let stored = Arc::new(DeserializeGuard(read.map_err(|error| invalid(key, kept, error))));
         *decoded = Arc::downgrade(&stored);
-        self.use_last(packed.length(), &stored);
+        self.use_last(bytes, &stored);
         stored
+    }
+
+    /// How many bytes of memory an object takes while it is worked on; none of one that cannot be.
+    pub fn decoded(&self, kept: &Kept<K>) -> usize {
+        match &kept.form {
+            Form::Packed(packed, _) => self.packer.unpack(packed).map_or(0, |text| json::decoded(&text)),
+            Form::Unreadable(_) | Form::Beyond(_) => 0,
+        }
     }
 
     /// How many objects are decoded although nobody uses them.
     #[cfg(test)]
     pub fn at_hand(&self) -> usize {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).objects.len()
-    }
-
-    fn decode(&self, packed: &Packed) -> Result<K, String> {
-        let text = self.packer.unpack(packed).map_err(|error| error.to_string())?;
-        serde_json::from_slice(&text).map_err(|error| error.to_string())
     }
 
     fn use_last(&self, bytes: usize, stored: &Stored<K>) {

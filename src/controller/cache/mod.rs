@@ -17,6 +17,7 @@ pub use packer::{Packed, Packer};
 pub use share::{Beyond, Effect, Ledger, Rank, Share};
 
 mod kept;
+mod known;
 mod lists;
 mod packer;
 mod share;
@@ -96,41 +97,6 @@ impl<K: Object> Cache<K> {
     /// The object, if it is known and readable.
     pub fn readable(&self, key: &ObjectKey) -> Option<K> {
         self.get(key).and_then(|stored| stored.0.as_ref().ok().cloned())
-    }
-
-    /// The version known of an object; 0 where it is not known.
-    pub fn version_of(&self, key: &ObjectKey) -> u64 {
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        objects.get(key).map_or(0, |kept| kept.version)
-    }
-
-    /// Every key known.
-    pub fn keys(&self) -> Vec<ObjectKey> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
-
-    /// Name and UID of the objects of a namespace that cannot be read: they live all the same.
-    pub fn unreadable(&self, namespace: &str) -> Vec<(String, String)> {
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        let of = objects.iter().filter(|((of, _), _)| of == namespace);
-        of.filter_map(|((_, name), kept)| Some((name.clone(), kept.unreadable()?.to_owned()))).collect()
-    }
-
-    /// Whether an object is beyond what its namespace may have, and therefore told of as one that cannot be read.
-    pub fn is_beyond(&self, key: &ObjectKey) -> bool {
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        objects.get(key).is_some_and(Kept::is_beyond)
-    }
-
-    /// Why only what lowers is done for an object, where it is beyond what its namespace may have.
-    pub fn refusal(&self, key: &ObjectKey) -> Option<String> {
-        let stored = if self.is_beyond(key) { self.get(key)? } else { return None };
-        stored.0.as_ref().err().map(|invalid| invalid.error.clone())
-    }
-
-    /// How many objects are beyond what their namespace may have, in the namespaces that are `wanted`.
-    pub fn beyond_of(&self, wanted: impl Fn(&str) -> bool) -> usize {
-        self.ledger().beyond_of(wanted)
     }
 
     /// Waits for an object that another one's coming or going has let in or left out.
@@ -227,18 +193,6 @@ impl<K: Object> Cache<K> {
         of.map(|(key, kept)| (key.clone(), self.shelf.object(key, kept))).collect()
     }
 
-    /// How many objects of a namespace are known.
-    pub fn len_in(&self, namespace: &str) -> usize {
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        objects.keys().filter(|(of, _)| of == namespace).count()
-    }
-
-    /// How many objects are known of the namespaces that are `wanted`.
-    pub fn len_of(&self, wanted: impl Fn(&str) -> bool) -> usize {
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        objects.keys().filter(|(namespace, _)| wanted(namespace)).count()
-    }
-
     /// Whether everything is known that a list has found at a version, each object in the version that it had then or a newer
     /// one, and nothing besides.
     pub fn is_as_new_as(&self, stored: &HashMap<ObjectKey, u64>, at: u64) -> bool {
@@ -249,11 +203,6 @@ impl<K: Object> Cache<K> {
         };
         stored.iter().all(knows)
             && objects.iter().all(|(key, known)| stored.contains_key(key) || known.version > at)
-    }
-
-    /// How many objects are known.
-    pub fn len(&self) -> usize {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Takes in an object, unless a newer version of it is known. Says whether it was news.

@@ -24,7 +24,7 @@ use super::cache::ObjectKey;
 use super::channels::News;
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
-use super::turn::delivered;
+use super::reconcile::delivered;
 use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
 use crate::clock;

@@ -357,6 +357,10 @@ impl Pending {
         let Some((turn, _, _)) = space.turns.first() else {
             if space.at_work == 0 {
                 self.spaces.remove(namespace);
+                if self.lines.is_empty() {
+                    // After a thousand at once a table keeps room for a thousand.
+                    self.lines = HashMap::new();
+                }
             }
             return;
         };

@@ -13,50 +13,15 @@ use crate::api::FeatureRollout;
 use crate::controller::cache::ObjectKey;
 use crate::flags::announcement_key;
 use crate::plan;
+use policies::Named;
+pub use set_id::SetId;
+
+mod policies;
+mod set_id;
 
 /// How many dependencies are followed in search of a circle. Whoever lets thousands of rollouts wait for each other, each for sixteen, has
 /// everybody's decisions wait for the search otherwise.
 const MOST_EDGES: usize = 2048;
-
-/// The file that a rollout's flag is in: a FlagSet's, or the rollout's own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SetId {
-    /// Namespace.
-    pub namespace: String,
-    /// Name of the FlagSet or of the rollout.
-    pub name: String,
-    /// Whether it is a FlagSet.
-    pub shared: bool,
-}
-
-impl SetId {
-    /// The set of a rollout.
-    pub fn of(rollout: &FeatureRollout) -> SetId {
-        let namespace = rollout.namespace().unwrap_or_default();
-        match &rollout.spec.flag_set_ref {
-            Some(reference) => SetId { namespace, name: reference.name.clone(), shared: true },
-            None => SetId { namespace, name: rollout.name_any(), shared: false },
-        }
-    }
-
-    /// The set that a ConfigMap names as its owner.
-    pub fn parse(owner: &str) -> Option<SetId> {
-        let mut parts = owner.split('/');
-        let shared = match parts.next()? {
-            "FlagSet" => true,
-            "FeatureRollout" => false,
-            _ => return None,
-        };
-        let (namespace, name) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        parts.next().is_none().then_some(SetId { namespace, name, shared })
-    }
-
-    /// How the ConfigMap names its owner.
-    pub fn owner(&self) -> String {
-        let kind = if self.shared { "FlagSet" } else { "FeatureRollout" };
-        format!("{kind}/{}/{}", self.namespace, self.name)
-    }
-}
 
 /// A living rollout as its neighbours see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +42,8 @@ pub struct Neighbour {
     depends_on: Box<[Box<str>]>,
     /// The playbook that it joins.
     playbook: Option<String>,
+    /// The policy that it names itself.
+    policy: Option<Box<str>>,
 }
 
 impl Neighbour {
@@ -92,7 +59,8 @@ pub struct Index(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    rollouts: HashMap<ObjectKey, Neighbour>,
+    // Boxed: a table has room for up to twice as many entries as it has.
+    rollouts: HashMap<ObjectKey, Box<Neighbour>>,
     /// In order. No sets: the smallest node of a tree has room for eleven, and most files have one rollout.
     members: HashMap<SetId, Vec<ObjectKey>>,
     /// In order, by a digest of namespace and name, as anybody may wait for sixteen long names of nobody: others may have the same.
@@ -101,6 +69,7 @@ struct Inner {
     joined: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     left: Vec<SetId>,
     left_playbooks: Vec<ObjectKey>,
+    named: Named,
 }
 
 impl Index {
@@ -119,7 +88,7 @@ impl Index {
     pub fn let_wait_for_nobody(&self, key: &ObjectKey) {
         let known = self.lock().rollouts.get(key).filter(|known| !known.depends_on.is_empty()).cloned();
         if let Some(known) = known {
-            self.replace(key, Neighbour { depends_on: Box::default(), ..known });
+            self.replace(key, Neighbour { depends_on: Box::default(), ..*known });
         }
     }
 
@@ -133,10 +102,11 @@ impl Index {
             created: rollout.metadata.creation_timestamp.clone(),
             depends_on,
             playbook: rollout.spec.playbook_ref.as_ref().map(|reference| reference.name.clone()),
+            policy: policies::own(rollout).map(Into::into),
             key: key.clone(),
         };
         let before = self.lock().rollouts.get(&key).cloned();
-        if before.as_ref() == Some(&neighbour) {
+        if before.as_deref() == Some(&neighbour) {
             return BTreeSet::new();
         }
         let waits_as_before = match &before {
@@ -148,7 +118,7 @@ impl Index {
             before.as_ref().is_some_and(|before| before.announces == neighbour.announces);
         if !announces_as_before {
             let mut keys: Vec<&Neighbour> = vec![&neighbour];
-            keys.extend(&before);
+            keys.extend(before.as_deref());
             concerned.extend(keys.into_iter().flat_map(|one| self.sharing_keys(one)));
         }
         self.replace(&key, neighbour);
@@ -161,6 +131,7 @@ impl Index {
     fn replace(&self, key: &ObjectKey, neighbour: Neighbour) {
         let mut inner = self.lock();
         let before = inner.remove(key);
+        inner.follow_names(before.as_ref(), Some(&neighbour));
         let other = before.as_ref().and_then(|before| before.playbook.clone());
         let other = other.filter(|other| neighbour.playbook.as_ref() != Some(other));
         inner.left_playbooks.extend(other.map(|other| (key.0.clone(), other)));
@@ -169,6 +140,10 @@ impl Index {
             inner.joined.entry((key.0.clone(), playbook.clone())).or_default().insert(key.clone());
         }
         let members = inner.members.entry(neighbour.set.clone()).or_default();
+        if members.is_empty() {
+            // Most files have one rollout, and a list begins with room for four.
+            members.reserve_exact(1);
+        }
         if let Err(place) = members.binary_search(key) {
             members.insert(place, key.clone());
         }
@@ -180,7 +155,7 @@ impl Index {
                 dependents.insert(place, dependent.clone());
             }
         }
-        inner.rollouts.insert(key.clone(), neighbour);
+        inner.rollouts.insert(key.clone(), Box::new(neighbour));
     }
 
     /// The files that rollouts have left by being created anew in another one, since this was asked last.
@@ -216,7 +191,7 @@ impl Index {
 
     /// A rollout as its neighbours see it.
     pub fn neighbour(&self, key: &ObjectKey) -> Option<Neighbour> {
-        self.lock().rollouts.get(key).cloned()
+        self.lock().rollouts.get(key).map(|neighbour| (**neighbour).clone())
     }
 
     /// The rollouts of a file whose announcement has a flag key.
@@ -233,7 +208,10 @@ impl Index {
 
     /// Forgets a rollout. Returns what it was.
     pub fn remove(&self, key: &ObjectKey) -> Option<Neighbour> {
-        self.lock().remove(key)
+        let mut inner = self.lock();
+        let gone = inner.remove(key);
+        inner.follow_names(gone.as_ref(), None);
+        gone
     }
 
     /// Whether a rollout is known.
@@ -247,13 +225,15 @@ impl Index {
     }
 
     /// How many entries there are of what is kept.
-    pub fn census(&self) -> [(&'static str, usize); 4] {
+    pub fn census(&self) -> [(&'static str, usize); 6] {
         let inner = self.lock();
         [
             ("rollouts_by_name", inner.rollouts.len()),
             ("rollouts_by_file", inner.members.len()),
             ("rollouts_by_dependency", inner.dependents.len()),
             ("rollouts_by_playbook", inner.joined.len()),
+            ("named_policies", inner.named.policies()),
+            ("flag_sets_with_policy", inner.named.flag_sets()),
         ]
     }
 
@@ -332,7 +312,7 @@ fn depends_on(rollout: &FeatureRollout) -> Box<[Box<str>]> {
 impl Inner {
     /// The living rollouts of a file.
     fn members_of<'i>(&'i self, set: &SetId) -> impl Iterator<Item = &'i Neighbour> + use<'i> {
-        self.members.get(set).into_iter().flatten().filter_map(|key| self.rollouts.get(key))
+        self.members.get(set).into_iter().flatten().filter_map(|key| self.rollouts.get(key).map(Box::as_ref))
     }
 
     fn digest(&self, namespace: &str, name: &str) -> u64 {
@@ -356,7 +336,7 @@ impl Inner {
     }
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Neighbour> {
-        let neighbour = self.rollouts.remove(key)?;
+        let neighbour = *self.rollouts.remove(key)?;
         if let Some(members) = self.members.get_mut(&neighbour.set) {
             if let Ok(place) = members.binary_search(key) {
                 members.remove(place);

@@ -1,4 +1,4 @@
-//! What the controller's own functions say: the decision, the turn around it, the merge of the file, and who vouches for it.
+//! What the controller's own functions say: the decision, the reconcile around it, the merge of the file, and who vouches for it.
 //! Each is asked once for the same, and statuses, flags and files are known by numbers, so that a state is small.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +13,7 @@ use crate::api::rolloutaction::Answer;
 use crate::api::{FeatureRolloutStatus, MicroTime};
 use crate::controller::actions::follow_up;
 use crate::controller::index::SetId;
-use crate::controller::turn::{Settled, Turn, delivery};
+use crate::controller::reconcile::{Reconcile, Settled, delivery};
 use crate::controller::writer::{self, Found, Remembered, Witness};
 use crate::engine::{self, Actor, Decision, Facts, Ground, Request};
 use crate::flags::merge::{Candidate, Live, Living, Merge, Outcome, SetInfo, merge};
@@ -190,7 +190,7 @@ impl Real {
         let (prior, identity) = (self.status(asked.status), self.rollouts[asked.rollout].clone());
         let (ack, now) = (asked.said.map(ack), Real::at(asked.now));
         let seen = asked.seen.map(|percent| vec![(COHORT.to_owned(), percentage(percent))]);
-        let turn = Turn {
+        let reconcile = Reconcile {
             plan: &plan,
             identity: &identity,
             prior: &prior,
@@ -202,7 +202,7 @@ impl Real {
             generation: i64::from(asked.generation),
             now,
         };
-        let known = turn.known();
+        let known = reconcile.known();
         let live = asked.file.and_then(|file| Some(self.member(file, asked.rollout)?.live.clone()));
         let facts = Facts { delivered: known.is_delivered(), live, ..Facts::favourable(&identity.uid) };
         let (is_applied, decision) = match asked.action {
@@ -210,7 +210,7 @@ impl Real {
             Some((number, action)) => judge(number, action, (&plan, &facts), &known, &asked),
         };
         let Some(decision) = decision else { return Turned { is_applied, next: None } };
-        let settled = turn.settle(&known, &facts, &plan.audience, decision, 0, |status| {
+        let settled = reconcile.settle(&known, &facts, &plan.audience, decision, 0, |status| {
             delivery(status, ack.as_ref(), || Duration::ZERO)
         });
         let Settled { status, fragment, is_news, goes_ahead, .. } = settled;

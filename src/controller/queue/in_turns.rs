@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// Keys of a turn: more than the members of most files, so that a file is still complete early.
-const TURN: usize = 64;
+/// Keys of a turn of those to be decided on: more than the members of most files, so that a file is still complete early.
+pub(super) const FILE: usize = 64;
+/// Keys of a turn of those that wait for a report, which go on one by one while anything is decided on: nobody waits for many of others.
+pub(super) const FEW: usize = 4;
 
 /// Belongs to a namespace.
 pub trait Tenant {
@@ -17,13 +19,16 @@ pub(super) struct InTurns<K> {
     waiting: HashMap<String, VecDeque<K>>,
     /// The namespaces of which keys wait, the one whose turn it is first.
     turns: VecDeque<String>,
-    /// Keys that are left of its turn.
+    /// Keys of a turn.
+    turn: usize,
+    /// Keys that are left of the first one's.
     left: usize,
 }
 
-impl<K> Default for InTurns<K> {
-    fn default() -> InTurns<K> {
-        InTurns { waiting: HashMap::new(), turns: VecDeque::new(), left: TURN }
+impl<K> InTurns<K> {
+    /// Nobody waits; `turn` keys of a namespace come before those of the next one.
+    pub fn of(turn: usize) -> InTurns<K> {
+        InTurns { waiting: HashMap::new(), turns: VecDeque::new(), turn, left: turn }
     }
 }
 
@@ -45,7 +50,7 @@ impl<K: Tenant> InTurns<K> {
         let is_empty = keys.is_empty();
         self.left = self.left.saturating_sub(1);
         if is_empty || self.left == 0 {
-            self.left = TURN;
+            self.left = self.turn;
             let tenant = self.turns.pop_front()?;
             match is_empty {
                 true => drop(self.waiting.remove(&tenant)),
@@ -76,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_namespace_lets_another_in_after_one_turn() {
-        let mut in_turns = InTurns::default();
+        let mut in_turns = InTurns::of(FILE);
         (0..1000).for_each(|i| in_turns.push_back(Of("greedy", i)));
         assert_eq!(in_turns.pop_front(), Some(Of("greedy", 0)));
         (0..3).for_each(|i| in_turns.push_back(Of("maya", i)));
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_back_waits_for_its_turn() {
-        let mut in_turns = InTurns::default();
+        let mut in_turns = InTurns::of(FILE);
         in_turns.push_back(Of("a", 0));
         in_turns.push_back(Of("b", 0));
         assert_eq!(in_turns.pop_front(), Some(Of("a", 0)));

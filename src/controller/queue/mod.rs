@@ -106,9 +106,9 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
         let places = Places { deciding: places.deciding.max(1), reporting: places.reporting.max(1) };
         Queue {
             inner: Mutex::new(Inner {
-                urgent: InTurns::default(),
-                decide: InTurns::default(),
-                report: InTurns::default(),
+                urgent: InTurns::of(in_turns::FILE),
+                decide: InTurns::of(in_turns::FILE),
+                report: InTurns::of(in_turns::FEW),
                 entries: HashMap::new(),
                 timers: BTreeSet::new(),
                 due: HashMap::new(),
@@ -248,6 +248,10 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
             Some(priority) => inner.enqueue(key.clone(), priority),
             None => {
                 inner.entries.remove(key);
+                if inner.entries.is_empty() {
+                    // After a thousand at once a table keeps room for a thousand.
+                    (inner.entries, inner.deciding) = (HashMap::new(), HashMap::new());
+                }
             }
         }
         drop(inner);

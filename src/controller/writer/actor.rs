@@ -1,16 +1,17 @@
-//! The life of one writer: the first write at once, then one every 200 ms for all that has come meanwhile.
+//! The work of one writer: the first write at once, then one every 200 ms for all that has come meanwhile, until nothing is left.
 //!
 //! "At once" leaves room for members of the file that are being decided on at this moment: when fifty step together,
 //! one write of all of them is there sooner than a write of the first and, 200 ms later, one of the rest.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
 use super::confirm::{Confirmed, confirm};
 use super::flush::{Flushed, flush};
 use super::mailbox::Waiting;
+use super::places::HEAVY_FROM;
 use super::{Ack, Mailbox, OfferKind, feature_flag, places, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -32,22 +33,27 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_REFUSED: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
-    let mut last_write: Option<Instant> = None;
     let mut retry: Option<Duration> = None;
     // Whether what failed and is tried again could not wait.
     let mut hurries = false;
     loop {
-        let ends = async {
-            tokio::select! {
-                () = mailbox.changed.notified() => false,
-                () = wait(retry) => {
-                    mailbox.lock().dirty = true;
-                    false
-                }
-                () = ctx.shutdown.cancelled() => true,
+        let ends = match retry {
+            Some(wait) => {
+                let ends = async {
+                    tokio::select! {
+                        () = mailbox.changed.notified() => false,
+                        () = clock::sleep(wait) => {
+                            mailbox.lock().dirty = true;
+                            false
+                        }
+                        () = ctx.shutdown.cancelled() => true,
+                    }
+                };
+                resting(ends).await
             }
+            None => ctx.shutdown.is_cancelled() || mailbox.lock().ends_work(),
         };
-        if resting(ends).await {
+        if ends {
             return;
         }
         {
@@ -57,30 +63,39 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             }
             waiting.urgent |= hurries;
         }
-        space_out(&mailbox, last_write).await;
+        space_out(&mailbox).await;
         gather(&ctx, &set, &mailbox).await;
         let Some((Confirmed { offers, overtaken, unread }, looked)) = take(&ctx, &set, &mailbox).await else {
             continue;
         };
         leave_out(&ctx, &mailbox, overtaken, unread);
-        let place = match offers.values().any(|offer| offer.urgent) {
-            true => None,
-            false => {
-                let _waits = ctx.queue.file_waits();
-                tokio::select! {
-                    place = resting(ctx.places.write()) => place,
-                    () = mailbox.until_urgent() => {
-                        // With what is urgent, and without waiting.
-                        mailbox.lock().dirty = true;
-                        continue;
-                    }
+        let is_urgent = offers.values().any(|offer| offer.urgent);
+        // In this order: whoever waits for memory holds up nobody who needs little.
+        let places = Box::pin(async {
+            let heavy = ctx.places.heavy(&set.namespace, weight(&ctx, &set), is_urgent).await;
+            let write = match is_urgent {
+                true => ctx.places.urgent(&set.namespace).await,
+                false => ctx.places.write().await,
+            };
+            (heavy, write)
+        });
+        let place = if is_urgent {
+            resting(places).await
+        } else {
+            let _waits = ctx.queue.file_waits();
+            tokio::select! {
+                place = resting(places) => place,
+                () = mailbox.until_urgent() => {
+                    // With what is urgent, and without waiting.
+                    mailbox.lock().dirty = true;
+                    continue;
                 }
             }
         };
         // A writer that waits is small, as there is one for each file: only what is under way is allocated, while it is.
         let mut flushed = places::hold((place, looked), Box::pin(flush(&ctx, &set, &offers))).await;
         if flushed.wrote {
-            last_write = Some(clock::monotonic());
+            mailbox.lock().last_write = Some(clock::monotonic());
         }
         feature_flag::watch_others(&ctx);
         match flushed.fault.take() {
@@ -91,7 +106,7 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 let looks_again = refused || mailbox.lock().put_off.len() > 0;
                 retry = looks_again.then(|| next_wait(retry, LONGEST_REFUSED));
                 hurries = false;
-                if mailbox.lock().dirty {
+                if looks_again && mailbox.lock().dirty {
                     // What was left for later.
                     mailbox.changed.notify_one();
                 }
@@ -110,6 +125,17 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
                 }
             }
         }
+    }
+}
+
+/// How many bytes of memory the FlagSet of a file takes while it is merged; one that there is no room for is not at hand and may be
+/// large.
+fn weight(ctx: &Shared, set: &SetId) -> usize {
+    let key = (set.namespace.clone(), set.name.clone());
+    match set.shared {
+        true if ctx.flag_sets.is_beyond(&key) => HEAVY_FROM,
+        true => ctx.flag_sets.decoded(&key),
+        false => 0,
     }
 }
 
@@ -156,19 +182,16 @@ fn next_wait(before: Option<Duration>, longest: Duration) -> Duration {
     before.map_or(FIRST_RETRY, |wait| (wait * 2).min(longest))
 }
 
-async fn wait(retry: Option<Duration>) {
-    match retry {
-        Some(wait) => clock::sleep(wait).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn space_out(mailbox: &Mailbox, last_write: Option<Instant>) {
+async fn space_out(mailbox: &Mailbox) {
     loop {
-        let since = last_write.map_or(SPACING, |last| last.elapsed());
-        if since >= SPACING || mailbox.lock().urgent {
-            return;
-        }
+        let since = {
+            let waiting = mailbox.lock();
+            let since = waiting.last_write.map_or(SPACING, |last| last.elapsed());
+            if since >= SPACING || waiting.urgent {
+                return;
+            }
+            since
+        };
         tokio::select! {
             () = clock::sleep(SPACING - since) => {}
             () = mailbox.changed.notified() => {}
@@ -259,7 +282,7 @@ fn read_again(ctx: &Shared, key: ObjectKey) {
 mod tests {
     use super::*;
 
-    /// There is a writer for each file, and a thousand of them wait while nothing changes.
+    /// There is a writer for each file that cannot be written, which may be thousands.
     #[test]
     fn a_writer_that_waits_takes_little_memory() {
         fn size<F>(_: impl Fn(Shared, SetId, Arc<Mailbox>) -> F) -> usize {

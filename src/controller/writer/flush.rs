@@ -17,9 +17,9 @@ use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Shared};
 use crate::controller::events;
-use crate::controller::gather;
 use crate::controller::index::SetId;
 use crate::controller::nudge::{self, Held};
+use crate::controller::references;
 use crate::error::Fault;
 use crate::flags::merge::Live;
 use crate::flags::{self, File};
@@ -54,7 +54,7 @@ pub(super) struct Flushed {
 pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
     let key = (set.namespace.clone(), set.name.clone());
     let flag_set = match set.shared {
-        true => match gather::flag_set(ctx, &key).await {
+        true => match references::flag_set(ctx, &key).await {
             Ok(flag_set) => flag_set,
             Err(fault) => return Flushed { fault: Some(fault), ..Flushed::default() },
         },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::FlagSet;
+use crate::bounds;
 use crate::controller::cache::Packed;
 use crate::controller::index::SetId;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
@@ -170,8 +171,9 @@ pub(in crate::controller) fn judge<S>(
         return Found::Strangers(owner);
     }
     let Some(text) = text else { return Found::Edited { stored, file: None, text: None } };
-    let file = flags::parse(&text).ok();
-    match (file, witness.vouch(annotations, &text)) {
+    let vouched = witness.vouch(annotations, &text);
+    let bytes = if vouched.is_some() { usize::MAX } else { bounds::json::FILE_DECODED };
+    match (flags::parse_within(&text, bytes).ok(), vouched) {
         (Some(file), Some((serial, is_sealed))) => Found::Trusted { stored, file, text, serial, is_sealed },
         (file, _) => Found::Edited { stored, file, text: Some(text) },
     }

@@ -28,13 +28,15 @@ pub struct Hub(Mutex<Inner>, feature_flag::Known, Packer);
 
 #[derive(Default)]
 struct Inner {
-    files: HashMap<SetId, Kept>,
-    rollouts: HashMap<ObjectKey, Said>,
+    // Boxed: a table has room for up to twice as many entries as it has.
+    files: HashMap<SetId, Box<Kept>>,
+    rollouts: HashMap<ObjectKey, Box<Said>>,
     /// Whose file an output holds: of several where more than one FlagSet names it.
     outputs: HashMap<ObjectKey, Vec<SetId>>,
 }
 
 /// What is kept of a file.
+#[derive(Default)]
 struct Kept {
     mailbox: Arc<Mailbox>,
     report: Option<FileReport>,
@@ -67,24 +69,21 @@ impl Hub {
         &self.1
     }
 
-    /// The mailbox of a set's writer; `start` begins to work on a new one.
-    pub(super) fn mailbox(&self, set: &SetId, start: impl FnOnce(Arc<Mailbox>)) -> Arc<Mailbox> {
+    /// The mailbox of a set's writer.
+    pub(super) fn mailbox(&self, set: &SetId) -> Arc<Mailbox> {
         let mut inner = self.lock();
         if let Some(kept) = inner.files.get(set) {
             return kept.mailbox.clone();
         }
-        let mailbox = Arc::new(Mailbox::default());
-        let kept = Kept {
-            mailbox: mailbox.clone(),
-            report: None,
-            outputs: Vec::new(),
-            generation: None,
-            verdict: None,
-            status_written: None,
-        };
+        let kept = Box::<Kept>::default();
+        let mailbox = kept.mailbox.clone();
         inner.files.insert(set.clone(), kept);
-        start(mailbox.clone());
         mailbox
+    }
+
+    /// The mailboxes of all writers.
+    pub(super) fn mailboxes(&self) -> Vec<(SetId, Arc<Mailbox>)> {
+        self.lock().files.iter().map(|(set, kept)| (set.clone(), kept.mailbox.clone())).collect()
     }
 
     /// Lets a set's writer end and forgets its file, unless the set `exists`: nobody can begin to use it meanwhile.
@@ -232,8 +231,8 @@ impl Hub {
         for output in outputs {
             // Two keys of one ConfigMap are one output here.
             if kept.outputs.iter().all(|(known, _)| known != output) {
-                kept.outputs.push((output.clone(), None));
-                owners.entry(output.clone()).or_default().push(set.clone());
+                push(&mut kept.outputs, (output.clone(), None));
+                push(owners.entry(output.clone()).or_default(), set.clone());
             }
         }
         gone.iter().for_each(|output| inner.no_output(output, set));
@@ -245,13 +244,6 @@ impl Hub {
         let inner = self.lock();
         let (_, kept) = inner.files.get(set)?.outputs.iter().find(|(known, _)| known == output)?;
         kept.clone()
-    }
-
-    /// Has every file looked at.
-    pub fn poke_all(&self) {
-        for kept in self.lock().files.values() {
-            kept.mailbox.poke();
-        }
     }
 
     /// Notes that a FlagSet's writer is told of a generation; says whether that is news.
@@ -303,6 +295,14 @@ impl Inner {
     }
 }
 
+/// Adds to a list that mostly has one entry: left to itself it begins with room for four.
+fn push<T>(list: &mut Vec<T>, entry: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(entry);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,7 +324,7 @@ mod tests {
     fn the_newest_orphans_come_first_over_a_restart_too() {
         let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
         let hub = Hub::default();
-        hub.mailbox(&set, drop);
+        hub.mailbox(&set);
         let order = |hub: &Hub| -> Vec<String> {
             hub.report(&set).unwrap().orphans.into_iter().map(|orphan| orphan.key).collect()
         };
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(order(&hub), ["e", "c", "b", "d"]);
 
         let hub = Hub::default();
-        hub.mailbox(&set, drop);
+        hub.mailbox(&set);
         // The status had room for two.
         assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &orphans(&["e", "c"])));
         assert_eq!(order(&hub), ["e", "c", "b", "d"]);
@@ -347,7 +347,7 @@ mod tests {
         let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: false };
         let (map, other) = (("ns".to_owned(), "app".to_owned()), ("ns".to_owned(), "old".to_owned()));
         let hub = Hub::default();
-        let mailbox = hub.mailbox(&set, drop);
+        let mailbox = hub.mailbox(&set);
         hub.set_outputs(&set, &[map.clone(), other.clone()]);
         hub.keep_last_good(&set, &map, "{\"flags\": {}}", 1, Keeps::Text);
         assert!(hub.last_good(&set, &map).is_some());

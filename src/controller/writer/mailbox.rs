@@ -1,7 +1,9 @@
-//! What waits for one writer.
+//! What waits for one writer. It is there whether the writer is at work or not: one that has nothing to do ends, as there may be a file
+//! for each of thousands of rollouts.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -13,7 +15,7 @@ use crate::controller::cache::ObjectKey;
 #[derive(Default)]
 pub(super) struct Mailbox {
     state: Mutex<Waiting>,
-    /// Rings when something has come, and when the writer is to end.
+    /// Rings when something has come, and when nobody has the file any more.
     pub(super) changed: Notify,
     /// Rings when something urgent has come.
     hurried: Notify,
@@ -27,6 +29,10 @@ pub(super) struct Waiting {
     pub(super) urgent: bool,
     /// Whether nobody has the file any more: its writer ends.
     pub(super) ended: bool,
+    /// Whether the writer is at work.
+    at_work: bool,
+    /// When it last wrote.
+    pub(super) last_write: Option<Instant>,
     /// Whose flags do not wait, as there would be too many.
     pub(super) put_off: PutOff,
 }
@@ -43,6 +49,16 @@ impl Waiting {
         self.dirty = self.offers.values().any(later);
         let now = self.offers.iter().filter(|(_, offer)| !later(offer));
         Some(now.map(|(key, offer)| (key.clone(), offer.clone())).collect())
+    }
+
+    /// Ends the work of a writer that has nothing to do; says whether that is so.
+    pub(super) fn ends_work(&mut self) -> bool {
+        if self.offers.is_empty() {
+            // An empty tree keeps room for the next entries: 2 KB in each of thousands of mailboxes.
+            self.offers = BTreeMap::new();
+        }
+        self.at_work &= self.dirty && !self.ended;
+        !self.at_work
     }
 }
 
@@ -91,6 +107,14 @@ impl Mailbox {
         }
     }
 
+    /// Whether a writer is to begin its work: there is some, and none is at it. It is at work from now on.
+    pub(super) fn begins_work(&self) -> bool {
+        let mut waiting = self.lock();
+        let begins = waiting.dirty && !waiting.at_work && !waiting.ended;
+        waiting.at_work |= begins;
+        begins
+    }
+
     /// Has the file looked at.
     pub(super) fn poke(&self) {
         self.lock().dirty = true;
@@ -108,5 +132,32 @@ impl Mailbox {
     pub(super) fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_writer_is_at_work_for_as_long_as_there_is_something_to_do() {
+        let mailbox = Mailbox::default();
+        assert!(!mailbox.begins_work(), "there is nothing to do");
+        mailbox.poke();
+        assert!(mailbox.begins_work());
+        assert!(!mailbox.begins_work(), "one is at work");
+        assert!(!mailbox.lock().ends_work(), "it has taken nothing yet");
+        assert!(mailbox.lock().take().is_some());
+        mailbox.poke();
+        assert!(!mailbox.lock().ends_work(), "something has come meanwhile");
+        assert!(!mailbox.begins_work(), "and the one at work sees to it");
+        assert!(mailbox.lock().take().is_some());
+        assert!(mailbox.lock().ends_work());
+        mailbox.poke();
+        assert!(mailbox.begins_work(), "the next one begins");
+        mailbox.end();
+        assert!(mailbox.lock().ends_work());
+        mailbox.poke();
+        assert!(!mailbox.begins_work(), "nobody has the file any more");
     }
 }

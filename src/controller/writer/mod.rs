@@ -198,19 +198,32 @@ pub fn offer(ctx: &Shared, set: &SetId, key: &ObjectKey, offer: Offer) {
         return;
     }
     let has_failed = matches!(known, Some(Ack::Failed { .. }));
-    mailbox(ctx, set).put(key, offer, has_failed);
+    let mailbox = ctx.hub.mailbox(set);
+    mailbox.put(key, offer, has_failed);
+    begin_work(ctx, set, mailbox);
 }
 
 /// Asks a writer to look at its file.
 pub fn poke(ctx: &Shared, set: &SetId) {
-    mailbox(ctx, set).poke();
+    let mailbox = ctx.hub.mailbox(set);
+    mailbox.poke();
+    begin_work(ctx, set, mailbox);
+}
+
+/// Has every file looked at.
+pub fn poke_all(ctx: &Shared) {
+    for (set, mailbox) in ctx.hub.mailboxes() {
+        mailbox.poke();
+        begin_work(ctx, &set, mailbox);
+    }
 }
 
 /// Tells the writer of a FlagSet which generation of the set is to be in the file.
 pub fn tell_generation(ctx: &Shared, set: &SetId, uid: String, generation: i64) {
-    let mailbox = mailbox(ctx, set);
+    let mailbox = ctx.hub.mailbox(set);
     if ctx.hub.tell_generation(set, uid, generation) {
         mailbox.poke();
+        begin_work(ctx, set, mailbox);
     }
 }
 
@@ -235,19 +248,20 @@ fn exists(ctx: &Context, set: &SetId) -> bool {
     may_exist || ctx.index.has_members(set)
 }
 
-/// The mailbox of a set's writer, which is started if it is not running.
-fn mailbox(ctx: &Shared, set: &SetId) -> Arc<Mailbox> {
-    ctx.hub.mailbox(set, |mailbox| {
-        let name = Name::of_object(What::Writer, set.owner());
-        tokio::spawn(ctx.watchdog.keep(name, {
-            let (ctx, set) = (ctx.clone(), set.clone());
-            move || {
-                // What a fault has left undone is looked at.
-                mailbox.lock().dirty = true;
-                actor::run(ctx.clone(), set.clone(), mailbox.clone())
-            }
-        }));
-    })
+/// Starts a set's writer, if there is something to do and it is not at work.
+fn begin_work(ctx: &Shared, set: &SetId, mailbox: Arc<Mailbox>) {
+    if !mailbox.begins_work() {
+        return;
+    }
+    let name = Name::of_object(What::Writer, set.owner());
+    tokio::spawn(ctx.watchdog.keep(name, {
+        let (ctx, set) = (ctx.clone(), set.clone());
+        move || {
+            // What a fault has left undone is looked at.
+            mailbox.lock().dirty = true;
+            actor::run(ctx.clone(), set.clone(), mailbox.clone())
+        }
+    }));
 }
 
 /// Notes what was said of a rollout, and what was `seen` in a file that does not hold what it wants; it is brought back

@@ -1,12 +1,21 @@
-//! How many ordinary writes of files are under way at once. However many files change in the same second, the API server has
-//! only these before it when something urgent comes, which takes no place.
+//! How many writes of files are under way at once. However many files change in the same second, the API server has only the ordinary
+//! ones before it when something urgent comes, which takes none of their places.
 
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::clock::Monotonic;
+use crate::fair::{Place, Turns};
+
 /// Ordinary writes under way at once.
 const WRITES: usize = 16;
+/// Urgent writes under way at once, which namespaces share: somebody may take all FlagSets of a namespace to control in one second.
+const URGENT: usize = 16;
+/// Writes under way at once, urgent ones among them, of FlagSets that take much memory: each is there three times while it is merged.
+const HEAVY: usize = 4;
+/// From how many bytes of memory on that is so, as [`crate::bounds::json::decoded`] tells them.
+pub(super) const HEAVY_FROM: usize = 256 * 1024;
 /// Files whose prepared steps have been looked at, or are being looked at, and are not written yet. Each waits for the writes
 /// of the others, about a millisecond each: so long may its look be ago when it is written.
 const LOOKS: usize = 256;
@@ -17,11 +26,26 @@ const HUNG: Duration = Duration::from_secs(1);
 pub struct Places {
     writes: Semaphore,
     looks: Semaphore,
+    urgent: Turns,
+    heavy: Turns,
+}
+
+/// The place of a write.
+pub(super) enum Writes<'a> {
+    /// Of one that can wait; `None` never comes while the process lives.
+    Ordinary(#[allow(dead_code, reason = "it is given back when it is dropped")] Option<SemaphorePermit<'a>>),
+    /// Of one that cannot.
+    Urgent(#[allow(dead_code, reason = "it is given back when it is dropped")] Place),
 }
 
 impl Default for Places {
     fn default() -> Places {
-        Places { writes: Semaphore::new(WRITES), looks: Semaphore::new(LOOKS) }
+        Places {
+            writes: Semaphore::new(WRITES),
+            looks: Semaphore::new(LOOKS),
+            urgent: Turns::new(URGENT, None, Monotonic::default()),
+            heavy: Turns::new(HEAVY, None, Monotonic::default()),
+        }
     }
 }
 
@@ -32,8 +56,21 @@ impl Places {
     }
 
     /// A place for an ordinary write.
-    pub(super) async fn write(&self) -> Option<SemaphorePermit<'_>> {
-        self.writes.acquire().await.ok()
+    pub(super) async fn write(&self) -> Writes<'_> {
+        Writes::Ordinary(self.writes.acquire().await.ok())
+    }
+
+    /// A place for an urgent write of a file of this namespace.
+    pub(super) async fn urgent(&self, namespace: &str) -> Writes<'_> {
+        Writes::Urgent(self.urgent.take(namespace, 0).await)
+    }
+
+    /// A place for what takes much memory in this namespace, where it does; what is urgent goes first.
+    pub(super) async fn heavy(&self, namespace: &str, bytes: usize, is_urgent: bool) -> Option<Place> {
+        if bytes < HEAVY_FROM {
+            return None;
+        }
+        Some(self.heavy.take(namespace, u8::from(!is_urgent)).await)
     }
 }
 

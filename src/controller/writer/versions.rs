@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::api::FeatureRollout;
+use crate::clock;
 use crate::cluster::{Cluster, Scope};
 use crate::error::{Fault, chain};
 
@@ -23,6 +24,9 @@ const LISTED_FOR_ONE: usize = 16;
 const PAGE: u32 = 500;
 /// Single reads under way at once.
 const AT_ONCE: usize = 8;
+/// Longest wait for more who ask, after a list. It is as long as the list took, since the files that it was for are being written
+/// meanwhile; without it, each list would be for those few that asked while the one before was under way.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// How long a read may take. Nothing else of the files that ask is written meanwhile, unless it is urgent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -119,12 +123,16 @@ impl Versions {
 /// Reads for a namespace until nobody asks any more. Whoever's version could not be read hears nothing.
 async fn answer(versions: Arc<Versions>, namespace: String) {
     while let Some(Waiting { asked, rollouts }) = versions.take(&namespace) {
+        let (begun, is_list) = (clock::monotonic(), is_listed(asked.len(), rollouts));
         let names = asked.iter().map(|(name, _)| name.clone()).collect();
         let reading = read(&versions.cluster, &namespace, names, rollouts);
         let Some(mut known) = soon(&namespace, reading).await else { continue };
         for (name, tell) in asked {
             // Who asked may have stopped waiting, as something urgent came.
             let _gone = tell.send(known.remove(&name));
+        }
+        if is_list {
+            clock::sleep(begun.elapsed().min(LONGEST_WAIT)).await;
         }
     }
 }

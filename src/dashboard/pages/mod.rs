@@ -15,8 +15,8 @@ use minijinja::Value;
 
 use super::app::{App, Visitor, local_path};
 use super::form::Fields;
-use super::gate::HEADERS;
 use super::oidc::CALLBACK;
+use super::origin::HEADERS;
 use super::person::Unknown;
 use super::read::{ReadError, said};
 use super::row::Row;
@@ -68,10 +68,10 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Looks at nothing that the gate refuses, and gives every answer its headers.
+/// Looks at no request that comes from elsewhere, and gives every answer its headers.
 async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let may_compress = compress::is_accepted(request.headers());
-    let mut response = match app.gate.check(request.method(), request.uri(), request.headers()) {
+    let mut response = match app.origins.check(request.method(), request.uri(), request.headers()) {
         Ok(()) if may_compress => compress::compressed(next.run(request).await).await,
         Ok(()) => next.run(request).await,
         Err(refusal) => (refusal.status(), refusal.to_string()).into_response(),

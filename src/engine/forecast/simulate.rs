@@ -47,7 +47,7 @@ impl From<&HistoryEntry> for Transition {
 
 /// The course of a rollout.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Course {
+pub struct Simulation {
     /// The changes of what is served, in order; one for each instant.
     pub entries: Vec<Entry>,
     /// What happened, in order.
@@ -74,7 +74,7 @@ pub enum Stop {
 /// without samples has no data. Without `until` it ends with the later of the completion and the last input; where it
 /// never completes, a ladder under way at the last input is still gone down. Samples without end are looked at until they
 /// change nothing any more, and no further than once more the length of the plan after all else.
-pub fn simulate(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Course {
+pub fn simulate(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Simulation {
     if until.is_some() {
         return walk(plan, recorded, now, until);
     }
@@ -91,7 +91,7 @@ pub fn simulate(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<
     walk(plan, recorded, now, Some(ended.map_or(last, |ended| ended.max(last))))
 }
 
-fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Course {
+fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTime>) -> Simulation {
     let mut walk = Walk::new(plan, recorded, now);
     let start = walk.plan.start_at.unwrap_or(now);
     let mut at = recorded.actions.first().map_or(start, |(first, _)| start.min(*first));
@@ -121,7 +121,7 @@ fn walk(plan: &Plan, recorded: &Recorded, now: MicroTime, until: Option<MicroTim
         }
         at = next;
     }
-    Course { entries: walk.entries, transitions: walk.transitions, status: walk.status, stop }
+    Simulation { entries: walk.entries, transitions: walk.transitions, status: walk.status, stop }
 }
 
 /// How far samples without end are looked at: what a pause or a rollback has put off takes no longer than the plan once

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::support::{START, after, plan, t};
 use crate::api::{MicroTime, Reading};
-use crate::engine::forecast::simulate::{Course, Range, Recorded, Stop, simulate};
+use crate::engine::forecast::simulate::{Range, Recorded, Simulation, Stop, simulate};
 use crate::engine::{Measurement, Subject};
 
 /// Equal samples of a trigger or criterion from one hour on, until another or for ever.
@@ -18,7 +18,7 @@ fn errors(from: i64, to: Option<i64>, value: f64) -> Range {
     range(Subject::Trigger("errors".to_owned()), from, to, 60, value)
 }
 
-fn course(spec: &str, ranges: Vec<Range>) -> Course {
+fn course(spec: &str, ranges: Vec<Range>) -> Simulation {
     let recorded = Recorded::with_ranges(Vec::new(), ranges.into_iter().enumerate().collect(), Vec::new());
     simulate(&plan(spec), &recorded, t("2025-01-01T00:00:00Z"), None)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::support::{action, plan, t};
 use crate::api::{MicroTime, Reading};
-use crate::engine::forecast::simulate::{Course, Recorded, simulate};
+use crate::engine::forecast::simulate::{Recorded, Simulation, simulate};
 use crate::engine::{Measurement, Subject};
 
 /// One sample a minute of a trigger, from an instant on.
@@ -35,13 +35,18 @@ fn refused() -> Reading {
     Reading::Error("connection refused".to_owned())
 }
 
-fn run(spec: &str, samples: Vec<Measurement>, actions: &[(&str, serde_json::Value)], until: &str) -> Course {
+fn run(
+    spec: &str,
+    samples: Vec<Measurement>,
+    actions: &[(&str, serde_json::Value)],
+    until: &str,
+) -> Simulation {
     let actions = actions.iter().map(|(at, fields)| (t(at), action(fields.clone()))).collect();
     simulate(&plan(spec), &Recorded::new(samples, actions), t("2025-01-01T00:00:00Z"), Some(t(until)))
 }
 
 /// What happened, in words: `09:23 Rejected`.
-fn told(course: &Course) -> Vec<String> {
+fn told(course: &Simulation) -> Vec<String> {
     let minute = |at: MicroTime| at.to_string().get(11..16).unwrap().to_owned();
     course.transitions.iter().map(|told| format!("{} {}", minute(told.at), told.reason)).collect()
 }

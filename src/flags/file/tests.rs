@@ -237,3 +237,21 @@ proptest! {
         prop_assert_eq!(compose(&read), text);
     }
 }
+
+#[test]
+fn of_a_text_that_nobody_vouches_for_no_more_is_read_than_it_may_take() {
+    let rule = json!({"in": [{"var": "segment"}, vec!["a"; 500]]});
+    let flags: Map<String, Value> = (0..200)
+        .map(|index| (format!("f{index}"), json!({"targeting": {"if": [{"$ref": "c"}, "on", null]}})))
+        .collect();
+    let text = json!({"$evaluators": {"c": rule}, "flags": flags}).to_string();
+    let written = bounds::json::decoded(text.as_bytes());
+    assert!(parse(&text).is_ok(), "what was signed is read whatever it takes");
+    assert!(parse_within(&text, written + 200 * 100_000).is_ok());
+    assert_eq!(
+        parse_within(&text, written + 10_000),
+        Err(FileError::TooHeavy),
+        "its references stand for more"
+    );
+    assert_eq!(parse_within(&text, written - 1), Err(FileError::TooHeavy));
+}

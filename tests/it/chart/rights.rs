@@ -84,7 +84,7 @@ const NEEDED: [(&str, &[(&str, &str)]); 28] = [
             ("get", "src/controller/actions/answer.rs"),
             ("list", "src/controller/actions/mod.rs"),
             ("watch", "src/controller/actions/mod.rs"),
-            ("delete", "src/controller/actions/house.rs"),
+            ("delete", "src/controller/actions/clean_up.rs"),
         ],
     ),
     ("sluice.dev/rolloutactions/status", &[("update", "src/controller/persist.rs")]),

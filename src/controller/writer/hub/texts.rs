@@ -87,7 +87,7 @@ mod tests {
         let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
         let (map, text) = (("ns".to_owned(), "app".to_owned()), "{\"flags\": {}}");
         let hub = Hub::default();
-        hub.mailbox(&set, drop);
+        hub.mailbox(&set);
         hub.set_outputs(&set, std::slice::from_ref(&map));
         let keep = |serial, keeps| hub.keep_last_good(&set, &map, text, serial, keeps);
         let known = || {

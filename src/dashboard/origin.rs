@@ -31,7 +31,7 @@ pub const HEADERS: [(HeaderName, HeaderValue); 8] = [
 
 /// The names under which the panel is reached.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct Origins {
     /// Each as the header `Host` has it: with the port, unless it is the scheme's own.
     hosts: Vec<String>,
     /// Each as the header `Origin` has it.
@@ -63,20 +63,20 @@ impl Refusal {
     }
 }
 
-impl Gate {
+impl Origins {
     /// A panel on a port of this machine, for browsers of this machine.
-    pub fn loopback(port: u16) -> Gate {
+    pub fn loopback(port: u16) -> Origins {
         let hosts: Vec<String> =
             ["127.0.0.1", "localhost", "[::1]"].iter().map(|name| format!("{name}:{port}")).collect();
         let origins = hosts.iter().map(|host| format!("http://{host}")).collect();
-        Gate { hosts, origins }
+        Origins { hosts, origins }
     }
 
     /// A panel behind a public address.
-    pub fn public(address: &url::Url) -> Gate {
+    pub fn public(address: &url::Url) -> Origins {
         let port = address.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = format!("{}{port}", address.host_str().unwrap_or_default());
-        Gate { origins: vec![format!("{}://{host}", address.scheme())], hosts: vec![host] }
+        Origins { origins: vec![format!("{}://{host}", address.scheme())], hosts: vec![host] }
     }
 
     /// Whether a request is looked at.
@@ -162,8 +162,8 @@ mod tests {
     #[case::framed(&[OURS, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Err(Refusal::CrossSite))]
     #[case::framed_here(&[OURS, ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Err(Refusal::CrossSite))]
     fn who_may_read(#[case] given: &[(&str, &str)], #[case] expected: Result<(), Refusal>) {
-        let gate = Gate::loopback(8000);
-        assert_eq!(gate.check(&Method::GET, &Uri::from_static("/"), &headers(given)), expected);
+        let origins = Origins::loopback(8000);
+        assert_eq!(origins.check(&Method::GET, &Uri::from_static("/"), &headers(given)), expected);
     }
 
     #[rstest]
@@ -179,30 +179,30 @@ mod tests {
     #[case::typed(&[OURS, FROM_US, ("sec-fetch-site", "none")], Err(Refusal::CrossSite))]
     #[case::rebound(&[("host", "attacker.example:8000"), ("origin", "http://attacker.example:8000")], Err(Refusal::Host))]
     fn who_may_act(#[case] given: &[(&str, &str)], #[case] expected: Result<(), Refusal>) {
-        let gate = Gate::loopback(8000);
-        assert_eq!(gate.check(&Method::POST, &Uri::from_static("/"), &headers(given)), expected);
+        let origins = Origins::loopback(8000);
+        assert_eq!(origins.check(&Method::POST, &Uri::from_static("/"), &headers(given)), expected);
     }
 
     #[test]
     fn the_request_line_names_no_other_host_and_other_methods_do_nothing() {
-        let (gate, ours) = (Gate::loopback(8000), headers(&[OURS]));
+        let (origins, ours) = (Origins::loopback(8000), headers(&[OURS]));
         let other = Uri::from_static("http://attacker.example/");
-        assert_eq!(gate.check(&Method::GET, &other, &ours), Err(Refusal::Host));
+        assert_eq!(origins.check(&Method::GET, &other, &ours), Err(Refusal::Host));
         let here = Uri::from_static("/");
         for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE] {
-            assert_eq!(gate.check(&method, &here, &ours), Err(Refusal::Method));
+            assert_eq!(origins.check(&method, &here, &ours), Err(Refusal::Method));
         }
     }
 
     #[test]
     fn a_public_address_has_no_port_where_its_scheme_has_one() {
-        let gate = Gate::public(&"https://sluice.example.com/".parse().unwrap());
+        let origins = Origins::public(&"https://sluice.example.com/".parse().unwrap());
         let uri = Uri::from_static("/");
         let asked = [("host", "sluice.example.com"), ("origin", "https://sluice.example.com")];
-        assert_eq!(gate.check(&Method::POST, &uri, &headers(&asked)), Ok(()));
+        assert_eq!(origins.check(&Method::POST, &uri, &headers(&asked)), Ok(()));
         let plain = [("host", "sluice.example.com"), ("origin", "http://sluice.example.com")];
-        assert_eq!(gate.check(&Method::POST, &uri, &headers(&plain)), Err(Refusal::CrossSite));
-        assert_eq!(gate.check(&Method::GET, &uri, &headers(&[OURS])), Err(Refusal::Host));
+        assert_eq!(origins.check(&Method::POST, &uri, &headers(&plain)), Err(Refusal::CrossSite));
+        assert_eq!(origins.check(&Method::GET, &uri, &headers(&[OURS])), Err(Refusal::Host));
     }
 
     #[test]

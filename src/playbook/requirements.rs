@@ -1,26 +1,81 @@
 //! What a phase requires that is not so.
 
-use super::{Book, Goal, Needed, World, cycle_of};
+use super::cycles::Waits;
+use super::{Book, Goal, Needed, Phase, World, cycle_of};
 use crate::api::featurerollout::Dependency;
 use crate::api::playbook::CriterionRef;
-use crate::engine::Requirement;
+use crate::engine::{Requirement, short};
+
+/// Most bytes of what is told of a phase: no message in a status is half as long.
+const MOST_TOLD: usize = 1024;
+
+/// What each phase of a playbook requires that is not so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unmet {
+    /// In the order of the phases.
+    pub phases: Vec<Vec<Requirement>>,
+    /// Whether any phase waits for itself. Where none does, none comes to that by rollouts that start.
+    pub in_circles: bool,
+}
+
+impl Unmet {
+    /// As much of it as a message ever says, for whoever keeps it: a short plan may require much that has long titles.
+    pub fn as_told(self) -> Unmet {
+        let told = |all: Vec<Requirement>| -> Vec<Requirement> {
+            let mut before = 0;
+            let fits = all.into_iter().take_while(|unmet| {
+                let fits = before < MOST_TOLD;
+                before += unmet.message.len();
+                fits
+            });
+            fits.map(|unmet| Requirement { message: short(&unmet.message), ..unmet }).collect()
+        };
+        Unmet { phases: self.phases.into_iter().map(told).collect(), ..self }
+    }
+}
 
 /// What a phase of the playbook requires that is not so, in the order of its list. A phase that waits for itself
 /// never opens.
 pub fn unmet(book: &Book, phase: &str, world: &dyn World) -> Vec<Requirement> {
-    let Some(declared) = book.phase(phase) else {
-        let message = format!("phase {phase}, which playbook {} does not have", book.name);
-        return vec![Requirement { which: phase.to_owned(), message }];
+    match book.phase(phase) {
+        Some(declared) => unmet_of(book, declared, world, || cycle_of(book, phase, world)),
+        None => no_phase(book, phase),
+    }
+}
+
+/// The same of each phase. What they wait for is followed once for all of them.
+pub fn unmet_of_all(book: &Book, world: &dyn World) -> Unmet {
+    let waits = Waits::of(book, book.phases.iter().map(|phase| phase.declared.name.as_str()), world);
+    let mut in_circles = false;
+    let mut of_phase = |phase: &Phase| {
+        let circle = || waits.circle(&phase.declared.name).inspect(|_| in_circles = true);
+        unmet_of(book, phase, world, circle)
     };
-    if declared.requires.is_empty() {
+    let phases = book.phases.iter().map(&mut of_phase).collect();
+    Unmet { phases, in_circles }
+}
+
+/// What a phase requires that the playbook does not have.
+pub fn no_phase(book: &Book, phase: &str) -> Vec<Requirement> {
+    let message = format!("phase {phase}, which playbook {} does not have", book.name);
+    vec![Requirement { which: phase.to_owned(), message }]
+}
+
+fn unmet_of(
+    book: &Book,
+    phase: &Phase,
+    world: &dyn World,
+    circle: impl FnOnce() -> Option<Vec<String>>,
+) -> Vec<Requirement> {
+    if phase.requires.is_empty() {
         return Vec::new();
     }
-    if let Some(circle) = cycle_of(book, phase, world) {
+    if let Some(circle) = circle() {
         let message = format!("itself ({})", circle.join(" → "));
-        return vec![Requirement { which: phase.to_owned(), message }];
+        return vec![Requirement { which: phase.declared.name.clone(), message }];
     }
     let asking = Asking { book, world };
-    declared.requires.iter().filter_map(|needed| asking.lacks(needed)).collect()
+    phase.requires.iter().filter_map(|needed| asking.lacks(needed)).collect()
 }
 
 /// What is not so of one thing that is needed; `None` where it is so.

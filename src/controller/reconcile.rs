@@ -1,4 +1,4 @@
-//! What a turn makes of a decision: which revision its fragment gets, what is said of the file, and whether the file may go
+//! What a reconcile makes of a decision: which revision its fragment gets, what is said of the file, and whether the file may go
 //! ahead of the status. Like the decision it is a function of values, so that every order of crashes, late answers and stale
 //! reads can be tried on it (`src/controller/model/`).
 
@@ -14,8 +14,8 @@ use crate::plan::{Audience, Plan};
 /// How long, in real time, a file may lag behind before Ready says so.
 pub(super) const LATE: Duration = Duration::from_secs(10);
 
-/// What a turn knows of its rollout.
-pub(super) struct Turn<'a> {
+/// What a reconcile knows of its rollout.
+pub(super) struct Reconcile<'a> {
     /// The compiled spec.
     pub(super) plan: &'a Plan,
     /// Whose flag it is.
@@ -38,7 +38,7 @@ pub(super) struct Turn<'a> {
     pub(super) now: MicroTime,
 }
 
-/// What came of a turn.
+/// What came of a reconcile.
 pub(super) struct Settled {
     /// The status to be stored.
     pub(super) status: FeatureRolloutStatus,
@@ -52,7 +52,7 @@ pub(super) struct Settled {
     pub(super) goes_ahead: bool,
 }
 
-impl Turn<'_> {
+impl Reconcile<'_> {
     /// The status with what the file's writer has said: what is decided on.
     pub(super) fn known(&self) -> FeatureRolloutStatus {
         let mut known = self.prior.clone();
@@ -73,7 +73,7 @@ impl Turn<'_> {
         published_seq: i64,
         delivery: impl FnOnce(&FeatureRolloutStatus) -> Delivery,
     ) -> Settled {
-        let Turn { plan, identity, prior, ack, now, .. } = *self;
+        let Reconcile { plan, identity, prior, ack, now, .. } = *self;
         let mut status = decision.status;
         let is_beyond = is_beyond(prior, ack);
         let fragment = stamp(&plan.feature, identity, &mut status, audience, is_beyond);
