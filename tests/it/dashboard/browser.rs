@@ -153,6 +153,18 @@ impl Stream {
         }
         std::mem::take(&mut self.text)
     }
+
+    /// Waits until it has told of a change of an object, by its name or as one of all.
+    pub async fn until_changed(&mut self, id: &str) {
+        let all = "event: changed\ndata: *\n";
+        for _ in 0..20 {
+            let said = self.until("\n\n").await;
+            if said.contains(id) || said.contains(all) {
+                return;
+            }
+        }
+        panic!("it never tells of a change of {id}");
+    }
 }
 
 /// The value of a hidden field.

@@ -136,7 +136,7 @@ async fn an_open_page_hears_of_a_change_and_of_a_lost_connection() {
         .await
         .unwrap();
     let id = format!("{}/dreams", space.name);
-    while !stream.until("\n\n").await.contains(&id) {}
+    stream.until_changed(&id).await;
     let late = begun.elapsed();
     println!("a change was on the stream after {} ms", late.as_millis());
     assert!(browser.get(&list).await.text.contains("Dreams, renamed"));

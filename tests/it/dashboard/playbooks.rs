@@ -104,7 +104,7 @@ async fn a_plan_is_shown_with_what_blocks_it_and_follows_what_is_done() {
     let ticked = json!([{"op": "add", "path": "/spec/phases/1/sections/0/tasks/0/done", "value": true}]);
     let patch = Patch::Json::<()>(serde_json::from_value(ticked).unwrap());
     space.api::<Playbook>().patch("maya", &PatchParams::default(), &patch).await.unwrap();
-    while !stream.until("\n\n").await.contains(&format!("{}/maya", space.name)) {}
+    stream.until_changed(&format!("{}/maya", space.name)).await;
     let page = browser.until(&path, "done: </span><span>Review the copy").await.text;
     assert!(part(&page, "<h2>second").contains(">so: </span><span>task b"), "{page}");
     controller.stop().await;
