@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
@@ -12,7 +11,7 @@ use super::judge::TRACKED_BY;
 use super::room::Room;
 use crate::api::MicroTime;
 use crate::api::rolloutaction::{Action, RolloutAction};
-use crate::controller::cache::{ObjectKey, Stored, key_of, version};
+use crate::controller::cache::{ObjectKey, Stored, cut, key_of, version};
 use crate::engine::Precedence;
 
 /// An action as stored: readable, or why it is not.
@@ -82,16 +81,6 @@ fn is_ordinary(action: &DeserializeGuard<RolloutAction>) -> bool {
     !action.0.as_ref().is_ok_and(stops_or_lowers)
 }
 
-/// Takes out of an action's metadata what nobody asks for, which may be much longer than the action: left are the marks of tools that
-/// would create it again.
-fn cut(metadata: &mut ObjectMeta) {
-    for marks in [&mut metadata.annotations, &mut metadata.labels].into_iter().flatten() {
-        marks.retain(|key, _| TRACKED_BY.contains(&key.as_str()));
-        marks.values_mut().for_each(String::clear);
-    }
-    (metadata.managed_fields, metadata.owner_references, metadata.finalizers) = (None, None, None);
-}
-
 impl Pending {
     /// Takes in an event of the watch.
     pub fn event(&mut self, event: Event<DeserializeGuard<RolloutAction>>) {
@@ -116,7 +105,11 @@ impl Pending {
     }
 
     fn take_in(&mut self, mut action: DeserializeGuard<RolloutAction>) {
-        cut(action.meta_mut());
+        // What counts are the marks of tools that would create it again.
+        cut(action.meta_mut(), |key, value| {
+            value.clear();
+            TRACKED_BY.contains(&key)
+        });
         let key = key_of(&action);
         let uid = action.uid().unwrap_or_default();
         if let Some(seen) = &mut self.listing {

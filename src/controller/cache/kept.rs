@@ -121,7 +121,9 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
     /// The object as it is kept.
     pub fn keep(&self, mut object: DeserializeGuard<K>) -> Kept<K> {
         if let Err(invalid) = &mut object.0 {
-            cut(&mut invalid.metadata);
+            // Of one that cannot be read the marks of files count.
+            let is_ours = |key: &str, value: &mut String| key.contains("sluice.dev/") && value.len() <= MARK;
+            cut(&mut invalid.metadata, is_ours);
         }
         let meta = object.meta();
         let identity = Identity {
@@ -193,13 +195,12 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
 /// Longest of our own marks that is kept of an object that cannot be read.
 const MARK: usize = 1024;
 
-/// Takes out of the metadata of an object that cannot be read what nobody asks for, which anybody may have made long: what is left are
-/// the marks of files.
-fn cut(metadata: &mut ObjectMeta) {
+/// Takes out of metadata what nobody asks for, which anybody may have made long: left are the annotations and labels that `keeps` takes.
+pub fn cut(metadata: &mut ObjectMeta, keeps: impl Fn(&str, &mut String) -> bool) {
     for marks in [&mut metadata.annotations, &mut metadata.labels].into_iter().flatten() {
-        marks.retain(|key, value| key.contains("sluice.dev/") && value.len() <= MARK);
+        marks.retain(|key, value| keeps(key, value));
     }
-    // Whoever takes ours away reads them first.
+    // Whoever takes our finalizer away reads them first.
     metadata.finalizers = None;
     metadata.owner_references = None;
 }

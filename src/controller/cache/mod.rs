@@ -13,6 +13,7 @@ use kept::{Kept, Shelf};
 use lists::Lists;
 use share::Effects;
 
+pub use kept::cut;
 pub use packer::{Packed, Packer};
 pub use share::{Beyond, Effect, Ledger, Rank, Share};
 

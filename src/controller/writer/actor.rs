@@ -74,8 +74,8 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         let places = Box::pin(async {
             let heavy = ctx.places.heavy(&set.namespace, weight(&ctx, &set), is_urgent).await;
             let write = match is_urgent {
-                true => ctx.places.urgent(&set.namespace).await,
-                false => ctx.places.write().await,
+                true => (Some(ctx.places.urgent(&set.namespace).await), None),
+                false => (None, ctx.places.write().await),
             };
             (heavy, write)
         });

@@ -30,14 +30,6 @@ pub struct Places {
     heavy: Turns,
 }
 
-/// The place of a write.
-pub(super) enum Writes<'a> {
-    /// Of one that can wait; `None` never comes while the process lives.
-    Ordinary(#[allow(dead_code, reason = "it is given back when it is dropped")] Option<SemaphorePermit<'a>>),
-    /// Of one that cannot.
-    Urgent(#[allow(dead_code, reason = "it is given back when it is dropped")] Place),
-}
-
 impl Default for Places {
     fn default() -> Places {
         Places {
@@ -55,14 +47,14 @@ impl Places {
         self.looks.acquire().await.ok()
     }
 
-    /// A place for an ordinary write.
-    pub(super) async fn write(&self) -> Writes<'_> {
-        Writes::Ordinary(self.writes.acquire().await.ok())
+    /// A place for an ordinary write; `None` never comes while the process lives.
+    pub(super) async fn write(&self) -> Option<SemaphorePermit<'_>> {
+        self.writes.acquire().await.ok()
     }
 
     /// A place for an urgent write of a file of this namespace.
-    pub(super) async fn urgent(&self, namespace: &str) -> Writes<'_> {
-        Writes::Urgent(self.urgent.take(namespace, 0).await)
+    pub(super) async fn urgent(&self, namespace: &str) -> Place {
+        self.urgent.take(namespace, 0).await
     }
 
     /// A place for what takes much memory in this namespace, where it does; what is urgent goes first.
