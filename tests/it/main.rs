@@ -44,6 +44,7 @@ mod notifications;
 mod nudge;
 mod orphans;
 mod outage;
+mod overtaken;
 mod playbook_run;
 mod playbooks;
 mod poison;
