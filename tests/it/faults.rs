@@ -150,15 +150,16 @@ async fn case_11_a_busy_api_server_is_left_alone_for_as_long_as_it_asks_and_the_
     let space = bare_space("faults-busy").await;
     let proxy = Proxy::start(space.client.clone(), &space.name).await;
     let controller = Running::over(&proxy);
-    apply(&space, &names(4), "1s").await;
+    // Long enough that a busy machine does not have all steps behind it before the second half begins.
+    apply(&space, &names(4), "3s").await;
     until_begun(&space, &names(4)).await;
     let refused = ["/featurerollouts/", "/configmaps", "/events"];
     proxy.ask_to_wait(4);
     for code in [429, 503] {
         proxy.refuse(&refused, code);
         let before = proxy.asked("").len();
-        // A step is due in a second; the first try of each write, and no second one before four more have passed.
-        pause(4_500).await;
+        // A step is due in three seconds at most; the first try of each write, and no second one before four more have passed.
+        pause(6_500).await;
         let mut tried: BTreeMap<String, usize> = BTreeMap::new();
         for write in proxy.asked("").into_iter().skip(before) {
             *tried.entry(write).or_default() += 1;

@@ -24,7 +24,7 @@ use sluice::controller::Options;
 use crate::support::bare::{Running, bare_space};
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::Proxy;
-use crate::support::{Space, eventually, is_ready, options, pause};
+use crate::support::{LOOKS, Space, eventually, is_ready, options, pause};
 use mail::{Certificate, MailServer};
 use receiver::{Behaviour, Receiver};
 
@@ -82,7 +82,7 @@ async fn ready(space: &Space, channel: &str) -> (String, String) {
 /// Waits until a channel says something of itself.
 async fn until_says(space: &Space, channel: &str, is: &str, says: &str) {
     let mut last = Default::default();
-    for _ in 0..600 {
+    for _ in 0..LOOKS {
         last = ready(space, channel).await;
         if last.0 == is && last.1.contains(says) {
             return;

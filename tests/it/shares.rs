@@ -14,7 +14,7 @@ use crate::flag_sets::{create, edit_map, served, set_condition, set_status};
 use crate::support::bare::{Running, bare_space};
 use crate::support::proxy::Proxy;
 use crate::support::raw::object;
-use crate::support::{Space, eventually, is_ready, is_stalled, pause};
+use crate::support::{LOOKS, Space, eventually, is_ready, is_stalled, pause};
 
 mod beyond;
 
@@ -75,7 +75,7 @@ async fn roll_back(space: &Space, rollout: &str) {
 
 async fn until_serves(space: &Space, file: &str, flag: &str, what: &str) {
     let mut last = String::new();
-    for _ in 0..600 {
+    for _ in 0..LOOKS {
         last = served(&space.file(file).await.unwrap_or_default(), flag);
         if last.contains(what) {
             return;

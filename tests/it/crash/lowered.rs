@@ -15,7 +15,7 @@ use crate::support::hostile::{Hostile, Reply};
 use crate::support::metrics::verdict;
 use crate::support::process::ControllerProcess;
 use crate::support::proxy::{Moment, Proxy};
-use crate::support::{Space, is_ready, pause};
+use crate::support::{LOOKS, Space, is_ready, pause};
 
 /// A member of FlagSet `app` that stands at a percentage for a long time, with more of a spec.
 fn member(name: &str, percent: u32, more: &str) -> String {
@@ -70,7 +70,7 @@ impl Kept {
 
     /// Waits until both rollouts are as wanted.
     async fn until(&mut self, what: &str, wanted: impl Fn(&str, &FeatureRolloutStatus) -> bool) {
-        for _ in 0..1200 {
+        for _ in 0..LOOKS {
             if !self.process.runs() {
                 self.crashes += 1;
                 self.process = Kept::begin(&self.folder.path().join("kubeconfig"), &self.space);

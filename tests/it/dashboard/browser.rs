@@ -100,7 +100,7 @@ impl Browser {
 
     /// The page once it says something.
     pub async fn until(&mut self, path: &str, says: &str) -> Page {
-        for _ in 0..200 {
+        for _ in 0..1200 {
             let page = self.get(path).await;
             if page.text.contains(says) {
                 return page;

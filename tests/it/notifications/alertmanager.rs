@@ -9,7 +9,7 @@ use super::{act, channel, rollout, until_says};
 use crate::support::bare::Running;
 use crate::support::go_tools::alertmanager;
 use crate::support::metrics::{Measured, verdict};
-use crate::support::{eventually, is_ready, pause};
+use crate::support::{LOOKS, eventually, is_ready, pause};
 
 /// An Alertmanager on the loopback, until it is dropped. It tells a receiver of what fires and of what is over.
 struct Alertmanager {
@@ -91,7 +91,7 @@ impl Drop for Alertmanager {
 
 async fn until_states(alertmanager: &Alertmanager, what: &str, expected: &[(&str, &str)]) {
     let mut found = Vec::new();
-    for _ in 0..600 {
+    for _ in 0..LOOKS {
         found = alertmanager.states().await;
         found.sort();
         if found

@@ -21,7 +21,7 @@ pub fn listening() -> MeasurementsListening {
 
 /// What the ConfigMap of the operator's namespace says that the controller's certificate is checked by, once it is there.
 pub async fn certificates(own: &Space) -> String {
-    for _ in 0..600 {
+    for _ in 0..super::LOOKS {
         let map = own.api::<ConfigMap>().get_opt(MEASUREMENTS_CONFIG_MAP).await.unwrap();
         if let Some(text) =
             map.and_then(|map| map.data).and_then(|mut data| data.remove(MEASUREMENTS_CERTIFICATES))

@@ -136,8 +136,7 @@ impl Space {
         wanted: impl Fn(&FeatureRolloutStatus) -> bool,
     ) -> FeatureRolloutStatus {
         let mut last = FeatureRolloutStatus::default();
-        // A minute: on a busy machine half of one has not been enough.
-        for _ in 0..1200 {
+        for _ in 0..LOOKS {
             last = self.status(rollout).await;
             panics::assert_none();
             if wanted(&last) {
@@ -155,9 +154,13 @@ pub async fn pause(milliseconds: u64) {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }
 
+/// How many looks, 50 ms apart, a test waits for what has to come: two minutes, since half of one has not been enough on a busy
+/// machine.
+pub const LOOKS: u32 = 2400;
+
 /// Waits until something is so.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
+    for _ in 0..LOOKS {
         let so = is_so().await;
         panics::assert_none();
         if so {

@@ -91,7 +91,7 @@ impl ControllerProcess {
     pub async fn stop(&self) -> std::process::ExitStatus {
         let id = self.child.lock().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        for _ in 0..600 {
+        for _ in 0..super::LOOKS {
             if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
                 return status;
             }
