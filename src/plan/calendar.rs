@@ -8,13 +8,15 @@ use jiff::{SignedDuration, ToSpan};
 
 use super::freeze::FreezeSpan;
 use crate::api::{MicroTime, Window};
+use known::Known;
+use search::Search;
+
+mod known;
+mod search;
 
 /// How far a search for the next opening looks beyond where it begins and beyond each freeze that has one end: over a year,
 /// because two lists in two zones may overlap only while their summer times differ.
 const HORIZON: SignedDuration = SignedDuration::from_hours(24 * 400);
-/// How often a search moves on: a calendar has a few thousand openings in that time at most, but somebody's freezes may lie
-/// just so that each leads to the next.
-const MOST_MOVES: usize = 8192;
 
 /// The zones that the program brings along.
 ///
@@ -39,10 +41,9 @@ pub fn zone(name: &str) -> Option<TimeZone> {
 /// The windows that must be open and the freezes that must be over before anything is raised.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calendar {
-    /// One list each of the rollout, its FlagSet and the policies: any window of a list will do, and every list must allow.
-    pub lists: Vec<WindowList>,
-    /// The freezes of all of them.
-    pub freezes: Vec<FreezeSpan>,
+    lists: Vec<WindowList>,
+    freezes: Vec<FreezeSpan>,
+    known: Known,
 }
 
 /// Windows of one owner, in that owner's zone.
@@ -77,6 +78,23 @@ pub struct Closure {
 }
 
 impl Calendar {
+    /// The calendar of one list each of the rollout, its FlagSet and the policies, of which every one must allow and any window of it
+    /// will do, and of the freezes of all of them.
+    pub fn new(lists: Vec<WindowList>, freezes: Vec<FreezeSpan>) -> Calendar {
+        Calendar { lists, freezes, known: Known::default() }
+    }
+
+    /// The same calendar with what else binds.
+    pub fn and(self, lists: Vec<WindowList>, freezes: Vec<FreezeSpan>) -> Calendar {
+        Calendar::new([self.lists, lists].concat(), [self.freezes, freezes].concat())
+    }
+
+    /// The same calendar without the lists that have a window which is wrong by itself.
+    pub fn of_valid_windows(&self) -> Calendar {
+        let is_valid = |list: &&WindowList| list.windows.iter().all(|window| window.from < window.to);
+        Calendar::new(self.lists.iter().filter(is_valid).cloned().collect(), self.freezes.clone())
+    }
+
     /// What is in the way of a raise at `t`; `None` when nothing is.
     pub fn closed(&self, t: MicroTime) -> Option<Closed> {
         if let Some((freeze, _)) = self.freeze_at(t) {
@@ -88,37 +106,24 @@ impl Calendar {
 
     /// The calendar without its windows, without its freezes, or without both.
     pub fn without(&self, windows: bool, freezes: bool) -> Calendar {
-        Calendar {
-            lists: if windows { Vec::new() } else { self.lists.clone() },
-            freezes: if freezes { Vec::new() } else { self.freezes.clone() },
-        }
+        Calendar::new(
+            if windows { Vec::new() } else { self.lists.clone() },
+            if freezes { Vec::new() } else { self.freezes.clone() },
+        )
     }
 
     /// The first instant from `t` on at which a raise may happen; `None` when there is none within 400 days of `t`, or of the
     /// end of a freeze that was met and does not come back every year.
     pub fn next_open(&self, t: MicroTime) -> Option<MicroTime> {
-        let mut at = t;
-        let mut horizon = t.saturating_add(HORIZON);
-        'search: for _ in 0..MOST_MOVES {
-            if at > horizon {
-                return None;
-            }
-            if let Some((freeze, end)) = self.freeze_at(at) {
-                at = end;
-                if !freeze.is_yearly() {
-                    horizon = end.saturating_add(HORIZON);
-                }
-                continue;
-            }
-            for list in &self.lists {
-                if !list.is_open(at) {
-                    at = list.next_opening(at)?;
-                    continue 'search;
-                }
-            }
-            return Some(at);
-        }
-        None
+        let horizon = t.saturating_add(HORIZON);
+        let (at, horizon) = match self.known.about(t) {
+            Some(known) if known.is_open => return Some(known.at),
+            Some(known) => (known.at, horizon.max(known.horizon)),
+            None => (t, horizon),
+        };
+        let ended = Search::of(self).run(at, horizon);
+        self.known.note(t, ended);
+        ended.is_open.then_some(ended.at)
     }
 
     /// The stretches of time between two instants in which nothing may be raised, each with what is in the way; a freeze

@@ -90,9 +90,8 @@ pub fn compile(rollout: &FeatureRollout, refs: Refs<'_>) -> Result<Plan, Vec<Fie
         && is_utc(&set_zone)
         && weeks.as_ref().map(Weeks::zone).is_none_or(is_utc);
     let zone_data = (!in_utc).then(calendar::zone_data);
-    let mut calendar = allowed_times(refs, (&own_zone, &schedule.windows), set_zone, &schedule.freezes);
-    calendar.lists.extend(composed.windows);
-    calendar.freezes.extend(composed.freezes);
+    let calendar = allowed_times(refs, (&own_zone, &schedule.windows), set_zone, &schedule.freezes)
+        .and(composed.windows, composed.freezes);
     check_opens(&calendar, start_at, &mut errors);
     let depends_on = dependencies(rollout, &mut errors);
     let guard = super::guard(&composed.guard, &names, &mut errors);
@@ -276,20 +275,18 @@ fn allowed_times(
     let spans = |zone: &TimeZone, freezes: &[Freeze]| -> Vec<FreezeSpan> {
         freezes.iter().filter_map(|freeze| FreezeSpan::new(freeze, zone).ok()).collect()
     };
-    Calendar {
-        freezes: [spans(own_zone, own_freezes), spans(&set_zone, set_freezes)].concat(),
-        lists: [(own_zone.clone(), own_windows), (set_zone, set_windows)]
-            .into_iter()
-            .filter(|(_, windows)| !windows.is_empty())
-            .map(|(zone, windows)| WindowList { zone, windows: windows.to_vec(), policy: None })
-            .collect(),
-    }
+    let freezes = [spans(own_zone, own_freezes), spans(&set_zone, set_freezes)].concat();
+    let lists = [(own_zone.clone(), own_windows), (set_zone, set_windows)]
+        .into_iter()
+        .filter(|(_, windows)| !windows.is_empty())
+        .map(|(zone, windows)| WindowList { zone, windows: windows.to_vec(), policy: None })
+        .collect();
+    Calendar::new(lists, freezes)
 }
 
 /// A raise must be possible at some time after the start and the freezes.
 fn check_opens(calendar: &Calendar, start_at: Option<MicroTime>, errors: &mut Vec<FieldError>) {
-    let mut probe = calendar.clone();
-    probe.lists.retain(|list| list.windows.iter().all(|window| window.from < window.to));
+    let probe = calendar.of_valid_windows();
     // Zones change seldom: any recent instant will do for a rollout without a start.
     let recent = MicroTime::from_second(1_735_689_600).unwrap_or_default();
     if probe.next_open(start_at.unwrap_or(recent)).is_none() {

@@ -1,5 +1,7 @@
 //! Freezes by the clock: from days of the calendar to instants, in the zone of whoever declares them.
 
+use std::ops::RangeInclusive;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
@@ -71,10 +73,38 @@ impl FreezeSpan {
         }
     }
 
-    /// Whether it comes back every year.
-    pub fn is_yearly(&self) -> bool {
-        matches!(self.span, Span::Yearly(..))
+    /// From when to when it is, where it does not come back every year.
+    pub fn once(&self) -> Option<(MicroTime, MicroTime)> {
+        match self.span {
+            Span::Once(from, to) => Some((from, to)),
+            Span::Yearly(..) => None,
+        }
     }
+
+    /// From when to when it is where it begins in one of these years of its zone, and comes back every year.
+    pub fn in_years(&self, years: RangeInclusive<i16>) -> impl Iterator<Item = (MicroTime, MicroTime)> {
+        let yearly = match &self.span {
+            Span::Once(..) => None,
+            Span::Yearly(from, to, zone) => Some((*from, *to, zone)),
+        };
+        let spans = yearly.map(|(from, to, zone)| yearly_spans(from, to, zone, years));
+        spans.into_iter().flatten().filter(|(begins, ends)| begins < ends)
+    }
+}
+
+/// From when to when a yearly freeze is that begins in each of these years; a leap day alone may be no time at all.
+fn yearly_spans(
+    from: YearDay,
+    to: YearDay,
+    zone: &TimeZone,
+    years: RangeInclusive<i16>,
+) -> impl Iterator<Item = (MicroTime, MicroTime)> {
+    let wraps = to < from;
+    years.filter_map(move |year| {
+        let last = if wraps { year.saturating_add(1) } else { year };
+        let begins = begin(from.first_from(year)?, zone)?;
+        Some((begins, to.first_after(last).and_then(|end| begin(end, zone)).unwrap_or(MicroTime::MAX)))
+    })
 }
 
 /// The end of a yearly freeze in force at `t`.
@@ -90,11 +120,7 @@ fn yearly_end(from: YearDay, to: YearDay, zone: &TimeZone, t: MicroTime) -> Opti
         return None;
     }
     let year = today.year();
-    let spans = [year.saturating_sub(1), year, year.saturating_add(1)].into_iter().filter_map(|year| {
-        let last = if wraps { year.saturating_add(1) } else { year };
-        let begins = begin(from.first_from(year)?, zone)?;
-        Some((begins, to.first_after(last).and_then(|end| begin(end, zone)).unwrap_or(MicroTime::MAX)))
-    });
+    let spans = yearly_spans(from, to, zone, year.saturating_sub(1)..=year.saturating_add(1));
     spans.filter(|(begins, ends)| *begins <= t && t < *ends).map(|(_, ends)| ends).max()
 }
 

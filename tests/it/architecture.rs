@@ -157,7 +157,7 @@ const PURE_NAMES: [&str; 34] = [
 ];
 
 /// More of the standard library that holds nothing but values.
-const PURE_STD: [&str; 7] = [
+const PURE_STD: [&str; 8] = [
     "std::io::ErrorKind",
     "std::io::Result",
     "std::io::Write",
@@ -165,6 +165,8 @@ const PURE_STD: [&str; 7] = [
     "std::str",
     "std::sync::Arc",
     "std::sync::LazyLock",
+    // Filled once, with what follows from the value that it is in.
+    "std::sync::OnceLock",
 ];
 
 /// Ends of names that ask the machine, wherever they come from.

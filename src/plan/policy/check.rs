@@ -17,7 +17,7 @@ pub fn check_policy(spec: &RolloutPolicySpec, errors: &mut Vec<FieldError>) {
     if let (true, None | Some(Some(_))) = (errors.is_empty() && !spec.windows.is_empty(), &zone) {
         let zone = zone.flatten().unwrap_or(jiff::tz::TimeZone::UTC);
         let list = WindowList { zone, windows: spec.windows.clone(), policy: None };
-        let calendar = Calendar { lists: vec![list], freezes: Vec::new() };
+        let calendar = Calendar::new(vec![list], Vec::new());
         if calendar.next_open(MicroTime::UNIX_EPOCH).is_none() {
             errors.push(FieldError::new("spec.windows", "never open"));
         }

@@ -76,14 +76,9 @@ fn check_flag_set(item: &Item<'_, FlagSet>, problems: &mut Vec<Problem>) {
     let mut errors = Vec::new();
     plan::check_flag_set(spec, &mut errors);
     let zone = spec.time_zone.as_deref().and_then(plan::calendar::zone);
-    let calendar = Calendar {
-        lists: vec![WindowList {
-            zone: zone.unwrap_or(TimeZone::UTC),
-            windows: spec.windows.clone(),
-            policy: None,
-        }],
-        freezes: Vec::new(),
-    };
+    let list =
+        WindowList { zone: zone.unwrap_or(TimeZone::UTC), windows: spec.windows.clone(), policy: None };
+    let calendar = Calendar::new(vec![list], Vec::new());
     let opens = spec.windows.is_empty() || calendar.next_open(MicroTime::UNIX_EPOCH).is_some();
     if errors.is_empty() && !opens {
         errors.push(FieldError::new("spec.windows", "never open"));
