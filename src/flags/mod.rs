@@ -18,6 +18,7 @@ pub mod meaning;
 pub mod merge;
 mod model;
 pub mod schema;
+mod shallow;
 pub mod signature;
 #[cfg(test)]
 mod split_tests;
@@ -34,5 +35,6 @@ pub use file::{File, FileError, SetMark, compose, parse, parse_within};
 pub use fragment::{Fragment, Identity, LiveFlag, LiveRollback, digest, fragment, live};
 pub use meaning::takes_in;
 pub use merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
+pub use shallow::audiences_in;
 pub use signature::{Keys, Place, Signed};
 pub use statics::Verdict;

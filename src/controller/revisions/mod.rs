@@ -32,8 +32,6 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "sluice";
 /// Revisions stored after which a collection does not wait for its time.
 const MANY: usize = 64;
-/// Bytes of memory that a file may take while it is looked through for the audiences in it, one file at a time.
-const MOST_OF_A_FILE: usize = 128 << 20;
 
 /// The revisions that are known to be stored.
 #[derive(Default)]
@@ -240,7 +238,7 @@ async fn in_files(ctx: &Context, namespace: &str) -> Result<HashSet<String>, Fau
     let mut names = HashSet::new();
     let note = |map: ConfigMap| {
         for text in map.data.iter().flatten().map(|(_, text)| text) {
-            names.extend(flags::parse_within(text, MOST_OF_A_FILE).iter().flat_map(flags::File::audiences));
+            names.extend(flags::audiences_in(text));
         }
     };
     ctx.cluster.each(&Scope::of::<ConfigMap>(Some(namespace)).labels(&ours()), note).await?;
