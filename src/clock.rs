@@ -148,6 +148,12 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Processor time that this thread has taken so far: what it waits for, or is kept from, does not count. Nothing where the system
+/// cannot tell.
+pub fn processor_time() -> Duration {
+    nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
+}
+
 /// How much of `spacing` is left since the `last` time that something was done; where nothing is, notes that it is done now.
 pub fn spaced(last: &mut Option<Instant>, spacing: Duration) -> Option<Duration> {
     let left = last.and_then(|last| spacing.checked_sub(last.elapsed())).filter(|left| !left.is_zero());

@@ -24,6 +24,7 @@ use super::{ChangelogOutput, Condition, Freeze, LocalRef, Window};
     derive = "PartialEq",
     derive = "Default",
     doc = "A FlagSet is a file of feature flags that an app mounts, written by the rollouts that name it.",
+    validation = Rule::new("!has(self.status) || !has(self.status.outputs) || self.status.outputs.all(p, !has(p.configMap) || !has(p.key) || (has(self.spec.outputs) ? self.spec.outputs.all(o, o.configMap != p.configMap || o.key == p.key) : (p.configMap != self.metadata.name || p.key == 'flags.json')))").message("spec.outputs: the key of a ConfigMap that holds the file is immutable, as apps may read it: name another ConfigMap, or delete that one first"),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -183,6 +184,42 @@ pub struct Output {
     pub format: Format,
 }
 
+/// One place where the file is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct FileOutput {
+    /// Name of the ConfigMap; absent where it is a FeatureFlag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub config_map: Option<String>,
+    /// Key of the file in the ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub key: Option<String>,
+    /// Name of the FeatureFlag; absent where it is a ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub feature_flag: Option<String>,
+    /// Whether the spec names it no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub former: bool,
+}
+
+impl FileOutput {
+    /// Whether both are the same object, whatever the key.
+    pub fn is_same_object(&self, other: &FileOutput) -> bool {
+        (&self.config_map, &self.feature_flag) == (&other.config_map, &other.feature_flag)
+    }
+
+    /// Kind and name, for people.
+    pub fn title(&self) -> String {
+        match (&self.config_map, &self.feature_flag) {
+            (Some(name), _) => format!("ConfigMap {name}"),
+            (None, name) => format!("FeatureFlag {}", name.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
 /// A FeatureFlag of the open-feature operator (`core.openfeature.dev/v1beta1`), from which flagd hears of a change at
 /// once.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
@@ -249,6 +286,11 @@ pub struct FlagSetStatus {
     /// Keys of the newest orphans and the number of the others, in one line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_keys: Option<String>,
+    /// Where the file is: what `outputs` and `featureFlag` name first, then where it was written to before, the last 16 of
+    /// these. Apps may read on what is no output any more, so it is kept up to date until somebody deletes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub outputs: Vec<FileOutput>,
     /// `Ready` says whether the file holds what its rollouts have decided. `Stalled` is there, and True, while nothing
     /// goes on until somebody acts. `Emergency` is there, and True, while `spec.emergency` is in force; `StaleMounts`
     /// while pods mount the file by `subPath`, where no update arrives. `Changelog` says whether the changelog is written,
@@ -274,6 +316,7 @@ impl Default for FlagSetStatus {
             orphan_count: 0,
             orphans: Vec::new(),
             orphan_keys: None,
+            outputs: Vec::new(),
             conditions: Vec::new(),
         }
     }

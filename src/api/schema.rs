@@ -96,6 +96,12 @@ mod tests {
         ("FeatureRollout.usedApprovals", 64, 64, "engine/position.rs keeps those that the spec gives"),
         ("FlagSet.conditions", 8, 5, "Ready, Stalled, StaleMounts, Emergency and Changelog"),
         ("FlagSet.orphans", 256, 64, "controller/sets.rs lists the newest"),
+        (
+            "FlagSet.outputs",
+            32,
+            21,
+            "four outputs, a FeatureFlag, and the last 16 of before (controller/writer/whereabouts.rs)",
+        ),
         ("MetricSource.conditions", 8, 2, "Ready and Stalled"),
         ("MetricTemplate.conditions", 8, 2, "Ready and Stalled"),
         ("NotificationChannel.conditions", 8, 2, "Ready, and Reconciling or Stalled"),

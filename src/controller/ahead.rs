@@ -8,29 +8,26 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 use super::cache::ObjectKey;
 use crate::api::{FeatureRollout, FeatureRolloutStatus};
 use crate::clock;
 use crate::flags;
 
-/// How long, in real time, what only tells of changes lets their statuses go first: a thousand take some five seconds.
-const GOES_FIRST: Duration = Duration::from_secs(8);
+/// How long, in real time, what only tells of a namespace's changes lets their statuses go first: a thousand take some five
+/// seconds.
+pub const GOES_FIRST: Duration = Duration::from_secs(8);
 
 /// The changes on their way into a file whose statuses are still to be written.
 #[derive(Default)]
 pub struct Ahead {
     inner: Mutex<Inner>,
-    /// Rings when no change is left.
-    caught_up: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     changes: HashMap<ObjectKey, Change>,
-    /// Since when there has been any.
-    since: Option<Instant>,
+    /// How many of them there are of each namespace that has any, and since when it has had some.
+    spaces: HashMap<String, (usize, Instant)>,
     /// How many actions are being judged, by rollout.
     held: HashMap<ObjectKey, usize>,
 }
@@ -48,6 +45,30 @@ impl Change {
     /// The status to come, if it counts already and follows from the stored one.
     fn in_force(&self, rollout: &FeatureRollout) -> Option<Arc<FeatureRolloutStatus>> {
         (self.confirmed && self.prior == digest(rollout)).then(|| self.status.clone())
+    }
+}
+
+impl Inner {
+    fn set(&mut self, key: &ObjectKey, change: Change, now: Instant) {
+        if self.changes.insert(key.clone(), change).is_none() {
+            self.spaces.entry(key.0.clone()).or_insert((0, now)).0 += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        if self.changes.remove(key).is_some()
+            && let Some((changes, _)) = self.spaces.get_mut(&key.0)
+        {
+            *changes = changes.saturating_sub(1);
+            if *changes == 0 {
+                self.spaces.remove(&key.0);
+            }
+        }
+    }
+
+    fn goes_first(&self, namespace: &str, now: Instant) -> bool {
+        let since = self.spaces.get(namespace).map(|(_, since)| *since);
+        since.is_some_and(|since| now.saturating_duration_since(since) < GOES_FIRST)
     }
 }
 
@@ -82,30 +103,13 @@ impl Ahead {
     pub fn set(&self, key: &ObjectKey, prior: &FeatureRollout, status: Arc<FeatureRolloutStatus>) {
         let prior = digest(prior);
         let mut inner = self.lock();
-        inner.changes.insert(key.clone(), Change { prior, status, confirmed: false });
-        inner.since.get_or_insert_with(clock::monotonic);
+        inner.set(key, Change { prior, status, confirmed: false }, clock::monotonic());
     }
 
-    fn remove(&self, inner: &mut Inner, key: &ObjectKey) {
-        inner.changes.remove(key);
-        if inner.changes.is_empty() {
-            inner.since = None;
-            self.caught_up.notify_waiters();
-        }
-    }
-
-    /// Waits until every status is written, but for no longer than eight seconds since the first was to be.
-    pub async fn until_caught_up(&self) {
-        loop {
-            let caught_up = self.caught_up.notified();
-            let since = self.lock().since;
-            let left = since.and_then(|since| GOES_FIRST.checked_sub(since.elapsed()));
-            let Some(left) = left.filter(|left| !left.is_zero()) else { return };
-            tokio::select! {
-                () = caught_up => {}
-                () = clock::sleep(left) => {}
-            }
-        }
+    /// Whether statuses of a namespace are still to be written, which what only tells of its changes lets go first: for no
+    /// longer than eight seconds since the first of them was to be.
+    pub fn goes_first(&self, namespace: &str) -> bool {
+        self.lock().goes_first(namespace, clock::monotonic())
     }
 
     /// Confirms a change whose rollout is untouched; says whether it still is to be made.
@@ -124,7 +128,7 @@ impl Ahead {
         let mut inner = self.lock();
         let in_force = inner.changes.get(key)?.in_force(rollout);
         if in_force.is_none() {
-            self.remove(&mut inner, key);
+            inner.remove(key);
         }
         let status = Some((*in_force?).clone());
         Some(FeatureRollout { status, ..rollout.clone() })
@@ -142,7 +146,7 @@ impl Ahead {
 
     /// Forgets a change: its status is written, or it is not to be made.
     pub fn forget(&self, key: &ObjectKey) {
-        self.remove(&mut self.lock(), key);
+        self.lock().remove(key);
     }
 
     /// How many changes there are.
@@ -211,23 +215,27 @@ mod tests {
         assert!(!ahead.is_under_way(&key()));
     }
 
-    #[tokio::test]
-    async fn what_tells_of_changes_waits_for_their_statuses_and_not_for_ever() {
-        let ahead = Arc::new(under_way());
-        let waits = tokio::spawn({
-            let ahead = ahead.clone();
-            async move { ahead.until_caught_up().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
-        ahead.forget(&key());
-        waits.await.unwrap();
-        ahead.until_caught_up().await;
-
-        let ahead = under_way();
-        ahead.lock().since = clock::monotonic().checked_sub(GOES_FIRST);
-        ahead.until_caught_up().await;
-        assert!(ahead.is_under_way(&key()), "it still is to be written");
+    #[test]
+    fn statuses_go_before_what_tells_of_changes_in_their_namespace_and_not_for_ever() {
+        let begun = clock::monotonic();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let of = |name: &str| ("busy".to_owned(), name.to_owned());
+        let change = || Change { prior: None, status: Arc::default(), confirmed: false };
+        let mut inner = Inner::default();
+        inner.set(&of("a"), change(), at(0));
+        inner.set(&of("b"), change(), at(1000));
+        inner.set(&of("b"), change(), at(2000));
+        assert!(inner.goes_first("busy", at(2000)) && !inner.goes_first("other", at(2000)));
+        inner.remove(&of("a"));
+        inner.remove(&of("a"));
+        assert!(inner.goes_first("busy", at(7999)), "another is still to be written");
+        assert!(!inner.goes_first("busy", at(8000)), "however many come after the first");
+        inner.remove(&of("b"));
+        inner.set(&of("a"), change(), at(9000));
+        assert!(inner.goes_first("busy", at(9000)), "it had caught up");
+        inner.remove(&of("a"));
+        assert!(!inner.goes_first("busy", at(9000)));
+        assert!(inner.spaces.is_empty() && inner.changes.is_empty());
     }
 
     #[test]

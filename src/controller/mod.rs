@@ -17,7 +17,7 @@ use crate::watchdog::{Name, Watchdog, What, resting};
 use context::{Key, Shared};
 use leader::{Elector, Gate, Terms};
 use process::Process;
-use queue::Cause;
+use queue::{Cause, metered};
 
 pub use authority::{
     CERTIFICATES as MEASUREMENTS_CERTIFICATES, CONFIG_MAP as MEASUREMENTS_CONFIG_MAP,
@@ -308,20 +308,24 @@ async fn work(ctx: Shared, key: Key) {
     let Work { ctx, key, has_ended } = &mut work;
     ctx.queue.until_free().await;
     let started = clock::monotonic();
-    let result = match key {
-        Key::Rollout(rollout) => rollout::reconcile(ctx, rollout).await,
-        Key::FlagSet(set) => sets::flag_set(ctx, set).await,
-        Key::CohortSet(set) => sets::cohort_set(ctx, set).await,
-        Key::MetricSource(source) => analysis::metric_source(ctx, source).await,
-        Key::MetricTemplate(template) => analysis::metric_template(ctx, template).await,
-        Key::NotificationChannel(channel) => {
-            persist::stall_unreadable(ctx, &ctx.notification_channels, channel).await
+    let reconciled = async {
+        match key {
+            Key::Rollout(rollout) => rollout::reconcile(ctx, rollout).await,
+            Key::FlagSet(set) => sets::flag_set(ctx, set).await,
+            Key::CohortSet(set) => sets::cohort_set(ctx, set).await,
+            Key::MetricSource(source) => analysis::metric_source(ctx, source).await,
+            Key::MetricTemplate(template) => analysis::metric_template(ctx, template).await,
+            Key::NotificationChannel(channel) => {
+                persist::stall_unreadable(ctx, &ctx.notification_channels, channel).await
+            }
+            Key::Playbook(playbook) => playbooks::reconcile(ctx, playbook).await,
+            Key::RolloutPolicy(policy) => policies::rollout_policy(ctx, policy).await,
+            Key::Changelog(set) => changelog::reconcile(ctx, set).await,
+            Key::Stray(kind, stray) => strays::say(ctx, *kind, stray).await,
         }
-        Key::Playbook(playbook) => playbooks::reconcile(ctx, playbook).await,
-        Key::RolloutPolicy(policy) => policies::rollout_policy(ctx, policy).await,
-        Key::Changelog(set) => changelog::reconcile(ctx, set).await,
-        Key::Stray(kind, stray) => strays::say(ctx, *kind, stray).await,
     };
+    let (result, took) = metered(reconciled).await;
+    ctx.queue.note_cost(key, took);
     ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
     match result {
         Ok(()) => ctx.queue.recovered(key, &Cause::OF_WORK),

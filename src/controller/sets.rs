@@ -78,7 +78,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
     keys::orphaned(ctx, &id, &report.orphans);
-    let mut status = describe(ctx, &prior, &report, &errors, generation);
+    let mut status = describe(ctx, &set, &prior, &report, &errors);
     add_emergency(ctx, &set, &prior, &mut status);
     add_stale_mounts(ctx, &id, &set, &prior, &mut status);
     add_changelog(ctx, key, &set, &prior, &mut status);
@@ -129,16 +129,17 @@ fn turn_of_emergency(before: &FlagSetStatus, after: &FlagSetStatus) -> Option<(R
 
 fn describe(
     ctx: &Context,
+    set: &FlagSet,
     prior: &FlagSetStatus,
     report: &FileReport,
     errors: &[FieldError],
-    generation: i64,
 ) -> FlagSetStatus {
+    let generation = set.metadata.generation.unwrap_or(0);
+    let outputs = writer::outputs_of_status(set, prior, report);
     let changed = prior.sha256.as_deref() != Some(report.sha256.as_str()) && !report.sha256.is_empty();
     let want = match &report.failure {
         Some((reason, message)) => Err((*reason, message.clone())),
-        None => validity(errors)
-            .map(|_| (Reason::Written, format!("{} flags in {} bytes", report.flags, report.size))),
+        None => validity(errors).map(|_| (Reason::Written, writer::written(report, &outputs))),
     };
     FlagSetStatus {
         observed_generation: generation,
@@ -149,6 +150,7 @@ fn describe(
         orphan_count: i64::try_from(report.orphans.len()).unwrap_or(i64::MAX),
         orphan_keys: orphan_keys(&report.orphans),
         orphans: report.orphans.iter().take(MOST_ORPHANS).cloned().collect(),
+        outputs,
         conditions: conditions(ctx, &prior.conditions, want, generation),
     }
 }

@@ -1,8 +1,10 @@
-//! Places that namespaces share, so that none of them can take another's: the metrics of a source, the work on actions.
+//! Places that namespaces share, so that none of them can take another's: the metrics of a source, the work on actions, the
+//! writing of files.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -78,6 +80,21 @@ impl Turns {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// After how long work does not count any more: it waits for an answer that does not come.
+pub const HUNG: Duration = Duration::from_secs(1);
+
+/// Does what places are for, and gives them back when it is done, or hangs.
+pub async fn hold<P, T>(places: P, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    match tokio::time::timeout(HUNG, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            drop(places);
+            work.await
+        }
     }
 }
 

@@ -6,10 +6,12 @@ use kube::core::GroupVersionKind;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use sluice::api::FeatureRolloutStatus;
 use sluice::sandbox::{ControlPlane, Options, install_crds};
 
 use crate::flag_sets::{create, member, served, set_condition, set_status};
 use crate::support::bare::{Running, audited_writes, bare, bare_space};
+use crate::support::proxy::Proxy;
 use crate::support::raw::object;
 use crate::support::{Space, eventually, is_ready, is_stalled};
 
@@ -109,6 +111,69 @@ async fn a_set_that_names_anothers_flag_keeps_it_from_nothing() {
     api(&space).patch("app", &PatchParams::default(), &Patch::Merge(&raise)).await.unwrap();
     eventually("an edit is undone when the other set is gone", async || flag_spec(&space).await == before)
         .await;
+}
+
+/// Apps that ask flagd read it on; and whoever takes the right away together with the output has to be able to go on.
+#[tokio::test]
+async fn one_that_is_no_output_any_more_is_lowered_too_and_keeps_nobody_waiting_whom_it_may_not_tell() {
+    let space = bare_space("ff-former").await;
+    install(&space.client).await;
+    let proxy = Proxy::start(space.client.clone(), &space.name).await;
+    let running = Running::over(&proxy);
+    let names = ["one", "two"];
+    create(&space, &[object("FlagSet", "app", "{featureFlag: {name: live}}")]).await;
+    create(&space, &names.map(|name| member(name, ""))).await;
+    for name in names {
+        space.until(name, "ready", is_ready).await;
+    }
+    eventually("it says where the file is", async || set_status(&space, "app").await.outputs.len() == 2)
+        .await;
+    assert_eq!(space.merge("FlagSet", "app", &json!({"spec": {"featureFlag": null}})).await.code, 200);
+    eventually("it says that it is no output any more", async || {
+        set_condition(&set_status(&space, "app").await, "Ready")
+            .contains("FeatureFlag live is no output any more")
+    })
+    .await;
+    let back = |name: &str| {
+        let spec = format!("rolloutRef: {{name: {name}}}\naction: Rollback\nreason: a test");
+        object("RolloutAction", &format!("back-{name}"), &spec)
+    };
+    create(&space, &[back("one")]).await;
+    eventually("it is lowered", async || {
+        let live = api(&space).get("live").await.unwrap();
+        served(&live.data["spec"]["flagSpec"], "one") == "all=0%"
+    })
+    .await;
+
+    // While it can be seen that it gives more, that is said; where it may not be looked at, it may be gone.
+    proxy.forbid(&["/featureflags/live"]);
+    create(&space, &[back("two")]).await;
+    let why = "FeatureFlag live, which is no output any more";
+    let says = |status: &FeatureRolloutStatus| {
+        status.undelivered.as_ref().is_some_and(|it| it.message.contains(why))
+    };
+    space.until("two", "not delivered", says).await;
+    assert_eq!(
+        served(&space.file("app").await.unwrap(), "two"),
+        "all=0%",
+        "the ConfigMap does not wait for it"
+    );
+    proxy.forbid_reading("live");
+    let is_there = |status: &FeatureRolloutStatus| status.delivered_revision == status.revision;
+    space.until("two", "delivered", is_there).await;
+    eventually("the set says what it may not do", async || {
+        let said = set_condition(&set_status(&space, "app").await, "Stalled");
+        said.contains("Forbidden") && said.contains(why)
+    })
+    .await;
+    proxy.forbid_reading("");
+    api(&space).delete("live", &DeleteParams::default()).await.unwrap();
+    eventually("that is the way out", async || {
+        let status = set_status(&space, "app").await;
+        status.outputs.len() == 1 && set_condition(&status, "Ready").starts_with("True Written")
+    })
+    .await;
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use sluice::api::rolloutaction::RolloutAction;
 use sluice::api::status::PauseCause;
 use sluice::api::{CohortSet, FeatureRollout, FlagSet, FlagSetStatus};
 use tokio::time::Instant;
@@ -200,6 +201,59 @@ async fn a_strangers_config_map_is_never_taken_and_its_going_is_noticed() {
         set_condition(&set_status(&space, "app").await, "Ready").starts_with("True Written")
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_no_output_any_more_is_lowered_all_the_same_until_somebody_deletes_it() {
+    let space = Space::shared("sets-former").await;
+    let set = object("FlagSet", "app", "{outputs: [{configMap: old}]}");
+    create(&space, &[set, member("one", "")]).await;
+    space.until("one", "at 50 %", |s| is_ready(s) && s.served.as_deref() == Some("all=50%")).await;
+    eventually("it says where the file is", async || set_status(&space, "app").await.outputs.len() == 1)
+        .await;
+    let key = json!({"spec": {"outputs": [{"configMap": "old", "key": "other.json"}]}});
+    let refused = space.merge("FlagSet", "app", &key).await;
+    assert_eq!(refused.code, 422, "{}", refused.message());
+    assert!(
+        refused.message().contains("the key of a ConfigMap that holds the file is immutable"),
+        "{}",
+        refused.message()
+    );
+
+    let renamed = json!({"spec": {"outputs": [{"configMap": "new"}]}});
+    assert_eq!(space.merge("FlagSet", "app", &renamed).await.code, 200);
+    let outputs = async || -> Vec<(Option<String>, bool)> {
+        let outputs = set_status(&space, "app").await.outputs;
+        outputs.into_iter().map(|output| (output.config_map, output.former)).collect()
+    };
+    let both = [(Some("new".to_owned()), false), (Some("old".to_owned()), true)];
+    eventually("both are known", async || outputs().await == both).await;
+    let said = set_condition(&set_status(&space, "app").await, "Ready");
+    assert!(said.contains("ConfigMap old is no output any more"), "{said}");
+    let serves = async |map: &str| served(&space.file(map).await.unwrap(), "one");
+    assert_eq!([serves("old").await, serves("new").await], ["all=50%", "all=50%"]);
+
+    // An edit by hand is put right there, too, and a rollback is in it before it is answered.
+    edit_map(&space, "old", json!({"data": {"flags.json": "{}"}})).await;
+    eventually("it is put right", async || space.file("old").await.is_some_and(|file| file != json!({})))
+        .await;
+    let spec = "rolloutRef: {name: one}\naction: Rollback\nreason: a test";
+    create(&space, &[object("RolloutAction", "back", spec)]).await;
+    let answered =
+        async || space.api::<RolloutAction>().get("back").await.unwrap().status.unwrap_or_default().message;
+    eventually("it is answered", async || answered().await.is_some()).await;
+    if answered().await.unwrap().ends_with("the file holds it") {
+        assert_eq!([serves("old").await, serves("new").await], ["all=0%", "all=0%"]);
+    }
+    eventually("both are lowered", async || {
+        [serves("old").await, serves("new").await] == ["all=0%", "all=0%"]
+    })
+    .await;
+
+    space.api::<ConfigMap>().delete("old", &DeleteParams::default()).await.unwrap();
+    eventually("it is forgotten", async || outputs().await == both[..1]).await;
+    assert!(space.file("old").await.is_none(), "and not made anew");
+    assert!(set_condition(&set_status(&space, "app").await, "Ready").starts_with("True Written"));
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
 //! The actions: their own watch and their own work, which wait neither for the caches nor for ordinary steps.
 //!
-//! The actions of one rollout are carried out one after the other: what stops and lowers first, the rest in the order of
-//! their creation. Rollouts take turns, so that no namespace waits for the actions of another. Each action is judged once;
-//! its effect and its UID are persisted in one status write, then the file's writer gets it, then it is answered, the file
-//! first where that takes no time.
+//! The actions of one rollout are carried out one after the other: what stops and lowers first, the rest in the order of their creation.
+//! Rollouts take turns, so that no namespace waits for the actions of another. Each action is judged once; its effect and its UID are
+//! persisted in one status write, then the file's writer gets it, then it is answered, the file first where that takes no time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,25 +14,27 @@ use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
 use super::context::{Key, Shared};
-use super::queue::{Cause, Priority};
+use super::queue::{Cause, Priority, metered};
 use super::{note_panic, watch};
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Answer, RolloutAction};
-use crate::clock::{self, Monotonic};
+use crate::clock;
 use crate::cluster::Scope;
 use crate::engine::{self, Precedence};
 use crate::error::{Fault, chain};
-use crate::fair::Turns;
+use crate::fair::hold;
 use crate::watchdog::{Name, What, resting};
 use answer::Answered;
 use judge::{Judged, Over};
 use pending::{Asked, Next, Pending, Rank, stops_or_lowers};
+use places::Places;
 use work::{Work, read_again};
 
 mod answer;
 mod clean_up;
 mod judge;
 mod pending;
+mod places;
 mod policies;
 mod room;
 mod work;
@@ -43,8 +44,6 @@ pub use clean_up::sweep;
 pub(super) use judge::follow_up;
 pub use policies::SETTLING;
 
-/// Rollouts whose actions are worked on at once: as many calls may hang before another rollout waits for one.
-const AT_ONCE: usize = 32;
 /// How often a rollout is read again at once because somebody else wrote it meanwhile.
 const MOST_CONFLICTS: u32 = 20;
 /// After how many failed tries an action that raises is given up for one that stops or lowers and waits behind it.
@@ -75,20 +74,19 @@ const UNANSWERED: &str = "status.answer=";
 pub struct Actions {
     pending: Mutex<Pending>,
     changed: Notify,
-    places: Turns,
+    places: Places,
     policies: policies::Policies,
     /// UIDs, by rollout, of carried out actions whose answer is given: its words may go from the status.
     given: Mutex<HashMap<ObjectKey, Vec<String>>>,
 }
 
 impl Actions {
-    /// Nothing is known yet. An admission policy is believed to be enforced when `settling` has passed since its last
-    /// change.
+    /// Nothing is known yet. An admission policy is believed to be enforced once `settling` has passed since its last change.
     pub fn new(settling: Duration) -> Actions {
         Actions {
             pending: Mutex::default(),
             changed: Notify::new(),
-            places: Turns::new(AT_ONCE, None, Monotonic::default()),
+            places: Places::default(),
             policies: policies::Policies::new(settling),
             given: Mutex::default(),
         }
@@ -211,9 +209,11 @@ async fn judge(ctx: &Shared, rollout: &ObjectKey, next: &Next) -> Option<Answere
     let mut over = Over::default();
     loop {
         let judged = {
-            let _place = resting(ctx.actions.places.take(&rollout.0, *precedence as u8)).await;
+            let (dear, _place) = resting(ctx.actions.places.take(&rollout.0, *precedence)).await;
             let _held = ctx.queue.hold();
-            judge::judge(ctx, rollout, asked, over).await
+            let (judged, took) = hold(dear, metered(judge::judge(ctx, rollout, asked, over))).await;
+            ctx.actions.places.note_cost(&rollout.0, took);
+            judged
         };
         match judged {
             Ok(Judged::Done(answered)) => return Some(answered),

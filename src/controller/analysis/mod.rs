@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use super::cache::{ObjectKey, Share, key_of};
 use super::context::{Context, Key, Shared};
-use super::queue::{Places, Priority, Queue};
+use super::queue::{Places, Priority, Queue, metered};
 use crate::api::measured::{Measured, MeasuredKind};
 use crate::api::metricsource::Circuit;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
@@ -245,7 +245,8 @@ pub async fn run(ctx: Shared) {
             key = resting(ctx.analysis.queue.next()) => key,
         };
         let done = Done { ctx: &ctx, key: &key };
-        look(&ctx, &key);
+        let ((), took) = metered(async { look(&ctx, &key) }).await;
+        ctx.analysis.queue.note_cost(&key, took);
         drop(done);
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Publishing is best effort and has a queue and calls of its own: nothing that decides, and no worker of decisions,
 //! waits for an event. Only the report of a rollout, its last status write of a step, lets its events go first while
-//! they go through, so that this write can say that they are published. Where they fail the report does not wait, and
-//! `publishedSeq` follows with the next write after they have gone through.
+//! they go through, so that this write can say that they are published, and for no longer than two seconds. Where they
+//! fail or are late the report does not wait, and `publishedSeq` follows with the next write after they have gone through.
 //!
 //! An event is named by UID and number of its entry, so that a repeat is refused and no second event: what a crash
 //! left unpublished is handed over again at the start, by the first reconcile of its rollout.
@@ -18,7 +18,7 @@ use futures::FutureExt;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::cache::ObjectKey;
 use super::channels::News;
@@ -31,18 +31,18 @@ use crate::clock;
 use crate::error::{Fault, call, chain};
 use crate::flags::sha256_hex;
 use crate::telemetry::Dropped;
-use crate::watchdog::{Name, What, resting};
+use crate::watchdog::What;
 use entries::to_tell;
 use left_out::LeftOut;
-use pending::{AT_ONCE, Entry, Notice, Outcome, Pending, Regarding};
+pub use pace::run;
+use pending::{Entry, Notice, Outcome, Pending, Regarding};
 
 mod entries;
 mod left_out;
 mod object;
+mod pace;
 mod pending;
 
-/// How long an event lets decisions that wait go first.
-const YIELDING: Duration = Duration::from_secs(1);
 /// After how long reports do not wait any more for an event that gets no answer.
 const SLOW: Duration = Duration::from_secs(1);
 /// How long no second event of a namespace that will never be published is logged as a warning.
@@ -52,7 +52,10 @@ const WARNED: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub struct Events {
     inner: Mutex<Inner>,
+    /// Rings when another event may be there to be tried.
     changed: Notify,
+    /// Rings when a report begins to wait.
+    asked: Notify,
 }
 
 #[derive(Default)]
@@ -96,7 +99,7 @@ impl Events {
 
     /// Whether the report of a rollout waits for its events, which bring the rollout back when they have been tried.
     pub fn is_awaited(&self, key: &ObjectKey) -> bool {
-        self.lock().pending.await_report(&kind(), key, false)
+        self.lock().pending.is_awaited(&kind(), key, clock::monotonic())
     }
 
     /// Forgets a rollout that is gone.
@@ -138,9 +141,7 @@ fn add(ctx: &Context, notices: Vec<Notice>) {
             .collect()
     };
     ctx.events.changed.notify_one();
-    for key in released {
-        ctx.queue.push(Key::Rollout(key), Priority::Report);
-    }
+    report(ctx, released);
 }
 
 /// Hands over the entries of a persisted status that have no event yet.
@@ -193,7 +194,7 @@ pub fn hand_over(ctx: &Context, key: &ObjectKey) {
     }
 }
 
-/// Has a rollout whose file has been written report that: when its events have been tried, or now.
+/// Has a rollout whose file has been written report that: when its events have been tried, if that is soon, or now.
 pub fn then_report(ctx: &Context, key: &ObjectKey) {
     let stored = ctx.rollouts.get(key);
     if let Some(Ok(rollout)) = stored.as_ref().map(|stored| &stored.0)
@@ -203,7 +204,8 @@ pub fn then_report(ctx: &Context, key: &ObjectKey) {
         let ack = ctx.hub.ack(key, &rollout.uid().unwrap_or_default());
         let under_way = !ack.as_ref().is_some_and(|ack| ack.needs_somebody());
         submit(ctx, rollout.meta(), status, delivered(status, ack.as_ref()), under_way);
-        if ctx.events.lock().pending.await_report(&kind(), key, true) {
+        if ctx.events.lock().pending.await_report(&kind(), key, clock::monotonic()) {
+            ctx.events.asked.notify_one();
             return;
         }
     }
@@ -254,51 +256,6 @@ fn kind() -> String {
     FeatureRollout::kind(&()).into_owned()
 }
 
-/// Publishes what is handed over, until the shutdown.
-pub async fn run(ctx: Shared) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    loop {
-        let next = async {
-            // The semaphore is never closed.
-            let place = resting(places.clone().acquire_owned()).await.ok();
-            let notice = resting(next(&ctx)).await;
-            // At the API server, what changes what is served goes first.
-            ctx.queue.until_decided(YIELDING).await;
-            ctx.queue.until_free().await;
-            ctx.ahead.until_caught_up().await;
-            (place, notice)
-        };
-        tokio::select! {
-            biased;
-            () = ctx.shutdown.cancelled() => return,
-            (place, notice) = next => {
-                let (namespace, object) = &notice.about.key;
-                let of = format_args!("{} {namespace}/{object}", notice.about.kind);
-                let name = Name::of_object(What::Event, of);
-                tokio::spawn(ctx.watchdog.watch(name, attempt(ctx.clone(), notice, place)));
-            }
-        };
-    }
-}
-
-async fn next(ctx: &Shared) -> Notice {
-    loop {
-        let changed = ctx.events.changed.notified();
-        let now = clock::monotonic();
-        let at = {
-            let mut inner = ctx.events.lock();
-            if let Some(notice) = inner.pending.take(now) {
-                return notice;
-            }
-            inner.pending.next_at()
-        };
-        tokio::select! {
-            () = changed => {}
-            () = clock::sleep(at.unwrap_or(now).saturating_duration_since(now)), if at.is_some() => {}
-        }
-    }
-}
-
 /// Tries to publish an event. Where that ends by a fault of this program, it is as if it had failed: its object's next events
 /// would wait for it for ever.
 async fn attempt(ctx: Shared, notice: Notice, place: Option<OwnedSemaphorePermit>) {
@@ -311,7 +268,7 @@ async fn attempt(ctx: Shared, notice: Notice, place: Option<OwnedSemaphorePermit
 
 /// Tries to publish an event, and sees to what follows.
 async fn publish(ctx: Shared, notice: Notice, _place: Option<OwnedSemaphorePermit>) {
-    let event = object::event(&ctx, &notice);
+    let event = object::event(&ctx.clock, &ctx.instance, &notice);
     let api: Api<Event> = Api::namespaced(ctx.client.clone(), &notice.about.key.0);
     let params = PostParams::default();
     let mut create = std::pin::pin!(call(api.create(&params, &event)));
@@ -386,15 +343,18 @@ fn settle(ctx: &Context, notice: &Notice, outcome: Outcome, fault: Option<&Fault
     } else if after.is_empty && (notice.entry.is_some() || after.was_awaited) {
         ctx.queue.push(Key::Rollout(key.clone()), Priority::Report);
     }
-    for key in left_out {
-        ctx.queue.push(Key::Rollout(key), Priority::Report);
-    }
+    report(ctx, left_out);
 }
 
 /// Has the rollouts of a namespace report without waiting for their events.
 fn release(ctx: &Context, namespace: &str) {
     let released = ctx.events.lock().pending.release(namespace);
-    for key in released {
+    report(ctx, released);
+}
+
+/// Has rollouts report now.
+fn report(ctx: &Context, rollouts: Vec<ObjectKey>) {
+    for key in rollouts {
         ctx.queue.push(Key::Rollout(key), Priority::Report);
     }
 }

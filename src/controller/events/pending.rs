@@ -9,6 +9,9 @@
 //! Namespaces share the calls and the room. The next call is for the one that has the fewest under way, of several for the
 //! one that was served the longest ago, and one call is left for others. Where there is no room left, one that has less
 //! than another takes the place of that one's newest event.
+//!
+//! The events of a namespace let its other writes go first, each for a bounded time from when it came on, so that many
+//! wait together and not one after the other. After that they go one at a time, for as long as there are such writes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,7 +25,9 @@ use added::{Added, GaveWay};
 pub use tried::{After, Outcome};
 
 mod added;
+mod reports;
 mod tried;
+mod turn;
 
 /// Most events of one object that wait: as many as a history has entries.
 pub const MOST_OF_ONE: usize = 20;
@@ -38,6 +43,11 @@ pub const MOST_AT_WORK: usize = 3;
 pub const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest wait between two tries.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// How long a report waits for its events at most, from when it asks on: longer than events let decisions go first, as
+/// a report that goes on without them is a write more.
+pub const LONGEST_AWAITED: Duration = Duration::from_secs(2);
+/// How soon a namespace is looked at again whose events let other writes go first.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// Whom an event is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,17 +98,20 @@ pub struct Pending {
     order: BTreeSet<(Instant, String)>,
     /// Those of them whose time has come: how many are under way, when the namespace was last served, and from when on.
     ready: BTreeSet<(usize, u64, Instant, String)>,
+    /// The lines that reports wait for, and until when.
+    awaited: BTreeSet<(Instant, Subject)>,
     count: usize,
     arrivals: u64,
     served: u64,
 }
 
 struct Line {
-    notices: VecDeque<Notice>,
+    /// Its events, and since when each of them waits.
+    notices: VecDeque<(Instant, Notice)>,
     failures: u32,
     at_work: bool,
-    /// Its rollout reports when this has been tried.
-    awaited: bool,
+    /// Its rollout reports when this has been tried, or then.
+    awaited: Option<Instant>,
     /// Its place among the lines of the namespace.
     turn: (Instant, u64),
 }
@@ -144,7 +157,7 @@ impl Pending {
         let namespace = subject.1.0.clone();
         let known = self.lines.get(&subject);
         let same = |waits: &Notice| waits.number == notice.number && waits.about.uid == notice.about.uid;
-        if known.is_some_and(|line| line.notices.iter().any(same)) {
+        if known.is_some_and(|line| line.notices.iter().any(|(_, waits)| same(waits))) {
             return Ok(());
         }
         if known.is_some_and(|line| line.notices.len() >= MOST_OF_ONE) {
@@ -160,13 +173,13 @@ impl Pending {
         let space = self.spaces.entry(namespace.clone()).or_default();
         space.count += 1;
         if let Some(line) = self.lines.get_mut(&subject) {
-            line.notices.push_back(notice);
+            line.notices.push_back((now, notice));
             return Ok(());
         }
         self.arrivals += 1;
         let turn = (now, self.arrivals);
         space.turns.insert((turn.0, turn.1, subject.clone()));
-        let line = Line { notices: [notice].into(), failures: 0, at_work: false, awaited: false, turn };
+        let line = Line { notices: [(now, notice)].into(), failures: 0, at_work: false, awaited: None, turn };
         self.lines.insert(subject, line);
         self.arrange(&namespace);
         Ok(())
@@ -181,20 +194,20 @@ impl Pending {
         let namespace = namespace.clone();
         let (_, _, subject) = space.turns.iter().next_back()?.clone();
         let line = self.lines.get_mut(&subject)?;
-        let notice = line.notices.pop_back()?;
+        let (_, notice) = line.notices.pop_back()?;
         let is_empty = line.notices.is_empty();
         let gave_way = GaveWay {
             key: subject.1.clone(),
             is_entry: notice.entry.is_some(),
-            was_awaited: is_empty && line.awaited,
+            was_awaited: is_empty && line.awaited.is_some(),
         };
         let turn = line.turn;
         self.count -= 1;
         let space = self.spaces.get_mut(&namespace)?;
         space.count -= 1;
         if is_empty {
-            self.lines.remove(&subject);
-            space.turns.remove(&(turn.0, turn.1, subject));
+            space.turns.remove(&(turn.0, turn.1, subject.clone()));
+            self.remove(&subject);
         }
         self.arrange(&namespace);
         Some(gave_way)
@@ -214,55 +227,6 @@ impl Pending {
     /// How many events wait.
     pub fn len(&self) -> usize {
         self.count
-    }
-
-    /// Whether the object's report waits for its events. Asks for that where `wanted`, unless its events fail.
-    pub fn await_report(&mut self, kind: &str, key: &ObjectKey, wanted: bool) -> bool {
-        let works = self.spaces.get(&key.0).is_none_or(|space| space.failures == 0 && !space.is_slow);
-        let Some(line) = self.lines.get_mut(&(kind.to_owned(), key.clone())) else { return false };
-        line.awaited |= wanted && works && line.failures == 0;
-        line.awaited
-    }
-
-    /// Has no report of a namespace wait for events until one goes through; returns the objects whose reports did.
-    pub fn release(&mut self, namespace: &str) -> Vec<ObjectKey> {
-        if let Some(space) = self.spaces.get_mut(namespace) {
-            space.is_slow = true;
-        }
-        let lines = self.lines.iter_mut().filter(|((_, key), line)| key.0 == namespace && line.awaited);
-        lines
-            .map(|((_, key), line)| {
-                line.awaited = false;
-                key.clone()
-            })
-            .collect()
-    }
-
-    /// When the next may be tried, if any waits.
-    pub fn next_at(&self) -> Option<Instant> {
-        let ready = self.ready.first().map(|(_, _, at, _)| *at);
-        ready.or_else(|| self.order.first().map(|(at, _)| *at))
-    }
-
-    /// The next event to try now. Say [`Pending::settle`] when it has been.
-    pub fn take(&mut self, now: Instant) -> Option<Notice> {
-        while let Some((at, namespace)) = pop_first_if(&mut self.order, |(at, _)| *at <= now) {
-            let Some(space) = self.spaces.get_mut(&namespace) else { continue };
-            let place = (space.at_work, space.last, at);
-            (space.place, space.ready) = (None, Some(place));
-            self.ready.insert((place.0, place.1, place.2, namespace));
-        }
-        let namespace = self.ready.first()?.3.clone();
-        let space = self.spaces.get_mut(&namespace)?;
-        let (_, _, subject) = space.turns.pop_first()?;
-        self.served += 1;
-        space.last = self.served;
-        space.at_work += 1;
-        let line = self.lines.get_mut(&subject)?;
-        line.at_work = true;
-        let notice = line.notices.front().cloned();
-        self.arrange(&namespace);
-        notice
     }
 
     /// Takes in how the try of an event ended.
@@ -290,25 +254,29 @@ impl Pending {
         let held = space.not_before;
         if let Some(line) = self.lines.get_mut(&subject) {
             line.at_work = false;
-            let mut turn = now;
-            match outcome {
+            let turn = match outcome {
                 Outcome::Done => {
                     line.failures = 0;
                     if line.notices.pop_front().is_some() {
                         self.count -= 1;
                         space.count -= 1;
                     }
+                    self.arrivals += 1;
+                    line.turn.1 = self.arrivals;
+                    // It has waited since it came on: behind whatever came later it would wait for that, too.
+                    line.notices.front().map_or(now, |(since, _)| *since)
                 }
                 Outcome::Failed => {
                     line.failures = line.failures.saturating_add(1);
-                    turn = now.checked_add(wait(line.failures)).unwrap_or(now);
+                    let turn = now.checked_add(wait(line.failures)).unwrap_or(now);
                     after.wait = Some(held.unwrap_or(turn).max(turn).duration_since(now));
+                    turn
                 }
-            }
+            };
             after.is_empty = line.notices.is_empty();
-            after.was_awaited = line.awaited;
+            after.was_awaited = line.awaited.is_some();
             if after.is_empty {
-                self.lines.remove(&subject);
+                self.remove(&subject);
             } else {
                 line.turn.0 = turn;
                 let turn = (line.turn.0, line.turn.1, subject);
@@ -335,7 +303,7 @@ impl Pending {
         if line.at_work || !(fails || line.failures > 0) {
             return;
         }
-        if let Some(line) = self.lines.remove(&subject) {
+        if let Some(line) = self.remove(&subject) {
             self.count = self.count.saturating_sub(line.notices.len());
             if let Some(space) = self.spaces.get_mut(&key.0) {
                 space.count -= line.notices.len();

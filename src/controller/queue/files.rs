@@ -1,44 +1,41 @@
 //! Files that wait to be written: they go before reports and events, as decisions do, for they are what users get.
 
 use std::hash::Hash;
-use std::time::Duration;
 
 use super::{Queue, Tenant};
 
-/// A file that waits to be written, until this is dropped.
-pub struct FileWaits<'a, K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord>(&'a Queue<K, G>);
+/// A file of a namespace that waits to be written, until this is dropped.
+pub struct FileWaits<'a, K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> {
+    queue: &'a Queue<K, G>,
+    namespace: String,
+}
 
 impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Drop for FileWaits<'_, K, G> {
     fn drop(&mut self) {
-        let mut inner = self.0.lock();
-        inner.files_waiting = inner.files_waiting.saturating_sub(1);
-        let was_last = inner.files_waiting == 0;
+        let mut inner = self.queue.lock();
+        let left = inner.files_waiting.get(&self.namespace).map_or(0, |waiting| waiting.saturating_sub(1));
+        match left {
+            0 => inner.files_waiting.remove(&self.namespace),
+            left => inner.files_waiting.insert(self.namespace.clone(), left),
+        };
+        let was_last = left == 0;
         drop(inner);
         if was_last {
-            self.0.changed.notify_one();
+            self.queue.changed.notify_one();
         }
     }
 }
 
 impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
-    /// Says that a file waits to be written. Until what this returns is dropped one report at a time goes on.
-    pub fn file_waits(&self) -> FileWaits<'_, K, G> {
-        self.lock().files_waiting += 1;
-        FileWaits(self)
+    /// Says that a file of a namespace waits to be written. Until what this returns is dropped one report at a time goes on of the
+    /// namespaces where something waits.
+    pub fn file_waits(&self, namespace: &str) -> FileWaits<'_, K, G> {
+        *self.lock().files_waiting.entry(namespace.to_owned()).or_default() += 1;
+        FileWaits { queue: self, namespace: namespace.to_owned() }
     }
 
-    /// Waits until no key waits to be decided on and no file to be written, for `longest` at most.
-    pub async fn until_decided(&self, longest: Duration) {
-        let decided = async {
-            loop {
-                let decided = self.decided.notified();
-                if self.lock().is_decided() {
-                    return;
-                }
-                decided.await;
-            }
-        };
-        // Whoever has waited long enough goes on all the same.
-        let _late = tokio::time::timeout(longest, decided).await;
+    /// Whether no key of a namespace waits to be decided on, and no file of it to be written.
+    pub fn is_decided(&self, namespace: &str) -> bool {
+        self.lock().is_decided_in(namespace)
     }
 }

@@ -12,36 +12,32 @@
 //! asks for it ([`retry`]).
 //!
 //! Keys belong to groups, the rollouts of one file. Those that are due together are worked on group by group, so that
-//! the first files are complete early instead of all of them late. Namespaces take turns ([`in_turns`]).
+//! the first files are complete early instead of all of them late. Namespaces take turns ([`in_turns`]), by what they cost ([`cost`]).
 
-use crate::api::MicroTime;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::api::MicroTime;
 use crate::clock::{self, Clock};
+pub use cost::{Costs, Took, metered};
 pub use hold::Held;
 use hold::Hold;
-use in_turns::InTurns;
 pub use in_turns::Tenant;
+use inner::{HUNG, Inner};
 pub use priority::Priority;
 pub use retry::Cause;
-use retry::Retries;
 
+mod cost;
 mod files;
 mod hold;
 mod in_turns;
+mod inner;
 mod priority;
 mod retry;
-
-/// After how long work does not count any more: it waits for an answer that does not come.
-const HUNG: Duration = Duration::from_secs(1);
-
-/// How many times as many keys of a pool as it has places are worked on, if some of them hang.
-const MOST_HUNG: usize = 16;
 
 /// How many keys may be worked on at once.
 #[derive(Clone, Copy, Debug)]
@@ -62,37 +58,10 @@ type GroupOf<K, G> = Box<dyn Fn(&K) -> Option<G> + Send + Sync>;
 pub struct Queue<K, G> {
     inner: Mutex<Inner<K, G>>,
     changed: Notify,
-    /// No key waits to be decided on.
-    decided: Notify,
     clock: Clock,
     hold: Hold,
     /// Nothing where all are.
     is_ours: Option<IsOurs>,
-}
-
-struct Inner<K, G> {
-    urgent: InTurns<K>,
-    decide: InTurns<K>,
-    report: InTurns<K>,
-    entries: HashMap<K, Entry<G>>,
-    timers: BTreeSet<(MicroTime, K)>,
-    due: HashMap<K, MicroTime>,
-    retries: Retries<K>,
-    group_of: GroupOf<K, G>,
-    /// Keys that wait to be decided on, or are being decided on.
-    deciding: HashMap<G, HashSet<K>>,
-    /// The keys that are worked on: whether they are decided on, and since when.
-    at_work: HashMap<K, (bool, Instant)>,
-    places: Places,
-    /// Files that wait to be written.
-    files_waiting: usize,
-}
-
-struct Entry<G> {
-    queued: Option<Priority>,
-    running: bool,
-    /// The group that counts the key as one that is being decided on.
-    group: Option<G>,
 }
 
 impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G> {
@@ -105,22 +74,8 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
     ) -> Queue<K, G> {
         let places = Places { deciding: places.deciding.max(1), reporting: places.reporting.max(1) };
         Queue {
-            inner: Mutex::new(Inner {
-                urgent: InTurns::of(in_turns::FILE),
-                decide: InTurns::of(in_turns::FILE),
-                report: InTurns::of(in_turns::FEW),
-                entries: HashMap::new(),
-                timers: BTreeSet::new(),
-                due: HashMap::new(),
-                retries: Retries::default(),
-                group_of: Box::new(group_of),
-                deciding: HashMap::new(),
-                at_work: HashMap::new(),
-                places,
-                files_waiting: 0,
-            }),
+            inner: Mutex::new(Inner::new(places, Box::new(group_of))),
             changed: Notify::new(),
-            decided: Notify::new(),
             clock,
             hold: Hold::default(),
             is_ours: None,
@@ -202,17 +157,13 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
             let changed = self.changed.notified();
             let now = self.clock.now();
             let started = clock::monotonic();
-            let (key, timer, retry, blocked, decided) = {
+            let (key, timer, retry, blocked) = {
                 let mut inner = self.lock();
                 inner.ring(now, started);
                 let key = inner.pop(started);
-                let decided = inner.is_decided();
-                let blocked = !decided || !inner.report.is_empty();
-                (key, inner.timers.first().map(|(at, _)| *at), inner.retries.next_at(), blocked, decided)
+                let blocked = !inner.is_decided() || !inner.report.is_empty();
+                (key, inner.timers.first().map(|(at, _)| *at), inner.retries.next_at(), blocked)
             };
-            if decided {
-                self.decided.notify_waiters();
-            }
             if let Some(key) = key {
                 if blocked || timer.is_some() || retry.is_some() {
                     self.changed.notify_one();
@@ -228,6 +179,11 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
                 () = clock::sleep(HUNG), if blocked => {}
             }
         }
+    }
+
+    /// Notes that the work on a key took so long.
+    pub fn note_cost(&self, key: &K, took: Took) {
+        self.lock().costs.note(key.tenant(), took, clock::monotonic());
     }
 
     /// Says that the work on a key has ended.
@@ -288,109 +244,6 @@ impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Queue<K, G
 
     fn lock(&self) -> MutexGuard<'_, Inner<K, G>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K: Tenant + Clone + Eq + Hash + Ord, G: Clone + Eq + Hash + Ord> Inner<K, G> {
-    fn push(&mut self, key: K, priority: Priority) {
-        let new = Entry { queued: None, running: false, group: None };
-        let entry = self.entries.entry(key.clone()).or_insert(new);
-        if entry.queued >= Some(priority) {
-            return;
-        }
-        entry.queued = Some(priority);
-        if priority.decides() && entry.group.is_none() {
-            entry.group = (self.group_of)(&key);
-            if let Some(group) = entry.group.clone() {
-                self.deciding.entry(group).or_default().insert(key.clone());
-            }
-        }
-        if !entry.running {
-            self.enqueue(key, priority);
-        }
-    }
-
-    /// Forgets that a key is being decided on.
-    fn decided(&mut self, key: &K) {
-        let Some(group) = self.entries.get_mut(key).and_then(|entry| entry.group.take()) else { return };
-        if let Some(keys) = self.deciding.get_mut(&group) {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.deciding.remove(&group);
-            }
-        }
-    }
-
-    fn enqueue(&mut self, key: K, priority: Priority) {
-        self.waiting(priority).push_back(key);
-    }
-
-    fn waiting(&mut self, priority: Priority) -> &mut InTurns<K> {
-        match priority {
-            Priority::Urgent => &mut self.urgent,
-            Priority::Decide => &mut self.decide,
-            Priority::Report => &mut self.report,
-        }
-    }
-
-    /// Moves the keys whose time has come among those that wait, group by group.
-    fn ring(&mut self, now: MicroTime, real: Instant) {
-        let mut ringing = Vec::new();
-        while let Some((at, key)) = self.timers.first().cloned() {
-            if at > now {
-                break;
-            }
-            self.timers.pop_first();
-            self.due.remove(&key);
-            ringing.push(((self.group_of)(&key), key));
-        }
-        // Within a group the order stays that of the due times.
-        ringing.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (_, key) in ringing {
-            self.push(key, Priority::Decide);
-        }
-        while let Some(key) = self.retries.pop(real) {
-            self.push(key, Priority::Decide);
-        }
-    }
-
-    /// Whether no key waits to be decided on, and no file to be written.
-    fn is_decided(&self) -> bool {
-        self.urgent.is_empty() && self.decide.is_empty() && self.files_waiting == 0
-    }
-
-    /// Whether there is a place for one more key of a pool.
-    fn has_place(&self, deciding: bool, now: Instant) -> bool {
-        let of_pool = || self.at_work.values().filter(|(decides, _)| *decides == deciding);
-        let answered = of_pool().filter(|(_, since)| now.duration_since(*since) < HUNG).count();
-        let places = match deciding {
-            true => self.places.deciding,
-            // While decisions or files wait one report at a time goes on, so that none waits for ever.
-            false if self.is_decided() => self.places.reporting,
-            false => 1,
-        };
-        answered < places && of_pool().count() < MOST_HUNG * places
-    }
-
-    fn pop(&mut self, now: Instant) -> Option<K> {
-        for priority in Priority::FIRST_TO_LAST {
-            if !self.has_place(priority.decides(), now) {
-                continue;
-            }
-            while let Some(key) = self.waiting(priority).pop_front() {
-                // A key that has been given another priority meanwhile still waits under this one, too.
-                if let Some(entry) = self.entries.get_mut(&key)
-                    && !entry.running
-                    && entry.queued == Some(priority)
-                {
-                    entry.queued = None;
-                    entry.running = true;
-                    self.at_work.insert(key.clone(), (priority.decides(), now));
-                    return Some(key);
-                }
-            }
-        }
-        None
     }
 }
 

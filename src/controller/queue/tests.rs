@@ -1,4 +1,5 @@
 use super::*;
+use futures::FutureExt;
 use std::time::Duration;
 
 impl Tenant for &'static str {
@@ -185,8 +186,8 @@ async fn a_failing_key_comes_back_once_and_its_reports_come_with_that() {
         queue.failed(&"a", cause);
     }
     queue.push("a", Priority::Report);
-    assert_eq!(next(&queue).await, None, "not before its time");
-    assert_eq!(tokio::time::timeout(Duration::from_millis(100), queue.next()).await.ok(), Some("a"));
+    assert_eq!(queue.next().now_or_never(), None, "not before its time");
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), queue.next()).await.ok(), Some("a"));
     queue.push("a", Priority::Report);
     queue.done(&"a");
     queue.recovered(&"a", &Cause::OF_WORK);
@@ -199,26 +200,45 @@ async fn a_failing_key_comes_back_once_and_its_reports_come_with_that() {
     assert_eq!(next(&queue).await, Some("a"));
 }
 
+/// A key of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Of(&'static str, u8);
+
+impl Tenant for Of {
+    fn tenant(&self) -> &str {
+        self.0
+    }
+}
+
 #[tokio::test]
-async fn events_wait_while_decisions_do() {
-    let queue = queue(Clock::system());
-    queue.until_decided(Duration::from_secs(60)).await;
-    queue.push("a", Priority::Decide);
-    let waits = queue.until_decided(Duration::from_secs(60));
-    let mut waits = std::pin::pin!(waits);
-    assert!(tokio::time::timeout(Duration::from_millis(5), &mut waits).await.is_err());
-    assert_eq!(next(&queue).await, Some("a"));
-    waits.await;
-    queue.push("b", Priority::Decide);
-    // Not for ever.
-    queue.until_decided(Duration::from_millis(5)).await;
+async fn it_is_known_of_each_namespace_whether_decisions_or_files_of_it_wait() {
+    let places = Places { deciding: 8, reporting: 1 };
+    let queue = Queue::new(Clock::system(), places, |key: &Of| Some(key.0));
+    let decided = || ["a", "b", "c"].map(|namespace| queue.is_decided(namespace));
+    assert_eq!(decided(), [true; 3]);
+    queue.push(Of("a", 0), Priority::Decide);
+    queue.push(Of("b", 0), Priority::Urgent);
+    queue.push(Of("c", 0), Priority::Report);
+    assert_eq!(decided(), [false, false, true]);
+    assert_eq!(queue.next().await, Of("b", 0));
+    assert_eq!(decided(), [false, true, true], "what is worked on does not wait");
+    assert_eq!(queue.next().await, Of("a", 0));
+    assert_eq!(decided(), [true; 3]);
+    let (first, second, other) = (queue.file_waits("a"), queue.file_waits("a"), queue.file_waits("c"));
+    assert_eq!(decided(), [false, true, false]);
+    drop(first);
+    assert_eq!(decided(), [false, true, false], "one still waits");
+    drop(second);
+    assert_eq!(decided(), [true, true, false]);
+    drop(other);
+    assert_eq!((decided(), queue.lock().files_waiting.len()), ([true; 3], 0));
 }
 
 #[tokio::test]
 async fn one_report_at_a_time_goes_on_while_files_wait() {
     let places = Places { deciding: 8, reporting: 2 };
     let queue = Queue::new(Clock::system(), places, |key: &&'static str| key.chars().next());
-    let (first, second) = (queue.file_waits(), queue.file_waits());
+    let (first, second) = (queue.file_waits(""), queue.file_waits(""));
     queue.push("a", Priority::Report);
     queue.push("b", Priority::Report);
     assert_eq!(next(&queue).await, Some("a"));
@@ -230,5 +250,73 @@ async fn one_report_at_a_time_goes_on_while_files_wait() {
     queue.done(&"c");
     drop(second);
     assert_eq!(next(&queue).await, Some("b"));
-    queue.until_decided(Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn of_a_namespace_whose_keys_are_dear_two_are_worked_on_at_once() {
+    let places = Places { deciding: 8, reporting: 1 };
+    let queue = Queue::new(Clock::system(), places, |key: &Of| Some(key.0));
+    let next = || async { tokio::time::timeout(Duration::from_millis(20), queue.next()).await.ok() };
+    queue.note_cost(&Of("dear", 0), Took { processor: Duration::from_millis(50), ..Took::default() });
+    for i in 0..4 {
+        queue.push(Of("dear", i), Priority::Decide);
+    }
+    for i in 0..3 {
+        queue.push(Of("maya", i), Priority::Decide);
+    }
+    let mut first = Vec::new();
+    while let Some(key) = next().await {
+        first.push(key);
+    }
+    let expected = [Of("dear", 0), Of("dear", 1), Of("maya", 0), Of("maya", 1), Of("maya", 2)];
+    assert_eq!(first, expected, "the others wait for the first two");
+    queue.push(Of("dear", 7), Priority::Urgent);
+    assert_eq!(next().await, Some(Of("dear", 7)), "what is urgent waits for nobody");
+    queue.done(&Of("dear", 7));
+    queue.done(&Of("dear", 0));
+    assert_eq!(next().await, Some(Of("dear", 2)));
+    // What hangs keeps no processor busy.
+    assert_eq!(tokio::time::timeout(HUNG * 2, queue.next()).await.ok(), Some(Of("dear", 3)));
+}
+
+#[tokio::test]
+async fn reports_of_a_namespace_do_not_wait_for_the_decisions_of_another() {
+    let places = Places { deciding: 1, reporting: 3 };
+    let queue = Queue::new(Clock::system(), places, |key: &Of| Some(key.0));
+    let next = || async { tokio::time::timeout(Duration::from_millis(20), queue.next()).await.ok() };
+    for i in 0..3 {
+        queue.push(Of("busy", i), Priority::Decide);
+        queue.push(Of("busy", 10 + i), Priority::Report);
+        queue.push(Of("maya", i), Priority::Report);
+    }
+    let found: Vec<Of> =
+        [next().await, next().await, next().await, next().await].into_iter().flatten().collect();
+    assert_eq!(found, [Of("busy", 0), Of("busy", 10), Of("maya", 0), Of("maya", 1)]);
+    queue.done(&Of("maya", 0));
+    assert_eq!(next().await, Some(Of("maya", 2)));
+    queue.done(&Of("maya", 1));
+    assert_eq!(next().await, None, "one at a time, where decisions of its own namespace wait");
+    queue.done(&Of("busy", 10));
+    assert_eq!(next().await, Some(Of("busy", 11)));
+}
+
+#[tokio::test]
+async fn reports_of_two_namespaces_that_decide_without_end_take_turns() {
+    let places = Places { deciding: 1, reporting: 3 };
+    let queue = Queue::new(Clock::system(), places, |key: &Of| Some(key.0));
+    let next = || async { tokio::time::timeout(Duration::from_millis(20), queue.next()).await.ok() };
+    for name in ["a", "b"] {
+        for i in 0..3 {
+            queue.push(Of(name, i), Priority::Decide);
+            queue.push(Of(name, 10 + i), Priority::Report);
+        }
+    }
+    assert_eq!(next().await, Some(Of("a", 0)), "it is decided on until the end");
+    let mut told = Vec::new();
+    while let Some(key) = next().await {
+        assert_eq!(next().await, None, "one at a time");
+        queue.done(&key);
+        told.push(key.0);
+    }
+    assert_eq!(told, ["a", "b", "a", "b", "a", "b"]);
 }

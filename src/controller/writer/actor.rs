@@ -6,19 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
-
 use super::confirm::{Confirmed, confirm};
-use super::flush::{Flushed, flush};
+use super::flush::flush;
+use super::flushed::Flushed;
 use super::mailbox::Waiting;
 use super::places::HEAVY_FROM;
-use super::{Ack, Mailbox, OfferKind, feature_flag, places, say};
+use super::{Ack, Mailbox, OfferKind, feature_flag, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
 use crate::controller::index::SetId;
-use crate::controller::queue::{Cause, Priority};
+use crate::controller::queue::{Cause, Priority, metered};
 use crate::error::chain;
+use crate::fair::{Place, hold};
 use crate::watchdog::resting;
 
 /// Least time between the ends of two writes; emergencies do not wait.
@@ -74,15 +74,15 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
         let places = Box::pin(async {
             let heavy = ctx.places.heavy(&set.namespace, weight(&ctx, &set), is_urgent).await;
             let write = match is_urgent {
-                true => (Some(ctx.places.urgent(&set.namespace).await), None),
-                false => (None, ctx.places.write().await),
+                true => ctx.places.urgent(&set.namespace).await,
+                false => ctx.places.write(&set.namespace).await,
             };
             (heavy, write)
         });
         let place = if is_urgent {
             resting(places).await
         } else {
-            let _waits = ctx.queue.file_waits();
+            let _waits = ctx.queue.file_waits(&set.namespace);
             tokio::select! {
                 place = resting(places) => place,
                 () = mailbox.until_urgent() => {
@@ -93,7 +93,9 @@ pub(super) async fn run(ctx: Shared, set: SetId, mailbox: Arc<Mailbox>) {
             }
         };
         // A writer that waits is small, as there is one for each file: only what is under way is allocated, while it is.
-        let mut flushed = places::hold((place, looked), Box::pin(flush(&ctx, &set, &offers))).await;
+        let flushing = Box::pin(metered(flush(&ctx, &set, &offers)));
+        let (mut flushed, took) = hold((place, looked), flushing).await;
+        ctx.places.note_cost(&set.namespace, took);
         if flushed.wrote {
             mailbox.lock().last_write = Some(clock::monotonic());
         }
@@ -141,16 +143,15 @@ fn weight(ctx: &Shared, set: &SetId) -> usize {
 
 /// What is to be written now, if anything is, with the place of the look that it took. What goes ahead of its status is
 /// confirmed; where something urgent comes while that takes, it is left for the next turn.
-async fn take<'a>(
-    ctx: &'a Shared,
-    set: &SetId,
-    mailbox: &Mailbox,
-) -> Option<(Confirmed, Option<SemaphorePermit<'a>>)> {
+async fn take(ctx: &Shared, set: &SetId, mailbox: &Mailbox) -> Option<(Confirmed, Option<Place>)> {
     loop {
         let offers = mailbox.lock().take()?;
         let is_ahead = offers.values().any(|offer| offer.ahead_of.is_some());
         let look = async {
-            let place = if is_ahead { resting(ctx.places.look()).await } else { None };
+            let place = match is_ahead {
+                true => Some(resting(Box::pin(ctx.places.look(&set.namespace))).await),
+                false => None,
+            };
             (Box::pin(confirm(ctx, set, offers)).await, place)
         };
         tokio::select! {

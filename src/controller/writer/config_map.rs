@@ -62,7 +62,11 @@ pub fn is_wanted(ctx: &Context, map: &DeserializeGuard<ConfigMap>) -> bool {
     // The files of a set that is gone or unreadable are looked for when they are needed.
     let known = ctx.flag_sets.get(&(set.namespace.clone(), set.name.clone()));
     let flag_set = known.as_ref().and_then(|known| known.0.as_ref().ok());
-    flag_set.is_some_and(|of| outputs(&set, Some(of)).iter().any(|output| output.config_map == key.1))
+    flag_set.is_some_and(|of| {
+        let is_output = outputs(&set, Some(of)).iter().any(|output| output.config_map == key.1);
+        let mut was = of.status.iter().flat_map(|status| &status.outputs);
+        is_output || was.any(|output| output.config_map.as_ref() == Some(&key.1))
+    })
 }
 
 /// Whether no ConfigMap of this name is known, although all of ours are. Should somebody else's be there, creating ours
@@ -103,10 +107,13 @@ pub(super) fn is_marked(set: &SetId, stored: &Stored<ConfigMap>) -> bool {
 }
 
 /// Why no write to a ConfigMap can be taken.
-pub(super) fn unwritable(stored: &Stored<ConfigMap>) -> Option<String> {
+pub(super) fn unwritable(stored: &Stored<ConfigMap>, is_former: bool) -> Option<String> {
     let immutable = stored.0.as_ref().is_ok_and(|map| map.immutable == Some(true));
-    immutable
-        .then(|| format!("ConfigMap {} is immutable: delete it, and it is written anew", stored.name_any()))
+    let name = stored.name_any();
+    immutable.then(|| match is_former {
+        true => format!("ConfigMap {name}, which is no output any more, is immutable: delete it"),
+        false => format!("ConfigMap {name} is immutable: delete it, and it is written anew"),
+    })
 }
 
 fn judge(

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use kube::Resource;
 
+use super::flushed::{Flushed, gone, not_permitted};
 use super::found::{Found, Remembered};
 use super::hub::Keeps;
 use super::next::{
-    Next, absent, conflict, is_first, next, not_allowed, refused, refused_by, verdict, wants, with_delivered,
+    Next, absent, conflict, is_first, next, not_allowed, refused, refused_by, refused_former, verdict, wants,
+    with_delivered,
 };
 use super::rebuild::{self, Members};
-use super::target::{Over, Target, left_behind, targets};
-use super::{Ack, FileReport, Offer, OfferKind, Percentages, is_beyond};
+use super::target::{Target, left_behind, targets};
+use super::whereabouts::former;
+use super::{Ack, Offer, OfferKind, Percentages, is_beyond};
 use crate::api::{FlagSet, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -26,29 +29,6 @@ use crate::flags::{self, File};
 
 /// How often a turn begins anew because somebody else wrote the object meanwhile.
 const MOST_CONFLICTS: usize = 5;
-
-/// What came of a turn.
-#[derive(Default)]
-pub(super) struct Flushed {
-    /// Whether a ConfigMap was written.
-    pub wrote: bool,
-    /// UID and answer per rollout.
-    pub acks: BTreeMap<ObjectKey, (String, Ack)>,
-    /// What a file gives to the cohorts of rollouts that want something else of it.
-    pub seen: BTreeMap<ObjectKey, Percentages>,
-    /// Rollouts whose cache lags behind the file: UID and the revision there.
-    pub outdated: Vec<(ObjectKey, String, i64)>,
-    /// What the set's status should say.
-    pub report: Option<FileReport>,
-    /// Whether the cluster has no such kind of output.
-    pub absent: bool,
-    /// Whether somebody has to act before the file can be written. Nobody tells when they have: look again.
-    pub refused: bool,
-    /// Why an output could not be read or written, which may well work in a moment. Nothing is acknowledged then.
-    pub fault: Option<Fault>,
-    /// Those whose flags somebody else has changed, where that could not be put right yet: UID and revision.
-    pub lost: BTreeMap<ObjectKey, (String, i64)>,
-}
 
 /// Brings every output of a set up to date. One that fails keeps none of the others waiting.
 pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> Flushed {
@@ -66,7 +46,9 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Flushed::default();
     }
-    flush_all(ctx, set, flag_set.as_ref(), &targets(set, flag_set.as_ref()), offers).await
+    let former =
+        flag_set.as_ref().map(|flag_set| former(set, flag_set, ctx.hub.report(set))).unwrap_or_default();
+    flush_all(ctx, set, flag_set.as_ref(), &targets(set, flag_set.as_ref()), &former, offers).await
 }
 
 /// Brings the files of a set that is gone up to date: apps read them on, so what lowers a rollout has to reach them. The
@@ -87,23 +69,27 @@ async fn flush_left_behind(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKe
         let message = format!("FlagSet {} is gone, and so is every file of it", set.name);
         return refused(Reason::ReferenceNotFound, &message, &wants(offers));
     }
-    flush_all(ctx, set, None, &left, offers).await
+    flush_all(ctx, set, None, &left, &[], offers).await
 }
 
-/// Brings these outputs up to date.
+/// Brings these outputs up to date, and `former` ones as long as they are there: whoever has renamed an output may have apps that read the
+/// old one still, and what takes a feature away has to reach them.
 async fn flush_all(
     ctx: &Shared,
     set: &SetId,
     flag_set: Option<&FlagSet>,
     targets: &[Target],
+    former: &[Target],
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Flushed {
     let mut all: Option<Flushed> = None;
     let mut fault = None;
-    let outputs: Vec<ObjectKey> = targets.iter().map(|target| target.memory_key(set)).collect();
+    let places =
+        targets.iter().map(|target| (target, false)).chain(former.iter().map(|target| (target, true)));
+    let outputs: Vec<ObjectKey> = places.clone().map(|(target, _)| target.memory_key(set)).collect();
     ctx.hub.set_outputs(set, &outputs);
-    for target in targets {
-        match flush_repeatedly(ctx, set, flag_set, target, offers).await {
+    for (target, is_former) in places {
+        match flush_repeatedly(ctx, set, flag_set, target, is_former, offers).await {
             Ok(mut flushed) => {
                 fault = fault.or(flushed.fault.take());
                 all = Some(match all {
@@ -114,7 +100,11 @@ async fn flush_all(
             Err(found) => fault = fault.or(Some(found)),
         }
     }
-    Flushed { fault, ..all.unwrap_or_default() }
+    let mut all = all.unwrap_or_default();
+    if let Some(report) = &mut all.report {
+        report.outputs = std::mem::take(&mut all.outputs);
+    }
+    Flushed { fault, ..all }
 }
 
 /// Begins anew where somebody else wrote meanwhile, and tells what only people can put right from what may work soon.
@@ -123,13 +113,14 @@ async fn flush_repeatedly(
     set: &SetId,
     flag_set: Option<&FlagSet>,
     target: &Target,
+    is_former: bool,
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
     // What a look has confirmed is looked at anew where somebody else is at work, in another turn.
     let looked_at = offers.values().any(|offer| offer.ahead_of.is_some());
     let mut tries = 0;
     loop {
-        match flush_output(ctx, set, flag_set, target, offers).await {
+        match flush_output(ctx, set, flag_set, target, is_former, offers).await {
             Err(fault) if is_race(&fault) && tries < MOST_CONFLICTS => {
                 target.refresh(ctx, set).await?;
                 if looked_at {
@@ -137,6 +128,8 @@ async fn flush_repeatedly(
                 }
                 tries += 1;
             }
+            // It may be gone, and nobody could tell: whoever has taken the right away together with the output has to be able to go on.
+            Err(fault @ Fault::Forbidden(_)) if is_former => return Ok(not_permitted(&fault, target)),
             Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_) | Fault::NamespaceTerminating(_))) => {
                 return Ok(refused_by(&fault, target, &wants(offers)));
             }
@@ -150,52 +143,23 @@ fn is_race(fault: &Fault) -> bool {
     matches!(fault, Fault::Conflict(_) | Fault::AlreadyExists(_) | Fault::NotFound(_))
 }
 
-impl Flushed {
-    /// With several outputs a rollout is delivered when all of them hold it: one that says nothing of it does not.
-    /// One that cannot exist is read by nobody, and does not count.
-    fn and(mut self, other: Flushed) -> Flushed {
-        self.wrote |= other.wrote;
-        self.refused |= other.refused;
-        self.outdated.extend(other.outdated);
-        self.lost.extend(other.lost);
-        for (key, percentages) in other.seen {
-            self.seen.entry(key).or_insert(percentages);
-        }
-        self.report = match (self.report.take(), other.report) {
-            // What is wrong with any output is wrong with the set.
-            (Some(mut report), Some(other)) => {
-                report.failure = report.failure.or(other.failure);
-                Some(report)
-            }
-            (report, other) => report.or(other),
-        };
-        if other.absent {
-            return self;
-        }
-        self.acks.retain(|key, (_, ack)| ack.is_failure() || other.acks.contains_key(key));
-        for (key, said) in other.acks {
-            let replaces = match (self.acks.get(&key).map(|(_, ack)| ack), &said.1) {
-                (Some(Ack::Delivered { revision: a }), Ack::Delivered { revision: b }) => b < a,
-                (Some(before), ack) => !before.is_failure() && ack.is_failure(),
-                (None, ack) => ack.is_failure(),
-            };
-            if replaces {
-                self.acks.insert(key, said);
-            }
-        }
-        self
-    }
-}
-
 async fn flush_output(
     ctx: &Shared,
     set: &SetId,
     flag_set: Option<&FlagSet>,
     target: &Target,
+    is_former: bool,
     offers: &BTreeMap<ObjectKey, Offer>,
 ) -> Result<Flushed, Fault> {
     let memory_key = target.memory_key(set);
-    let Some(found) = target.read(ctx, set, flag_set).await? else { return Ok(absent(target)) };
+    let found = match target.read(ctx, set, flag_set).await? {
+        // It is not made anew, and somebody else's is no former one.
+        None | Some(Found::Nothing | Found::Strangers(_) | Found::Edited { text: None, .. }) if is_former => {
+            return Ok(gone(target));
+        }
+        None => return Ok(absent(target)),
+        Some(found) => found,
+    };
     let remembered = ctx.hub.remembered(set, &memory_key);
     let known = remembered.as_ref().map_or(0, |remembered| remembered.serial);
     let (live, over, before, serial, is_sealed) = match found {
@@ -245,7 +209,9 @@ async fn flush_output(
     let mut serial = serial;
     if !is_needless && (is_changed || !is_marked) {
         drop(before);
-        if let Some(message) = over.as_ref().and_then(Over::unwritable).filter(|_| is_changed) {
+        if let Some(message) =
+            over.as_ref().and_then(|over| over.unwritable(is_former)).filter(|_| is_changed)
+        {
             return Ok(Flushed { seen, ..refused(Reason::Conflict, &message, &wanted) });
         }
         serial = next_serial(serial);
@@ -254,7 +220,12 @@ async fn flush_output(
         ctx.metrics.file_written(result.is_ok(), started.elapsed().as_secs_f64());
         match result {
             Err(fault @ (Fault::Forbidden(_) | Fault::Invalid(_))) => {
-                return Ok(Flushed { seen, ..refused_by(&fault, target, &wanted) });
+                let refused = if is_former {
+                    refused_former(&fault, target, &wanted)
+                } else {
+                    refused_by(&fault, target, &wanted)
+                };
+                return Ok(Flushed { seen, ..refused });
             }
             Err(fault) if !is_trusted && is_changed && fault.is_transient() && !is_race(&fault) => {
                 return Ok(Flushed { seen, fault: Some(fault), lost: wanted, ..Flushed::default() });
@@ -277,13 +248,14 @@ async fn flush_output(
         };
         nudge::tell(ctx, set, held);
     }
-    if let Some(message) = over.as_ref().and_then(Over::unwritable) {
+    if let Some(message) = over.as_ref().and_then(|over| over.unwritable(is_former)) {
         // Nothing is to be written now. Whoever relies on a rollback has to know all the same.
         report.failure = report.failure.or(Some((Reason::Conflict, message)));
     }
     answers.report = ctx.is_listed().then_some(report);
     answers.seen = seen;
     if !is_needless {
+        answers.outputs.insert(target.as_output(), true);
         let keeps = if is_beyond(ctx, set) { Keeps::Digest } else { Keeps::Text };
         ctx.hub.keep_last_good(set, &memory_key, &text, serial, keeps);
     }
@@ -355,46 +327,4 @@ fn newest(
         }
     }
     rebuilt
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(acks: &[(&str, Ack)]) -> Flushed {
-        let acks = acks
-            .iter()
-            .map(|(name, ack)| (("ns".to_owned(), (*name).to_owned()), ("uid".to_owned(), ack.clone())));
-        Flushed { acks: acks.collect(), ..Flushed::default() }
-    }
-
-    fn failed() -> Ack {
-        Ack::Failed { revision: 3, reason: Reason::Conflict, message: String::new() }
-    }
-
-    #[test]
-    fn a_rollout_is_delivered_when_every_output_says_so() {
-        let delivered = |revision| Ack::Delivered { revision };
-        let first = said(&[
-            ("both", delivered(3)),
-            ("first", delivered(3)),
-            ("no", delivered(3)),
-            ("lag", delivered(2)),
-        ]);
-        let second = said(&[
-            ("both", delivered(3)),
-            ("second", delivered(3)),
-            ("no", failed()),
-            ("lag", delivered(3)),
-        ]);
-        for (a, b) in [(0, 1), (1, 0)] {
-            let both = [&first, &second];
-            let joined = Flushed { acks: both[a].acks.clone(), ..Flushed::default() }
-                .and(Flushed { acks: both[b].acks.clone(), ..Flushed::default() });
-            let acks: Vec<(String, Ack)> =
-                joined.acks.into_iter().map(|((_, name), (_, ack))| (name, ack)).collect();
-            let expected = [("both", delivered(3)), ("lag", delivered(2)), ("no", failed())];
-            assert_eq!(acks, expected.map(|(name, ack)| (name.to_owned(), ack)));
-        }
-    }
 }

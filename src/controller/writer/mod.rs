@@ -2,6 +2,7 @@
 //!
 //! Reconciles hand over what they have persisted and go on; the writer's answer brings them back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cache::ObjectKey;
@@ -9,7 +10,7 @@ use super::context::{Context, Key, Shared};
 use super::events;
 use super::index::SetId;
 use super::queue::Cause;
-use crate::api::flagset::Orphan;
+use crate::api::flagset::{FileOutput, Orphan};
 use crate::api::{FeatureRolloutStatus, Percent, Reason};
 use crate::flags::Fragment;
 use crate::plan::{Audience, Feature};
@@ -20,6 +21,7 @@ mod config_map;
 mod confirm;
 mod feature_flag;
 mod flush;
+mod flushed;
 mod found;
 mod hub;
 mod load;
@@ -33,6 +35,7 @@ mod rebuild;
 mod target;
 mod versions;
 mod waiting;
+mod whereabouts;
 
 pub use config_map::{is_wanted, outputs};
 #[cfg(test)]
@@ -47,6 +50,7 @@ pub use names::OutputNames;
 pub use places::Places;
 pub use target::live_flag;
 pub use versions::Versions;
+pub use whereabouts::{outputs_of_status, written};
 
 /// What a rollout wants the file to hold: something that its status already says, or has announced.
 #[derive(Clone)]
@@ -186,6 +190,8 @@ pub struct FileReport {
     pub flags: usize,
     /// Flags whose rollout is gone.
     pub orphans: Vec<Orphan>,
+    /// Where it was looked for, and whether it is there.
+    pub outputs: BTreeMap<FileOutput, bool>,
     /// What is wrong with the set itself or its ConfigMap.
     pub failure: Option<(Reason, String)>,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::flush::Flushed;
+use super::flushed::Flushed;
 use super::rebuild::Members;
 use super::target::Target;
 use super::{Ack, FileReport, Offer, OfferKind};
@@ -216,6 +216,7 @@ fn report(merged: &Merged) -> FileReport {
         flags: merged.file.len(),
         orphans: merged.orphans.clone().unwrap_or_default(),
         failure,
+        ..FileReport::default()
     }
 }
 
@@ -287,6 +288,12 @@ pub(super) fn absent(target: &Target) -> Flushed {
 /// Tells what the API server will not take until somebody acts.
 pub(super) fn refused_by(fault: &Fault, target: &Target, wants: &Wants) -> Flushed {
     refused(fault.reason(), &format!("{}: {}", target.title(), chain(fault)), wants)
+}
+
+/// The same of a place that is no output any more, and that apps may read all the same.
+pub(super) fn refused_former(fault: &Fault, target: &Target, wants: &Wants) -> Flushed {
+    let message = format!("{}, which is no output any more: {}; delete it", target.title(), chain(fault));
+    refused(fault.reason(), &message, wants)
 }
 
 /// Whether what was handed over is all that can ever have been decided of a file: the first fragment of its only rollout.

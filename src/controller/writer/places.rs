@@ -1,55 +1,57 @@
 //! How many writes of files are under way at once. However many files change in the same second, the API server has only the ordinary
-//! ones before it when something urgent comes, which takes none of their places.
+//! ones before it when something urgent comes, which takes none of their places. Namespaces share all of these.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-use crate::clock::Monotonic;
+use crate::clock::{self, Monotonic};
+use crate::controller::queue::{Costs, Took};
 use crate::fair::{Place, Turns};
 
-/// Ordinary writes under way at once.
-const WRITES: usize = 16;
-/// Urgent writes under way at once, which namespaces share: somebody may take all FlagSets of a namespace to control in one second.
+/// Ordinary writes under way at once; of one namespace three quarters of these.
+const WRITES: usize = 20;
+/// Urgent writes under way at once: somebody may take all FlagSets of a namespace to control in one second.
 const URGENT: usize = 16;
-/// Writes under way at once, urgent ones among them, of FlagSets that take much memory: each is there three times while it is merged.
+/// Writes under way at once, urgent ones among them, of FlagSets that take much memory, each of which is there three times while it is
+/// merged; and ordinary ones of a namespace whose files take much processor time.
 const HEAVY: usize = 4;
 /// From how many bytes of memory on that is so, as [`crate::bounds::json::decoded`] tells them.
 pub(super) const HEAVY_FROM: usize = 256 * 1024;
 /// Files whose prepared steps have been looked at, or are being looked at, and are not written yet. Each waits for the writes
 /// of the others, about a millisecond each: so long may its look be ago when it is written.
 const LOOKS: usize = 256;
-/// After how long a write does not count any more: it waits for an answer that does not come.
-const HUNG: Duration = Duration::from_secs(1);
 
 /// The places of all writers.
 pub struct Places {
-    writes: Semaphore,
-    looks: Semaphore,
+    writes: Turns,
+    looks: Turns,
     urgent: Turns,
     heavy: Turns,
+    costs: Mutex<Costs>,
 }
 
 impl Default for Places {
     fn default() -> Places {
+        let turns = |places| Turns::new(places, None, Monotonic::default());
         Places {
-            writes: Semaphore::new(WRITES),
-            looks: Semaphore::new(LOOKS),
-            urgent: Turns::new(URGENT, None, Monotonic::default()),
-            heavy: Turns::new(HEAVY, None, Monotonic::default()),
+            writes: turns(WRITES),
+            looks: turns(LOOKS),
+            urgent: turns(URGENT),
+            heavy: turns(HEAVY),
+            costs: Mutex::default(),
         }
     }
 }
 
 impl Places {
-    /// A place for looking at prepared steps and then writing them; `None` never comes while the process lives.
-    pub(super) async fn look(&self) -> Option<SemaphorePermit<'_>> {
-        self.looks.acquire().await.ok()
+    /// A place for looking at prepared steps of a file of this namespace and then writing them.
+    pub(super) async fn look(&self, namespace: &str) -> Place {
+        self.looks.take(namespace, 0).await
     }
 
-    /// A place for an ordinary write; `None` never comes while the process lives.
-    pub(super) async fn write(&self) -> Option<SemaphorePermit<'_>> {
-        self.writes.acquire().await.ok()
+    /// A place for an ordinary write of a file of this namespace.
+    pub(super) async fn write(&self, namespace: &str) -> Place {
+        self.writes.take(namespace, 0).await
     }
 
     /// A place for an urgent write of a file of this namespace.
@@ -57,24 +59,25 @@ impl Places {
         self.urgent.take(namespace, 0).await
     }
 
-    /// A place for what takes much memory in this namespace, where it does; what is urgent goes first.
+    /// A place for what takes much memory, or much processor time, in this namespace, where it does; what is urgent goes first.
     pub(super) async fn heavy(&self, namespace: &str, bytes: usize, is_urgent: bool) -> Option<Place> {
-        if bytes < HEAVY_FROM {
+        // What is urgent waits for no processor time of others.
+        let is_dear = !is_urgent && self.costs().at_once(namespace, WRITES) <= HEAVY;
+        if bytes < HEAVY_FROM && !is_dear {
             return None;
         }
         Some(self.heavy.take(namespace, u8::from(!is_urgent)).await)
     }
-}
 
-/// Does what places are for, and gives them back when it is done, or hangs.
-pub(super) async fn hold<P, T>(places: P, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    match tokio::time::timeout(HUNG, &mut work).await {
-        Ok(done) => done,
-        Err(_) => {
-            drop(places);
-            work.await
-        }
+    /// Notes that a write of a file of this namespace took so long. Only the time of a processor counts: what the API server takes
+    /// is told by the size of the file.
+    pub(super) fn note_cost(&self, namespace: &str, took: Took) {
+        let took = Took { whole: Duration::ZERO, ..took };
+        self.costs().note(namespace, took, clock::monotonic());
+    }
+
+    fn costs(&self) -> MutexGuard<'_, Costs> {
+        self.costs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,15 +88,16 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::fair::{HUNG, hold};
 
     #[tokio::test(start_paused = true)]
     async fn writes_that_get_no_answer_keep_nobody_waiting_for_longer_than_a_second() {
         let places = Places::default();
         let write = async |work| {
-            let place = places.write().await;
+            let place = places.write("a").await;
             hold(place, work).await;
         };
-        let hanging = futures::future::join_all((0..3 * WRITES).map(|_| write(pending().boxed())));
+        let hanging = futures::future::join_all((0..2 * WRITES).map(|_| write(pending().boxed())));
         let last = tokio::time::timeout(HUNG * 4, write(ready(()).boxed()));
         tokio::select! {
             biased;
@@ -106,11 +110,46 @@ mod tests {
     async fn no_more_ordinary_writes_are_under_way_than_there_are_places() {
         let places = Places::default();
         let mut held = Vec::new();
-        for _ in 0..WRITES {
-            held.push(places.write().await);
+        for i in 0..WRITES {
+            held.push(places.write(["a", "b"][i % 2]).await);
         }
-        assert!(places.write().now_or_never().is_none());
+        assert!(places.write("a").now_or_never().is_none());
         held.pop();
-        assert!(places.write().now_or_never().is_some());
+        assert!(places.write("a").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn however_many_files_of_a_namespace_wait_another_ones_is_written_and_looked_at() {
+        let places = Places::default();
+        for i in 0.. {
+            let (Some(write), Some(look)) =
+                (places.write("a").now_or_never(), places.look("a").now_or_never())
+            else {
+                assert!(i > 0);
+                break;
+            };
+            // They are under way for as long as this test runs.
+            std::mem::forget((write, look));
+        }
+        assert!(places.write("b").now_or_never().is_some() && places.look("b").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn files_that_take_much_processor_time_take_a_place_of_the_heavy_ones() {
+        let places = Places::default();
+        let of = |processor| Took { processor, ..Took::default() };
+        places.note_cost("dear", of(Duration::from_millis(50)));
+        places.note_cost("cheap", of(Duration::from_millis(1)));
+        assert!(places.heavy("cheap", 0, false).await.is_none());
+        assert!(places.heavy("cheap", HEAVY_FROM, false).await.is_some());
+        assert!(places.heavy("dear", 0, true).await.is_none(), "what is urgent does not wait for them");
+        let held = [
+            places.heavy("dear", 0, false).await,
+            places.heavy("dear", 0, false).await,
+            places.heavy("dear", 0, false).await,
+        ];
+        assert!(held.iter().all(Option::is_some));
+        assert!(places.heavy("dear", 0, false).now_or_never().is_none(), "of one namespace three");
+        assert!(places.heavy("other", HEAVY_FROM, false).now_or_never().is_some());
     }
 }

@@ -6,7 +6,7 @@ use kube::api::DynamicObject;
 use super::found::Found;
 use super::{config_map, feature_flag};
 use crate::api::FlagSet;
-use crate::api::flagset::Output;
+use crate::api::flagset::{FileOutput, Output};
 use crate::controller::cache::{ObjectKey, Stored};
 use crate::controller::context::Context;
 use crate::controller::index::SetId;
@@ -45,6 +45,29 @@ pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<Target
 }
 
 impl Target {
+    /// As a FlagSet's status names it.
+    pub(super) fn as_output(&self) -> FileOutput {
+        match self {
+            Target::ConfigMap(Output { config_map, key, .. }) => FileOutput {
+                config_map: Some(config_map.clone()),
+                key: Some(key.clone()),
+                ..FileOutput::default()
+            },
+            Target::FeatureFlag(name) => {
+                FileOutput { feature_flag: Some(name.clone()), ..FileOutput::default() }
+            }
+        }
+    }
+
+    /// The place that a status names.
+    pub(super) fn of_output(output: FileOutput) -> Option<Target> {
+        let of_map = |config_map: String| {
+            let whole = Output::default_for(&config_map);
+            Target::ConfigMap(Output { key: output.key.unwrap_or_else(|| whole.key.clone()), ..whole })
+        };
+        output.config_map.map(of_map).or(output.feature_flag.map(Target::FeatureFlag))
+    }
+
     /// Kind and name, for people.
     pub(super) fn title(&self) -> String {
         match self {
@@ -208,9 +231,9 @@ pub async fn live_flag(
 
 impl Over {
     /// Why no write to it can be taken, whoever may write, where its content says so.
-    pub(super) fn unwritable(&self) -> Option<String> {
+    pub(super) fn unwritable(&self, is_former: bool) -> Option<String> {
         match self {
-            Over::ConfigMap(stored) => config_map::unwritable(stored),
+            Over::ConfigMap(stored) => config_map::unwritable(stored, is_former),
             Over::FeatureFlag(_) => None,
         }
     }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::api::MicroTime;
 
+mod reports;
+mod turn;
+
 fn notice(namespace: &str, name: &str, seq: i64) -> Notice {
     let key = (namespace.to_owned(), name.to_owned());
     Notice {
@@ -19,6 +22,11 @@ fn pending(notices: impl IntoIterator<Item = Notice>, now: Instant) -> Pending {
         assert_eq!(pending.add(vec![notice], now), Added::default());
     }
     pending
+}
+
+/// The next one to try, where there is nothing that goes first.
+fn take(pending: &mut Pending, now: Instant) -> Option<Notice> {
+    pending.take(now, |_| Duration::ZERO)
 }
 
 /// Tries what may be tried until `end`, `at_once` at a time, each answered after `takes`; returns the tries.
@@ -40,7 +48,7 @@ fn try_until(
             pending.settle(&notice, outcome, now);
         }
         while under_way.len() < at_once
-            && let Some(notice) = pending.take(now)
+            && let Some(notice) = take(pending, now)
         {
             tried.push((now, notice.clone()));
             under_way.push_back((now + takes, notice));
@@ -126,45 +134,6 @@ fn a_line_that_fails_for_itself_backs_off_by_itself_however_often_its_namespace_
 }
 
 #[test]
-fn a_report_waits_for_its_events_only_while_events_go_through() {
-    let now = crate::clock::monotonic();
-    let mut pending = pending([notice("ns", "a", 1), notice("ns", "b", 1)], now);
-    let key = |name: &str| ("ns".to_owned(), name.to_owned());
-    let kind = "FeatureRollout";
-    assert!(!pending.await_report(kind, &key("a"), false));
-    assert!(pending.await_report(kind, &key("a"), true) && pending.await_report(kind, &key("b"), true));
-    assert!(!pending.await_report(kind, &key("c"), true), "nothing of it waits");
-    let first = pending.take(now).unwrap();
-    assert!(pending.settle(&first, Outcome::Failed, now).has_turned);
-    let mut released = pending.release("ns");
-    released.sort();
-    assert_eq!(released, [key("a"), key("b")]);
-    assert!(!pending.await_report(kind, &key("b"), true), "events fail");
-    let later = now + Duration::from_secs(1);
-    let second = pending.take(later).unwrap();
-    let after = pending.settle(&second, Outcome::Done, later);
-    assert!(after.has_turned && after.is_empty && !after.was_awaited, "it had been released");
-    assert!(!pending.await_report(kind, &key("a"), true), "its own has failed");
-    assert_eq!(pending.add(vec![notice("ns", "c", 1)], now), Added::default());
-    assert!(pending.await_report(kind, &key("c"), true), "events go through again");
-    let third = pending.take(later).unwrap();
-    assert_eq!(third.about.key, key("c"));
-    let after = pending.settle(&third, Outcome::Done, later);
-    assert!(after.is_empty && after.was_awaited);
-}
-
-#[test]
-fn a_report_does_not_wait_for_an_event_without_an_answer() {
-    let now = crate::clock::monotonic();
-    let mut pending = pending([notice("ns", "a", 1)], now);
-    let key = ("ns".to_owned(), "a".to_owned());
-    let _under_way = pending.take(now).unwrap();
-    assert!(pending.await_report("FeatureRollout", &key, true));
-    assert_eq!(pending.release("ns"), std::slice::from_ref(&key));
-    assert!(!pending.await_report("FeatureRollout", &key, true));
-}
-
-#[test]
 fn what_waits_is_bounded_and_what_finds_no_room_comes_out_of_no_order() {
     let now = crate::clock::monotonic();
     let mut pending = Pending::default();
@@ -197,8 +166,6 @@ fn where_there_is_no_room_the_newest_of_whoever_has_the_most_gives_way() {
         let of = format!("flood-{}", i % 20);
         assert_eq!(pending.add(vec![notice(&of, &format!("r{i}"), 1)], now), Added::default());
     }
-    let key = ("flood-19".to_owned(), format!("r{}", MOST - 1));
-    assert!(!pending.await_report("FeatureRollout", &key, false));
     let mut gave_way = 0;
     for i in 0..100 {
         let added = pending.add(vec![notice("small", &format!("s{i}"), 1)], now);
@@ -231,7 +198,7 @@ fn what_gives_way_is_the_end_of_a_line_and_its_report_waits_no_more() {
         assert_eq!(pending.add(other.collect(), now), Added::default());
     }
     let newest = ("flood".to_owned(), format!("r{}", MOST / 4 - 1));
-    assert!(pending.await_report("FeatureRollout", &newest, true));
+    assert!(pending.await_report("FeatureRollout", &newest, now));
     let gave_way = |pending: &mut Pending, seq| {
         let mut added = pending.add(vec![notice("small", "s", seq)], now);
         let gave_way = added.gave_way.remove(0);
@@ -240,7 +207,8 @@ fn what_gives_way_is_the_end_of_a_line_and_its_report_waits_no_more() {
     };
     assert!(!gave_way(&mut pending, 1), "the first of its entries still waits");
     assert!(gave_way(&mut pending, 2));
-    assert!(!pending.await_report("FeatureRollout", &newest, false));
+    assert!(!pending.is_awaited("FeatureRollout", &newest, now));
+    assert_eq!(pending.next_late_at(), None);
 }
 
 /// A thousand objects of one tenant wait, each with several events.
@@ -266,10 +234,10 @@ fn a_flood_keeps_anothers_event_for_no_longer_than_the_calls_under_way() {
 fn calls_that_hang_leave_one_for_others() {
     let begun = crate::clock::monotonic();
     let mut pending = pending((0..10).map(|i| notice("hangs", &format!("r{i}"), 1)), begun);
-    let held: Vec<Notice> = std::iter::from_fn(|| pending.take(begun)).collect();
+    let held: Vec<Notice> = std::iter::from_fn(|| take(&mut pending, begun)).collect();
     assert_eq!(held.len(), MOST_AT_WORK);
     assert_eq!(pending.add(vec![notice("small", "s", 1)], begun), Added::default());
-    assert_eq!(pending.take(begun).unwrap().about.key.0, "small");
+    assert_eq!(take(&mut pending, begun).unwrap().about.key.0, "small");
 }
 
 #[test]
@@ -279,7 +247,7 @@ fn nothing_is_kept_of_a_rollout_that_is_gone_where_events_fail() {
     let key = |i: usize| ("ns".to_owned(), format!("r{i}"));
     pending.forget("FeatureRollout", &key(0));
     assert_eq!(pending.len(), 100, "its last events are still of use");
-    let first = pending.take(now).unwrap();
+    let first = take(&mut pending, now).unwrap();
     pending.settle(&first, Outcome::Failed, now);
     for i in 0..100 {
         pending.forget("FeatureRollout", &key(i));
@@ -291,13 +259,13 @@ fn nothing_is_kept_of_a_rollout_that_is_gone_where_events_fail() {
 fn a_namespace_is_left_alone_for_as_long_as_the_api_server_asks() {
     let now = crate::clock::monotonic();
     let mut pending = pending([notice("ns", "a", 1), notice("other", "a", 1)], now);
-    let first = pending.take(now).unwrap();
+    let first = take(&mut pending, now).unwrap();
     pending.settle(&first, Outcome::Failed, now);
     let until = now + Duration::from_secs(5);
     pending.hold_back(&first.about.key.0, until);
-    let other = pending.take(now).unwrap();
+    let other = take(&mut pending, now).unwrap();
     assert_ne!(other.about.key.0, first.about.key.0, "others go on");
     pending.settle(&other, Outcome::Done, now);
-    assert!(pending.take(until - Duration::from_millis(1)).is_none());
-    assert_eq!(pending.take(until).unwrap().about.key, first.about.key);
+    assert!(take(&mut pending, until - Duration::from_millis(1)).is_none());
+    assert_eq!(take(&mut pending, until).unwrap().about.key, first.about.key);
 }
