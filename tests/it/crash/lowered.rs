@@ -139,6 +139,8 @@ async fn run(name: &str, crash: Option<(usize, Moment)>) -> (End, Vec<String>, b
     kept.until("lowered", is_done).await;
     // Whatever is still on its way would show.
     pause(300).await;
+    // A write that came only now may have been the one that it is killed at.
+    kept.until("lowered and still running", is_done).await;
     kept.process.kill();
 
     let file = space.file("app").await.unwrap();
