@@ -9,7 +9,7 @@ use kube::{Client, Config};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::error::{Fault, chain};
 use crate::server::{self, Health};
 use crate::telemetry::Metrics;
@@ -307,7 +307,6 @@ async fn work(ctx: Shared, key: Key) {
     let mut work = Work { ctx, key, has_ended: false };
     let Work { ctx, key, has_ended } = &mut work;
     ctx.queue.until_free().await;
-    let started = clock::monotonic();
     let reconciled = async {
         match key {
             Key::Rollout(rollout) => rollout::reconcile(ctx, rollout).await,
@@ -326,7 +325,7 @@ async fn work(ctx: Shared, key: Key) {
     };
     let (result, took) = metered(reconciled).await;
     ctx.queue.note_cost(key, took);
-    ctx.metrics.reconciled(result.is_ok(), started.elapsed().as_secs_f64());
+    ctx.metrics.reconciled(result.is_ok(), took.whole.as_secs_f64());
     match result {
         Ok(()) => ctx.queue.recovered(key, &Cause::OF_WORK),
         Err(fault) => retry(ctx, key, fault).await,

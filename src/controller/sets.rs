@@ -11,7 +11,7 @@ use super::persist::{put_status, stall_unreadable};
 use super::writer::{self, FileReport};
 use super::{changelog, events, keys};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
-use crate::api::flagset::Orphan;
+use crate::api::flagset::{FileOutput, Orphan};
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
 use crate::error::Fault;
 use crate::plan::{self, Audience, FieldError};
@@ -78,7 +78,8 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     plan::check_flag_set(&set.spec, &mut errors);
     let Some(report) = report else { return Ok(()) };
     keys::orphaned(ctx, &id, &report.orphans);
-    let mut status = describe(ctx, &set, &prior, &report, &errors);
+    let outputs = writer::outputs_of_status(&id, &set, &prior, &report);
+    let mut status = describe(ctx, &prior, &report, outputs, &errors, generation);
     add_emergency(ctx, &set, &prior, &mut status);
     add_stale_mounts(ctx, &id, &set, &prior, &mut status);
     add_changelog(ctx, key, &set, &prior, &mut status);
@@ -129,13 +130,12 @@ fn turn_of_emergency(before: &FlagSetStatus, after: &FlagSetStatus) -> Option<(R
 
 fn describe(
     ctx: &Context,
-    set: &FlagSet,
     prior: &FlagSetStatus,
     report: &FileReport,
+    outputs: Vec<FileOutput>,
     errors: &[FieldError],
+    generation: i64,
 ) -> FlagSetStatus {
-    let generation = set.metadata.generation.unwrap_or(0);
-    let outputs = writer::outputs_of_status(set, prior, report);
     let changed = prior.sha256.as_deref() != Some(report.sha256.as_str()) && !report.sha256.is_empty();
     let want = match &report.failure {
         Some((reason, message)) => Err((*reason, message.clone())),

@@ -49,6 +49,11 @@ impl Turns {
         Turns(Arc::new(Shared { inner: Mutex::new(Inner { line, waiting: HashMap::new() }), monotonic }))
     }
 
+    /// So many places at once, given as fast as they become free.
+    pub fn of(places: usize) -> Turns {
+        Turns::new(places, None, Monotonic::default())
+    }
+
     /// Waits for a place. Of one namespace the lower rank goes first, then whoever came first.
     pub async fn take(&self, namespace: &str, rank: u8) -> Place {
         let (place, mut given) = self.ask(namespace, rank);
@@ -125,13 +130,9 @@ mod tests {
 
     use super::*;
 
-    fn turns(places: usize) -> Turns {
-        Turns::new(places, None, Monotonic::default())
-    }
-
     #[tokio::test]
     async fn a_place_goes_to_the_next_when_it_is_dropped_and_past_those_that_went_away() {
-        let turns = turns(1);
+        let turns = Turns::of(1);
         let first = turns.take("a", 0).await;
         let mut goes = Box::pin(turns.take("a", 0));
         let mut stays = Box::pin(turns.take("b", 0));
@@ -144,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_was_let_in_and_never_looked_gives_its_place_back() {
-        let turns = turns(1);
+        let turns = Turns::of(1);
         let first = turns.take("a", 0).await;
         let mut unaware = Box::pin(turns.take("b", 0));
         assert!(unaware.as_mut().now_or_never().is_none());

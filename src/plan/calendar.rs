@@ -9,7 +9,7 @@ use jiff::{SignedDuration, ToSpan};
 use super::freeze::FreezeSpan;
 use crate::api::{MicroTime, Window};
 use known::Known;
-use search::Search;
+use search::{Dates, Search};
 
 mod known;
 mod search;
@@ -174,13 +174,7 @@ impl Calendar {
 
 impl WindowList {
     fn is_open(&self, t: MicroTime) -> bool {
-        let date = t.to_zoned(self.zone.clone()).date();
-        // An end of 24:00 that falls into a gap ends on the next date's clock.
-        [date.yesterday().ok(), Some(date)]
-            .into_iter()
-            .flatten()
-            .flat_map(|date| self.on(date))
-            .any(|(from, to)| from <= t && t < to)
+        Dates::of(self).is_open(t)
     }
 
     /// When the last of the windows that are open at `t` closes.
@@ -194,17 +188,8 @@ impl WindowList {
             .max()
     }
 
-    /// The first opening after `t`. Two weeks hold every weekday twice, so a gap cannot hide them all.
     fn next_opening(&self, t: MicroTime) -> Option<MicroTime> {
-        let mut date = t.to_zoned(self.zone.clone()).date();
-        for _ in 0..15 {
-            let opening = self.on(date).map(|(from, _)| from).filter(|from| *from > t).min();
-            if opening.is_some() {
-                return opening;
-            }
-            date = date.tomorrow().ok()?;
-        }
-        None
+        Dates::of(self).next_opening(t)
     }
 
     /// The windows of a local date, each an interval of instants; one that a gap swallows is left out. A date that never

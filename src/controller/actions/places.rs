@@ -1,10 +1,6 @@
 //! How many actions are carried out at once, and how namespaces share that.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use crate::clock::{self, Monotonic};
-use crate::controller::queue::{Costs, Took};
+use crate::controller::queue::{ProcessorCosts, Took};
 use crate::engine::Precedence;
 use crate::fair::{Place, Turns};
 
@@ -20,17 +16,16 @@ pub(super) struct Places {
     all: Turns,
     dear: Turns,
     dear_stops: Turns,
-    costs: Mutex<Costs>,
+    costs: ProcessorCosts,
 }
 
 impl Default for Places {
     fn default() -> Places {
-        let turns = |places| Turns::new(places, None, Monotonic::default());
         Places {
-            all: turns(AT_ONCE),
-            dear: turns(DEAR),
-            dear_stops: turns(DEAR_STOPS),
-            costs: Mutex::default(),
+            all: Turns::of(AT_ONCE),
+            dear: Turns::of(DEAR),
+            dear_stops: Turns::of(DEAR_STOPS),
+            costs: ProcessorCosts::default(),
         }
     }
 }
@@ -39,7 +34,7 @@ impl Places {
     /// Waits for a place for an action of a namespace. Of those that wait there, the higher precedence goes first.
     pub(super) async fn take(&self, namespace: &str, precedence: Precedence) -> (Option<Place>, Place) {
         let rank = precedence as u8;
-        let is_dear = self.costs().at_once(namespace, AT_ONCE) <= DEAR;
+        let is_dear = self.costs.is_dear(namespace, AT_ONCE, DEAR);
         let dear = match (is_dear, precedence) {
             (false, _) => None,
             (true, Precedence::Ordinary) => Some(self.dear.take(namespace, rank).await),
@@ -48,20 +43,16 @@ impl Places {
         (dear, self.all.take(namespace, rank).await)
     }
 
-    /// Notes that an action of a namespace took so long. Only the time of a processor counts: calls that hang must not keep others from
-    /// being tried.
+    /// Notes that an action of a namespace took so long.
     pub(super) fn note_cost(&self, namespace: &str, took: Took) {
-        let took = Took { whole: Duration::ZERO, ..took };
-        self.costs().note(namespace, took, clock::monotonic());
-    }
-
-    fn costs(&self) -> MutexGuard<'_, Costs> {
-        self.costs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.costs.note(namespace, took);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt;
 
     use super::*;

@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crate::api::MetricSource;
-use crate::clock::Monotonic;
 use crate::fair::{self, Turns};
 
 /// Measurements under way at once.
@@ -68,7 +67,7 @@ impl Limits {
 }
 
 fn turns(places: usize) -> Turns {
-    Turns::new(places, None, Monotonic::default())
+    Turns::of(places)
 }
 
 fn places(source: &MetricSource) -> usize {

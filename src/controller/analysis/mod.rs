@@ -16,7 +16,7 @@ use super::queue::{Places, Priority, Queue, metered};
 use crate::api::measured::{Measured, MeasuredKind};
 use crate::api::metricsource::Circuit;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
-use crate::clock::{Clock, Monotonic};
+use crate::clock::Clock;
 use crate::engine::{self, Metrics, Subject};
 use crate::fair::Turns;
 use crate::plan::Guard;
@@ -71,7 +71,7 @@ impl Analysis {
             sources: Sources::new(options),
             resolver: Resolver::default(),
             limits: Limits::default(),
-            reads: Turns::new(READS, None, Monotonic::default()),
+            reads: Turns::of(READS),
             circuits: Mutex::default(),
             listed: AtomicBool::new(false),
         }

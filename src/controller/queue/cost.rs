@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,28 @@ pub struct Costs {
 struct Cost {
     mean: Took,
     at: Instant,
+}
+
+/// What the work of each namespace costs of a processor, for those that share it. What it waits for does not count: calls that hang must
+/// not keep others from being tried.
+#[derive(Debug, Default)]
+pub struct ProcessorCosts(Mutex<Costs>);
+
+impl ProcessorCosts {
+    /// Notes that some work of a namespace took so long.
+    pub fn note(&self, tenant: &str, took: Took) {
+        let took = Took { whole: Duration::ZERO, ..took };
+        self.lock().note(tenant, took, clock::monotonic());
+    }
+
+    /// Whether so much that of `most` at once no more than `few` may be done.
+    pub fn is_dear(&self, tenant: &str, most: usize, few: usize) -> bool {
+        self.lock().at_once(tenant, most) <= few
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Costs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How long the work on a key took; or its mean, where the last keys count most.

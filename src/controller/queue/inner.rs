@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cost::Costs;
 use super::in_turns::{self, InTurns, Tenant};
@@ -10,9 +10,7 @@ use super::priority::Priority;
 use super::retry::Retries;
 use super::{GroupOf, Places};
 use crate::api::MicroTime;
-
-/// After how long work does not count any more: it waits for an answer that does not come.
-pub(super) const HUNG: Duration = Duration::from_secs(1);
+use crate::fair::HUNG;
 
 /// How many times as many keys of a pool as it has places are worked on, if some of them hang.
 const MOST_HUNG: usize = 16;

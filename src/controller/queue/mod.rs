@@ -23,11 +23,12 @@ use tokio::sync::Notify;
 
 use crate::api::MicroTime;
 use crate::clock::{self, Clock};
-pub use cost::{Costs, Took, metered};
+use crate::fair::HUNG;
+pub use cost::{ProcessorCosts, Took, metered};
 pub use hold::Held;
 use hold::Hold;
 pub use in_turns::Tenant;
-use inner::{HUNG, Inner};
+use inner::Inner;
 pub use priority::Priority;
 pub use retry::Cause;
 

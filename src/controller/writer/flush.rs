@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use kube::Resource;
 
-use super::flushed::{Flushed, gone, not_permitted};
+use super::flushed::{Flushed, gone};
 use super::found::{Found, Remembered};
 use super::hub::Keeps;
 use super::next::{
-    Next, absent, conflict, is_first, next, not_allowed, refused, refused_by, refused_former, verdict, wants,
-    with_delivered,
+    Next, absent, conflict, is_first, next, not_allowed, not_permitted, refused, refused_by, refused_former,
+    verdict, wants, with_delivered,
 };
 use super::rebuild::{self, Members};
 use super::target::{Target, left_behind, targets};
@@ -46,8 +46,10 @@ pub(super) async fn flush(ctx: &Shared, set: &SetId, offers: &BTreeMap<ObjectKey
     if !set.shared && offers.is_empty() && ctx.index.members(set).is_empty() {
         return Flushed::default();
     }
-    let former =
-        flag_set.as_ref().map(|flag_set| former(set, flag_set, ctx.hub.report(set))).unwrap_or_default();
+    let former = flag_set
+        .as_ref()
+        .map(|flag_set| former(set, flag_set, ctx.hub.seen_outputs(set)))
+        .unwrap_or_default();
     flush_all(ctx, set, flag_set.as_ref(), &targets(set, flag_set.as_ref()), &former, offers).await
 }
 

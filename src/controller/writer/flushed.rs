@@ -6,7 +6,7 @@ use super::target::Target;
 use super::{Ack, FileReport, Percentages};
 use crate::api::flagset::FileOutput;
 use crate::controller::cache::ObjectKey;
-use crate::error::{Fault, chain};
+use crate::error::Fault;
 
 /// What came of a turn.
 #[derive(Default)]
@@ -37,14 +37,6 @@ pub(super) struct Flushed {
 pub(super) fn gone(target: &Target) -> Flushed {
     let outputs = BTreeMap::from([(target.as_output(), false)]);
     Flushed { absent: true, outputs, ..Flushed::default() }
-}
-
-/// A former place that may not be read any more: it is said, and keeps nobody from going on.
-pub(super) fn not_permitted(fault: &Fault, target: &Target) -> Flushed {
-    let message = format!("{}, which is no output any more: {}; delete it", target.title(), chain(fault));
-    let report = FileReport { failure: Some((fault.reason(), message)), ..FileReport::default() };
-    // Nobody tells when somebody has acted: it is looked at again.
-    Flushed { absent: true, refused: true, report: Some(report), ..Flushed::default() }
 }
 
 impl Flushed {

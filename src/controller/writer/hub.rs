@@ -1,7 +1,7 @@
 //! Every writer, and what they have said. What is kept of a file goes with its writer, what is kept of a rollout with the
 //! rollout.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::mailbox::Mailbox;
 use super::orphans::{in_order, newest_first};
 use super::waiting::Waiting;
 use super::{Ack, FileReport, Percentages, feature_flag};
-use crate::api::flagset::Orphan;
+use crate::api::flagset::{FileOutput, Orphan};
 use crate::clock;
 use crate::controller::cache::{ObjectKey, Packer};
 use crate::controller::index::{Index, SetId};
@@ -205,6 +205,13 @@ impl Hub {
     /// What a FlagSet's status should say of its file.
     pub fn report(&self, set: &SetId) -> Option<FileReport> {
         self.lock().files.get(set)?.report.clone()
+    }
+
+    /// Where a FlagSet's file was looked for last, and whether it was there.
+    pub(super) fn seen_outputs(&self, set: &SetId) -> BTreeMap<FileOutput, bool> {
+        let inner = self.lock();
+        let report = inner.files.get(set).and_then(|kept| kept.report.as_ref());
+        report.map(|report| report.outputs.clone()).unwrap_or_default()
     }
 
     /// Notes what a file holds; says whether it is news. `listed` are the orphans that the FlagSet's status names.

@@ -296,6 +296,11 @@ pub(super) fn refused_former(fault: &Fault, target: &Target, wants: &Wants) -> F
     refused(fault.reason(), &message, wants)
 }
 
+/// The same where it may not be read any more: it is said, and keeps nobody from going on.
+pub(super) fn not_permitted(fault: &Fault, target: &Target) -> Flushed {
+    Flushed { absent: true, ..refused_former(fault, target, &Wants::new()) }
+}
+
 /// Whether what was handed over is all that can ever have been decided of a file: the first fragment of its only rollout.
 pub(super) fn is_first(set: &SetId, offers: &BTreeMap<ObjectKey, Offer>) -> bool {
     !set.shared

@@ -1,11 +1,7 @@
 //! How many writes of files are under way at once. However many files change in the same second, the API server has only the ordinary
 //! ones before it when something urgent comes, which takes none of their places. Namespaces share all of these.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use crate::clock::{self, Monotonic};
-use crate::controller::queue::{Costs, Took};
+use crate::controller::queue::{ProcessorCosts, Took};
 use crate::fair::{Place, Turns};
 
 /// Ordinary writes under way at once; of one namespace three quarters of these.
@@ -27,18 +23,17 @@ pub struct Places {
     looks: Turns,
     urgent: Turns,
     heavy: Turns,
-    costs: Mutex<Costs>,
+    costs: ProcessorCosts,
 }
 
 impl Default for Places {
     fn default() -> Places {
-        let turns = |places| Turns::new(places, None, Monotonic::default());
         Places {
-            writes: turns(WRITES),
-            looks: turns(LOOKS),
-            urgent: turns(URGENT),
-            heavy: turns(HEAVY),
-            costs: Mutex::default(),
+            writes: Turns::of(WRITES),
+            looks: Turns::of(LOOKS),
+            urgent: Turns::of(URGENT),
+            heavy: Turns::of(HEAVY),
+            costs: ProcessorCosts::default(),
         }
     }
 }
@@ -62,28 +57,23 @@ impl Places {
     /// A place for what takes much memory, or much processor time, in this namespace, where it does; what is urgent goes first.
     pub(super) async fn heavy(&self, namespace: &str, bytes: usize, is_urgent: bool) -> Option<Place> {
         // What is urgent waits for no processor time of others.
-        let is_dear = !is_urgent && self.costs().at_once(namespace, WRITES) <= HEAVY;
+        let is_dear = !is_urgent && self.costs.is_dear(namespace, WRITES, HEAVY);
         if bytes < HEAVY_FROM && !is_dear {
             return None;
         }
         Some(self.heavy.take(namespace, u8::from(!is_urgent)).await)
     }
 
-    /// Notes that a write of a file of this namespace took so long. Only the time of a processor counts: what the API server takes
-    /// is told by the size of the file.
+    /// Notes that a write of a file of this namespace took so long.
     pub(super) fn note_cost(&self, namespace: &str, took: Took) {
-        let took = Took { whole: Duration::ZERO, ..took };
-        self.costs().note(namespace, took, clock::monotonic());
-    }
-
-    fn costs(&self) -> MutexGuard<'_, Costs> {
-        self.costs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.costs.note(namespace, took);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::time::Duration;
 
     use futures::FutureExt;
 
@@ -93,12 +83,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn writes_that_get_no_answer_keep_nobody_waiting_for_longer_than_a_second() {
         let places = Places::default();
-        let write = async |work| {
-            let place = places.write("a").await;
+        let write = async |namespace, work| {
+            let place = places.write(namespace).await;
             hold(place, work).await;
         };
-        let hanging = futures::future::join_all((0..2 * WRITES).map(|_| write(pending().boxed())));
-        let last = tokio::time::timeout(HUNG * 4, write(ready(()).boxed()));
+        let hanging =
+            futures::future::join_all((0..3 * WRITES).map(|i| write(["a", "b"][i % 2], pending().boxed())));
+        let last = tokio::time::timeout(HUNG * 4, write("a", ready(()).boxed()));
         tokio::select! {
             biased;
             _ = hanging => unreachable!("they hang"),

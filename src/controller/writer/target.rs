@@ -70,10 +70,7 @@ impl Target {
 
     /// Kind and name, for people.
     pub(super) fn title(&self) -> String {
-        match self {
-            Target::ConfigMap(output) => format!("ConfigMap {}", output.config_map),
-            Target::FeatureFlag(name) => format!("FeatureFlag {name}"),
-        }
+        self.as_output().title()
     }
 
     /// Why no object of this name may be made, where the operator's administrators do not allow it. What is there goes on.

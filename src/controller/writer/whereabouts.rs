@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
-
 use super::FileReport;
 use super::target::{Target, targets};
 use crate::api::flagset::FileOutput;
@@ -15,10 +13,9 @@ use crate::controller::index::SetId;
 const MOST_FORMER: usize = 16;
 
 /// The places that the file of a set was written to and that its spec names no more: by its status, and by what this process has
-/// reported last.
-pub(super) fn former(set: &SetId, flag_set: &FlagSet, report: Option<FileReport>) -> Vec<Target> {
+/// `seen` last.
+pub(super) fn former(set: &SetId, flag_set: &FlagSet, mut seen: BTreeMap<FileOutput, bool>) -> Vec<Target> {
     let status = flag_set.status.as_ref().map(|status| status.outputs.as_slice()).unwrap_or_default();
-    let mut seen = report.map(|report| report.outputs).unwrap_or_default();
     // As long as the status names what is gone, that is found anew, and said anew.
     seen.retain(|_, holds| *holds);
     let all = whereabouts(&named(set, flag_set), status, &seen);
@@ -26,15 +23,13 @@ pub(super) fn former(set: &SetId, flag_set: &FlagSet, report: Option<FileReport>
 }
 
 /// Where the file of a FlagSet is, as its status is to say.
-pub fn outputs_of_status(set: &FlagSet, prior: &FlagSetStatus, report: &FileReport) -> Vec<FileOutput> {
-    whereabouts(
-        &named(
-            &SetId { namespace: set.namespace().unwrap_or_default(), name: set.name_any(), shared: true },
-            set,
-        ),
-        &prior.outputs,
-        &report.outputs,
-    )
+pub fn outputs_of_status(
+    set: &SetId,
+    flag_set: &FlagSet,
+    prior: &FlagSetStatus,
+    report: &FileReport,
+) -> Vec<FileOutput> {
+    whereabouts(&named(set, flag_set), &prior.outputs, &report.outputs)
 }
 
 fn named(set: &SetId, flag_set: &FlagSet) -> Vec<FileOutput> {

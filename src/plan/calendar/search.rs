@@ -48,7 +48,7 @@ impl<'a> Search<'a> {
             calendar,
             once: merged(calendar.freezes.iter().filter_map(|freeze| freeze.once()).collect()),
             yearly: BTreeMap::new(),
-            lists: calendar.lists.iter().map(|list| Dates { list, of: BTreeMap::new() }).collect(),
+            lists: calendar.lists.iter().map(Dates::of).collect(),
         }
     }
 
@@ -93,12 +93,16 @@ impl<'a> Search<'a> {
 }
 
 /// The windows of a list by local dates.
-struct Dates<'a> {
+pub(super) struct Dates<'a> {
     list: &'a WindowList,
     of: BTreeMap<Date, Vec<Span>>,
 }
 
-impl Dates<'_> {
+impl<'a> Dates<'a> {
+    pub(super) fn of(list: &'a WindowList) -> Dates<'a> {
+        Dates { list, of: BTreeMap::new() }
+    }
+
     fn date(&self, t: MicroTime) -> Date {
         t.to_zoned(self.list.zone.clone()).date()
     }
@@ -111,7 +115,7 @@ impl Dates<'_> {
         self.of.entry(date).or_insert_with(|| list.on(date).collect())
     }
 
-    fn is_open(&mut self, t: MicroTime) -> bool {
+    pub(super) fn is_open(&mut self, t: MicroTime) -> bool {
         let date = self.date(t);
         // An end of 24:00 that falls into a gap ends on the next date's clock.
         let dates = [Some(date), date.yesterday().ok()].into_iter().flatten();
@@ -119,7 +123,7 @@ impl Dates<'_> {
     }
 
     /// The first opening after `t`. Two weeks hold every weekday twice, so a gap cannot hide them all.
-    fn next_opening(&mut self, t: MicroTime) -> Option<MicroTime> {
+    pub(super) fn next_opening(&mut self, t: MicroTime) -> Option<MicroTime> {
         let mut date = self.date(t);
         for _ in 0..15 {
             let opening = self.on(date).iter().map(|(from, _)| *from).filter(|from| *from > t).min();
