@@ -97,6 +97,19 @@ async fn until_sent(space: &Space, channel: &str, count: i64) {
         .await;
 }
 
+/// How long a channel waits for an answer: one that hangs not for long, and others until a busy machine has answered, since what was
+/// taken and not answered in time is sent again.
+fn patience(channel: &str) -> Value {
+    json!({"timeout": if channel == "hangs" { "1s" } else { "30s" }})
+}
+
+/// Has a channel that was not answered wait as long as the others, then answers it.
+async fn comes_back(space: &Space, channel: &str, receiver: &Receiver) {
+    let edit = json!({"spec": {"timeout": "10s"}});
+    assert_eq!(space.merge("NotificationChannel", channel, &edit).await.code, 200);
+    receiver.behave(Behaviour::Take);
+}
+
 async fn act(space: &Space, rollout: &str, action: &str) {
     let action: RolloutAction = serde_json::from_value(json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "RolloutAction", "metadata": {"generateName": "act-"},
@@ -248,7 +261,7 @@ async fn a_channel_that_hangs_holds_up_no_step_and_no_other_channel() {
     let mut receivers = Vec::new();
     for name in ["good", "better", "hangs"] {
         let receiver = Receiver::start().await;
-        channel(&space, name, &webhook(&receiver, "/x"), &json!({})).await;
+        channel(&space, name, &webhook(&receiver, "/x"), &patience(name)).await;
         receivers.push(receiver);
     }
     receivers[2].behave(Behaviour::Hang);
@@ -271,12 +284,14 @@ async fn a_channel_that_hangs_holds_up_no_step_and_no_other_channel() {
         assert!(counts.values().all(|count| *count == 1), "{name}: {counts:#?}");
     }
     until_says(&space, "hangs", "False Retrying", "no answer within 1000 ms").await;
+    // While everything waits, an outbox is written some seconds apart.
+    let queued = async || usize::try_from(status(&space, "hangs").await.queued).unwrap();
+    eventually("all of it waits", async || queued().await == told.len()).await;
     let waiting = status(&space, "hangs").await;
-    assert_eq!(usize::try_from(waiting.queued).unwrap(), told.len());
     assert_eq!((waiting.outbox.len(), waiting.sent, waiting.dropped), (told.len(), 0, 0));
 
     // It comes back: nothing is lost.
-    receivers[2].behave(Behaviour::Take);
+    comes_back(&space, "hangs", &receivers[2]).await;
     until_sent(&space, "hangs", i64::try_from(told.len()).unwrap()).await;
     let counts = receivers[2].counts();
     assert_eq!(counts.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>());
@@ -358,7 +373,7 @@ async fn a_crash_loses_nothing_of_three_channels_of_which_one_hangs() {
     let mut receivers = Vec::new();
     for name in ["good", "better", "hangs"] {
         let receiver = Receiver::start().await;
-        channel(&space, name, &webhook(&receiver, "/x"), &json!({})).await;
+        channel(&space, name, &webhook(&receiver, "/x"), &patience(name)).await;
         receivers.push(receiver);
     }
     receivers[2].behave(Behaviour::Hang);
@@ -382,7 +397,7 @@ async fn a_crash_loses_nothing_of_three_channels_of_which_one_hangs() {
         told.extend(history(&space, name).await);
     }
     assert!(told.len() >= 60, "{}", told.len());
-    receivers[2].behave(Behaviour::Take);
+    comes_back(&space, "hangs", &receivers[2]).await;
     for (name, receiver) in ["good", "better", "hangs"].into_iter().zip(&receivers) {
         let has_all = async || told.keys().all(|id| receiver.counts().contains_key(id));
         eventually(&format!("{name} has all"), has_all).await;
