@@ -20,6 +20,7 @@ mod criteria;
 pub mod delivery;
 mod dependencies;
 mod edits;
+mod entry;
 pub mod forecast;
 mod history;
 mod measure;

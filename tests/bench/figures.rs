@@ -1,11 +1,14 @@
 //! What was measured, next to what is wanted.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::curves::{Curve, draw};
 use crate::machine::Machine;
 
 /// Form of the output.
@@ -17,9 +20,18 @@ pub enum Output {
     Json,
 }
 
+/// How many of what there were.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Of {
+    what: &'static str,
+    count: usize,
+}
+
 #[derive(Serialize)]
 struct Figure {
     scenario: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<Of>,
     measure: String,
     bar: Option<&'static str>,
     value: f64,
@@ -28,9 +40,22 @@ struct Figure {
 
 /// Everything measured so far.
 #[derive(Default)]
-pub struct Figures(Vec<Figure>);
+pub struct Figures {
+    all: Vec<Figure>,
+    of: Option<Of>,
+}
 
 impl Figures {
+    /// The figures to come are of so many of these.
+    pub fn of(&mut self, what: &'static str, count: usize) {
+        self.of = Some(Of { what, count });
+    }
+
+    /// The figures to come are of no number of anything.
+    pub fn of_nothing(&mut self) {
+        self.of = None;
+    }
+
     /// Notes a figure, and what it should be, in words, if anything.
     pub fn add(
         &mut self,
@@ -40,7 +65,26 @@ impl Figures {
         value: f64,
         unit: &'static str,
     ) {
-        self.0.push(Figure { scenario, measure: measure.into(), bar, value, unit });
+        self.all.push(Figure { scenario, of: self.of, measure: measure.into(), bar, value, unit });
+    }
+
+    /// Draws these measures by the number of what they are of, a picture each, the scenarios as its lines.
+    ///
+    /// # Errors
+    /// What kept a file from being written.
+    pub fn draw(&self, folder: &Path, measures: &[&str]) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut curves: BTreeMap<(&str, &str), Curve> = BTreeMap::new();
+        for Figure { scenario, of, measure, value, unit, .. } in &self.all {
+            let Some(of) = of.filter(|_| measures.contains(&measure.as_str())) else { continue };
+            let curve =
+                curves.entry((of.what, measure)).or_insert_with(|| Curve::new(of.what, measure, unit));
+            curve.lines.entry(scenario).or_default().push((of.count, *value));
+        }
+        for curve in curves.into_values().filter(Curve::has_a_line) {
+            draw(folder, &curve)?;
+        }
+        Ok(())
     }
 
     /// Prints all figures, with the machine before and after.
@@ -48,7 +92,7 @@ impl Figures {
         match output {
             Output::Json => {
                 let all =
-                    json!({"machine": before, "loadAverageAfter": after.load_average, "figures": self.0});
+                    json!({"machine": before, "loadAverageAfter": after.load_average, "figures": self.all});
                 println!("{all:#}");
             }
             Output::Table => self.table(before, after),
@@ -66,9 +110,15 @@ impl Figures {
             before.load_average,
             after.load_average
         );
-        let wide = self.0.iter().map(|figure| figure.measure.chars().count()).max().unwrap_or(0);
+        let said = |Figure { of, measure, .. }: &Figure| match of {
+            Some(Of { what, count }) => format!("{count} {what}: {measure}"),
+            None => measure.clone(),
+        };
+        let wide = self.all.iter().map(|figure| said(figure).chars().count()).max().unwrap_or(0);
         println!("{:<9} {:<wide$} {:>10} {:>10}", "SCENARIO", "MEASURE", "BAR", "FIGURE");
-        for Figure { scenario, measure, bar, value, unit } in &self.0 {
+        for figure in &self.all {
+            let Figure { scenario, bar, value, unit, .. } = figure;
+            let measure = said(figure);
             let digits = if value.fract() == 0.0 { 0 } else { 2 };
             println!(
                 "{scenario:<9} {measure:<wide$} {:>10} {value:>10.digits$} {unit}",

@@ -7,9 +7,11 @@ mod alone;
 mod audit;
 mod checks;
 mod controller;
+mod curves;
 mod edit;
 mod emergency;
 mod figures;
+mod growth;
 #[allow(dead_code, reason = "tests use the rest of it")]
 #[path = "../it/support/hostile.rs"]
 mod hostile;
@@ -44,6 +46,8 @@ mod thousand;
 mod world;
 mod worst;
 
+use std::path::{Path, PathBuf};
+
 use clap::{Parser, ValueEnum};
 
 use figures::{Figures, Output};
@@ -71,6 +75,8 @@ enum Scenario {
     Lives,
     /// What as many rollouts cost as `--rollouts` says, in FlagSets and with a ConfigMap each; ten minutes for a thousand
     Scale,
+    /// What an edit costs by the number of flags in a file, of cohorts, and of entries in the history
+    Growth,
     /// A thousand transitions in a minute over five channels, one of which hangs, and with the controller killed in the middle
     Notify,
     /// The panel over a thousand rollouts that step, with a hundred open pages
@@ -97,9 +103,12 @@ struct Args {
     /// Objects that the controller works on at once; default: its own
     #[arg(long, value_name = "N")]
     concurrency: Option<u16>,
-    /// How many rollouts `scale` has
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    rollouts: usize,
+    /// How many rollouts `scale` has; several numbers, one after the other, are separated by commas
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1000")]
+    rollouts: Vec<usize>,
+    /// Draw how cost grows, as SVG files in this folder
+    #[arg(long, value_name = "DIR")]
+    curves: Option<PathBuf>,
     /// Said by `cargo bench` to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -120,9 +129,15 @@ fn main() {
         for scenario in scenarios {
             eprintln!("{scenario:?} ...");
             if *scenario == Scenario::Scale {
-                for shape in scale::SHAPES {
-                    scale::measure(args.concurrency, &mut figures, shape, args.rollouts).await;
+                for rollouts in &args.rollouts {
+                    figures.of("rollouts", *rollouts);
+                    for shape in scale::SHAPES {
+                        scale::measure(args.concurrency, &mut figures, shape, *rollouts).await;
+                    }
+                    // The next size may take the better part of an hour.
+                    draw(&figures, args.curves.as_deref());
                 }
+                figures.of_nothing();
                 continue;
             }
             let world = world::World::start(args.concurrency, *scenario == Scenario::Emergency).await;
@@ -137,6 +152,7 @@ fn main() {
                 Scenario::Refusals => refusals::run(&world, &mut figures).await,
                 Scenario::Notify => notify::run(&world, &mut figures).await,
                 Scenario::Lives => lives::run(&world, &mut figures).await,
+                Scenario::Growth => growth::run(&world, &mut figures).await,
                 Scenario::Panel => panel::run(&world, &mut figures).await,
                 Scenario::Poison => poison::run(&world, &mut figures).await,
                 Scenario::Worst => worst::run(&world, &mut figures).await,
@@ -148,4 +164,12 @@ fn main() {
         }
     });
     figures.print(args.output, &before, &machine::Machine::read());
+    draw(&figures, args.curves.as_deref());
+}
+
+/// Draws how cost grows, if that was asked for.
+fn draw(figures: &Figures, folder: Option<&Path>) {
+    if let Some(folder) = folder {
+        figures.draw(folder, &[scale::DRAWN, growth::DRAWN].concat()).unwrap();
+    }
 }

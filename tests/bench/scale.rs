@@ -43,7 +43,7 @@ const AWAY: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(60);
 /// How long the creation and what comes before the steps may take: so many milliseconds a rollout, and as many seconds besides.
 const LEAD_EACH: usize = 32;
-const LEAD: usize = 200;
+const LEAD: usize = 150;
 
 /// Where the flags of the rollouts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,17 @@ pub enum Shape {
     /// A file each.
     Alone,
 }
+
+/// The measures that are drawn by the number of rollouts.
+pub const DRAWN: &[&str] = &[
+    "all Ready",
+    "memory after the creation, settled",
+    "memory after the restart, peak so far",
+    "restart to all verified",
+    "edit to ConfigMap, p99",
+    "step in the ConfigMap, last",
+    "emergency among the steps, p99",
+];
 
 /// The shapes that are measured.
 pub const SHAPES: [Shape; 2] = [Shape::Sets, Shape::Alone];

@@ -5,11 +5,11 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::in_file::file;
-use super::support::{Life, START, UID, action, after, request, t};
+use super::support::{Life, START, UID, action, after, request};
 use super::triggers::{ERRORS, watched};
 use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::Answer;
-use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide, due};
+use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide};
 
 pub const STEPS: &str = "
 cohorts: [{name: a}, {name: b}]
@@ -364,53 +364,4 @@ fn an_attempt_raised_before_a_rollback_does_not_undo_it() {
     life.pass(48);
     assert_eq!(life.served(), "a=0% b=0%");
     assert!(life.status.rollback.is_some());
-}
-
-/// A clock that had run ahead left instants in the future, and whatever counted from them waited for it to come.
-#[test]
-fn a_clock_that_ran_ahead_does_not_blind_the_triggers() {
-    let mut life = watched(ERRORS);
-    life.series("errors", 30, &[11.0, 11.0]);
-    // Everything that status holds was written an hour ahead of the clock of now.
-    let now = life.now;
-    let back = now - SignedDuration::from_hours(1);
-    life.now = back;
-    life.facts.metrics = Metrics::Measured(Vec::new());
-    life.settle();
-    // Measured from now on, at its interval.
-    let due = due(&life.plan.guard, &life.status, life.now);
-    assert_eq!((due[0].at, due[0].next), (back, back + SignedDuration::from_secs(30)));
-    life.series("errors", 30, &[11.0; 10]);
-    assert_eq!(life.served(), "a=0% b=0%", "{:?}", life.told());
-    assert!(life.now < now, "before the clock has come to where it was");
-}
-
-#[test]
-fn no_raise_passes_unmeasured_after_the_clock_has_stepped_back() {
-    let mut life = watched(ERRORS);
-    life.wait(86_400 - 60).says("errors", 1.0);
-    // Two days back: the first exposure is yet to come, by that clock.
-    life.now = t(START) - SignedDuration::from_hours(24);
-    life.facts.metrics = Metrics::Measured(Vec::new());
-    life.settle();
-    life.wait(30);
-    let set = life.ask(json!({"action": "SetPercent", "setPercent": {"b": 90}}));
-    assert_eq!(set, "Rejected: errors has no data");
-    life.says("errors", 1.0);
-    let set = life.ask(json!({"action": "SetPercent", "setPercent": {"b": 90}}));
-    assert!(set.starts_with("Applied: set b 40% → 90%"), "{set}");
-}
-
-#[test]
-fn a_ladder_is_gone_down_in_time_after_the_clock_has_stepped_back() {
-    let mut life = watched(ERRORS);
-    life.wait(7200);
-    assert!(life.ask(json!({"action": "Rollback", "rollback": {"mode": "Gradual"}})).starts_with("Applied"));
-    assert_eq!(life.served(), "a=50% b=25%");
-    life.now = t(START);
-    life.settle();
-    life.wait(600);
-    assert_eq!(life.served(), "a=25% b=0%");
-    life.wait(600);
-    assert_eq!(life.served(), "a=0% b=0%");
 }

@@ -1,9 +1,11 @@
 //! The rollout clock and what stops it: suspend, attempts, the past, and the wall clock that never stops.
 
-use super::support::{Life, after, t};
-use crate::engine::decide;
+use jiff::SignedDuration;
+use serde_json::json;
 
-const START: &str = "2025-09-08T09:00:00Z";
+use super::support::{Life, START, after, t};
+use super::triggers::{ERRORS, watched};
+use crate::engine::{Metrics, decide, due};
 
 /// Two steps a day apart; b comes 36 hours after first exposure.
 const DELAYED: &str = "
@@ -242,4 +244,53 @@ fn peers_4_every_deadline_is_armed_and_nothing_is_decided_between_wake_ups() {
     }
     // The second step, b's delay, the end of the last hold.
     assert_eq!(decisions, 3);
+}
+
+/// A clock that had run ahead left instants in the future, and whatever counted from them waited for it to come.
+#[test]
+fn a_clock_that_ran_ahead_does_not_blind_the_triggers() {
+    let mut life = watched(ERRORS);
+    life.series("errors", 30, &[11.0, 11.0]);
+    // Everything that status holds was written an hour ahead of the clock of now.
+    let now = life.now;
+    let back = now - SignedDuration::from_hours(1);
+    life.now = back;
+    life.facts.metrics = Metrics::Measured(Vec::new());
+    life.settle();
+    // Measured from now on, at its interval.
+    let due = due(&life.plan.guard, &life.status, life.now);
+    assert_eq!((due[0].at, due[0].next), (back, back + SignedDuration::from_secs(30)));
+    life.series("errors", 30, &[11.0; 10]);
+    assert_eq!(life.served(), "a=0% b=0%", "{:?}", life.told());
+    assert!(life.now < now, "before the clock has come to where it was");
+}
+
+#[test]
+fn no_raise_passes_unmeasured_after_the_clock_has_stepped_back() {
+    let mut life = watched(ERRORS);
+    life.wait(86_400 - 60).says("errors", 1.0);
+    // Two days back: the first exposure is yet to come, by that clock.
+    life.now = t(START) - SignedDuration::from_hours(24);
+    life.facts.metrics = Metrics::Measured(Vec::new());
+    life.settle();
+    life.wait(30);
+    let set = life.ask(json!({"action": "SetPercent", "setPercent": {"b": 90}}));
+    assert_eq!(set, "Rejected: errors has no data");
+    life.says("errors", 1.0);
+    let set = life.ask(json!({"action": "SetPercent", "setPercent": {"b": 90}}));
+    assert!(set.starts_with("Applied: set b 40% → 90%"), "{set}");
+}
+
+#[test]
+fn a_ladder_is_gone_down_in_time_after_the_clock_has_stepped_back() {
+    let mut life = watched(ERRORS);
+    life.wait(7200);
+    assert!(life.ask(json!({"action": "Rollback", "rollback": {"mode": "Gradual"}})).starts_with("Applied"));
+    assert_eq!(life.served(), "a=50% b=25%");
+    life.now = t(START);
+    life.settle();
+    life.wait(600);
+    assert_eq!(life.served(), "a=25% b=0%");
+    life.wait(600);
+    assert_eq!(life.served(), "a=0% b=0%");
 }

@@ -1,6 +1,7 @@
 //! Tests of the decision, and of the timeline that is made of decisions.
 
 mod actions;
+mod approvals;
 mod beginnings;
 mod behind;
 mod causes;
