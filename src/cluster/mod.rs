@@ -172,6 +172,36 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives the objects of a list that can be read to `take`, one by one as they arrive, of those whose bytes are wanted: the others
+    /// are not decoded, and what of these cannot be read is passed over.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn each_wanted<K>(
+        &self,
+        scope: &Scope,
+        is_wanted: impl Fn(&[u8]) -> bool + Send + Sync,
+        mut take: impl FnMut(K) + Send,
+    ) -> Result<(), Fault>
+    where
+        K: DeserializeOwned,
+    {
+        let mut next = None;
+        loop {
+            let read = |bytes: Vec<u8>| {
+                if is_wanted(&bytes)
+                    && let Ok(object) = decode::object(&bytes).0
+                {
+                    take(object);
+                }
+            };
+            next = self.page(scope.list(next.as_deref()), read).await?.next;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Gives every object of a list to `take`, readable or not, one by one as they arrive. Returns the version at which the
     /// list was made.
     ///

@@ -17,6 +17,7 @@ use crate::support::raw::object;
 use crate::support::{Space, condition, eventually, is_ready, pause};
 
 mod keys;
+mod left;
 
 const SIGNATURE: &str = "sluice.dev/signature";
 const SHA256: &str = "sluice.dev/sha256";

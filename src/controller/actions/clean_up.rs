@@ -14,6 +14,9 @@ use crate::error::{Fault, chain};
 /// How long an answered action is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// How many are deleted at once; the others are the next time.
+const MOST: usize = 10_000;
+
 /// Deletes the actions that were answered more than a week ago.
 ///
 /// # Errors
@@ -24,7 +27,7 @@ pub async fn sweep(ctx: &Context) -> Result<(), Fault> {
     let mut old = Vec::new();
     ctx.cluster
         .each(&answered, |action: RolloutAction| {
-            if ctx.owns(&key_of(&action).0) && is_old(&action, now) {
+            if old.len() < MOST && ctx.owns(&key_of(&action).0) && is_old(&action, now) {
                 old.push((key_of(&action), action.metadata.uid));
             }
         })

@@ -207,7 +207,8 @@ pub async fn collect(
     let mut unpinned: HashSet<ObjectKey> = keys.into_iter().filter(|key| !in_use.holds(key)).collect();
     let namespaces: HashSet<String> = unpinned.iter().map(|key| key.0.clone()).collect();
     for namespace in namespaces {
-        let names = in_files(ctx, &namespace).await?;
+        let asked = unpinned.iter().filter(|key| key.0 == namespace).map(|key| key.1.as_str()).collect();
+        let names = in_files(ctx, &namespace, &asked).await?;
         unpinned.retain(|key| key.0 != namespace || !names.contains(&key.1));
     }
     let now = clock::monotonic();
@@ -232,13 +233,13 @@ pub async fn collect(
     Ok(())
 }
 
-/// The audiences that the files in the ConfigMaps of a namespace are rendered from, whether or not anybody writes them
-/// any more.
-async fn in_files(ctx: &Context, namespace: &str) -> Result<HashSet<String>, Fault> {
+/// Those of the audiences that are asked for that the files in the ConfigMaps of a namespace are rendered from, whether or not anybody
+/// writes them any more. Files may name any number of others.
+async fn in_files(ctx: &Context, namespace: &str, asked: &HashSet<&str>) -> Result<HashSet<String>, Fault> {
     let mut names = HashSet::new();
     let note = |map: ConfigMap| {
         for text in map.data.iter().flatten().map(|(_, text)| text) {
-            names.extend(flags::audiences_in(text));
+            names.extend(flags::audiences_in(text).into_iter().filter(|name| asked.contains(name.as_str())));
         }
     };
     ctx.cluster.each(&Scope::of::<ConfigMap>(Some(namespace)).labels(&ours()), note).await?;

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::DeserializeGuard;
 
-use super::found::{self, Found, OWNER, SHA256, Witness};
+use super::found::{self, Found, OWNER, SHA256, SIGNATURE, Witness};
 use crate::api::FlagSet;
 use crate::api::flagset::Output;
 use crate::cluster::Scope;
@@ -27,25 +27,54 @@ pub fn outputs(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Output> {
     flag_set.and_then(|set| set.spec.outputs.clone()).unwrap_or_else(|| vec![Output::default_for(&set.name)])
 }
 
-/// The outputs that ConfigMaps marked as this set's hold: the keys whose text is the one that the mark tells of. What they
-/// say is believed only where it is vouched for.
+/// Keys of a ConfigMap with the text that its mark tells of that are looked at: Sluice writes one.
+const ALIKE: usize = 8;
+
+/// The outputs that ConfigMaps marked as this set's hold, `most` of them: of each the key whose text is the one that the mark tells of.
+/// Anybody can make marks, so those that are signed come first, and what the others say is believed only where it is vouched for.
 ///
 /// # Errors
 /// When they cannot be listed.
-pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<Output>, Fault> {
-    let mut outputs = Vec::new();
+pub(super) async fn left_behind(
+    ctx: &Context,
+    set: &SetId,
+    keys: &Keys,
+    most: usize,
+) -> Result<Vec<Output>, Fault> {
+    let (mut signed, mut marked) = (Vec::new(), Vec::new());
     let note = |map: ConfigMap| {
-        if !found::is_marked(set, map.labels(), map.annotations()) {
-            return;
+        if let Some((output, is_signed)) = left_in(set, keys, &map) {
+            let outputs = if is_signed { &mut signed } else { &mut marked };
+            if outputs.len() < most {
+                outputs.push(output);
+            }
         }
-        let config_map = map.name_any();
-        let digest = map.annotations().get(SHA256).cloned();
-        let ours = |text: &str| digest.as_deref() == Some(&sha256_hex(text.as_bytes()));
-        let keys = map.data.unwrap_or_default().into_iter().filter(|(_, text)| ours(text));
-        outputs.extend(keys.map(|(key, _)| Output { key, ..Output::default_for(&config_map) }));
     };
     ctx.cluster.each(&Scope::of::<ConfigMap>(Some(&set.namespace)).labels(&ours()), note).await?;
-    Ok(outputs)
+    signed.extend(marked);
+    signed.truncate(most);
+    Ok(signed)
+}
+
+/// The output that a ConfigMap holds by its marks, and whether that is signed.
+fn left_in(set: &SetId, keys: &Keys, map: &ConfigMap) -> Option<(Output, bool)> {
+    if !found::is_marked(set, map.labels(), map.annotations()) {
+        return None;
+    }
+    let (owner, config_map) = (set.owner(), map.name_any());
+    let digest = map.annotations().get(SHA256)?;
+    let texts =
+        map.data.iter().flatten().filter(|(_, text)| sha256_hex(text.as_bytes()) == *digest).take(ALIKE);
+    let alike: Vec<(Output, &String)> = texts
+        .map(|(key, text)| (Output { key: key.clone(), ..Output::default_for(&config_map) }, text))
+        .collect();
+    let signature = map.annotations().get(SIGNATURE);
+    let is_signed = |(output, text): &(Output, &String)| {
+        signature.is_some_and(|signature| keys.verify(&place(set, &owner, output), text, signature).is_some())
+    };
+    let found = alike.iter().position(is_signed);
+    let (output, _) = alike.into_iter().nth(found.unwrap_or(0))?;
+    Some((output, found.is_some()))
 }
 
 /// Whether a ConfigMap may hold the file of somebody who is there, by the writer that knows of it or by its mark.

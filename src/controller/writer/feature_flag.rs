@@ -125,10 +125,14 @@ pub(super) fn place<'a>(set: &'a SetId, owner: &'a str, name: &'a str) -> Place<
     Place { owner, kind: KIND, namespace: &set.namespace, name, key: "spec.flagSpec" }
 }
 
-/// Names of the FeatureFlags that are marked as this set's; none where the cluster knows no such kind.
-pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<String>, Fault> {
+/// Names of the FeatureFlags that are marked as this set's, `most` of them; none where the cluster knows no such kind.
+pub(super) async fn left_behind(ctx: &Context, set: &SetId, most: usize) -> Result<Vec<String>, Fault> {
     let mut names = Vec::new();
-    let note = |object: Metadata| names.extend(is_marked(set, &object).then(|| object.name_any()));
+    let note = |object: Metadata| {
+        if names.len() < most && is_marked(set, &object) {
+            names.push(object.name_any());
+        }
+    };
     match ctx.cluster.each(&scope(Some(&set.namespace)).labels(&ours()).metadata(), note).await {
         Ok(()) => Ok(names),
         Err(fault) if is_unknown_kind(&fault) => Ok(Vec::new()),

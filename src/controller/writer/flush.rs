@@ -188,7 +188,7 @@ async fn flush_output(
     let members = match is_all {
         true => Members { offers: offers.clone(), ..Members::default() },
         false => {
-            let rebuilt = rebuild::members(ctx, set).await?;
+            let rebuilt = rebuild::members(ctx, set, offers.values().any(|offer| offer.urgent)).await?;
             Members { offers: newest(offers, rebuilt.offers), ..rebuilt }
         }
     };

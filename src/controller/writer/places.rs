@@ -13,6 +13,9 @@ const URGENT: usize = 16;
 const HEAVY: usize = 4;
 /// From how many bytes of memory on that is so, as [`crate::bounds::json::decoded`] tells them.
 pub(super) const HEAVY_FROM: usize = 256 * 1024;
+/// Files that are made anew from the stored statuses at once, of one namespace three quarters of these: for each a namespace's rollouts
+/// are read, and its members kept until they are rendered.
+const REBUILDS: usize = 4;
 /// Files whose prepared steps have been looked at, or are being looked at, and are not written yet. Each waits for the writes
 /// of the others, about a millisecond each: so long may its look be ago when it is written.
 const LOOKS: usize = 256;
@@ -23,6 +26,7 @@ pub struct Places {
     looks: Turns,
     urgent: Turns,
     heavy: Turns,
+    rebuilds: Turns,
     costs: ProcessorCosts,
 }
 
@@ -33,6 +37,7 @@ impl Default for Places {
             looks: Turns::of(LOOKS),
             urgent: Turns::of(URGENT),
             heavy: Turns::of(HEAVY),
+            rebuilds: Turns::of(REBUILDS),
             costs: ProcessorCosts::default(),
         }
     }
@@ -52,6 +57,11 @@ impl Places {
     /// A place for an urgent write of a file of this namespace.
     pub(super) async fn urgent(&self, namespace: &str) -> Place {
         self.urgent.take(namespace, 0).await
+    }
+
+    /// A place for making a file of this namespace anew from what is stored; what is urgent goes first.
+    pub(super) async fn rebuild(&self, namespace: &str, is_urgent: bool) -> Place {
+        self.rebuilds.take(namespace, u8::from(!is_urgent)).await
     }
 
     /// A place for what takes much memory, or much processor time, in this namespace, where it does; what is urgent goes first.
@@ -112,6 +122,14 @@ mod tests {
     #[tokio::test]
     async fn however_many_files_of_a_namespace_wait_another_ones_is_written_and_looked_at() {
         let places = Places::default();
+        for i in 0.. {
+            let Some(rebuild) = places.rebuild("a", true).now_or_never() else {
+                assert!(i > 0);
+                break;
+            };
+            std::mem::forget(rebuild);
+        }
+        assert!(places.rebuild("b", false).now_or_never().is_some());
         for i in 0.. {
             let (Some(write), Some(look)) =
                 (places.write("a").now_or_never(), places.look("a").now_or_never())

@@ -34,13 +34,17 @@ pub(super) fn targets(set: &SetId, flag_set: Option<&FlagSet>) -> Vec<Target> {
     maps.chain(flag.map(|reference| Target::FeatureFlag(reference.name.clone()))).collect()
 }
 
-/// The places that still hold files of a FlagSet that is gone: the objects marked as its own.
+/// ConfigMaps, and FeatureFlags, that are kept up to date for a FlagSet that is gone: as many as one has outputs, and had others before.
+const MOST_LEFT: usize = 20;
+
+/// The places that still hold files of a FlagSet that is gone: the objects marked as its own, and not more than one can have.
 ///
 /// # Errors
 /// When they cannot be listed.
 pub(super) async fn left_behind(ctx: &Context, set: &SetId) -> Result<Vec<Target>, Fault> {
-    let maps = config_map::left_behind(ctx, set).await?.into_iter().map(Target::ConfigMap);
-    let flags = feature_flag::left_behind(ctx, set).await?.into_iter().map(Target::FeatureFlag);
+    let keys = ctx.signing.keys(ctx).await?;
+    let maps = config_map::left_behind(ctx, set, &keys, MOST_LEFT).await?.into_iter().map(Target::ConfigMap);
+    let flags = feature_flag::left_behind(ctx, set, MOST_LEFT).await?.into_iter().map(Target::FeatureFlag);
     Ok(maps.chain(flags).collect())
 }
 
