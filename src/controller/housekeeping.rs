@@ -7,7 +7,7 @@ use super::cache::{Cache, Object, ObjectKey};
 use super::context::{Context, Key, Shared};
 use super::queue::Priority;
 use super::revisions::{self, Pinned};
-use super::{actions, analysis, playbooks, writer};
+use super::{actions, analysis, pins, playbooks, writer};
 use crate::clock;
 use crate::error::chain;
 use crate::telemetry::Tally;
@@ -186,17 +186,7 @@ pub fn forget_rollout(ctx: &Shared, key: &ObjectKey) {
 /// Every audience and guard that a status, a set or a file needs as far as the caches know, and the namespaces where
 /// nobody can say so, because of a rollout that cannot be read.
 fn pinned(ctx: &Context) -> Pinned {
-    let mut pinned = Pinned::default();
-    for key in ctx.rollouts.keys() {
-        let Some(rollout) = ctx.rollouts.readable(&key) else {
-            pinned.unsure.insert(key.0);
-            continue;
-        };
-        let Some(status) = rollout.status else { continue };
-        let audiences = status.audience.into_iter().chain(status.pending_audience);
-        let names = audiences.map(|audience| audience.name).chain(status.guard);
-        pinned.revisions.extend(names.map(|name| (key.0.clone(), name)));
-    }
+    let mut pinned = pins::of_statuses(ctx);
     for key in ctx.cohort_sets.keys() {
         if let Some(set) = ctx.cohort_sets.readable(&key) {
             let audience = crate::plan::Audience::new(&key.1, &set.spec.cohorts);

@@ -54,6 +54,7 @@ mod measurements;
 mod model;
 mod nudge;
 mod persist;
+mod pins;
 mod playbooks;
 mod policies;
 mod process;

@@ -11,7 +11,7 @@ use super::leader::Gate;
 use super::process::Process;
 use super::queue::Cause;
 use super::{
-    ControllerError, actions, analysis, catch_up, events, housekeeping, note_panic, revisions, signing,
+    ControllerError, actions, analysis, catch_up, events, housekeeping, note_panic, pins, revisions, signing,
     strays, watch, work,
 };
 use crate::clock;
@@ -66,15 +66,17 @@ async fn prepare(process: &Process, ctx: &Shared, since: Instant, health: &Healt
     let known = async {
         process.listed().await;
         catch_up::until(ctx, since).await;
+        load_revisions(ctx).await;
     };
     // Nothing in a file is believed, and so nothing decided, without the keys.
-    tokio::join!(known, load_revisions(ctx), signing::until_loaded(ctx, health));
+    tokio::join!(known, signing::until_loaded(ctx, health));
     ctx.listed.store(true, Ordering::Release);
 }
 
 async fn load_revisions(ctx: &Shared) {
     let mut failures = 0;
-    while let Err(fault) = revisions::load(ctx).await {
+    let pinned = pins::of_statuses(ctx).revisions;
+    while let Err(fault) = revisions::load(ctx, &pinned).await {
         failures += 1;
         let wait = Cause::Failure.wait(failures).mul_f64(0.75 + fastrand::f64() / 2.0);
         tracing::warn!(

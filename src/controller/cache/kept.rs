@@ -167,6 +167,12 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Shelf<K> {
         stored
     }
 
+    /// As much of an object as `T` has, without the rest being decoded; nothing of one that cannot be read.
+    pub fn glance<T: DeserializeOwned>(&self, kept: &Kept<K>) -> Option<T> {
+        let Form::Packed(packed, _) = &kept.form else { return None };
+        serde_json::from_slice(&self.packer.unpack(packed).ok()?).ok()
+    }
+
     /// How many bytes of memory an object takes while it is worked on; none of one that cannot be.
     pub fn decoded(&self, kept: &Kept<K>) -> usize {
         match &kept.form {

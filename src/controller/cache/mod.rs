@@ -100,6 +100,12 @@ impl<K: Object> Cache<K> {
         self.get(key).and_then(|stored| stored.0.as_ref().ok().cloned())
     }
 
+    /// As much of the object as `T` has, without the rest being decoded; nothing of one that is not known or cannot be read.
+    pub fn glance<T: DeserializeOwned>(&self, key: &ObjectKey) -> Option<T> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.get(key).and_then(|kept| self.shelf.glance(kept))
+    }
+
     /// Waits for an object that another one's coming or going has let in or left out.
     pub async fn effect(&self) -> Effect {
         self.effects.next().await

@@ -272,3 +272,27 @@ fn of_an_object_that_cannot_be_read_no_more_is_kept_than_our_marks() {
     );
     assert_eq!((kept.uid().as_deref(), kept.finalizers().len()), (Some("u"), 0));
 }
+
+#[test]
+fn a_part_of_an_object_is_read_without_the_rest() {
+    #[derive(serde::Deserialize, PartialEq, Debug)]
+    struct Named {
+        metadata: Name,
+    }
+    #[derive(serde::Deserialize, PartialEq, Debug)]
+    struct Name {
+        name: String,
+    }
+    let (cache, key) = (Cache::<ConfigMap>::default(), ("ns".to_owned(), "m".to_owned()));
+    assert_eq!(cache.glance::<Named>(&key), None, "it is not known");
+    cache.apply(map("3"));
+    assert_eq!(cache.glance(&key), Some(Named { metadata: Name { name: "m".to_owned() } }));
+    let metadata = ObjectMeta {
+        name: Some("m".to_owned()),
+        namespace: Some("ns".to_owned()),
+        resource_version: Some("4".to_owned()),
+        ..ObjectMeta::default()
+    };
+    cache.apply(DeserializeGuard(Err(InvalidObject { error: "bad".to_owned(), metadata })));
+    assert_eq!(cache.glance::<Named>(&key), None, "it cannot be read");
+}

@@ -1,4 +1,5 @@
-//! How many revisions that nobody pins any more an owner may have: whoever edits at full speed makes one with each edit.
+//! How many revisions that nobody pins any more an owner may have, and a namespace: whoever edits at full speed makes one with each edit,
+//! and whoever creates rollouts and deletes them one with each of these.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -10,6 +11,8 @@ type ObjectKey = (String, String);
 
 /// Revisions of one owner that are kept beside those in use, for whoever still works by them.
 pub const MOST: usize = 8;
+/// Revisions of all owners of a namespace, of those that are gone, too, that are kept beside those in use.
+const MOST_OF_NAMESPACE: usize = 256;
 
 /// A revision that nobody pins.
 #[derive(Clone, Debug)]
@@ -22,16 +25,23 @@ pub struct Unpinned {
     pub for_: Duration,
 }
 
-/// Those that have been unpinned for long enough: the newest of each owner for as long as `kept`, the others for as long as
-/// `crowded`.
+/// Those that have been unpinned for long enough: the newest of each owner, and of each namespace, for as long as `kept`, the others for as
+/// long as `crowded`.
 pub fn expired(mut unpinned: Vec<Unpinned>, kept: Duration, crowded: Duration) -> Vec<ObjectKey> {
     unpinned.sort_by_key(|revision| std::cmp::Reverse(revision.created));
     let mut of_owner = BTreeMap::<(String, String), usize>::new();
+    let mut of_namespace = BTreeMap::<String, usize>::new();
     let is_expired = |revision: &Unpinned| {
         let (namespace, name) = &revision.key;
         let newer = of_owner.entry((namespace.clone(), owner(name).to_owned())).or_default();
         *newer += 1;
-        revision.for_ >= if *newer > MOST { kept.min(crowded) } else { kept }
+        let mut is_crowded = *newer > MOST;
+        if !is_crowded {
+            let newer = of_namespace.entry(namespace.clone()).or_default();
+            *newer += 1;
+            is_crowded = *newer > MOST_OF_NAMESPACE;
+        }
+        revision.for_ >= if is_crowded { kept.min(crowded) } else { kept }
     };
     unpinned.retain(is_expired);
     unpinned.into_iter().map(|revision| revision.key).collect()
@@ -112,6 +122,17 @@ mod tests {
         let mut wanted: Vec<String> = (0..12).map(|i| format!("web-guard-{i}")).collect();
         wanted.extend(["other-2".to_owned(), "web-guard-19".to_owned()]);
         wanted.sort();
+        assert_eq!(expired, wanted);
+    }
+
+    #[test]
+    fn of_many_owners_of_a_namespace_the_newest_are_kept_for_an_hour() {
+        let mut all: Vec<Unpinned> = (0..1000).map(|i| unpinned(&format!("r{i:04}-1"), i, 2)).collect();
+        let elsewhere = Unpinned { key: ("calm".to_owned(), "web-1".to_owned()), ..unpinned("web-1", 0, 2) };
+        all.push(elsewhere);
+        let mut expired = names(expired(all, HOUR, MINUTE));
+        expired.sort();
+        let wanted: Vec<String> = (0..1000 - 256).map(|i| format!("r{i:04}-1")).collect();
         assert_eq!(expired, wanted);
     }
 

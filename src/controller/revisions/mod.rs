@@ -105,14 +105,15 @@ impl Revisions {
     }
 }
 
-/// Reads every stored audience and guard, so that verifying them at a start takes no call each.
+/// Reads the stored audiences and guards that are `pinned`, so that verifying them at a start takes no call each. Of others there may
+/// be any number: whoever needs one of them reads it.
 ///
 /// # Errors
 /// When the list cannot be read.
-pub async fn load(ctx: &Context) -> Result<(), Fault> {
+pub async fn load(ctx: &Context, pinned: &HashSet<ObjectKey>) -> Result<(), Fault> {
     let know = |revision: ControllerRevision| {
         let key = key_of(&revision);
-        if ctx.owns(&key.0) {
+        if ctx.owns(&key.0) && pinned.contains(&key) {
             ctx.revisions.know(key, &revision);
         }
     };
