@@ -106,6 +106,9 @@ struct Args {
     /// How many rollouts `scale` has; several numbers, one after the other, are separated by commas
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1000")]
     rollouts: Vec<usize>,
+    /// In which shapes `scale` has them; default: both, one after the other
+    #[arg(long, value_enum, value_delimiter = ',')]
+    shapes: Vec<scale::Shape>,
     /// Draw how cost grows, as SVG files in this folder
     #[arg(long, value_name = "DIR")]
     curves: Option<PathBuf>,
@@ -129,10 +132,11 @@ fn main() {
         for scenario in scenarios {
             eprintln!("{scenario:?} ...");
             if *scenario == Scenario::Scale {
+                let shapes = if args.shapes.is_empty() { &scale::SHAPES[..] } else { &args.shapes };
                 for rollouts in &args.rollouts {
                     figures.of("rollouts", *rollouts);
-                    for shape in scale::SHAPES {
-                        scale::measure(args.concurrency, &mut figures, shape, *rollouts).await;
+                    for shape in shapes {
+                        scale::measure(args.concurrency, &mut figures, *shape, *rollouts).await;
                     }
                     // The next size may take the better part of an hour.
                     draw(&figures, args.curves.as_deref());

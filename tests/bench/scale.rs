@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -46,11 +47,11 @@ const LEAD_EACH: usize = 32;
 const LEAD: usize = 150;
 
 /// Where the flags of the rollouts are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shape {
-    /// Fifty in a file.
+    /// Fifty in a file
     Sets,
-    /// A file each.
+    /// A file each
     Alone,
 }
 

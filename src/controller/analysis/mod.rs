@@ -23,12 +23,14 @@ use crate::plan::Guard;
 use crate::sources::{self, Sources};
 use crate::watchdog::{Name, What, resting};
 use limits::Limits;
+use pace::Pace;
 use resolver::Resolver;
 use room::{Others, Room};
 use samples::Watched;
 
 mod events;
 mod limits;
+mod pace;
 mod recent;
 mod resolver;
 mod room;
@@ -52,6 +54,7 @@ pub struct Analysis {
     sources: Sources,
     resolver: Resolver,
     limits: Limits,
+    pace: Pace,
     /// Templates that are read because their namespace has more than its share.
     reads: Turns,
     circuits: Mutex<HashMap<String, (Circuit, Option<&'static str>)>>,
@@ -71,6 +74,7 @@ impl Analysis {
             sources: Sources::new(options),
             resolver: Resolver::default(),
             limits: Limits::default(),
+            pace: Pace::default(),
             reads: Turns::of(READS),
             circuits: Mutex::default(),
             listed: AtomicBool::new(false),

@@ -205,6 +205,10 @@ fn judge(guard: &Guard, subject: &Subject, reading: &Reading) -> Verdict {
 
 /// What is to be kept, oldest first, and how it ended.
 async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sample)>, Ended) {
+    let wait = ctx.analysis.pace.wait(&check.key.0, clock::monotonic());
+    if !wait.is_zero() {
+        resting(clock::sleep(wait)).await;
+    }
     let (source, query, resolved) = match prepare(ctx, check).await {
         Ok(prepared) => prepared,
         Err(problem) => {

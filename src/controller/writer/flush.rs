@@ -16,6 +16,7 @@ use super::target::{Target, left_behind, targets};
 use super::whereabouts::former;
 use super::{Ack, Offer, OfferKind, Percentages, is_beyond};
 use crate::api::{FlagSet, Reason};
+use crate::bounds;
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Shared};
@@ -164,44 +165,54 @@ async fn flush_output(
     };
     let remembered = ctx.hub.remembered(set, &memory_key);
     let known = remembered.as_ref().map_or(0, |remembered| remembered.serial);
-    let (live, over, before, serial, is_sealed) = match found {
+    let (trusted, over, before, serial, is_sealed) = match found {
         Found::Strangers(owner) => {
             return Ok(conflict(set, target, owner.as_deref(), &with_delivered(ctx, set, wants(offers))));
         }
         Found::Trusted { stored, file, text, serial, .. }
             if goes_back(ctx, set, &file, &remembered, &text) =>
         {
-            (Live::Untrusted(Some(file)), Some(stored), Some(text), serial, false)
+            (None, Some(stored), Some(text), serial, false)
         }
         Found::Trusted { stored, file, text, serial, is_sealed } => {
-            (Live::Trusted(file), Some(stored), Some(text), serial, is_sealed)
+            (Some(file), Some(stored), Some(text), serial, is_sealed)
         }
-        Found::Edited { stored, file, text } => (Live::Untrusted(file), Some(stored), text, known, false),
+        Found::Edited { stored, text } => (None, Some(stored), text, known, false),
         Found::Nothing => match not_allowed(ctx, target, offers) {
             Some(refused) => return Ok(refused),
-            None => (Live::Missing, None, None, known, false),
+            None => (None, None, None, known, false),
         },
     };
-    let is_trusted = matches!(live, Live::Trusted(_));
-    let seen = seen(&live, offers);
-    let is_all = is_trusted || (matches!(live, Live::Missing) && is_first(set, offers));
-    let members = match is_all {
-        true => Members { offers: offers.clone(), ..Members::default() },
-        false => {
-            let rebuilt = rebuild::members(ctx, set, offers.values().any(|offer| offer.urgent)).await?;
-            Members { offers: newest(offers, rebuilt.offers), ..rebuilt }
-        }
-    };
-    let wanted = wants(&members.offers);
-    let damage = damage(&live, remembered.is_some());
+    let is_trusted = trusted.is_some();
+    let seen = seen(trusted.as_ref(), offers);
     let judged = match flag_set {
         Some(flag_set) => Some((flag_set, verdict(ctx, set, flag_set).await)),
         None => None,
     };
+    let is_all = is_trusted || (over.is_none() && is_first(set, offers));
+    let (members, place) = match is_all {
+        true => (Members { offers: offers.clone(), ..Members::default() }, None),
+        false => {
+            let is_urgent = offers.values().any(|offer| offer.urgent);
+            let place = ctx.places.rebuild(&set.namespace, is_urgent).await;
+            let rebuilt = rebuild::members(ctx, set).await?;
+            (Members { offers: newest(offers, rebuilt.offers), ..rebuilt }, Some(place))
+        }
+    };
+    let live = match trusted {
+        Some(file) => Live::Trusted(file),
+        None if over.is_none() => Live::Missing,
+        // Read no sooner than it can be done with: many may wait with as many edited files.
+        None => Live::Untrusted(
+            before.as_deref().and_then(|text| flags::parse_within(text, bounds::json::FILE_DECODED).ok()),
+        ),
+    };
+    let wanted = wants(&members.offers);
+    let damage = damage(&live, remembered.is_some());
     // Nothing but the text and the answers is kept while the write is under way.
     let Next { text, holds_nothing, mut answers, mut report, urgent } =
         next(ctx, set, judged, target, &live, &members);
-    drop((live, members, remembered));
+    drop((live, members, remembered, place));
     let is_marked = is_sealed && over.as_ref().is_some_and(|over| over.is_marked(set));
     // No file is made in order to say that it holds nothing: where its rollout takes the flag away there is none to read.
     // Nor for a set that there is no room for, of which nobody serves anything.
@@ -266,8 +277,8 @@ async fn flush_output(
 
 /// What the file gives to those who want something of it, before anything is written. What nobody vouches for may say
 /// anything.
-fn seen(live: &Live, offers: &BTreeMap<ObjectKey, Offer>) -> BTreeMap<ObjectKey, Percentages> {
-    let Live::Trusted(file) = live else { return BTreeMap::new() };
+fn seen(trusted: Option<&File>, offers: &BTreeMap<ObjectKey, Offer>) -> BTreeMap<ObjectKey, Percentages> {
+    let Some(file) = trusted else { return BTreeMap::new() };
     let of = |offer: &Offer| file.live(&offer.feature.key).filter(|live| live.uid == offer.uid);
     offers.iter().filter_map(|(key, offer)| Some((key.clone(), of(offer)?.served))).collect()
 }

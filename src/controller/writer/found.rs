@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::api::FlagSet;
-use crate::bounds;
 use crate::controller::cache::Packed;
 use crate::controller::index::SetId;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
@@ -39,9 +38,7 @@ pub(in crate::controller) enum Found<S> {
     Edited {
         /// The object.
         stored: S,
-        /// What it says, where that can be read.
-        file: Option<File>,
-        /// The same in its own bytes.
+        /// Its bytes, unread: they may be anything, and take a lot of memory once they are.
         text: Option<String>,
     },
 }
@@ -55,7 +52,7 @@ impl<S> Found<S> {
             Found::Trusted { stored, file, text, serial, is_sealed } => {
                 Found::Trusted { stored: other(stored), file, text, serial, is_sealed }
             }
-            Found::Edited { stored, file, text } => Found::Edited { stored: other(stored), file, text },
+            Found::Edited { stored, text } => Found::Edited { stored: other(stored), text },
         }
     }
 
@@ -170,12 +167,12 @@ pub(in crate::controller) fn judge<S>(
     if owner.as_ref() != Some(&set.owner()) && !lost_mark() {
         return Found::Strangers(owner);
     }
-    let Some(text) = text else { return Found::Edited { stored, file: None, text: None } };
+    let Some(text) = text else { return Found::Edited { stored, text: None } };
     let vouched = witness.vouch(annotations, &text);
-    let bytes = if vouched.is_some() { usize::MAX } else { bounds::json::FILE_DECODED };
-    match (flags::parse_within(&text, bytes).ok(), vouched) {
-        (Some(file), Some((serial, is_sealed))) => Found::Trusted { stored, file, text, serial, is_sealed },
-        (file, _) => Found::Edited { stored, file, text: Some(text) },
+    let read = vouched.and_then(|vouched| Some((flags::parse(&text).ok()?, vouched)));
+    match read {
+        Some((file, (serial, is_sealed))) => Found::Trusted { stored, file, text, serial, is_sealed },
+        None => Found::Edited { stored, text: Some(text) },
     }
 }
 

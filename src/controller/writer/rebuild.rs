@@ -34,8 +34,7 @@ pub(super) struct Members {
 ///
 /// # Errors
 /// When the rollouts or their audiences cannot be read.
-pub(super) async fn members(ctx: &Context, set: &SetId, is_urgent: bool) -> Result<Members, Fault> {
-    let _place = ctx.places.rebuild(&set.namespace, is_urgent).await;
+pub(super) async fn members(ctx: &Context, set: &SetId) -> Result<Members, Fault> {
     let mut found = Members::default();
     for begun in list(ctx, set).await? {
         let key = (set.namespace.clone(), begun.name.clone());
