@@ -49,6 +49,8 @@ pub struct App {
     pub circles: Arc<Circles>,
     /// Pages that may be kept up to date at once.
     pub streams: Arc<Semaphore>,
+    /// Pages with a file that may be made at once.
+    pub files: Semaphore,
     /// Name of the cookie of a session.
     pub cookie: String,
     /// Name of the cookie of a sign-in under way.

@@ -59,6 +59,9 @@ use crate::error::chain;
 
 /// Most pages that are kept up to date at once.
 const STREAMS: usize = 512;
+/// Most pages with a file that are made at once. A file that somebody has edited takes up to twelve MiB once it is read, and its page some
+/// more.
+const FILES: usize = 4;
 
 /// How people sign in.
 pub enum SignIn {
@@ -181,6 +184,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
         cluster: options.cluster,
         circles,
         streams: Arc::new(Semaphore::new(STREAMS)),
+        files: Semaphore::new(FILES),
         // Cookies do not know ports: two panels of one machine must not end each other's sessions.
         cookie: match is_secure {
             true => "__Host-sluice".to_owned(),

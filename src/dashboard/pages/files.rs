@@ -11,7 +11,7 @@ use minijinja::Value;
 use super::list::{LISTING, notice};
 use super::{Problem, base, file_link, link, query, rollout_link, show};
 use crate::api::{FeatureRollout, FlagSet, Percent};
-use crate::bounds::{VALUE, measure};
+use crate::bounds::{self, VALUE, measure};
 use crate::dashboard::app::{App, Visitor};
 use crate::dashboard::form::Fields;
 use crate::dashboard::read::{self, ReadError, Seen, said};
@@ -86,7 +86,10 @@ pub async fn page(
         namespace, name, kind, link, config_map => place.0, key => place.1, ..base(&app, Some(&visitor), "files")
     };
     let fields = query(&uri);
-    let values = match text.as_deref().map(flags::parse) {
+    // Whoever may write the ConfigMap may have written anything.
+    let _place = app.files.acquire().await;
+    let read = |text| flags::parse_within(text, bounds::json::FILE_DECODED);
+    let values = match text.as_deref().map(read) {
         Some(Ok(file)) => {
             let size = text.as_deref().map(str::len);
             let flags: Vec<Value> =

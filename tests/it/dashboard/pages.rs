@@ -11,6 +11,7 @@ use sluice::controller;
 use sluice::sandbox::{ControlPlane, Options as PlaneOptions, install_crds};
 
 use super::*;
+use crate::flag_sets::edit_map;
 use crate::support::eventually;
 use crate::support::metrics::Measured;
 
@@ -239,6 +240,16 @@ async fn a_file_says_what_one_user_gets_and_a_spec_can_be_tried_out() {
     let now = space.api::<FeatureRollout>().get("dreams").await.unwrap();
     assert_eq!(now.metadata.generation, object.metadata.generation, "nothing was applied");
     controller.stop().await;
+
+    // Somebody writes a file of which a few letters stand for a lot: one page of that would take a gigabyte.
+    let references = vec![json!({"$ref": "e"}); 3000];
+    let text = json!({
+        "flags": {"dreams": {"state": "ENABLED", "variants": {"a": true}, "targeting": {"or": references}}},
+        "$evaluators": {"e": {"in": [{"var": "x"}, "y".repeat(300_000)]}},
+    });
+    edit_map(&space, "dreams", json!({"data": {"flags.json": text.to_string()}})).await;
+    let page = browser.get(&file).await;
+    assert!(page.text.contains("The file cannot be read: it would take too much memory"), "{}", page.text);
 }
 
 /// Prints how long a list of a thousand takes; how long is output and no condition.
