@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::api::announcement::{objection_to_body, objection_to_link, objection_to_title};
 use crate::api::{Announcement, FeatureRollout, MicroTime};
@@ -131,14 +132,22 @@ fn urn(uid: &str, attempt: i32) -> String {
     format!("urn:uuid:{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
 
-/// The entries of a changelog as it was written, the newest first; what is none is passed over.
-pub fn read(json: &str) -> Vec<Entry> {
-    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let entries = value.get("entries").and_then(serde_json::Value::as_array);
-    let read = |entry: &serde_json::Value| Entry::deserialize(entry).ok().filter(Entry::can_be_shown);
+/// The entries of a changelog as it was written, the newest first, at most so many; what is none is passed over, unread: whoever may
+/// write the ConfigMap may have written anything.
+pub fn read(json: &str, most: usize) -> Vec<Entry> {
+    #[derive(Default, Deserialize)]
+    struct Written<'a> {
+        #[serde(borrow, default)]
+        entries: Vec<&'a RawValue>,
+    }
+    let written: Written<'_> = serde_json::from_str(json).unwrap_or_default();
+    let read = |entry: &RawValue| {
+        let entry: Entry = serde_json::from_str(entry.get()).ok()?;
+        Some(entry).filter(Entry::can_be_shown)
+    };
     let mut seen = BTreeSet::new();
-    let entries = entries.into_iter().flatten().filter_map(read);
-    entries.filter(|entry| seen.insert(entry.id.clone())).collect()
+    let entries = written.entries.into_iter().filter_map(read);
+    entries.filter(|entry| seen.insert(entry.id.clone())).take(most).collect()
 }
 
 /// The entries after what living rollouts tell at `now`, the newest first, at most so many.

@@ -33,7 +33,7 @@ fn heading() -> Heading {
 /// What is written and read again.
 fn stored(entries: &[Entry]) -> Vec<Entry> {
     let [_, json, _] = texts(&heading(), entries);
-    read(&json)
+    read(&json, usize::MAX)
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_a_rollback_took_from_everybody_stays_and_says_so_until_it_is_completed_a
 fn an_entry_that_somebody_has_copied_is_there_once() {
     let entries = grow(Vec::new(), &[told("a", Standing::Completed(day(3)))], day(3), 50);
     let copied = json!({"entries": [entries[0], {"publishedAt": "2026-03-09T09:00:00Z"}, entries[0]]});
-    assert_eq!(read(&copied.to_string()), entries);
+    assert_eq!(read(&copied.to_string(), usize::MAX), entries);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_feed_has_what_rfc_4287_asks_for() {
         "# Changelog of maya\n\n## 2026-03-03: dreams is here\n\nWrite down a dream.\n\nIt is yours.\n
 [Read more](<https://example.com/?x=1&y=2>)\n"
     );
-    assert_eq!(read(&json), entries);
+    assert_eq!(read(&json, usize::MAX), entries);
     let [markdown, json, atom] = texts(&heading(), &[]);
     assert!(atom.contains("<updated>2026-03-01T09:00:00Z</updated>") && atom.ends_with("</feed>\n"));
     assert!(markdown.ends_with("\nNothing yet.\n"));
@@ -241,7 +241,7 @@ fn the_texts_are_bounded_and_the_oldest_gives_way() {
         .collect();
     let texts = texts(&heading(), &entries);
     assert!(texts.iter().map(String::len).sum::<usize>() < 600 * 1024);
-    let kept = read(&texts[1]);
+    let kept = read(&texts[1], usize::MAX);
     assert!(kept.len() > 5 && kept.len() < 200 && kept == entries[..kept.len()], "{}", kept.len());
     let heads = texts[0].lines().filter(|line| line.starts_with("## ")).count();
     assert_eq!((heads, texts[2].matches("<entry>").count()), (kept.len(), kept.len()));
@@ -258,5 +258,17 @@ fn the_texts_are_bounded_and_the_oldest_gives_way() {
     "{\"entries\": [{\"id\": \"urn:uuid:<x>c3a70-0000-4000-8000-000000000000\", \"rollout\": \"a\", \"flag\": \"a\", \"title\": \"a\", \"publishedAt\": \"2026-03-03T09:00:00Z\", \"updatedAt\": \"2026-03-03T09:00:00Z\"}]}"
 )]
 fn what_somebody_wrote_there_that_is_no_entry_is_passed_over(#[case] text: &str) {
-    assert_eq!(read(text), vec![]);
+    assert_eq!(read(text, usize::MAX), vec![]);
+}
+
+#[test]
+fn what_is_nested_deep_beside_entries_keeps_none_of_them_from_being_read_and_no_more_are_than_asked_for() {
+    let entries: Vec<Entry> =
+        (0..5).map(|i| told(&format!("r{i}"), Standing::Completed(day(3))).entry(day(3))).collect();
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let written: Vec<String> = entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
+    let json =
+        format!("{{\"x\": {deep}, \"entries\": [{deep}, {}, {{\"id\": {deep}}}]}}", written.join(", "));
+    assert_eq!(read(&json, usize::MAX), entries);
+    assert_eq!(read(&json, 2), entries[..2]);
 }

@@ -207,11 +207,11 @@ async fn bring_up_to_date(
         None => None,
     };
     let data = map.as_ref().and_then(|map| map.data.as_ref());
-    let before = data.and_then(|data| data.get(KEYS[1])).map(|json| read(json)).unwrap_or_default();
     let most = usize::try_from(output.entries).unwrap_or(1);
+    let before = data.and_then(|data| data.get(KEYS[1])).map(|json| read(json, most)).unwrap_or_default();
     let entries = grow(before, &asked.told, ctx.clock.now(), most);
     let texts = texts(&heading(set, output), &entries);
-    let message = format!("{} entries in ConfigMap {name}", read(&texts[1]).len());
+    let message = format!("{} entries in ConfigMap {name}", read(&texts[1], most).len());
     let is_marked =
         map.as_ref().is_some_and(|map| map.labels().get(MANAGED_BY).is_some_and(|m| m == MANAGER));
     let holds = |(key, text): (&str, &String)| data.and_then(|data| data.get(key)) == Some(text);

@@ -13,8 +13,9 @@ use crate::api::MicroTime;
 
 /// Longest slot: a check an hour apart must not be given the answer of half an hour ago.
 const LONGEST_SLOT: SignedDuration = SignedDuration::from_secs(30);
-/// How long an answer is kept: a slot, and the time that an answer takes.
-const KEPT: Duration = Duration::from_secs(60);
+/// How long an answer is kept after two slots, since a check may come late to its own: what is under way is shared by those who wait
+/// for it all the same. Whoever edits a query has another question with each edit.
+const KEPT: Duration = Duration::from_secs(5);
 
 /// What makes two questions equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,10 @@ impl Key {
             slot: slot(request.interval, request.at),
         }
     }
+
+    fn slot_length(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.slot.0).unwrap_or(0))
+    }
 }
 
 fn slot(interval: SignedDuration, at: MicroTime) -> (i64, i64) {
@@ -54,6 +59,7 @@ pub(super) struct Cache(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
+    /// With the time until which they are kept.
     answers: BTreeMap<Key, (Instant, Cell)>,
     swept: Option<Instant>,
 }
@@ -64,9 +70,10 @@ impl Cache {
         let mut kept = self.kept();
         if kept.swept.is_none_or(|swept| now.saturating_duration_since(swept) > KEPT) {
             kept.swept = Some(now);
-            kept.answers.retain(|_, (since, _)| now.saturating_duration_since(*since) <= KEPT);
+            kept.answers.retain(|_, (until, _)| now <= *until);
         }
-        let (_, cell) = kept.answers.entry(key.clone()).or_insert_with(|| (now, Cell::default()));
+        let until = now + key.slot_length().saturating_mul(2) + KEPT;
+        let (_, cell) = kept.answers.entry(key.clone()).or_insert_with(|| (until, Cell::default()));
         Arc::clone(cell)
     }
 
@@ -86,9 +93,37 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::metrictemplate::Reducer;
+    use crate::sources::request::Ask;
 
     fn at(seconds: i64) -> MicroTime {
         MicroTime::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_its_slot_and_somewhat_longer() {
+        let now = crate::clock::monotonic();
+        let key = |second: i64, every: i64| Key {
+            uid: "u".to_owned(),
+            generation: 1,
+            query: Query {
+                namespace: "ns".to_owned(),
+                ask: Ask::Promql { query: "up".to_owned(), count: None },
+                tenant: None,
+                reducer: Reducer::One,
+                max_age: SignedDuration::ZERO,
+            },
+            per_cohort: None,
+            slot: slot(SignedDuration::from_secs(every), at(second)),
+        };
+        let (cache, later) = (Cache::default(), |seconds| now + Duration::from_secs(seconds));
+        let (short, long) = (cache.cell(&key(0, 1), now), cache.cell(&key(0, 30), now));
+        assert!(Arc::ptr_eq(&short, &cache.cell(&key(0, 1), later(2))), "shared");
+        for second in 3..60 {
+            cache.cell(&key(second, 1), later(u64::try_from(second).unwrap()));
+        }
+        assert!(cache.kept().answers.len() < 20, "{}", cache.kept().answers.len());
+        assert!(Arc::ptr_eq(&long, &cache.cell(&key(29, 30), later(60))), "another interval, another time");
     }
 
     #[test]
