@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use kube::ResourceExt;
+
 use crate::api::MetricSource;
 use crate::fair::{self, Turns};
 
@@ -38,13 +40,27 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+/// Where places are waited for.
+pub struct Line {
+    of_source: Turns,
+    of_all: Turns,
+}
+
+impl Line {
     /// Waits for a place, of a source and of all.
-    pub async fn take(&self, uid: &str, source: &MetricSource, namespace: &str) -> Place {
+    pub async fn take(self, namespace: &str) -> Place {
         // First its own: who waits for a crowded source holds nothing that others need.
-        let of_source = self.share(uid, source).take(namespace, 0).await;
-        let of_all = self.all.take(namespace, 0).await;
+        let of_source = self.of_source.take(namespace, 0).await;
+        let of_all = self.of_all.take(namespace, 0).await;
         Place { _of_source: of_source, _of_all: of_all }
+    }
+}
+
+impl Limits {
+    /// Where places for asking a source are waited for.
+    pub fn line(&self, source: &MetricSource) -> Line {
+        let uid = source.uid().unwrap_or_default();
+        Line { of_source: self.share(&uid, source), of_all: self.all.clone() }
     }
 
     /// Forgets the sources that are not among these.

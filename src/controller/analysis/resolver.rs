@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::api::{MetricSource, MetricTemplate, Reason};
+use super::limits::Place;
+use crate::api::{LocalRef, MetricSource, MetricTemplate, Reason};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Context, Key, Shared};
 use crate::controller::queue::Priority;
 use crate::error::{Fault, chain};
 use crate::sources::{self, Resolved};
+use crate::watchdog::resting;
 
 /// How long what was read is taken to be so.
 const KEPT: Duration = Duration::from_secs(60);
@@ -121,4 +124,35 @@ pub async fn template(ctx: &Shared, key: &ObjectKey, namespace: &str) -> Result<
     })?;
     let found = found.and_then(|found| found.0.ok());
     found.ok_or_else(|| format!("there is no MetricTemplate {:?} that can be read", key.1))
+}
+
+/// As much of a template as says whom it asks.
+#[derive(Deserialize)]
+struct OfSource {
+    spec: SourceOfSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SourceOfSpec {
+    source_ref: LocalRef,
+}
+
+/// A place for asking the source; none where there is nothing that can be asked, which is told without one.
+///
+/// Nothing is kept meanwhile of what was read: thousands may wait.
+pub async fn place(
+    ctx: &Shared,
+    (template_namespace, template_name): (&str, &str),
+    namespace: &str,
+) -> Option<Place> {
+    let line = {
+        let key = (template_namespace.to_owned(), template_name.to_owned());
+        let name = match ctx.metric_templates.glance::<OfSource>(&key) {
+            Some(known) => known.spec.source_ref.name,
+            None => Box::pin(template(ctx, &key, namespace)).await.ok()?.spec.source_ref.name,
+        };
+        ctx.analysis.limits.line(&ctx.metric_sources.readable(&(ctx.namespace.clone(), name))?)
+    };
+    Some(resting(line.take(namespace)).await)
 }

@@ -1,11 +1,11 @@
 //! One measurement: prepare the query, ask, and keep what was said.
 
 use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
 
-use super::resolver::template;
-use super::samples::{Begun, Ended, Sample, Watched, asks};
+use super::resolver::{place, template};
+use super::samples::{Begun, Ended, Sample, Watched, asks, last_breach};
 use crate::api::trigger::Metric;
-use crate::api::verdict::Streak;
 use crate::api::{FeatureRolloutStatus, MetricSource, MicroTime, Reading, Verdict};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
@@ -32,6 +32,8 @@ pub struct Measurement {
     per_cohort: Option<(String, Vec<String>)>,
     /// The last breaching sample that counts, where there is one.
     breach: Option<MicroTime>,
+    /// Says that nobody wants to know any more.
+    gone: CancellationToken,
 }
 
 impl Measurement {
@@ -53,6 +55,7 @@ impl Measurement {
             template_namespace: asks.template_namespace.unwrap_or(&key.0).to_owned(),
             per_cohort: asks.label.map(|label| (label.to_owned(), cohorts())),
             breach: last_breach(watched.guard(), status, &due.subject),
+            gone: watched.gone.clone(),
             due,
         })
     }
@@ -88,6 +91,7 @@ pub async fn ask(ctx: &Shared, question: Question) -> Option<(MicroTime, Reading
         metric,
         per_cohort: None,
         breach: None,
+        gone: CancellationToken::new(),
     };
     let (samples, _) = tokio::select! {
         biased;
@@ -97,27 +101,6 @@ pub async fn ask(ctx: &Shared, question: Question) -> Option<(MicroTime, Reading
     samples.into_iter().next_back().map(|(_, sample)| (sample.at, sample.reading))
 }
 
-/// The earliest of the last samples in breach that a trigger's levels have counted and still count on from.
-fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) -> Option<MicroTime> {
-    let Subject::Trigger(name) = subject else { return None };
-    let known = guard.trigger(name)?;
-    let levels = status.triggers.iter().filter(|trigger| trigger.name == *name).flat_map(|t| &t.levels);
-    // One that has acted stands still until it is quiet: there is no time in breach to be counted.
-    let counting = levels.filter(|level| level.acted_at.is_none());
-    // Neither is there once its time has come, though it does not act where nobody is exposed.
-    let lasts = |rule: &str, breach: &Streak| {
-        let level = known.levels.iter().find(|level| level.rule == rule);
-        level.is_some_and(|level| {
-            let time = SignedDuration::from_millis(breach.milliseconds);
-            level.for_ > SignedDuration::ZERO && (breach.samples < 2 || time < level.for_)
-        })
-    };
-    counting
-        .filter_map(|level| level.breach.filter(|breach| lasts(&level.rule, breach)))
-        .map(|breach| breach.last)
-        .min()
-}
-
 /// Makes a measurement, and has its rollout decided on with what it said.
 pub async fn run(ctx: Shared, check: Measurement) {
     let started = clock::monotonic();
@@ -125,6 +108,7 @@ pub async fn run(ctx: Shared, check: Measurement) {
     let (samples, ended) = tokio::select! {
         biased;
         () = ctx.shutdown.cancelled() => return,
+        () = check.gone.cancelled() => return,
         outcome = measure(&ctx, &check) => outcome,
     };
     ctx.metrics.checks.took(started.elapsed().as_secs_f64());
@@ -209,6 +193,13 @@ async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sam
     if !wait.is_zero() {
         resting(clock::sleep(wait)).await;
     }
+    let _place = place(ctx, (&check.template_namespace, &check.metric.template_ref.name), &check.key.0).await;
+    // Thousands may wait for a place: only what is under way is allocated, while it is.
+    Box::pin(measure_now(ctx, check)).await
+}
+
+/// The same once it may be asked.
+async fn measure_now(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sample)>, Ended) {
     let (source, query, resolved) = match prepare(ctx, check).await {
         Ok(prepared) => prepared,
         Err(problem) => {
@@ -217,7 +208,6 @@ async fn measure(ctx: &Shared, check: &Measurement) -> (Vec<(Option<String>, Sam
             return (samples(check, ctx.clock.now(), check.begun.due, &readings), ended);
         }
     };
-    let _place = resting(ctx.analysis.limits.take(resolved.uid(), &source, &check.key.0)).await;
     let now = ctx.clock.now();
     if check.begun.again {
         ctx.metrics.checks.asked(now.duration_since(check.due.at).as_secs_f64());

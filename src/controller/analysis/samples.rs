@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
 
 use super::recent::{self, Recent, most_of};
 use crate::api::measured::{MeasuredKind, MeasuredSeries};
 use crate::api::trigger::Metric;
+use crate::api::verdict::Streak;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime, Reading};
 use crate::engine::{Due, Measurement, Subject};
 use crate::plan::Guard;
@@ -51,6 +53,8 @@ pub struct Watched {
     pub cohorts: usize,
     /// Its status, where that is not in the cache because its namespace has more than its share.
     pub status: Option<Box<FeatureRolloutStatus>>,
+    /// Says that it is watched over no more, so that nobody waits for its measurements.
+    pub gone: CancellationToken,
     guard: Arc<Guard>,
     runs: HashMap<Subject, Run>,
     kept: BTreeMap<(Subject, Option<String>), Kept>,
@@ -110,10 +114,26 @@ pub struct Begun {
     pub again: bool,
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}
+
 impl Watched {
     /// Nothing has been asked yet.
     pub fn new(uid: String, flag: String, guard: Arc<Guard>) -> Watched {
-        Watched { uid, flag, cohorts: 0, status: None, guard, runs: HashMap::new(), kept: BTreeMap::new() }
+        let gone = CancellationToken::new();
+        Watched {
+            uid,
+            flag,
+            cohorts: 0,
+            status: None,
+            gone,
+            guard,
+            runs: HashMap::new(),
+            kept: BTreeMap::new(),
+        }
     }
 
     /// Whether this is what is watched over the rollout already.
@@ -301,6 +321,27 @@ pub fn asks<'a>(guard: &'a Guard, subject: &Subject) -> Option<Asks<'a>> {
             CriterionSource::Manual { .. } => None,
         },
     }
+}
+
+/// The earliest of the last samples in breach that a trigger's levels have counted and still count on from.
+pub fn last_breach(guard: &Guard, status: &FeatureRolloutStatus, subject: &Subject) -> Option<MicroTime> {
+    let Subject::Trigger(name) = subject else { return None };
+    let known = guard.trigger(name)?;
+    let levels = status.triggers.iter().filter(|trigger| trigger.name == *name).flat_map(|t| &t.levels);
+    // One that has acted stands still until it is quiet: there is no time in breach to be counted.
+    let counting = levels.filter(|level| level.acted_at.is_none());
+    // Neither is there once its time has come, though it does not act where nobody is exposed.
+    let lasts = |rule: &str, breach: &Streak| {
+        let level = known.levels.iter().find(|level| level.rule == rule);
+        level.is_some_and(|level| {
+            let time = SignedDuration::from_millis(breach.milliseconds);
+            level.for_ > SignedDuration::ZERO && (breach.samples < 2 || time < level.for_)
+        })
+    };
+    counting
+        .filter_map(|level| level.breach.filter(|breach| lasts(&level.rule, breach)))
+        .map(|breach| breach.last)
+        .min()
 }
 
 #[cfg(test)]
