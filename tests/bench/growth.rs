@@ -113,7 +113,7 @@ fn with_cohorts(name: &str, cohorts: usize) -> FeatureRollout {
     let named = (1..cohorts).map(|nth| {
         json!({"name": format!("cohort-{nth}"), "share": 1, "match": {"expressions": [
             {"key": "segment", "operator": "In", "values": [format!("a{nth}"), format!("b{nth}")]},
-            {"key": "version", "operator": "SemVer", "values": [format!(">={nth}.0.0")]},
+            {"key": "plan", "operator": "NotIn", "values": ["free"]},
         ]}})
     });
     let last = json!({"name": "everyone", "share": 101 - cohorts});
