@@ -16,7 +16,7 @@ use crate::world::{World, rollout};
 /// What is drawn.
 pub const DRAWN: &[&str] = &[CPU];
 const CPU: &str = "CPU of an edit until it is Ready";
-/// Flags in a file. All rollouts of this benchmark are in one namespace, which has room in memory for some 1,150.
+/// Flags in a file.
 const FLAGS: [usize; 5] = [1, 50, 100, 200, 400];
 /// Cohorts of a rollout; the schema admits no more.
 const COHORTS: [usize; 5] = [1, 4, 8, 12, 16];
