@@ -186,20 +186,14 @@ impl Cluster {
     where
         K: DeserializeOwned,
     {
-        let mut next = None;
-        loop {
-            let read = |bytes: Vec<u8>| {
-                if is_wanted(&bytes)
-                    && let Ok(object) = decode::object(&bytes).0
-                {
-                    take(object);
-                }
-            };
-            next = self.page(scope.list(next.as_deref()), read).await?.next;
-            if next.is_none() {
-                return Ok(());
+        let read = |bytes: Vec<u8>| {
+            if is_wanted(&bytes)
+                && let Ok(object) = decode::object(&bytes).0
+            {
+                take(object);
             }
-        }
+        };
+        self.pages(scope, read).await.map(drop)
     }
 
     /// Gives every object of a list to `take`, readable or not, one by one as they arrive. Returns the version at which the
@@ -215,14 +209,7 @@ impl Cluster {
     where
         K: DeserializeOwned,
     {
-        let mut next = None;
-        loop {
-            let page = self.page(scope.list(next.as_deref()), |bytes| take(decode::object(&bytes))).await?;
-            next = page.next;
-            if next.is_none() {
-                return Ok(page.resource_version);
-            }
-        }
+        self.pages(scope, |bytes| take(decode::object(&bytes))).await
     }
 
     /// Whether these objects may be listed, and anybody answers.
@@ -237,6 +224,22 @@ impl Cluster {
     /// Says that these objects are known as they are now.
     pub fn set_known(&self, scope: &Scope) {
         self.health.set_known(scope.kind(), true);
+    }
+
+    /// All pages of a list, each item as it arrives. Returns the version at which the list was made.
+    async fn pages(
+        &self,
+        scope: &Scope,
+        mut take: impl FnMut(Vec<u8>) + Send,
+    ) -> Result<Option<String>, Fault> {
+        let mut next = None;
+        loop {
+            let page = self.page(scope.list(next.as_deref()), &mut take).await?;
+            next = page.next;
+            if next.is_none() {
+                return Ok(page.resource_version);
+            }
+        }
     }
 
     /// One page of a list, each item as it arrives.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A token bucket that holds one second's worth of tokens.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     /// Time that one token takes.
     each: Duration,
     /// When the bucket will be full again.
@@ -27,9 +27,21 @@ impl Bucket {
     pub fn take(&mut self, now: Instant) -> bool {
         let is_ready = self.ready_at(now) <= now;
         if is_ready {
-            self.full_at = self.full_at.max(now) + self.each;
+            self.take_next(now);
         }
         is_ready
+    }
+
+    /// Takes the next token, be it there now or later; says how long that is from now.
+    pub fn take_next(&mut self, now: Instant) -> Duration {
+        let ready_at = self.ready_at(now);
+        self.full_at = self.full_at.max(now) + self.each;
+        ready_at.saturating_duration_since(now)
+    }
+
+    /// Whether it holds all the tokens that it can.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
     }
 }
 

@@ -13,6 +13,7 @@ use crate::clock::{self, Monotonic};
 mod bucket;
 mod line;
 
+pub use bucket::Bucket;
 use line::{Line, Ticket};
 
 /// Places that are given in turns. Cheap to clone.

@@ -5,25 +5,25 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::fair::Bucket;
+
 /// Measurements that a namespace begins in a second: those of 1,000 rollouts with six triggers each, every 30 s.
 const A_SECOND: u32 = 200;
 /// From so many namespaces on those are forgotten that have begun less than that lately.
 const MANY: usize = 64;
 
-/// When the next measurement of each namespace may begin. A second's worth may begin at once.
+/// Whether the next measurement of each namespace may begin. A second's worth may begin at once.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<HashMap<String, Instant>>);
+pub struct Pace(Mutex<HashMap<String, Bucket>>);
 
 impl Pace {
     /// Notes a measurement of a namespace; says how long it has to wait before it begins.
     pub fn wait(&self, namespace: &str, now: Instant) -> Duration {
-        let mut full_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if full_at.len() >= MANY {
-            full_at.retain(|_, full_at| *full_at > now);
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MANY {
+            buckets.retain(|_, bucket| !bucket.is_full(now));
         }
-        let of = full_at.entry(namespace.to_owned()).or_insert(now);
-        *of = (*of).max(now) + Duration::from_secs(1) / A_SECOND;
-        of.saturating_duration_since(now).saturating_sub(Duration::from_secs(1))
+        buckets.entry(namespace.to_owned()).or_insert_with(|| Bucket::new(A_SECOND, now)).take_next(now)
     }
 
     /// Namespaces that are remembered.

@@ -108,7 +108,7 @@ pub(super) async fn read(
         Err(fault) => return Err(fault),
     };
     ctx.hub.note_feature_flag(set, &object.metadata);
-    // Nothing but its text is wanted, and what else is in it takes up to twelve times as much memory.
+    // Nothing but its text is wanted. What it is read from may take twelve MiB, and is not kept while others are waited for.
     let data = std::mem::take(&mut object.data);
     let text = data.pointer("/spec/flagSpec").and_then(feature_flag::read);
     drop(data);
