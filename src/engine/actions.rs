@@ -7,7 +7,7 @@ use super::outlook::{guarded_outlook, outlook};
 use super::precedence::{Precedence, note_stop, overtaken, precedence};
 use super::retry::keep_the_clock;
 use super::rollback::Cause;
-use super::text::{second, short};
+use super::text::{second, short, theirs};
 use super::verbs::{lower, unlike};
 use super::{Facts, Run};
 use crate::api::rolloutaction::{Action, Answer, RolloutActionSpec};
@@ -74,10 +74,10 @@ impl Request<'_> {
     /// What the action made happen, for the record.
     pub(super) fn cause(&self) -> Cause {
         Cause {
-            by: self.actor.name().to_owned(),
+            by: theirs(self.actor.name()),
             trigger: None,
             severity: None,
-            message: self.spec.reason.clone(),
+            message: theirs(&self.spec.reason),
         }
     }
 }

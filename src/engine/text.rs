@@ -20,6 +20,12 @@ pub(super) fn cut(message: &str, most: usize) -> String {
     format!("{}…", message.get(..end).unwrap_or_default())
 }
 
+/// Words of people, as they may stand in an entry of the history: the arrow that tells of a change there (`regular 50% → 75%`) is the
+/// engine's own, so that whoever reads what was served out of the history reads nothing that somebody only wrote.
+pub(super) fn theirs(words: &str) -> String {
+    words.replace('→', "->")
+}
+
 /// An instant to the second, as messages show it.
 pub(super) fn second(at: MicroTime) -> String {
     format!("{at:.0}")

@@ -19,21 +19,27 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts one. It is ready some time later.
+    /// Starts one that asks nobody whether it may decide. It is ready some time later.
     pub fn start(kubeconfig: &Path, log: &Path, concurrency: Option<u16>, nudge_pods: bool) -> Controller {
+        let mut arguments = vec!["--leader-elect=false".to_owned()];
+        if let Some(concurrency) = concurrency {
+            arguments.push(format!("--concurrency={concurrency}"));
+        }
+        if nudge_pods {
+            arguments.push("--nudge-pods".to_owned());
+        }
+        Controller::with(kubeconfig, log, &arguments)
+    }
+
+    /// Starts one with these arguments besides.
+    pub fn with(kubeconfig: &Path, log: &Path, arguments: &[String]) -> Controller {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-        command.env("SLUICE_LEADER_ELECT", "false");
         command.arg("controller").arg("--kubeconfig").arg(kubeconfig);
         command.arg("--address").arg(address.to_string()).arg("--probes-address").arg("127.0.0.1:0");
-        if let Some(concurrency) = concurrency {
-            command.arg("--concurrency").arg(concurrency.to_string());
-        }
-        if nudge_pods {
-            command.arg("--nudge-pods");
-        }
+        command.args(arguments);
         let log = File::options().create(true).append(true).open(log).unwrap();
         let started = clock::monotonic();
         let child = command
@@ -49,6 +55,12 @@ impl Controller {
     /// Kills it without a word, as a node that fails does.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to end, as a kubelet does, and does not wait for that.
+    pub fn terminate(&self) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
     /// Waits until a metric is at least this; returns how long after the start of the process that was.

@@ -10,6 +10,7 @@ mod controller;
 mod curves;
 mod edit;
 mod emergency;
+mod failover;
 mod figures;
 mod growth;
 #[allow(dead_code, reason = "tests use the rest of it")]
@@ -79,6 +80,8 @@ enum Scenario {
     Growth,
     /// A thousand transitions in a minute over five channels, one of which hangs, and with the controller killed in the middle
     Notify,
+    /// From the end of the process that leads to the other one's first write, at the default lease; ten minutes
+    Failover,
     /// The panel over a thousand rollouts that step, with a hundred open pages
     Panel,
     /// A start among everything that can be stored and no decoder takes
@@ -155,6 +158,7 @@ fn main() {
                 Scenario::Checks => checks::run(&world, &mut figures).await,
                 Scenario::Refusals => refusals::run(&world, &mut figures).await,
                 Scenario::Notify => notify::run(&world, &mut figures).await,
+                Scenario::Failover => failover::run(&world, &mut figures).await,
                 Scenario::Lives => lives::run(&world, &mut figures).await,
                 Scenario::Growth => growth::run(&world, &mut figures).await,
                 Scenario::Panel => panel::run(&world, &mut figures).await,

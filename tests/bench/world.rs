@@ -90,6 +90,12 @@ impl World {
         Controller::start(&self.kubeconfig, &log, self.concurrency, self.nodes)
     }
 
+    /// Starts a controller that decides once it holds the Lease, with the defaults that people have.
+    pub fn candidate(&self) -> Controller {
+        let log = std::env::temp_dir().join("sluice-bench-controller.log");
+        Controller::with(&self.kubeconfig, &log, &[])
+    }
+
     /// Starts a controller that reaches the API server in another way.
     pub fn controller_with(&self, kubeconfig: &std::path::Path) -> Controller {
         let log = std::env::temp_dir().join("sluice-bench-controller.log");

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::actions::{STEPS, state};
+use super::actions::{STEPS, state, verbs};
 use super::in_file::file;
 use super::rollbacks::{PHASES, on_the_ladder};
 use super::support::{Life, START};
@@ -379,4 +379,22 @@ fn an_answer_says_what_happens_next_and_when() {
     assert!(answer.ends_with(next), "{answer}");
     let answer = life.ask(json!({"action": "Retry"}));
     assert!(answer.contains("entered ga/one (1/3): a 0% → 10%"), "{answer}");
+}
+
+/// The panel reads out of the entries what was served, by the arrow.
+#[rstest]
+fn nobody_writes_a_change_into_the_history_by_words(
+    #[values("holding", "fresh", "paused by a person", "percentages set", "suspended", "emergency")]
+    name: &str,
+) {
+    for verb in verbs() {
+        let told = |reason: &str| -> Vec<usize> {
+            let mut life = state(name);
+            let mut fields = verb.clone();
+            fields["reason"] = json!(reason);
+            life.ask(fields);
+            life.status.history.iter().map(|entry| entry.message.matches('→').count()).collect()
+        };
+        assert_eq!(told("a 100% → 50%; b 100% → 10%, as ordered"), told("as ordered"), "{verb}");
+    }
 }
