@@ -173,7 +173,8 @@ async fn bring_up_to_date(
 ) -> Result<Result<String, (Reason, String)>, Fault> {
     let output = &asked.output;
     let name = &output.config_map;
-    if writer::outputs(id, Some(set)).iter().any(|flags| flags.config_map == *name) {
+    // Also where it is an output no more: the file there is kept up to date until somebody deletes it.
+    if writer::holds_flags(ctx, id, set, name) {
         let message =
             format!("spec.changelog.configMap: ConfigMap {name} holds the flags: choose another name");
         return Ok(Err((Reason::InvalidSpec, message)));

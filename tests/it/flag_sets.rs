@@ -250,9 +250,19 @@ async fn what_is_no_output_any_more_is_lowered_all_the_same_until_somebody_delet
     })
     .await;
 
+    // Nothing else is written there as long as it holds the flags.
+    let changelog = json!({"spec": {"changelog": {"configMap": "old"}}});
+    assert_eq!(space.merge("FlagSet", "app", &changelog).await.code, 200);
+    let told = async || set_condition(&set_status(&space, "app").await, "Changelog");
+    eventually("the changelog waits", async || told().await.contains("ConfigMap old holds the flags")).await;
+    let none = json!({"spec": {"changelog": null}});
+    assert_eq!(space.merge("FlagSet", "app", &none).await.code, 200);
+
     space.api::<ConfigMap>().delete("old", &DeleteParams::default()).await.unwrap();
     eventually("it is forgotten", async || outputs().await == both[..1]).await;
     assert!(space.file("old").await.is_none(), "and not made anew");
+    assert_eq!(space.merge("FlagSet", "app", &changelog).await.code, 200);
+    eventually("the name is free", async || told().await.starts_with("True Written")).await;
     assert!(set_condition(&set_status(&space, "app").await, "Ready").starts_with("True Written"));
 }
 

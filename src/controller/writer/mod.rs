@@ -50,7 +50,7 @@ pub use names::OutputNames;
 pub use places::Places;
 pub use target::live_flag;
 pub use versions::Versions;
-pub use whereabouts::{outputs_of_status, written};
+pub use whereabouts::{holds_flags, outputs_of_status, written};
 
 /// What a rollout wants the file to hold: something that its status already says, or has announced.
 #[derive(Clone)]

@@ -7,6 +7,7 @@ use super::FileReport;
 use super::target::{Target, targets};
 use crate::api::flagset::FileOutput;
 use crate::api::{FlagSet, FlagSetStatus};
+use crate::controller::context::Context;
 use crate::controller::index::SetId;
 
 /// Former outputs that are kept up to date.
@@ -20,6 +21,13 @@ pub(super) fn former(set: &SetId, flag_set: &FlagSet, mut seen: BTreeMap<FileOut
     seen.retain(|_, holds| *holds);
     let all = whereabouts(&named(set, flag_set), status, &seen);
     all.into_iter().filter(|output| output.former).filter_map(Target::of_output).collect()
+}
+
+/// Whether a ConfigMap holds the file of a FlagSet: as an output, or as what was one and is kept up to date.
+pub fn holds_flags(ctx: &Context, set: &SetId, flag_set: &FlagSet, config_map: &str) -> bool {
+    let former = former(set, flag_set, ctx.hub.seen_outputs(set));
+    let mut all = targets(set, Some(flag_set)).into_iter().chain(former);
+    all.any(|target| matches!(target, Target::ConfigMap(output) if output.config_map == config_map))
 }
 
 /// Where the file of a FlagSet is, as its status is to say.
