@@ -67,6 +67,7 @@ impl From<kube::Error> for Fault {
             }
             _ => (0, String::new(), false),
         };
+        let is_too_large = matches!(&error, kube::Error::Api(status) if is_too_large(status));
         let error = Box::new(error);
         match code {
             403 | 404 if namespace_ends => Fault::NamespaceTerminating(error),
@@ -76,6 +77,7 @@ impl From<kube::Error> for Fault {
             401 | 403 => Fault::Forbidden(error),
             400 | 413 | 422 => Fault::Invalid(error),
             429 => Fault::Busy(error),
+            500 if is_too_large => Fault::Invalid(error),
             _ => Fault::Transient(error),
         }
     }
@@ -86,6 +88,11 @@ fn namespace_ends(status: &kube::core::Status) -> bool {
     let Some(details) = &status.details else { return false };
     let is_terminating = details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
     is_terminating || (status.code == 404 && details.kind == "namespaces")
+}
+
+/// Whether etcd takes no object of this size. The API server answers as if something had failed.
+fn is_too_large(status: &Status) -> bool {
+    status.message.contains("etcdserver: request is too large")
 }
 
 impl Fault {

@@ -7,6 +7,15 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+/// At most so many bytes of a text, whole characters of it; what is left out is told by an ellipsis.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most.saturating_sub('…'.len_utf8())).rev().find(|end| text.is_char_boundary(*end));
+    format!("{}…", text.get(..end.unwrap_or(0)).unwrap_or_default())
+}
+
 /// The text with everything that a terminal would obey or hide spelt out, but for the ends of its lines.
 pub fn text(text: &str) -> Cow<'_, str> {
     spelt(text, |c| c != '\n' && is_hidden(c), |out, c| _ = write!(out, "{}", c.escape_default()))

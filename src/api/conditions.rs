@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::MicroTime;
+use crate::visible;
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -56,13 +57,16 @@ pub fn merge(prior: &[Condition], want: &[Want], generation: i64, now: MicroTime
                 type_: want.type_.to_owned(),
                 status: status.to_owned(),
                 reason: want.reason.to_owned(),
-                message: want.message.clone(),
+                message: visible::cut(&want.message, MOST_MESSAGE),
                 observed_generation: Some(generation),
                 last_transition_time: since,
             }
         })
         .collect()
 }
+
+/// Most bytes of a message: Kubernetes allows 32 KiB, and whoever reads a status wants less of what somebody else may have put into it.
+const MOST_MESSAGE: usize = 4096;
 
 /// Whether the condition of this type is true.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {

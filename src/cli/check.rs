@@ -12,11 +12,11 @@ use kube::api::PostParams;
 use kube::core::DeserializeGuard;
 use serde::Serialize;
 
-use super::cluster::{self, Cluster, ClusterArgs};
-use super::table::table;
-use super::{Failure, Output};
 use crate::api::conditions::{is_true, types};
 use crate::api::{FeatureRollout, GROUP, MetricSource, MicroTime, VERSION, policies};
+use crate::cli::cluster::{self, Cluster, ClusterArgs};
+use crate::cli::output::table::table;
+use crate::cli::output::{self, Failure, Output};
 use crate::controller::{LEASE, lease_names};
 
 /// A lease this old is nobody's: longer than any that the controller takes.
@@ -65,13 +65,13 @@ fn checked(check: &str, result: Verdict, message: impl Into<String>) -> Checked 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let all = cluster::with(&args.cluster, |cluster| check(cluster, args))?;
     match args.output {
-        Output::Json => super::print_json(&all)?,
+        Output::Json => output::print_json(&all)?,
         Output::Table => {
             let rows: Vec<Vec<String>> = all
                 .iter()
                 .map(|one| vec![one.check.clone(), format!("{:?}", one.result), one.message.clone()])
                 .collect();
-            super::print(&table(&["CHECK", "RESULT", "MESSAGE"], &rows))?;
+            output::print(&table(&["CHECK", "RESULT", "MESSAGE"], &rows))?;
         }
     }
     if all.iter().any(|one| one.result == Verdict::Failed) { Err(Failure::No) } else { Ok(()) }
@@ -226,7 +226,7 @@ fn leader(check: &str, name: &str, namespace: &str, lease: Result<Option<Lease>,
     };
     let holder = lease.holder_identity.unwrap_or_default();
     let renewed = lease.renew_time.map(|time| MicroTime::from(time.0));
-    let age = renewed.map(|renewed| super::now().duration_since(renewed).as_secs());
+    let age = renewed.map(|renewed| output::now().duration_since(renewed).as_secs());
     let longest = lease.lease_duration_seconds.map_or(OLD_LEASE, |seconds| 2 * i64::from(seconds));
     match age {
         _ if holder.is_empty() => checked(check, Verdict::Failed, "nobody leads: the Lease was given back"),

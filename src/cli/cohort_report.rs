@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
-use super::cluster::{Cluster, ClusterArgs, with};
-use super::{Failure, schedule_clock};
 use crate::api::cohort::ReportPeriod;
 use crate::api::{CohortSet, Duration, FeatureRollout, FlagSet, MicroTime};
+use crate::cli::cluster::{Cluster, ClusterArgs, schedule_clock, with};
+use crate::cli::output::{self, Failure};
 use crate::notify::cohorts;
 use crate::notify::digest::{Division, Told};
 use crate::notify::message::{Chapter, Row};
@@ -47,7 +47,7 @@ pub fn run(
             visible::line(name)
         )));
     }
-    super::print(&chapters.iter().map(markdown).collect::<Vec<_>>().join("\n"))
+    output::print(&chapters.iter().map(markdown).collect::<Vec<_>>().join("\n"))
 }
 
 async fn read(cluster: Cluster) -> Result<Found, Failure> {

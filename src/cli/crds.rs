@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Failure;
 use crate::api::{policies, reference};
+use crate::cli::output::{self, Failure};
 
 /// Arguments of `sluice crds`.
 #[derive(clap::Args, Debug)]
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let Some(dir) = &args.dir else {
         let start = if args.output == Form::Yaml { "---\n" } else { "" };
         let stream: String = files.iter().map(|(_, text)| format!("{start}{text}")).collect();
-        return super::print_exact(&stream);
+        return output::print_exact(&stream);
     };
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::files::{self, InputArgs, lint};
-use super::flag_files::{FlagFile, choose, flag_files};
-use super::table::table;
-use super::{Failure, Output};
 use crate::api::MicroTime;
+use crate::cli::files::{self, InputArgs, lint};
+use crate::cli::flag_files::{FlagFile, choose, flag_files};
+use crate::cli::output::table::table;
+use crate::cli::output::{self, Failure, Output};
 use crate::flags::{self, Evaluation, Hash};
 
 /// Arguments of `sluice evaluate`.
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let context = context(&args.context)?;
     let input = files::load(&args.input)?;
     let checked = lint::check(&input).or_report()?;
-    let now = args.now.unwrap_or_else(super::now);
+    let now = args.now.unwrap_or_else(output::now);
     let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = file_with(files, args)?;
     let feature = flags::announced_feature(&args.flag).filter(|feature| file.members.contains_key(feature));
@@ -75,8 +75,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let evaluation = flags::evaluate_as(hash, &file.file, &args.flag, &context, audience)
         .map_err(|error| Failure::Input(error.to_string()))?;
     match args.output {
-        Output::Json => super::print_json(&evaluation),
-        Output::Table => super::print(&as_table(&evaluation)),
+        Output::Json => output::print_json(&evaluation),
+        Output::Table => output::print(&as_table(&evaluation)),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Failure;
-use super::files::Kind;
-use super::files::lint::Checked;
 use crate::api::MicroTime;
+use crate::cli::files::Kind;
+use crate::cli::files::lint::Checked;
+use crate::cli::output::Failure;
 use crate::engine::forecast::timeline::state_at;
 use crate::flags::{self, Identity};
 use crate::plan::Plan;
@@ -184,7 +184,8 @@ pub fn choose<'f, 'c>(files: &'f [FlagFile<'c>], name: Option<&str>) -> Result<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::files::{Input, lint::check};
+    use crate::cli::files::Input;
+    use crate::cli::files::lint::check;
 
     const TWO: &str = "apiVersion: sluice.dev/v1alpha1
 kind: FlagSet

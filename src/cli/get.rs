@@ -1,14 +1,15 @@
 //! `sluice get`: one rollout, or all of a namespace or of the cluster, as a table.
 
-use super::Failure;
-use super::cluster::{self, Cluster, ClusterArgs, Guarded};
-use super::summary::{Columns, Summary, as_table};
+use crate::cli::cluster::{self, Cluster, ClusterArgs, Guarded};
+use crate::cli::completion;
+use crate::cli::output::summary::{Columns, Summary, as_table};
+use crate::cli::output::{self, Failure};
 
 /// Arguments of `sluice get`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout; default: all of the namespace
-    #[arg(add = super::completion::rollouts())]
+    #[arg(add = completion::rollouts())]
     rollout: Option<String>,
     /// The rollouts of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["rollout", "namespace"])]
@@ -41,19 +42,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let summaries = cluster::with(&args.cluster, |cluster| summaries(cluster, name, args.all_namespaces))?;
     let namespaces = args.all_namespaces;
     match (args.output, summaries.as_slice()) {
-        (Form::Json, [one]) if args.rollout.is_some() => super::print_json(one),
-        (Form::Json, all) => super::print_json(&all),
-        (Form::Yaml, [one]) if args.rollout.is_some() => super::print_yaml(one),
-        (Form::Yaml, all) => super::print_yaml(&all),
+        (Form::Json, [one]) if args.rollout.is_some() => output::print_json(one),
+        (Form::Json, all) => output::print_json(&all),
+        (Form::Yaml, [one]) if args.rollout.is_some() => output::print_yaml(one),
+        (Form::Yaml, all) => output::print_yaml(&all),
         (_, []) => {
-            super::complain("no rollouts found");
+            output::complain("no rollouts found");
             Ok(())
         }
-        (Form::Name, all) => super::print(
+        (Form::Name, all) => output::print(
             &all.iter().map(|one| format!("featurerollout.sluice.dev/{}\n", one.name)).collect::<String>(),
         ),
-        (Form::Table, all) => super::print(&as_table(all, super::now(), Columns { namespaces, wide: false })),
-        (Form::Wide, all) => super::print(&as_table(all, super::now(), Columns { namespaces, wide: true })),
+        (Form::Table, all) => {
+            output::print(&as_table(all, output::now(), Columns { namespaces, wide: false }))
+        }
+        (Form::Wide, all) => output::print(&as_table(all, output::now(), Columns { namespaces, wide: true })),
     }
 }
 

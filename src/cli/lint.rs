@@ -1,8 +1,8 @@
 //! `sluice lint`: every error and warning with file, line and field path.
 
-use super::files::problem::{Problem, Severity, count};
-use super::files::{self, Input, InputArgs, lint};
-use super::{Failure, Output};
+use crate::cli::files::problem::{Problem, Severity, count};
+use crate::cli::files::{self, Input, InputArgs, lint};
+use crate::cli::output::{self, Failure, Output};
 use crate::visible::line;
 
 /// Arguments of `sluice lint`.
@@ -21,12 +21,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let problems = lint::check(&input).problems;
     match args.output {
         Output::Json => {
-            super::print_json(&problems)?;
+            output::print_json(&problems)?;
             if let Some(said) = passed_over(&input.passed_over) {
-                super::complain(&line(&said));
+                output::complain(&line(&said));
             }
         }
-        Output::Table => super::print(&as_lines(&problems, &input))?,
+        Output::Table => output::print(&as_lines(&problems, &input))?,
     }
     match number(&problems, Severity::Error) {
         0 => Ok(()),

@@ -1,14 +1,14 @@
 //! The command line: `sluice`, and `kubectl sluice` under the name `kubectl-sluice`.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::api::MicroTime;
 use crate::api::rolloutaction::Action;
 use crate::{panics, visible};
+
+use output::{Failure, complain, terminal};
 
 mod act;
 mod check;
@@ -20,31 +20,21 @@ mod crds;
 mod dashboard;
 mod describe;
 mod dev;
-mod dry_run;
 mod evaluate;
 pub mod files;
 mod flag_files;
 mod get;
 mod help;
-mod history;
 mod lint;
-mod live;
-mod live_text;
-mod patience;
+mod output;
 mod plan;
-mod plan_json;
-mod plan_rows;
 mod playbook;
 mod playbook_words;
-mod policies;
+mod process;
 mod render;
 mod report;
 mod rules;
-mod schedule_clock;
 mod simulate;
-mod summary;
-mod table;
-mod terminal;
 mod wait;
 mod watch;
 
@@ -96,7 +86,7 @@ enum Command {
     /// Explain one rollout: what is served, what comes next, what it waits for
     Describe(describe::Args),
     /// Print what happened to a rollout, oldest first
-    History(history::Args),
+    History(describe::history::Args),
     /// Print the record of a rollout's last rollback as Markdown, for a post-mortem
     Report(report::Args),
     /// Follow the rollouts of a namespace live
@@ -129,38 +119,10 @@ enum Command {
     Completion(completion::Args),
 }
 
-/// Form of the output.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
-    /// Aligned columns for people.
-    Table,
-    /// JSON for programs: a stable contract.
-    Json,
-}
-
-/// Why a command did not do what it was asked to.
-#[derive(Debug)]
-pub enum Failure {
-    /// The input is invalid; the message says how.
-    Input(String),
-    /// The input is invalid, and that is already printed.
-    Reported,
-    /// The cluster cannot be reached, refuses, or has no such object.
-    Cluster(String),
-    /// An action was rejected or had expired, and that is already printed.
-    Refused,
-    /// An action was applied and has not reached the file, and that is already printed.
-    Undelivered,
-    /// What was asked for is not so, and that is already printed.
-    No,
-    /// Standard output cannot be written.
-    Output(std::io::Error),
-}
-
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     panics::watch();
-    completion::answer();
+    completion::answer(command);
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -228,7 +190,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Lint(args) => lint::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Describe(args) => describe::run(&args),
-        Command::History(args) => history::run(&args),
+        Command::History(args) => describe::history::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Wait(args) => wait::run(&args),
@@ -245,39 +207,4 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Crds(args) => crds::run(&args),
         Command::Completion(args) => completion::run(&args),
     }
-}
-
-/// The time, where the command line does not give one: to the second, since it is printed for people.
-fn now() -> MicroTime {
-    MicroTime::from_second(crate::clock::real_now().as_second()).unwrap_or_default()
-}
-
-/// Writes text to standard output, with whatever a terminal would obey spelt out: much of it others wrote.
-fn print(text: &str) -> Result<(), Failure> {
-    print_exact(&visible::text(text))
-}
-
-/// Writes text to standard output as it is: bytes that programs read, or our own commands to the terminal.
-fn print_exact(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
-}
-
-/// Writes a value as indented JSON to standard output.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
-    print_exact(&format!("{}\n", visible::json(&text)))
-}
-
-/// Writes a value as YAML to standard output.
-fn print_yaml(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let yaml = serde_json::to_value(value)
-        .map_err(|error| error.to_string())
-        .and_then(|value| serde_saphyr::to_string(&value).map_err(|error| error.to_string()));
-    print(&yaml.map_err(|error| Failure::Output(std::io::Error::other(error)))?)
-}
-
-/// Writes lines to standard error, as [`print`] does to standard output; nothing can be done where that fails.
-fn complain(lines: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", visible::text(lines));
 }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::cluster::{self, Cluster, ClusterArgs};
-use super::files::{self, InputArgs, lint};
-use super::{Failure, playbook_words, schedule_clock};
 use crate::api::{FeatureRollout, MicroTime, Playbook};
 use crate::chart::Look;
+use crate::cli::cluster::{self, Cluster, ClusterArgs, schedule_clock};
+use crate::cli::files::{self, InputArgs, lint};
+use crate::cli::output::{self, Failure};
+use crate::cli::playbook_words;
 use crate::engine::forecast::timeline::state_at;
 use crate::plan::{self, Plan};
 use crate::playbook::{Overview, Referred, picture};
@@ -49,12 +50,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         false => from_files(args)?,
     };
     match args.output {
-        Form::Table => super::print_exact(&playbook_words::table(&shown)),
-        Form::Json => super::print_json(&playbook_words::json(&shown)),
-        Form::Markdown => super::print_exact(&playbook_words::markdown(&shown)),
+        Form::Table => output::print_exact(&playbook_words::table(&shown)),
+        Form::Json => output::print_json(&playbook_words::json(&shown)),
+        Form::Markdown => output::print_exact(&playbook_words::markdown(&shown)),
         Form::Svg => {
             let picture = picture::picture(&shown);
-            super::print_exact(&crate::chart::drawing::svg(&picture, Look::Own))
+            output::print_exact(&crate::chart::drawing::svg(&picture, Look::Own))
         }
     }
 }
@@ -75,7 +76,7 @@ fn from_files(args: &Args) -> Result<Overview, Failure> {
             format!("namespaces {namespace} and {other} have a Playbook {}: choose with -n", args.name);
         return Err(Failure::Input(message));
     }
-    let now = args.at.unwrap_or_else(super::now);
+    let now = args.at.unwrap_or_else(output::now);
     let joined = checked.typed.rollouts.iter().filter(|((of, _), _)| of == namespace);
     let rollouts: Vec<(FeatureRollout, Option<Plan>)> = joined
         .map(|(key, item)| {

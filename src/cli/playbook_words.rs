@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::table::table as columns;
 use crate::api::playbook_status::PlaybookPhaseStatus;
 use crate::api::{MicroTime, PlaybookStatus};
+use crate::cli::output;
+use crate::cli::output::table::table as columns;
 use crate::playbook::picture::{gives, picture};
 use crate::playbook::{Course, Overview, met};
 use crate::visible;
@@ -17,8 +18,8 @@ pub fn table(shown: &Overview) -> String {
     let picture = picture(shown);
     let drawn = crate::chart::terminal::text(
         &picture,
-        super::terminal::columns().unwrap_or(COLUMNS),
-        super::terminal::colours(),
+        output::terminal::columns().unwrap_or(COLUMNS),
+        output::terminal::colours(),
     );
     let mut out =
         format!("{}\n{}\n\n{drawn}", visible::line(&picture.title), visible::line(&picture.subtitle));

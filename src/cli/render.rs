@@ -1,9 +1,9 @@
 //! `sluice render`: the file that apps would read at a time.
 
-use super::Failure;
-use super::files::{self, InputArgs, lint};
-use super::flag_files::{choose, flag_files};
 use crate::api::MicroTime;
+use crate::cli::files::{self, InputArgs, lint};
+use crate::cli::flag_files::{choose, flag_files};
+use crate::cli::output::{self, Failure};
 
 /// Arguments of `sluice render`.
 #[derive(clap::Args, Debug)]
@@ -25,8 +25,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let input = files::load(&args.input)?;
     let checked = lint::check(&input).or_report()?;
-    let now = args.now.unwrap_or_else(super::now);
+    let now = args.now.unwrap_or_else(output::now);
     let files = flag_files(&checked, now, args.at.unwrap_or(now))?;
     let file = choose(&files, args.flag_set.as_deref())?;
-    super::print_exact(&file.text)
+    output::print_exact(&file.text)
 }

@@ -2,12 +2,14 @@
 
 use jiff::tz::TimeZone;
 
-use super::cluster::{self, ClusterArgs};
-use super::rules::Rules;
-use super::{Failure, cohort_report};
 use crate::api::status::HistoryEntry;
 use crate::api::{Duration, FeatureRollout, FeatureRolloutStatus, MicroTime, Reason};
 use crate::chart::course::local;
+use crate::cli::cluster::{self, ClusterArgs};
+use crate::cli::cohort_report;
+use crate::cli::completion;
+use crate::cli::output::{self, Failure};
+use crate::cli::rules::Rules;
 use crate::plan::calendar::zone;
 use crate::plan::{GuardSpec, flag_key};
 use crate::visible;
@@ -19,7 +21,7 @@ const BAR: usize = 32;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout whose last rollback is told, also as frol/NAME
-    #[arg(add = super::completion::rollouts(), required_unless_present = "cohort")]
+    #[arg(add = completion::rollouts(), required_unless_present = "cohort")]
     rollout: Option<String>,
     /// Tell how the users of this cohort fare instead: what they get of each feature, what has changed, was measured, and comes next
     #[arg(long, value_name = "NAME", conflicts_with = "rollout")]
@@ -46,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let name = rollout.metadata.name.clone().unwrap_or_default();
     match report(&rollout, &watching) {
-        Some(report) => super::print(&report),
+        Some(report) => output::print(&report),
         None => Err(Failure::Input(format!(
             "rollout {name} has not been rolled back, as far as its history goes"
         ))),

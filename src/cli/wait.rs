@@ -5,12 +5,13 @@ use std::time::Duration as Length;
 
 use kube::runtime::wait::await_condition;
 
-use super::Failure;
-use super::cluster::{self, Cluster, ClusterArgs, Guarded};
-use super::patience::Patience;
-use super::summary::Summary;
 use crate::api::conditions::{is_true, types};
 use crate::api::{Duration, FeatureRollout, FeatureRolloutStatus};
+use crate::cli::cluster::patience::Patience;
+use crate::cli::cluster::{self, Cluster, ClusterArgs, Guarded};
+use crate::cli::completion;
+use crate::cli::output::summary::Summary;
+use crate::cli::output::{self, Failure};
 use crate::clock::{monotonic, sleep};
 use crate::visible::line;
 
@@ -21,10 +22,10 @@ const AWAY: Length = Length::from_secs(60);
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout, also as frol/NAME
-    #[arg(add = super::completion::rollouts())]
+    #[arg(add = completion::rollouts())]
     rollout: String,
     /// What is waited for: Ready, Completed, Paused, RolledBack, or phase=NAME for a phase that is entered
-    #[arg(long = "for", value_name = "WHAT", default_value = "Completed", add = super::completion::targets(&STATES))]
+    #[arg(long = "for", value_name = "WHAT", default_value = "Completed", add = completion::targets(&STATES))]
     target: Target,
     /// How long at most
     #[arg(long, value_name = "DURATION", default_value = "10m")]
@@ -120,7 +121,7 @@ async fn until(cluster: Cluster, args: &Args) -> Result<(), Failure> {
             },
             Err(_) => {
                 let last = cluster.rollout(&name).await?;
-                super::complain(&format!("not {} within {}: {}", args.target, args.timeout, said(&last)));
+                output::complain(&format!("not {} within {}: {}", args.target, args.timeout, said(&last)));
                 return Err(Failure::No);
             }
         }
@@ -130,10 +131,10 @@ async fn until(cluster: Cluster, args: &Args) -> Result<(), Failure> {
 fn told(object: &Guarded, target: &Target) -> Result<(), Failure> {
     match &object.0 {
         Ok(rollout) if standing(rollout, target) == Standing::There => {
-            super::print(&format!("{target}: {}\n", said(rollout)))
+            output::print(&format!("{target}: {}\n", said(rollout)))
         }
         Ok(rollout) => {
-            super::complain(&format!("not {target} without somebody's help: {}", said(rollout)));
+            output::complain(&format!("not {target} without somebody's help: {}", said(rollout)));
             Err(Failure::No)
         }
         Err(invalid) => Err(Failure::Cluster(format!("it cannot be read: {invalid}"))),

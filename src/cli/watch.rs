@@ -8,12 +8,13 @@ use futures::StreamExt;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
-use super::cluster::{self, Cluster, ClusterArgs, Guarded};
-use super::get::summary;
-use super::patience::Patience;
-use super::summary::{Columns, Summary, as_table};
-use super::{Failure, Output};
 use crate::api::{Duration, FeatureRollout};
+use crate::cli::cluster::patience::Patience;
+use crate::cli::cluster::{self, Cluster, ClusterArgs, Guarded};
+use crate::cli::completion;
+use crate::cli::get::summary;
+use crate::cli::output::summary::{Columns, Summary, as_table};
+use crate::cli::output::{self, Failure, Output};
 use crate::clock::{monotonic, sleep};
 use crate::cluster::Scope;
 use crate::visible::{self, line};
@@ -22,7 +23,7 @@ use crate::visible::{self, line};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Only this rollout
-    #[arg(add = super::completion::rollouts())]
+    #[arg(add = completion::rollouts())]
     rollout: Option<String>,
     /// The rollouts of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["rollout", "namespace"])]
@@ -70,7 +71,7 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
     while let Some(event) = events.next().await {
         // A list that begins tells nothing of the server yet.
         if event.as_ref().is_ok_and(|event| !matches!(event, Event::Init)) && patience.worked() {
-            super::complain("the API server answers again");
+            output::complain("the API server answers again");
         }
         let changes = match event {
             Ok(Event::Init) => {
@@ -96,7 +97,7 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
                 let failure = cluster.fault(&fault);
                 let Some(pause) = patience.failed(monotonic()) else { return Err(failure) };
                 if let (true, Failure::Cluster(message)) = (pause.first, &failure) {
-                    super::complain(&format!("{}; trying again for {}", line(message), args.give_up_after));
+                    output::complain(&format!("{}; trying again for {}", line(message), args.give_up_after));
                 }
                 // The watcher goes on where it was when it is asked for more, at once: the pause is ours to make.
                 sleep(pause.length).await;
@@ -106,18 +107,18 @@ async fn follow(cluster: Cluster, args: &Args) -> Result<(), Failure> {
         if live {
             let all: Vec<Summary> = shown.values().cloned().collect();
             // Back to the corner, the screen emptied below: the table is drawn over the last one.
-            super::print_exact("\u{1b}[H\u{1b}[J")?;
-            super::print(&as_table(
+            output::print_exact("\u{1b}[H\u{1b}[J")?;
+            output::print(&as_table(
                 &all,
-                super::now(),
+                output::now(),
                 Columns { namespaces: args.all_namespaces, wide: false },
             ))?;
             continue;
         }
         for change in &changes {
             match args.output {
-                Output::Table => super::print(&format!("{:.0} {}\n", super::now(), change.line()))?,
-                Output::Json => super::print_exact(&as_json(change)?)?,
+                Output::Table => output::print(&format!("{:.0} {}\n", output::now(), change.line()))?,
+                Output::Json => output::print_exact(&as_json(change)?)?,
             }
         }
     }

@@ -174,7 +174,7 @@ async fn bring_up_to_date(
     let output = &asked.output;
     let name = &output.config_map;
     // Also where it is an output no more: the file there is kept up to date until somebody deletes it.
-    if writer::holds_flags(ctx, id, set, name) {
+    if writer::holds_flags(&ctx.hub, id, set, name) {
         let message =
             format!("spec.changelog.configMap: ConfigMap {name} holds the flags: choose another name");
         return Ok(Err((Reason::InvalidSpec, message)));
@@ -183,7 +183,7 @@ async fn bring_up_to_date(
     let owner = stored.as_ref().map(|stored| stored.annotations().get(OWNER).cloned());
     match owner {
         Some(owner) if owner.as_ref() != Some(&id.owner()) => {
-            let whose = owner.unwrap_or_else(|| "nobody that Sluice knows".to_owned());
+            let whose = owner.map_or("nobody that Sluice knows".to_owned(), |owner| writer::named(&owner));
             let message = format!(
                 "ConfigMap {name} belongs to {whose}: delete it, or choose another name in spec.changelog.configMap"
             );

@@ -133,8 +133,16 @@ pub fn act(
     match judge(ground, status, request, raising, now) {
         Err(message) => answer(Answer::Rejected, short(&message)),
         Ok((mut after, message)) => {
-            if precedence(spec, status) != Precedence::Ordinary {
+            let stops = precedence(spec, status) != Precedence::Ordinary;
+            if stops {
                 note_stop(&mut after, request);
+            }
+            let is_full = !make_room(&mut after, now);
+            if is_full && !stops {
+                let message = format!(
+                    "{MOST_RECORDS} actions of this rollout were carried out and have no answer yet: ask again once they have"
+                );
+                return answer(Answer::Rejected, message);
             }
             keep_the_clock(&mut after, now);
             note_exposure(status, &mut after, now);
@@ -144,7 +152,15 @@ pub fn act(
             };
             let mut status = after;
             let message = short(&format!("{message}; {next}"));
-            remember(&mut status, request.uid, expires_at, &message, now);
+            // What stops or lowers is done all the same. Should it be read again, it stops or lowers again.
+            if !is_full {
+                status.actions.push(ActionRecord {
+                    uid: request.uid.to_owned(),
+                    until: expires_at,
+                    answer: Answer::Applied,
+                    message: Some(message.clone()),
+                });
+            }
             Outcome { status, answer: Answer::Applied, message }
         }
     }
@@ -157,20 +173,17 @@ pub fn answered(status: &mut FeatureRolloutStatus, uid: &str) {
     }
 }
 
-fn remember(status: &mut FeatureRolloutStatus, uid: &str, until: MicroTime, message: &str, now: MicroTime) {
-    // Past its expiry an action cannot be taken for a new one.
+/// Makes room for the record of an action. `false` where every action on record could be read as new, and so be carried out again, if its
+/// record were gone: its answer is not known to be given, and it has not expired.
+fn make_room(status: &mut FeatureRolloutStatus, now: MicroTime) -> bool {
     status.actions.retain(|known| known.until > now);
     while status.actions.len() >= MOST_RECORDS {
-        // One whose answer is known to be given will not be read as new.
-        let oldest = status.actions.iter().position(|known| known.message.is_none()).unwrap_or(0);
+        let Some(oldest) = status.actions.iter().position(|known| known.message.is_none()) else {
+            return false;
+        };
         status.actions.remove(oldest);
     }
-    status.actions.push(ActionRecord {
-        uid: uid.to_owned(),
-        until,
-        answer: Answer::Applied,
-        message: Some(message.to_owned()),
-    });
+    true
 }
 
 /// Whether an action could raise anybody, now or later.

@@ -2,6 +2,7 @@
 
 use crate::api::MicroTime;
 use crate::api::status::CohortStatus;
+pub(super) use crate::visible::cut;
 
 /// Most bytes of one message.
 const MOST_MESSAGE: usize = 512;
@@ -9,15 +10,6 @@ const MOST_MESSAGE: usize = 512;
 /// A message that fits into a status.
 pub fn short(message: &str) -> String {
     cut(message, MOST_MESSAGE)
-}
-
-/// At most so many bytes of a message.
-pub(super) fn cut(message: &str, most: usize) -> String {
-    if message.len() <= most {
-        return message.to_owned();
-    }
-    let end = (0..=most - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", message.get(..end).unwrap_or_default())
 }
 
 /// Words of people, as they may stand in an entry of the history: the arrow that tells of a change there (`regular 50% → 75%`) is the

@@ -162,3 +162,12 @@ fn what_the_api_server_says_has_one_reason(
 fn a_call_that_takes_too_long_is_tried_again() {
     assert_eq!(Fault::TimedOut.reason(), Reason::Retrying);
 }
+
+/// Tried again for ever it would be 1.5 MB each time.
+#[test]
+fn what_etcd_takes_at_no_time_is_not_taken_for_a_failure_that_passes() {
+    let refused = Fault::from(api(500, "InternalError", "etcdserver: request is too large"));
+    assert_eq!((refused.reason(), refused.is_transient()), (Reason::Refused, false));
+    let failed = Fault::from(api(500, "InternalError", "etcdserver: request timed out"));
+    assert!(failed.is_transient());
+}

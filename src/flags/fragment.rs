@@ -138,6 +138,14 @@ pub fn digest(fragment: &Fragment) -> String {
     digest
 }
 
+/// Most bytes of one text of a flag's metadata, but for the lists of cohorts: an object's namespace and name have 317 at the most, who began
+/// a rollback 512.
+const MOST_TOLD: usize = 640;
+/// Most bytes of a list of cohorts: there are 16 at the most and as many that were taken away, each with a name of 63 and a percentage.
+const MOST_LISTED: usize = 4096;
+/// Most bytes of a flag's key, by the schema.
+pub const MOST_KEY: usize = 253;
+
 /// What the metadata of a flag says of its rollout; `None` for a flag that no rollout wrote, or whose metadata was damaged.
 pub fn live(body: &Value) -> Option<LiveFlag> {
     let metadata = body.get("metadata")?.as_object()?;
@@ -145,25 +153,28 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
     if text(MANAGED_BY) != Some(MANAGER) {
         return None;
     }
-    let (namespace, rollout) = text("rollout")?.split_once('/')?;
+    // Whoever edits a file writes texts of any length, and these get into statuses.
+    let told = |key: &str| text(key).filter(|text| text.len() <= MOST_TOLD);
+    let (namespace, rollout) = told("rollout")?.split_once('/')?;
     Some(LiveFlag {
         namespace: namespace.to_owned(),
         rollout: rollout.to_owned(),
-        uid: text("uid")?.to_owned(),
+        uid: told("uid")?.to_owned(),
         // Others are none that Sluice has written, nor could it count on from them.
         revision: metadata.get("revision")?.as_i64().filter(|it| (0..=HIGHEST_REVISION).contains(it))?,
         attempt: i32::try_from(metadata.get("attempt")?.as_i64()?).ok()?,
-        phase: text("phase")?.to_owned(),
-        step: text("step")?.to_owned(),
+        phase: told("phase")?.to_owned(),
+        step: told("step")?.to_owned(),
         served: read_served(text("served")?)?,
         pending: text("pending").and_then(read_served).unwrap_or_default(),
-        audience: text("audience")?.to_owned(),
-        rollback: read_rollback(text("rollback"), text("rollbackCohorts")),
+        audience: told("audience")?.to_owned(),
+        rollback: read_rollback(told("rollback"), text("rollbackCohorts")),
     })
 }
 
 /// `Gradual 2025-09-08T09:05:00Z trigger/errors`, and the names of the cohorts.
 fn read_rollback(rollback: Option<&str>, cohorts: Option<&str>) -> Option<LiveRollback> {
+    let cohorts = cohorts.filter(|names| names.len() <= MOST_LISTED);
     let mut words = rollback?.splitn(3, ' ');
     let mode = RollbackMode::ALL.into_iter().find(|mode| Some(mode.as_str()) == words.clone().next())?;
     words.next();
@@ -334,6 +345,9 @@ fn write_pending(status: &FeatureRolloutStatus, audience: &Audience) -> String {
 fn read_served(text: &str) -> Option<Vec<(String, Percent)>> {
     if text.is_empty() {
         return Some(Vec::new());
+    }
+    if text.len() > MOST_LISTED {
+        return None;
     }
     text.split(',')
         .map(|entry| {

@@ -234,7 +234,10 @@ fn base(input: &Merge<'_>) -> File {
             }
             Candidate::Remove { .. } => false,
         });
+        // No rollout can have had a longer one.
+        let is_key = key.len() <= fragment::MOST_KEY;
         if !is_claimed
+            && is_key
             && !file.members.contains_key(key)
             && let Some(left) = fragment::unconfirmed(body)
         {

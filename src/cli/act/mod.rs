@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::cluster::{self, ClusterArgs};
-use super::{Failure, Output, dry_run};
 use crate::api::rolloutaction::{
     Action, Answer, Approve, Override, RetryFrom, RetryHow, RollbackHow, RolloutRef,
 };
 use crate::api::{Duration, Percent, RollbackMode, RolloutActionSpec};
+use crate::cli::cluster::{self, ClusterArgs};
+use crate::cli::completion;
+use crate::cli::output::{self, Failure, Output};
 use crate::visible::line;
 
+mod dry_run;
 mod wait;
 
 use wait::Answered;
@@ -20,7 +22,7 @@ use wait::Answered;
 #[derive(clap::Args, Debug)]
 pub struct Common {
     /// Name of the rollout, also as frol/NAME
-    #[arg(add = super::completion::rollouts())]
+    #[arg(add = completion::rollouts())]
     rollout: String,
     /// Why, for the record
     #[arg(long, value_name = "TEXT", value_parser = reason)]
@@ -83,10 +85,10 @@ pub struct ApproveArgs {
     #[command(flatten)]
     common: Common,
     /// Phase of the step
-    #[arg(long, add = super::completion::phases())]
+    #[arg(long, add = completion::phases())]
     phase: String,
     /// Name of the step
-    #[arg(long, add = super::completion::steps())]
+    #[arg(long, add = completion::steps())]
     step: String,
 }
 
@@ -105,7 +107,7 @@ pub struct SetPercentArgs {
     #[command(flatten)]
     common: Common,
     /// What to serve, such as regular=12.5%
-    #[arg(required = true, value_name = "COHORT=PERCENT", add = super::completion::cohorts("="))]
+    #[arg(required = true, value_name = "COHORT=PERCENT", add = completion::cohorts("="))]
     percents: Vec<Share>,
     #[command(flatten)]
     over: Over,
@@ -120,7 +122,7 @@ pub struct RollbackArgs {
     #[arg(long, value_enum, ignore_case = true, default_value = "Immediate")]
     mode: Mode,
     /// A cohort that goes to control; default: all, or with `partial` all but those the rollout keeps
-    #[arg(long = "cohort", value_name = "NAME", add = super::completion::cohorts(""))]
+    #[arg(long = "cohort", value_name = "NAME", add = completion::cohorts(""))]
     cohorts: Vec<String>,
 }
 
@@ -288,8 +290,8 @@ fn ask(common: &Common, spec: RolloutActionSpec) -> Result<(), Failure> {
     if common.dry_run.is_some() {
         let foreseen = cluster::with(&common.cluster, |cluster| dry_run::foresee(cluster, spec))?;
         match common.output {
-            Output::Json => super::print_json(&foreseen)?,
-            Output::Table => super::print(&format!(
+            Output::Json => output::print_json(&foreseen)?,
+            Output::Table => output::print(&format!(
                 "Would be {}: {}\n",
                 foreseen.answer.to_lowercase(),
                 line(&foreseen.message)
@@ -304,12 +306,12 @@ fn ask(common: &Common, spec: RolloutActionSpec) -> Result<(), Failure> {
 
 fn print(output: Output, answered: &Answered) -> Result<(), Failure> {
     match output {
-        Output::Json => super::print_json(answered)?,
+        Output::Json => output::print_json(answered)?,
         Output::Table => {
-            super::print(&format!("{}: {}\n", answered.answer.as_str(), line(&answered.message)))?;
+            output::print(&format!("{}: {}\n", answered.answer.as_str(), line(&answered.message)))?;
             if let Some(delivery) = &answered.delivery {
                 let label = if delivery.delivered { "Delivered" } else { "Not delivered" };
-                super::print(&format!("{label}: {}\n", line(&delivery.message)))?;
+                output::print(&format!("{label}: {}\n", line(&delivery.message)))?;
             }
         }
     }

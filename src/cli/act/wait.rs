@@ -12,8 +12,8 @@ use kube::{Api, ResourceExt};
 use crate::api::MicroTime;
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionSpec};
 use crate::api::{FeatureRollout, FeatureRolloutStatus, Reason};
-use crate::cli::Failure;
 use crate::cli::cluster::Cluster;
+use crate::cli::output::Failure;
 use crate::clock::{monotonic, sleep};
 use crate::engine;
 

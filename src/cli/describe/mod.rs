@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::cluster::{self, ClusterArgs};
-use super::rules::Rules;
-use super::summary::age;
-use super::table::table;
-use super::{Failure, Output, history, schedule_clock};
 use crate::api::status::CohortStatus;
 use crate::api::{FeatureRollout, FeatureRolloutStatus, MicroTime};
+use crate::cli::cluster::{self, ClusterArgs, schedule_clock};
+use crate::cli::completion;
+use crate::cli::output::summary::age;
+use crate::cli::output::table::table;
+use crate::cli::output::{self, Failure, Output};
+use crate::cli::rules::Rules;
 use crate::engine::delivery::undelivered_message;
 use crate::engine::{describe as step_name, pause_words};
 use crate::plan::flag_key;
@@ -21,7 +22,7 @@ const RECENT: usize = 5;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout, also as frol/NAME
-    #[arg(add = super::completion::rollouts())]
+    #[arg(add = completion::rollouts())]
     rollout: String,
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -36,12 +37,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let (rollout, now, rules) = cluster::with(&args.cluster, async |cluster| {
         let rollout = cluster.rollout(&args.rollout).await?;
         // What status says of times is by the clock that schedules run on, which `sluice dev` may have sped up.
-        let now = if table { schedule_clock::now(&cluster).await } else { super::now() };
+        let now = if table { schedule_clock::now(&cluster).await } else { output::now() };
         let rules = if table { Rules::read(&cluster, &rollout).await } else { Rules::default() };
         Ok((rollout, now, rules))
     })?;
     match args.output {
-        Output::Json => super::print_json(&json!({
+        Output::Json => output::print_json(&json!({
             "namespace": rollout.metadata.namespace,
             "name": rollout.metadata.name,
             "flag": flag_key(&rollout),
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "spec": rollout.spec,
             "status": rollout.status,
         })),
-        Output::Table => super::print(&describe(&rollout, now, &rules)),
+        Output::Table => output::print(&describe(&rollout, now, &rules)),
     }
 }
 
@@ -241,6 +242,7 @@ fn second(at: MicroTime) -> String {
     format!("{:.0}", at)
 }
 
+pub mod history;
 mod watching;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::describe;
 use crate::api::{FeatureRollout, MicroTime, Reading, Reason};
-use crate::cli::summary::{Columns, Summary, as_table};
+use crate::cli::output::summary::{Columns, Summary, as_table};
 use crate::engine::forecast::simulate::{Recorded, simulate};
 use crate::engine::{Delivery, Facts, Measurement, Report, Subject, decide, report};
 use crate::plan::{Refs, compile};

@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use crate::api::status::{CohortStatus, FeatureRolloutStatus};
 use crate::api::verdict::{LevelStatus, TriggerStatus};
 use crate::api::{Duration, FeatureRollout, MicroTime, RollbackStatus};
-use crate::cli::summary::age;
-use crate::cli::table::table;
+use crate::cli::output::summary::age;
+use crate::cli::output::table::table;
 use crate::plan::guard::{Criterion, CriterionSource, Level, Trigger};
 use crate::plan::{Guard, GuardSpec, guard};
 

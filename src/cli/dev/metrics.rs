@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Failure, print};
+use crate::cli::output::{Failure, print};
 use crate::clock::sleep;
 use crate::error::chain;
 use crate::sandbox::{ControlPlane, Prometheus, PrometheusOptions, SandboxError, ScrapeTarget, ScriptedApp};

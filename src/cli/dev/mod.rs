@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::controller::{end_on_signal, instance, runtime};
-use super::summary::{Columns, Summary, as_table};
-use super::{Failure, cluster, complain, dashboard, print, schedule_clock};
+use crate::cli::cluster::{self, schedule_clock};
+use crate::cli::dashboard;
+use crate::cli::output::summary::{Columns, Summary, as_table};
+use crate::cli::output::{self, Failure, complain, print};
+use crate::cli::process::{end_on_signal, instance, runtime};
 use crate::clock::Clock;
 use crate::controller;
 use crate::error::chain;
@@ -122,7 +124,7 @@ async fn dev(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     }
     let served: Vec<Summary> = served::rollouts(&client, &namespaces).await.iter().map(Summary::of).collect();
     if !served.is_empty() {
-        print(&format!("\n{}", as_table(&served, super::now(), Columns::default())))?;
+        print(&format!("\n{}", as_table(&served, output::now(), Columns::default())))?;
     }
     // The one that moves first: it is looked at in the examples.
     let first = served.iter().min_by_key(|one| (one.next.is_none(), one.next.clone()));
@@ -158,7 +160,7 @@ async fn start(data_dir: Option<PathBuf>) -> Result<ControlPlane, SandboxError> 
 
 /// The clock of the demo begins a few seconds before something happens; otherwise now.
 fn clock(speed: u32, demo: bool, objects: &[objects::Object]) -> Clock {
-    let now = super::now();
+    let now = output::now();
     let first = if demo { objects::first_change(objects, now) } else { None };
     match (first, speed) {
         (None, 1) => Clock::system(),

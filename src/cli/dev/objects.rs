@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::api::rolloutpolicy::Binding;
 use crate::api::{CohortSet, FeatureRollout, FlagSet, GROUP, MicroTime, Playbook, RolloutPolicy, VERSION};
-use crate::cli::Failure;
 use crate::cli::files::{self, Input, InputArgs, Kind, load};
+use crate::cli::output::Failure;
 use crate::controller::NAMESPACE;
 use crate::engine::forecast::timeline::timeline;
 use crate::error::{call, chain};

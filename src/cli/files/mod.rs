@@ -2,6 +2,7 @@
 
 mod folder;
 pub mod lint;
+pub mod misfits;
 pub mod object;
 pub mod problem;
 pub mod read;

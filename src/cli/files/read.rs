@@ -13,7 +13,7 @@ use super::object::{Kind, Object, Place};
 use super::problem::{Problem, Severity};
 use super::yaml::{self, Document, item_path};
 use crate::api::{GROUP, VERSION};
-use crate::cli::Failure;
+use crate::cli::output::Failure;
 
 /// Namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Failure;
-use super::files::problem::sorted;
-use super::files::{self, InputArgs, lint};
-use super::plan_json::{PlanJson, TransitionJson, rollout_json};
-use super::plan_rows::entries_table;
-use super::table::table;
 use crate::api::MicroTime;
 use crate::chart::curves;
+use crate::cli::files::problem::sorted;
+use crate::cli::files::{self, InputArgs, lint};
+use crate::cli::output::table::table;
+use crate::cli::output::{self, Failure};
+use crate::cli::plan::json::{PlanJson, TransitionJson, rollout_json};
+use crate::cli::plan::rows::entries_table;
 use crate::engine::forecast::simulate::{Recorded, Simulation, Stop, Transition, simulate};
 use crate::plan::Plan;
 
@@ -17,8 +17,6 @@ mod action;
 mod picture;
 mod recording;
 mod sample;
-
-pub use action::misfits;
 
 /// Arguments of `sluice simulate`.
 #[derive(clap::Args, Debug)]
@@ -57,7 +55,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         checked.problems = sorted(checked.problems.into_iter().chain(problems).collect());
     }
     let checked = checked.or_report()?;
-    let now = args.now.unwrap_or_else(super::now);
+    let now = args.now.unwrap_or_else(output::now);
     let recorded: Vec<(&Plan, Recorded)> = checked
         .plans
         .values()
@@ -69,15 +67,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let courses: Vec<(&Plan, Simulation)> =
         recorded.iter().map(|(plan, recorded)| (*plan, simulate(plan, recorded, now, args.until))).collect();
     match args.output {
-        Form::Json => super::print_json(&as_json(&courses)),
-        Form::Table => super::print(&as_table(&courses)),
+        Form::Json => output::print_json(&as_json(&courses)),
+        Form::Table => output::print(&as_table(&courses)),
         Form::Svg => {
             let simulated: Vec<picture::Simulated<'_>> = courses
                 .iter()
                 .zip(&recorded)
                 .map(|((plan, course), (_, recorded))| (*plan, course, recorded))
                 .collect();
-            super::print_exact(&curves::svg(&picture::picture(&simulated)))
+            output::print_exact(&curves::svg(&picture::picture(&simulated)))
         }
     }
 }

@@ -9,15 +9,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
 use super::context::{Key, Shared};
 use super::queue::{Cause, Priority, metered};
-use super::{note_panic, watch};
-use crate::api::FeatureRolloutStatus;
+use super::{events, note_panic, watch};
 use crate::api::rolloutaction::{Answer, RolloutAction};
+use crate::api::{FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::cluster::Scope;
 use crate::engine::{self, Precedence};
@@ -162,10 +164,19 @@ pub async fn run(ctx: Shared) {
 async fn follow(ctx: Shared) {
     let unanswered = Scope::of::<RolloutAction>(None).fields(UNANSWERED);
     watch::follow(ctx, unanswered, |ctx, event| {
-        ctx.actions.pending().event(event);
+        take_in(ctx, event);
         ctx.actions.changed.notify_one();
     })
     .await;
+}
+
+/// Takes in an event of the watch, or what is read again.
+fn take_in(ctx: &Shared, event: Event<DeserializeGuard<RolloutAction>>) {
+    let too_large = ctx.actions.pending().event(event);
+    if let Some(metadata) = too_large {
+        let message = "it is larger than a megabyte, so that no answer would fit into it, and is not carried out: delete it";
+        events::warn(ctx, "RolloutAction", &metadata, Reason::Rejected, message);
+    }
 }
 
 /// Works on the actions of a rollout until there is none.

@@ -2,7 +2,9 @@
 //! else as they were created.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Write};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
@@ -24,6 +26,35 @@ pub(super) type Order = (Option<MicroTime>, u64, String);
 const AT_WORK: usize = 32;
 /// The same of those that are to be stopped or lowered, which wait for none of the others.
 const STOPPED_AT_WORK: usize = 256;
+
+/// Bytes of JSON beyond which an action is not carried out: etcd takes objects of 1.5 MB, and what is carried out and can never be answered
+/// would be read as new for ever.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// Counts bytes.
+struct Bytes(usize);
+
+impl Write for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether there is no room for an answer in an action as it is stored; of one that cannot be read its metadata tell.
+fn is_too_large(action: &DeserializeGuard<RolloutAction>) -> bool {
+    let mut bytes = Bytes(0);
+    // Nothing fails here: whatever was read as JSON is JSON.
+    let _counted = match &action.0 {
+        Ok(action) => serde_json::to_writer(&mut bytes, action),
+        Err(invalid) => serde_json::to_writer(&mut bytes, &invalid.metadata),
+    };
+    bytes.0 > MOST_BYTES
+}
 
 /// What is to be done for whom.
 #[derive(Default)]
@@ -82,10 +113,10 @@ fn is_ordinary(action: &DeserializeGuard<RolloutAction>) -> bool {
 }
 
 impl Pending {
-    /// Takes in an event of the watch.
-    pub fn event(&mut self, event: Event<DeserializeGuard<RolloutAction>>) {
+    /// Takes in an event of the watch. Returns what tells an action apart that is too large to be answered: it is not carried out.
+    pub fn event(&mut self, event: Event<DeserializeGuard<RolloutAction>>) -> Option<ObjectMeta> {
         match event {
-            Event::Apply(action) | Event::InitApply(action) => self.take_in(action),
+            Event::Apply(action) | Event::InitApply(action) => return self.take_in(action),
             Event::Delete(action) => {
                 self.answered.remove(&action.uid().unwrap_or_default());
                 self.remove(&key_of(&action));
@@ -102,9 +133,11 @@ impl Pending {
                 self.listed = true;
             }
         }
+        None
     }
 
-    fn take_in(&mut self, mut action: DeserializeGuard<RolloutAction>) {
+    fn take_in(&mut self, mut action: DeserializeGuard<RolloutAction>) -> Option<ObjectMeta> {
+        let is_too_large = is_too_large(&action);
         // What counts are the marks of tools that would create it again.
         cut(action.meta_mut(), |key, value| {
             value.clear();
@@ -119,7 +152,11 @@ impl Pending {
             action.0.as_ref().is_ok_and(|a| a.status.as_ref().is_some_and(|status| status.answer.is_some()));
         if is_answered || self.answered.contains_key(&uid) {
             self.remove(&key);
-            return;
+            return None;
+        }
+        if is_too_large {
+            self.remove(&key);
+            return Some(action.meta().clone());
         }
         let known = self.places.get(&key).and_then(|(rollout, order, _)| {
             let asked = self.waiting.get_mut(rollout)?.get_mut(order)?;
@@ -128,20 +165,21 @@ impl Pending {
         if let Some(known) = known {
             // Labels may be edited; the place in the order stays.
             *known = action.into();
-            return;
+            return None;
         }
         self.remove(&key);
         let created = action.meta().creation_timestamp.as_ref().map(|time| time.0.into());
         let order = (created, version(&action), key.1.clone());
         let is_ordinary = is_ordinary(&action);
         match self.room.add(&key.0, is_ordinary, &order, &key.1) {
-            Some(left_out) if left_out == key.1 => return,
+            Some(left_out) if left_out == key.1 => return None,
             Some(left_out) => self.remove(&(key.0.clone(), left_out)),
             None => {}
         }
         let rollout = rollout_of(&action);
         self.places.insert(key, (rollout.clone(), order.clone(), is_ordinary));
         self.waiting.entry(rollout).or_default().insert(order, action.into());
+        None
     }
 
     fn remove(&mut self, key: &ObjectKey) {

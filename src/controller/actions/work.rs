@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
-use super::{ObjectKey, Shared, UNANSWERED};
+use super::{ObjectKey, Shared, UNANSWERED, take_in};
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
 use crate::cluster::Scope;
@@ -24,7 +24,7 @@ pub(super) async fn read_again(ctx: Shared, namespace: String) {
         () = ctx.shutdown.cancelled() => return,
     }
     let unanswered = Scope::of::<RolloutAction>(Some(&namespace)).fields(UNANSWERED);
-    let take = |action: DeserializeGuard<RolloutAction>| ctx.actions.pending().event(Event::Apply(action));
+    let take = |action: DeserializeGuard<RolloutAction>| take_in(&ctx, Event::Apply(action));
     if let Err(fault) = ctx.cluster.all(&unanswered, take).await {
         tracing::warn!("the actions of namespace {namespace} could not be read again: {}", chain(&fault));
         ctx.actions.pending().leave_out(&namespace);

@@ -7,6 +7,7 @@ use crate::controller::cache::Packed;
 use crate::controller::index::SetId;
 use crate::controller::revisions::{MANAGED_BY, MANAGER};
 use crate::flags::{self, File, Keys, Place};
+use crate::visible;
 
 /// Digest of the bytes, for people and tools to compare.
 pub(super) const SHA256: &str = "sluice.dev/sha256";
@@ -60,6 +61,14 @@ impl<S> Found<S> {
     pub(super) fn is_edited(&self) -> bool {
         matches!(self, Found::Edited { .. })
     }
+}
+
+/// Most bytes that are told of an owner: a kind, and two names of which each has 253 at the most, are fewer.
+const MOST_OWNER: usize = 520;
+
+/// An owner as it may be told: whoever can annotate a ConfigMap may write anything there, and that of any length.
+pub fn named(owner: &str) -> String {
+    visible::line(&visible::cut(owner, MOST_OWNER)).into_owned()
 }
 
 /// What this process last saw or wrote somewhere, and knew to be Sluice's.
@@ -165,7 +174,7 @@ pub(in crate::controller) fn judge<S>(
     let lost_mark =
         || owner.is_none() && text.as_ref().is_some_and(|text| witness.is_signed(annotations, text));
     if owner.as_ref() != Some(&set.owner()) && !lost_mark() {
-        return Found::Strangers(owner);
+        return Found::Strangers(owner.as_deref().map(named));
     }
     let Some(text) = text else { return Found::Edited { stored, text: None } };
     let vouched = witness.vouch(annotations, &text);
@@ -314,6 +323,23 @@ mod tests {
             };
             let vouched = witness.vouch(&annotations, &text);
             assert_eq!(vouched.map(|(_, is_sealed)| is_sealed), expected.then_some(false));
+        }
+    }
+
+    /// Each rollout of a set keeps what it is told of a stranger.
+    #[test]
+    fn of_an_owner_no_more_is_told_than_a_name_has_room_for_and_on_one_line() {
+        let keys = keys(1);
+        for owner in [
+            "A".repeat(255_000),
+            "é\n<b>".repeat(9_000),
+            "FeatureRollout/maya/".to_owned() + &"n".repeat(253),
+        ] {
+            let annotations = BTreeMap::from([(OWNER.to_owned(), owner.clone())]);
+            let found = judge(&set(true), &witness(&keys, "FlagSet/maya/app"), &annotations, None, ());
+            let Found::Strangers(Some(told)) = found else { panic!("it is not ours") };
+            assert!(told.len() < 2_000 && !told.contains('\n'), "{} bytes", told.len());
+            assert_eq!(told == owner, owner.len() < 300);
         }
     }
 }

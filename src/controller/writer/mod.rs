@@ -40,9 +40,9 @@ mod whereabouts;
 pub use config_map::{is_wanted, outputs};
 #[cfg(test)]
 pub(super) use confirm::part;
-pub use found::OWNER;
 #[cfg(test)]
 pub(super) use found::{Found, Remembered, Witness, judge, mark};
+pub use found::{OWNER, named};
 pub use hub::Hub;
 pub use load::Load;
 use mailbox::Mailbox;

@@ -17,6 +17,7 @@ use crate::api::{FlagSet, Reason};
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::index::{Neighbour, SetId};
+use crate::engine::short;
 use crate::error::{Fault, chain};
 use crate::flags;
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
@@ -319,15 +320,17 @@ pub(super) fn not_allowed(
 }
 
 pub(super) fn refused(reason: Reason, message: &str, wants: &Wants) -> Flushed {
+    // Each of them keeps it.
+    let message = short(message);
     Flushed {
         acks: wants
             .iter()
             .map(|(key, (uid, revision))| {
-                let ack = Ack::Failed { revision: *revision, reason, message: message.to_owned() };
+                let ack = Ack::Failed { revision: *revision, reason, message: message.clone() };
                 (key.clone(), (uid.clone(), ack))
             })
             .collect(),
-        report: Some(FileReport { failure: Some((reason, message.to_owned())), ..FileReport::default() }),
+        report: Some(FileReport { failure: Some((reason, message.clone())), ..FileReport::default() }),
         refused: true,
         ..Flushed::default()
     }

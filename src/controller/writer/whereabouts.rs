@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::FileReport;
 use super::target::{Target, targets};
+use super::{FileReport, Hub};
 use crate::api::flagset::FileOutput;
 use crate::api::{FlagSet, FlagSetStatus};
-use crate::controller::context::Context;
 use crate::controller::index::SetId;
 
 /// Former outputs that are kept up to date.
@@ -24,8 +23,8 @@ pub(super) fn former(set: &SetId, flag_set: &FlagSet, mut seen: BTreeMap<FileOut
 }
 
 /// Whether a ConfigMap holds the file of a FlagSet: as an output, or as what was one and is kept up to date.
-pub fn holds_flags(ctx: &Context, set: &SetId, flag_set: &FlagSet, config_map: &str) -> bool {
-    let former = former(set, flag_set, ctx.hub.seen_outputs(set));
+pub fn holds_flags(hub: &Hub, set: &SetId, flag_set: &FlagSet, config_map: &str) -> bool {
+    let former = former(set, flag_set, hub.seen_outputs(set));
     let mut all = targets(set, Some(flag_set)).into_iter().chain(former);
     all.any(|target| matches!(target, Target::ConfigMap(output) if output.config_map == config_map))
 }

@@ -204,6 +204,8 @@ fn no_list_of_a_status_grows_beyond_what_the_schema_takes() {
     for i in 0..100 {
         let verb = if i % 2 == 0 { "Pause" } else { "Resume" };
         assert!(life.ask(json!({"action": verb, "reason": "again"})).starts_with("Applied"), "{i}");
+        let uid = format!("action-{}", life.actions);
+        answered(&mut life.status, &uid);
     }
     for cause in PauseCause::ALL {
         life.status.pauses.push(Pause { cause, since: at, message: "m".to_owned() });

@@ -304,3 +304,21 @@ fn a_static_flag_that_would_harm_is_refused() {
     assert_eq!(merged.file.statics.keys().collect::<Vec<_>>(), ["good"]);
     assert_eq!(merged.file.metadata.keys().collect::<Vec<_>>(), ["team"]);
 }
+
+/// They get into the status of the FlagSet.
+#[test]
+fn what_somebody_wrote_into_a_file_is_no_orphan_with_names_of_any_length() {
+    let mut edited = file([member("a", "u", 1, 0), member("b", "u", 1, 0), member("c", "u", 1, 0)]);
+    let long = "R".repeat(200_000);
+    edited.members.get_mut("a").unwrap()["metadata"]["rollout"] = json!(format!("maya/{long}"));
+    edited.members.get_mut("b").unwrap()["metadata"]["uid"] = json!(long);
+    let body = edited.members["c"].clone();
+    edited.members.insert(long.clone(), body);
+    let (live, set, living) = (Live::Untrusted(Some(edited)), set(1), living(&[]));
+    let input = Merge { set: Some(&set), living: Some(&living), ..run(&live, &[]) };
+    let merged = merge(&input);
+    let orphans = merged.orphans.clone().unwrap();
+    assert_eq!(orphans.iter().map(|orphan| orphan.key.as_str()).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(merged.file.members.keys().collect::<Vec<_>>(), ["a", "b", "c"], "apps read them on");
+    assert!(compose(&merged.file).len() < 10_000);
+}

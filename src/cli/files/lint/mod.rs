@@ -9,7 +9,7 @@ use super::typed::{Item, Typed, typed};
 use super::wording::{instead, near};
 use crate::api::featurerollout::CohortPolicy;
 use crate::api::{FeatureRollout, FlagSet, Percent};
-use crate::cli::Failure;
+use crate::cli::output::{self, Failure};
 use crate::plan::policy::Bound;
 use crate::plan::{self, FieldError, Plan, Refs};
 use crate::visible::line;
@@ -96,7 +96,7 @@ impl Checked<'_> {
         if errors.is_empty() {
             return Ok(self);
         }
-        crate::cli::complain(&errors.join("\n"));
+        output::complain(&errors.join("\n"));
         Err(Failure::Reported)
     }
 }

@@ -207,3 +207,20 @@ fn nothing_is_kept_of_an_action_but_what_it_is_judged_by() {
     assert_eq!(asked.annotations(), &BTreeMap::from([(TRACKED_BY[0].to_owned(), String::new())]));
     assert_eq!((asked.meta().finalizers.clone(), asked.uid()), (None, Some("uid-a".to_owned())));
 }
+
+#[test]
+fn what_is_too_large_to_be_answered_is_not_kept_and_told() {
+    let large = |bytes: usize| {
+        let mut large = action("large", "r", EARLY, 1);
+        large.meta_mut().finalizers =
+            Some((0..bytes / 100).map(|i| format!("example.com/{i:0>86}")).collect());
+        large
+    };
+    let mut pending = listed(vec![action("small", "r", LATE, 2)]);
+    assert_eq!(pending.event(Event::Apply(large(600_000))), None);
+    assert_eq!(drain(&mut pending, "r"), ["large", "small"]);
+    let mut pending = listed(vec![]);
+    let told = pending.event(Event::Apply(large(1_400_000))).unwrap();
+    assert_eq!((told.name.as_deref(), told.uid.as_deref()), (Some("large"), Some("uid-large")));
+    assert_eq!(drain(&mut pending, "r"), [""; 0]);
+}

@@ -8,9 +8,10 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use crate::api::{FeatureRollout, MetricTemplate, RolloutPolicy};
 use crate::plan::GuardSpec;
 
-use super::cluster::Cluster;
-use super::policies;
-use super::table::table;
+use crate::cli::cluster::Cluster;
+use crate::cli::output::table::table;
+
+pub mod policies;
 
 /// Units of values, by the name of the MetricTemplate that measures them.
 pub type Units = BTreeMap<String, String>;

@@ -8,11 +8,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{DeserializeGuard, Status};
 use kube::{Api, Client, Config};
 
-use super::Failure;
 use crate::api::{FeatureRollout, GROUP};
+use crate::cli::output::{self, Failure};
 use crate::cluster::{self as reading, Kind, Scope};
 use crate::error::{Fault, chain};
 use crate::visible::line;
+
+pub mod patience;
+pub mod schedule_clock;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -176,7 +179,7 @@ impl Cluster {
             Ok(object) => Some(object),
             Err(invalid) => {
                 let (kind, name) = (K::kind(&()), invalid.metadata.name.unwrap_or_default());
-                super::complain(&format!(
+                output::complain(&format!(
                     "{kind} {namespace}/{name} cannot be read and is left out: {}",
                     line(&invalid.error)
                 ));

@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 
-use super::Failure;
-use super::cluster::Cluster;
 use crate::api::MicroTime;
+use crate::cli::cluster::Cluster;
+use crate::cli::output::{self, Failure};
 use crate::clock::{Clock, real_now};
 use crate::controller::NAMESPACE;
 use crate::error::{Fault, call, chain};
@@ -53,7 +53,7 @@ pub async fn forget(client: &Client) -> Result<(), Fault> {
 pub async fn now(cluster: &Cluster) -> MicroTime {
     let map: Option<ConfigMap> = cluster.get(Some(NAMESPACE), NAME).await.ok().flatten();
     let data = map.and_then(|map| map.data).unwrap_or_default();
-    shown(&data, real_now()).unwrap_or_else(super::now)
+    shown(&data, real_now()).unwrap_or_else(output::now)
 }
 
 /// The clock of the cluster's schedules: the real one wherever nothing else is said, or not to us.

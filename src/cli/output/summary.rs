@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::table::table;
 use crate::api::conditions::types::READY;
 use crate::api::{FeatureRollout, MicroTime};
+use crate::cli::output::table::table;
 use crate::visible::line;
 
 /// What the columns say.

@@ -3,9 +3,9 @@
 use crate::api::RolloutPolicySpec;
 use crate::api::rolloutpolicy::BoundPolicy;
 
-use super::files::lint::Checked;
-use super::files::problem::count;
-use super::table::table;
+use crate::cli::files::lint::Checked;
+use crate::cli::files::problem::count;
+use crate::cli::output::table::table;
 use crate::plan::Plan;
 
 /// What a policy holds rollouts to, in a few words: `1 window, 2 freezes, 5 triggers, rollback, approval above 50%`.

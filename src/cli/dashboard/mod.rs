@@ -10,9 +10,9 @@ use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::cluster::ClusterArgs;
-use super::controller::{end_on_signal, runtime};
-use super::{Failure, complain, print, schedule_clock};
+use crate::cli::cluster::{ClusterArgs, schedule_clock};
+use crate::cli::output::{Failure, complain, print};
+use crate::cli::process::{end_on_signal, runtime};
 use crate::clock::Clock;
 use crate::controller::MeasurementsReader;
 use crate::dashboard::{

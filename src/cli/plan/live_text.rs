@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::live::Outlook;
-use super::table::table;
 use crate::api::{MicroTime, Percent};
+use crate::cli::output::table::table;
+use crate::cli::plan::live::Outlook;
 use crate::engine::forecast::edit::{Edit, Effect, Moment, Onward};
 use crate::engine::forecast::timeline::timeline;
 use crate::visible::line;

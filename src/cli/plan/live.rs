@@ -7,16 +7,17 @@ use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::cluster::{self, Cluster, ClusterArgs};
-use super::files::lint::{self, Checked};
-use super::files::{Input, Kind};
-use super::{Failure, live_text, schedule_clock};
 use crate::api::flagset::Emergency;
 use crate::api::rolloutpolicy::Binding;
 use crate::api::{
     CohortSet, FeatureRollout, FeatureRolloutStatus, FlagSet, GROUP, MicroTime, Playbook, RolloutPolicy,
     VERSION,
 };
+use crate::cli::cluster::{self, Cluster, ClusterArgs, schedule_clock};
+use crate::cli::files::lint::{self, Checked};
+use crate::cli::files::{Input, Kind};
+use crate::cli::output::{self, Failure};
+use crate::cli::plan::live_text;
 use crate::cluster as reading;
 use crate::engine::forecast::edit::{Edit, Effect, edit};
 use crate::engine::forecast::stored::measured;
@@ -108,10 +109,10 @@ pub fn run(
         .map(|key| (format!("{}/{}", key.0, key.1), outlook(*key, &before, &after, &stored, now)))
         .collect();
     match as_json {
-        true => super::print_json(&json!({
+        true => output::print_json(&json!({
             "rollouts": outlooks.iter().map(|(name, outlook)| live_text::to_json(name, outlook)).collect::<Vec<_>>()
         }))?,
-        false => super::print(&live_text::to_text(&outlooks, now))?,
+        false => output::print(&live_text::to_text(&outlooks, now))?,
     }
     if outlooks.iter().any(|(_, outlook)| fails(outlook, fail_on)) { Err(Failure::No) } else { Ok(()) }
 }
@@ -135,7 +136,7 @@ pub async fn read(cluster: &Cluster, namespaces: BTreeSet<String>) -> Result<Sto
         stored.objects.extend(rollouts.iter().map(|rollout| bare(Kind::FeatureRollout, rollout)));
         let binding = rollouts.iter().flat_map(of_the_cluster).collect();
         if let Err(Failure::Cluster(why)) = stored.add_binding(cluster, &namespace, binding).await {
-            super::complain(&format!(
+            output::complain(&format!(
                 "what policies of the cluster hold back in namespace {namespace} is left out: {why}"
             ));
         }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use crate::api::MicroTime;
 use crate::chart::course;
-use crate::cli::table::table;
+use crate::cli::output::table::table;
 use crate::engine::forecast::timeline::{Entry, Timeline};
 use crate::plan::Plan;
 

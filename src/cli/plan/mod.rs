@@ -2,14 +2,21 @@
 
 use std::io::IsTerminal;
 
-use super::cluster::ConnectArgs;
-use super::files::{self, InputArgs, lint};
-use super::live::{self, FailOn};
-use super::{Failure, plan_json, plan_rows, policies};
 use crate::api::MicroTime;
 use crate::chart::{Look, course, drawing, terminal};
+use crate::cli::cluster::ConnectArgs;
+use crate::cli::files::{self, InputArgs, lint};
+use crate::cli::output::{self, Failure};
+use crate::cli::rules::policies;
 use crate::engine::forecast::timeline::{Timeline, timeline};
 use crate::plan::Plan;
+
+use live::FailOn;
+
+pub mod json;
+pub mod live;
+mod live_text;
+pub mod rows;
 
 /// Columns of a chart where nobody looks at a terminal.
 const COLUMNS: usize = 120;
@@ -69,26 +76,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return live::run(input, &cluster, &args.fail_on, as_json, args.now);
     }
     let checked = lint::check(&input).or_report()?;
-    let now = args.now.unwrap_or_else(super::now);
+    let now = args.now.unwrap_or_else(output::now);
     let plans: Vec<(&Plan, Timeline)> =
         checked.plans.values().map(|plan| (plan, timeline(plan, now))).collect();
-    let as_table = || format!("{}{}", plan_rows::as_table(&plans), policies::bound_table(&checked));
+    let as_table = || format!("{}{}", rows::as_table(&plans), policies::bound_table(&checked));
     let courses: Vec<(&Plan, &Timeline)> = plans.iter().map(|(plan, timeline)| (*plan, timeline)).collect();
     match args.output {
-        Some(Form::Json) => super::print_json(&plan_json::as_json(&plans)),
-        Some(Form::Svg) => super::print_exact(&drawing::svg(&course::timeline(&courses), Look::Own)),
-        Some(Form::Table) => super::print(&as_table()),
+        Some(Form::Json) => output::print_json(&json::as_json(&plans)),
+        Some(Form::Svg) => output::print_exact(&drawing::svg(&course::timeline(&courses), Look::Own)),
+        Some(Form::Table) => output::print(&as_table()),
         Some(Form::Chart) => chart(&courses),
         None if std::io::stdout().is_terminal() => {
             chart(&courses)?;
-            super::print(&format!("\n{}", as_table()))
+            output::print(&format!("\n{}", as_table()))
         }
-        None => super::print(&as_table()),
+        None => output::print(&as_table()),
     }
 }
 
 /// The chart spells out itself what a terminal would obey, and has colours of its own.
 fn chart(courses: &[(&Plan, &Timeline)]) -> Result<(), Failure> {
-    let columns = super::terminal::columns().unwrap_or(COLUMNS);
-    super::print_exact(&terminal::text(&course::timeline(courses), columns, super::terminal::colours()))
+    let columns = output::terminal::columns().unwrap_or(COLUMNS);
+    output::print_exact(&terminal::text(&course::timeline(courses), columns, output::terminal::colours()))
 }

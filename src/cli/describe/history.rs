@@ -1,15 +1,16 @@
 //! `sluice history`: what happened to a rollout, oldest first.
 
-use super::cluster::{self, ClusterArgs};
-use super::table::table;
-use super::{Failure, Output};
 use crate::api::status::HistoryEntry;
+use crate::cli::cluster::{self, ClusterArgs};
+use crate::cli::completion;
+use crate::cli::output::table::table;
+use crate::cli::output::{self, Failure, Output};
 
 /// Arguments of `sluice history`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout, also as frol/NAME
-    #[arg(add = super::completion::rollouts())]
+    #[arg(add = completion::rollouts())]
     rollout: String,
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -23,8 +24,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let rollout = cluster::with(&args.cluster, async |cluster| cluster.rollout(&args.rollout).await)?;
     let status = rollout.status.unwrap_or_default();
     match args.output {
-        Output::Json => super::print_json(&status.history),
-        Output::Table => super::print(&as_table(&status.history, status.delivered_revision)),
+        Output::Json => output::print_json(&status.history),
+        Output::Table => output::print(&as_table(&status.history, status.delivered_revision)),
     }
 }
 

@@ -6,9 +6,10 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
 use serde::Serialize;
 
-use super::cluster::Cluster;
-use super::{Failure, live, schedule_clock};
 use crate::api::rolloutaction::{Answer, RolloutAction, RolloutActionSpec};
+use crate::cli::cluster::{Cluster, schedule_clock};
+use crate::cli::output::Failure;
+use crate::cli::plan::live;
 use crate::engine::forecast::stored::facts_for;
 use crate::engine::{Actor, Ground, Request, act};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Command;
@@ -10,14 +11,17 @@ use clap_complete::env::Shells;
 use clap_complete::{CompleteEnv, Shell};
 use kube::ResourceExt;
 
-use super::Failure;
-use super::cluster::{self, ConnectArgs, Guarded};
 use crate::api::{FeatureRollout, Percent};
+use crate::cli::cluster::{self, ConnectArgs, Guarded};
+use crate::cli::output::{self, Failure};
 
 /// The variable by which a script asks this program for candidates.
 const VARIABLE: &str = "COMPLETE";
 /// How long somebody who pressed a key waits for candidates.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// All commands with their options: which of the words typed so far is the rollout depends on them.
+static PROGRAM: OnceLock<fn() -> Command> = OnceLock::new();
 
 /// Arguments of `sluice completion`.
 #[derive(clap::Args, Debug)]
@@ -34,12 +38,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let shell = shells.completer(&name).ok_or_else(|| Failure::Input(format!("{name} is no known shell")))?;
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, "sluice", "sluice", "sluice", &mut script).map_err(Failure::Output)?;
-    super::print_exact(&String::from_utf8_lossy(&script))
+    output::print_exact(&String::from_utf8_lossy(&script))
 }
 
 /// Where a script asks for candidates, prints them and ends the program; else does nothing.
-pub fn answer() {
-    CompleteEnv::with_factory(super::command).var(VARIABLE).complete();
+pub fn answer(program: fn() -> Command) {
+    PROGRAM.get_or_init(|| program);
+    CompleteEnv::with_factory(program).var(VARIABLE).complete();
 }
 
 /// Offers the rollouts of the namespace.
@@ -161,7 +166,7 @@ impl Typed {
 
     /// The rollout: the first word behind the command that is no option and no option's value.
     fn rollout(&self) -> Option<String> {
-        let program = super::command();
+        let program = PROGRAM.get()?();
         let mut words = self.words.iter().skip(1);
         let command = words.find_map(|word| program.find_subcommand(word))?;
         let valued = valued(&program).chain(valued(command)).collect::<BTreeSet<String>>();
@@ -206,6 +211,7 @@ mod tests {
     use super::*;
 
     fn typed(line: &str) -> Typed {
+        PROGRAM.get_or_init(|| crate::cli::command);
         Typed::of(line.split(' ').map(OsString::from))
     }
 
