@@ -95,7 +95,7 @@ mod tests {
         ("FeatureRollout.triggers.levels", 4, 4, "those of the spec"),
         ("FeatureRollout.usedApprovals", 64, 64, "engine/position.rs keeps those that the spec gives"),
         ("FlagSet.conditions", 8, 5, "Ready, Stalled, StaleMounts, Emergency and Changelog"),
-        ("FlagSet.orphans", 256, 64, "controller/sets.rs lists the newest"),
+        ("FlagSet.orphans", 256, 64, "controller/writer/orphans.rs keeps the newest"),
         (
             "FlagSet.outputs",
             32,

@@ -7,7 +7,7 @@ use super::cache::ObjectKey;
 use super::context::{Context, Key};
 use super::index::{Neighbour, SetId};
 use super::queue::Priority;
-use crate::api::flagset::Orphan;
+use super::writer::Orphans;
 use crate::api::{FeatureRollout, FlagSet};
 use crate::plan::Plan;
 
@@ -102,10 +102,14 @@ fn of_announcement(
     }
     let orphans = ctx.hub.report(set).map(|report| report.orphans).unwrap_or_default();
     let is_pruned = flag_set.is_some_and(|set| set.spec.prune.contains(told));
-    let orphan = orphans.into_iter().find(|orphan| orphan.key == *told && !is_pruned)?;
+    if is_pruned || !orphans.have(told) {
+        return None;
+    }
+    let of = orphans.newest().iter().find(|orphan| orphan.key == *told);
+    let whose = of.map_or("a rollout".to_owned(), |orphan| format!("rollout {}", orphan.rollout));
     Some(format!(
-        "spec.announcement: its flag {told:?} is in the file as the flag of rollout {}, which is gone: name it in spec.prune of FlagSet {}",
-        orphan.rollout, set.name
+        "spec.announcement: its flag {told:?} is in the file as the flag of {whose}, which is gone: name it in spec.prune of FlagSet {}",
+        set.name
     ))
 }
 
@@ -114,9 +118,9 @@ fn is_static(flag_set: Option<&FlagSet>, flag: &str) -> bool {
 }
 
 /// Has those looked at whose announcement cannot have its key because of an orphan that was found in the file.
-pub fn orphaned(ctx: &Context, set: &SetId, orphans: &[Orphan]) {
+pub fn orphaned(ctx: &Context, set: &SetId, orphans: &Orphans) {
     for member in ctx.index.announcing_members(set) {
-        if orphans.iter().any(|orphan| Some(&orphan.key) == member.announces.as_ref()) {
+        if member.announces.as_ref().is_some_and(|told| orphans.have(told)) {
             ctx.queue.push(Key::Rollout(member.key), Priority::Decide);
         }
     }

@@ -8,10 +8,10 @@ use super::cache::{Cache, Object, ObjectKey, key_of};
 use super::context::{Context, Key, Shared};
 use super::index::SetId;
 use super::persist::{put_status, stall_unreadable};
-use super::writer::{self, FileReport};
+use super::writer::{self, FileReport, Orphans};
 use super::{changelog, events, keys};
 use crate::api::conditions::{Condition, Want, is_true, merge, types};
-use crate::api::flagset::{FileOutput, Orphan};
+use crate::api::flagset::FileOutput;
 use crate::api::{CohortSetStatus, FlagSet, FlagSetStatus, Reason};
 use crate::error::Fault;
 use crate::plan::{self, Audience, FieldError};
@@ -19,9 +19,6 @@ use crate::plan::{self, Audience, FieldError};
 /// Least time between two status writes of a FlagSet: the file is written up to five times a second.
 const SPACING: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Orphans that a FlagSet's status lists; all of them are counted. Preview environments leave thousands behind, and a
-/// status that the schema refuses cannot be written at all.
-const MOST_ORPHANS: usize = 64;
 /// Orphans that are named in one line.
 const NAMED: usize = 8;
 
@@ -149,16 +146,16 @@ fn describe(
         flags: i64::try_from(report.flags).unwrap_or(i64::MAX),
         orphan_count: i64::try_from(report.orphans.len()).unwrap_or(i64::MAX),
         orphan_keys: orphan_keys(&report.orphans),
-        orphans: report.orphans.iter().take(MOST_ORPHANS).cloned().collect(),
+        orphans: report.orphans.newest().to_vec(),
         outputs,
         conditions: conditions(ctx, &prior.conditions, want, generation),
     }
 }
 
 /// The first few keys and how many more there are, in one line.
-fn orphan_keys(orphans: &[Orphan]) -> Option<String> {
-    let named: Vec<&str> = orphans.iter().take(NAMED).map(|orphan| orphan.key.as_str()).collect();
-    let more = orphans.len().saturating_sub(NAMED);
+fn orphan_keys(orphans: &Orphans) -> Option<String> {
+    let named: Vec<&str> = orphans.newest().iter().take(NAMED).map(|orphan| orphan.key.as_str()).collect();
+    let more = orphans.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!named.is_empty()).then(|| format!("{}{more}", named.join(",")))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::file::{compose, parse_within};
+use super::file::written;
 use super::merge::SetInfo;
 
 /// What a FeatureFlag has of a file: all but `$schema`, which its own schema does not know.
@@ -14,19 +14,16 @@ pub fn write(text: &str) -> Value {
     value
 }
 
-/// The file that a `flagSpec` is; `None` when it is none.
-pub fn read(flag_spec: &Value) -> Option<String> {
-    let mut value = flag_spec.clone();
-    write_whole_numbers(&mut value);
-    parse_within(&value.to_string(), READ).ok().map(|file| compose(&file))
+/// The text of the file that a `flagSpec` is; `None` when it is none. What its references stand for is not put in their place: it may be
+/// hundreds of times as long, and nobody has vouched for it yet.
+pub fn read(mut flag_spec: Value) -> Option<String> {
+    write_whole_numbers(&mut flag_spec);
+    written(&flag_spec)
 }
-
-/// Bytes of memory that the file in a FeatureFlag may take with what its references stand for, before anybody knows whose it is.
-const READ: usize = 128 << 20;
 
 /// The file as it comes back from a FeatureFlag: the API server spells whole numbers without a fraction.
 pub fn spelling(text: &str) -> String {
-    read(&write(text)).unwrap_or_else(|| text.to_owned())
+    read(write(text)).unwrap_or_else(|| text.to_owned())
 }
 
 /// Takes out the static flags that no FeatureFlag can hold; their paths in the FlagSet's spec, and why.
@@ -64,7 +61,9 @@ fn write_whole_numbers(value: &mut Value) {
 mod tests {
     use serde_json::json;
 
-    use super::super::File;
+    use super::super::fixtures::{feature, identity, segments, status};
+    use super::super::fragment::fragment;
+    use super::super::{File, compose, parse};
     use super::*;
 
     #[test]
@@ -82,8 +81,40 @@ mod tests {
         // As the API server gives it back.
         let stored: Value = serde_json::from_str(&write(&spelt).to_string()).unwrap();
         assert!(stored.get("$schema").is_none() && stored["flags"]["limits"]["variants"]["a"]["rate"] == 2);
-        assert_eq!(read(&stored).as_deref(), Some(spelt.as_str()));
+        assert_eq!(read(stored).as_deref(), Some(spelt.as_str()));
         assert_eq!(spelling(&spelt), spelt);
+    }
+
+    #[test]
+    fn what_members_share_comes_back_as_it_went_and_takes_no_more_room() {
+        let audience = segments(&["people of the north", "people of the south", "people of the east"]);
+        let members = (0..40).map(|i| {
+            let status = status(&audience, &[0, 50_000, 100_000], i);
+            let fragment =
+                fragment(&feature(&format!("f{i}")), &identity(&format!("r{i}"), "uid"), &status, &audience);
+            (fragment.key, fragment.body)
+        });
+        let file = File { members: members.collect(), ..File::default() };
+        let text = compose(&file);
+        assert!(text.contains("$evaluators") && text.contains("$ref"), "{text}");
+        let spelt = spelling(&text);
+        let whole: Value = serde_json::from_str(&text).unwrap();
+        let mut numbers = whole.clone();
+        write_whole_numbers(&mut numbers);
+        assert_eq!(serde_json::from_str::<Value>(&spelt).unwrap(), numbers);
+        assert_eq!(parse(&spelt).unwrap().members.len(), 40);
+        assert_eq!(spelling(&spelt), spelt);
+        if numbers == whole {
+            assert_eq!(spelt, text, "in the very bytes of a ConfigMap");
+        }
+        // Of any file: some letters may stand for half of it.
+        let flags: serde_json::Map<String, Value> =
+            (0..4000).map(|i| (format!("f{i}"), json!({"targeting": {"$ref": "e"}}))).collect();
+        let stands = json!({"$evaluators": {"e": "x".repeat(27_000)}, "flags": flags});
+        assert!(read(stands).unwrap().len() < 400_000);
+        for none in [json!({}), json!({"flags": []}), json!([]), json!({"flags": {}, "$evaluators": 1})] {
+            assert_eq!(read(none), None);
+        }
     }
 
     #[test]

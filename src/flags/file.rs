@@ -242,6 +242,34 @@ fn mark(metadata: &Map<String, Value>) -> Option<SetMark> {
     })
 }
 
+/// The bytes of a file as [`compose`] writes them, from what they say: its references stay references. `None` where it is no file.
+pub(super) fn written(value: &Value) -> Option<String> {
+    let object = |key: &str| match value.get(key) {
+        None => Some(None),
+        Some(value) => value.as_object().map(Some),
+    };
+    let (flags, evaluators, metadata) = (object("flags")??, object("$evaluators")?, object("metadata")?);
+    let mut out = String::from("{\n\"$schema\":");
+    canonical::string(SCHEMA, &mut out);
+    if let Some(evaluators) = evaluators.filter(|evaluators| !evaluators.is_empty()) {
+        out.push_str(",\n\"$evaluators\":");
+        write_lines(evaluators, &mut out);
+    }
+    out.push_str(",\n\"flags\":");
+    write_lines(flags, &mut out);
+    out.push_str(",\n\"metadata\":");
+    let none = Map::new();
+    canonical::write(&Value::Object(metadata.unwrap_or(&none).clone()), &mut out);
+    out.push_str("\n}\n");
+    Some(out)
+}
+
+fn write_lines(object: &Map<String, Value>, out: &mut String) {
+    let texts: BTreeMap<&str, String> =
+        object.iter().map(|(key, value)| (key.as_str(), canonical::text(value))).collect();
+    lines(texts.iter().map(|(key, text)| (*key, text.as_str())), out);
+}
+
 /// An object of already written values, a line each.
 fn lines<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>, out: &mut String) {
     let mut separator = "{\n";

@@ -141,6 +141,8 @@ pub fn digest(fragment: &Fragment) -> String {
 /// Most bytes of one text of a flag's metadata, but for the lists of cohorts: an object's namespace and name have 317 at the most, who began
 /// a rollback 512.
 const MOST_TOLD: usize = 640;
+/// The same of a UID: those of Kubernetes have 36.
+const MOST_UID: usize = 128;
 /// Most bytes of a list of cohorts: there are 16 at the most and as many that were taken away, each with a name of 63 and a percentage.
 const MOST_LISTED: usize = 4096;
 /// Most bytes of a flag's key, by the schema.
@@ -159,7 +161,7 @@ pub fn live(body: &Value) -> Option<LiveFlag> {
     Some(LiveFlag {
         namespace: namespace.to_owned(),
         rollout: rollout.to_owned(),
-        uid: told("uid")?.to_owned(),
+        uid: told("uid").filter(|uid| uid.len() <= MOST_UID)?.to_owned(),
         // Others are none that Sluice has written, nor could it count on from them.
         revision: metadata.get("revision")?.as_i64().filter(|it| (0..=HIGHEST_REVISION).contains(it))?,
         attempt: i32::try_from(metadata.get("attempt")?.as_i64()?).ok()?,

@@ -2,21 +2,40 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::file::{File, SetMark};
 use super::merge::SetInfo;
-use super::{evaluators, schema};
+use super::{evaluators, fragment, schema};
 use crate::bounds::{self, Limits};
+use crate::visible;
 
 /// What readers could not bear of a FlagSet's own flags and metadata, by key, and why. It depends on nothing but these, so
 /// once for each generation is enough; it can take tens of milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    flags: BTreeMap<String, Cow<'static, str>>,
-    metadata: BTreeMap<String, Cow<'static, str>>,
+    flags: BTreeMap<Digest, Cow<'static, str>>,
+    metadata: BTreeMap<Digest, Cow<'static, str>>,
+}
+
+/// What stands for a key: a verdict is kept as long as the FlagSet is, and the schema bounds no keys.
+type Digest = u64;
+
+fn digest(key: &str) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What is wrong with a key that is longer than that of a rollout's flag may be.
+const LONG_KEY: &str = "the key has more than 253 bytes";
+
+/// The path of an entry in the spec.
+fn path(field: &str, key: &str) -> String {
+    format!("spec.{field}[{}]", visible::cut(key, fragment::MOST_KEY))
 }
 
 /// Of how many flags and entries it is kept in full what is wrong with them: more than anybody is told at once.
@@ -30,7 +49,7 @@ impl Verdict {
     pub fn of(flags: &BTreeMap<String, Value>, metadata: &BTreeMap<String, Value>) -> Verdict {
         let mut verdict = Verdict::default();
         let mut room = bounds::FLAGS.values;
-        for (key, body) in flags {
+        for (key, body) in flags.iter().filter(|(key, _)| key.len() <= fragment::MOST_KEY) {
             let why = match measured(body, &mut room) {
                 Ok(()) => objection(body),
                 Err(excess) => Some(excess),
@@ -38,20 +57,22 @@ impl Verdict {
             note(&mut verdict.flags, key, why);
         }
         for (key, value) in metadata {
-            note(&mut verdict.metadata, key, objection_to_metadata(key, value));
+            if key.len() <= fragment::MOST_KEY {
+                note(&mut verdict.metadata, key, objection_to_metadata(key, value));
+            }
         }
         verdict
     }
 }
 
 /// Keeps what is wrong with an entry. It is kept as long as the FlagSet is, and anybody may write hundreds that are wrong.
-fn note(known: &mut BTreeMap<String, Cow<'static, str>>, key: &str, why: Option<String>) {
+fn note(known: &mut BTreeMap<Digest, Cow<'static, str>>, key: &str, why: Option<String>) {
     let Some(why) = why else { return };
     let why = match known.len() < SPELT_OUT {
         true => Cow::Owned(bounds::cut(&why).into_owned()),
         false => Cow::Borrowed(ANOTHER),
     };
-    known.insert(key.to_owned(), why);
+    known.insert(digest(key), why);
 }
 
 /// A file that holds the FlagSet's part only. Whatever is left out goes into `refused` with its path in the spec and why.
@@ -69,21 +90,28 @@ pub(super) fn admit(
     let mut flags = Vec::new();
     for (key, body) in &set.statics {
         let managed = members.contains_key(key).then_some("a rollout manages this flag");
-        match managed.or(verdict.flags.get(key).map(AsRef::as_ref)) {
-            Some(why) => refused.push((format!("spec.flags[{key}]"), why.to_owned())),
+        match managed.or_else(|| objection_to(key, &verdict.flags)) {
+            Some(why) => refused.push((path("flags", key), why.to_owned())),
             None => flags.push((key.clone(), body.clone())),
         }
     }
     file.set_statics(flags);
     let mut metadata = Vec::new();
     for (key, value) in &set.metadata {
-        match verdict.metadata.get(key) {
-            Some(why) => refused.push((format!("spec.metadata[{key}]"), why.clone().into_owned())),
+        match objection_to(key, &verdict.metadata) {
+            Some(why) => refused.push((path("metadata", key), why.to_owned())),
             None => metadata.push((key.clone(), value.clone())),
         }
     }
     file.set_metadata(metadata);
     file
+}
+
+fn objection_to<'a>(key: &str, known: &'a BTreeMap<Digest, Cow<'static, str>>) -> Option<&'a str> {
+    match key.len() <= fragment::MOST_KEY {
+        true => known.get(&digest(key)).map(AsRef::as_ref),
+        false => Some(LONG_KEY),
+    }
 }
 
 /// Takes a flag's values from the room that is left for all of them.

@@ -221,7 +221,8 @@ async fn it_holds_what_the_config_map_holds_and_is_put_right() {
     // The digest of what somebody wrote there is no signature of it.
     let mut forged = before.clone();
     forged["flags"]["one"]["targeting"] = json!({"if": [true, "enabled", "disabled"]});
-    let digest = sluice::flags::sha256_hex(sluice::flags::feature_flag::read(&forged).unwrap().as_bytes());
+    let digest =
+        sluice::flags::sha256_hex(sluice::flags::feature_flag::read(forged.clone()).unwrap().as_bytes());
     let forged = json!({
         "metadata": {"annotations": {"sluice.dev/sha256": digest}}, "spec": {"flagSpec": forged},
     });

@@ -10,8 +10,9 @@ use super::confirm::{Confirmed, confirm};
 use super::flush::flush;
 use super::flushed::Flushed;
 use super::mailbox::Waiting;
+use super::orphans::FEW_LISTED;
 use super::places::HEAVY_FROM;
-use super::{Ack, Mailbox, OfferKind, feature_flag, say};
+use super::{Ack, MOST_LISTED, Mailbox, OfferKind, feature_flag, is_beyond, say};
 use crate::clock;
 use crate::controller::cache::ObjectKey;
 use crate::controller::context::{Key, Shared};
@@ -257,7 +258,8 @@ fn settle(
         let flag_set = ctx.flag_sets.get(&(set.namespace.clone(), set.name.clone())).filter(|_| set.shared);
         let status = flag_set.as_ref().and_then(|flag_set| flag_set.0.as_ref().ok()?.status.as_ref());
         let listed = status.map(|status| status.orphans.as_slice()).unwrap_or_default();
-        if ctx.hub.set_report(set, report, listed) && set.shared {
+        let most = if is_beyond(ctx, set) { FEW_LISTED } else { MOST_LISTED };
+        if ctx.hub.set_report(set, report, listed, most) && set.shared {
             ctx.queue.push(Key::FlagSet((set.namespace.clone(), set.name.clone())), Priority::Report);
         }
     }

@@ -109,8 +109,8 @@ pub(super) async fn read(
     };
     ctx.hub.note_feature_flag(set, &object.metadata);
     // Nothing but its text is wanted. What it is read from may take twelve MiB, and is not kept while others are waited for.
-    let data = std::mem::take(&mut object.data);
-    let text = data.pointer("/spec/flagSpec").and_then(feature_flag::read);
+    let mut data = std::mem::take(&mut object.data);
+    let text = data.pointer_mut("/spec/flagSpec").map(std::mem::take).and_then(feature_flag::read);
     drop(data);
     let annotations = object.annotations().clone();
     let owner = set.owner();

@@ -9,7 +9,6 @@ use kube::api::ObjectMeta;
 
 use super::found::Remembered;
 use super::mailbox::Mailbox;
-use super::orphans::{in_order, newest_first};
 use super::waiting::Waiting;
 use super::{Ack, FileReport, Percentages, feature_flag};
 use crate::api::flagset::{FileOutput, Orphan};
@@ -214,15 +213,19 @@ impl Hub {
         report.map(|report| report.outputs.clone()).unwrap_or_default()
     }
 
-    /// Notes what a file holds; says whether it is news. `listed` are the orphans that the FlagSet's status names.
-    pub(super) fn set_report(&self, set: &SetId, mut report: FileReport, listed: &[Orphan]) -> bool {
+    /// Notes what a file holds; says whether it is news. `listed` are the orphans that the FlagSet's status names, of which `most` are kept
+    /// as they are.
+    pub(super) fn set_report(
+        &self,
+        set: &SetId,
+        mut report: FileReport,
+        listed: &[Orphan],
+        most: usize,
+    ) -> bool {
         let mut inner = self.lock();
         let Some(kept) = inner.files.get_mut(set) else { return false };
-        report.orphans = match &kept.report {
-            Some(before) => newest_first(&before.orphans, report.orphans),
-            // Those that a status does not name are older than those that it does.
-            None => in_order(listed, report.orphans),
-        };
+        let before = kept.report.as_ref().map(|before| &before.orphans);
+        report.orphans = report.orphans.after(before, listed, most);
         let news = kept.report.as_ref() != Some(&report);
         kept.report = Some(report);
         news
@@ -312,6 +315,7 @@ fn push<T>(list: &mut Vec<T>, entry: T) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Orphans;
     use super::*;
 
     fn orphans(keys: &[&str]) -> Vec<Orphan> {
@@ -324,7 +328,7 @@ mod tests {
     }
 
     fn report(keys: &[&str]) -> FileReport {
-        FileReport { orphans: orphans(keys), ..FileReport::default() }
+        FileReport { orphans: Orphans::found(orphans(keys)), ..FileReport::default() }
     }
 
     #[test]
@@ -333,20 +337,36 @@ mod tests {
         let hub = Hub::default();
         hub.mailbox(&set);
         let order = |hub: &Hub| -> Vec<String> {
-            hub.report(&set).unwrap().orphans.into_iter().map(|orphan| orphan.key).collect()
+            hub.report(&set).unwrap().orphans.newest().iter().map(|orphan| orphan.key.clone()).collect()
         };
-        assert!(hub.set_report(&set, report(&["b", "d"]), &[]));
-        assert!(hub.set_report(&set, report(&["a", "b", "c", "d"]), &[]));
+        assert!(hub.set_report(&set, report(&["b", "d"]), &[], 64));
+        assert!(hub.set_report(&set, report(&["a", "b", "c", "d"]), &[], 64));
         assert_eq!(order(&hub), ["a", "c", "b", "d"]);
-        assert!(!hub.set_report(&set, report(&["a", "b", "c", "d"]), &[]), "no news");
-        assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &[]));
+        assert!(!hub.set_report(&set, report(&["a", "b", "c", "d"]), &[], 64), "no news");
+        assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &[], 64));
         assert_eq!(order(&hub), ["e", "c", "b", "d"]);
 
         let hub = Hub::default();
         hub.mailbox(&set);
         // The status had room for two.
-        assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &orphans(&["e", "c"])));
+        assert!(hub.set_report(&set, report(&["b", "c", "d", "e"]), &orphans(&["e", "c"]), 64));
         assert_eq!(order(&hub), ["e", "c", "b", "d"]);
+    }
+
+    /// Whoever may edit a file may write thousands of them.
+    #[test]
+    fn of_many_orphans_the_newest_are_kept_and_of_all_that_they_are_there() {
+        let set = SetId { namespace: "ns".to_owned(), name: "app".to_owned(), shared: true };
+        let hub = Hub::default();
+        hub.mailbox(&set);
+        let keys: Vec<String> = (0..500).map(|i| format!("k{i:03}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        assert!(hub.set_report(&set, report(&keys[1..]), &[], 4));
+        assert!(hub.set_report(&set, report(&keys), &[], 4));
+        let known = hub.report(&set).unwrap().orphans;
+        let newest: Vec<&str> = known.newest().iter().map(|orphan| orphan.key.as_str()).collect();
+        assert_eq!((known.len(), newest), (500, vec!["k000", "k001", "k002", "k003"]));
+        assert!(keys.iter().all(|key| known.have(key)) && !known.have("k500"));
     }
 
     #[test]
@@ -367,7 +387,7 @@ mod tests {
         assert_eq!(hub.end(&set, || false), Some(vec![map.clone()]));
         assert!(mailbox.lock().ended);
         hub.keep_last_good(&set, &map, "{}", 2, Keeps::Text);
-        assert!(!hub.set_report(&set, FileReport::default(), &[]));
+        assert!(!hub.set_report(&set, FileReport::default(), &[], 64));
         assert_eq!(hub.census().map(|(_, entries)| entries), [0; 6]);
     }
 }

@@ -10,7 +10,7 @@ use super::context::{Context, Key, Shared};
 use super::events;
 use super::index::SetId;
 use super::queue::Cause;
-use crate::api::flagset::{FileOutput, Orphan};
+use crate::api::flagset::FileOutput;
 use crate::api::{FeatureRolloutStatus, Percent, Reason};
 use crate::flags::Fragment;
 use crate::plan::{Audience, Feature};
@@ -47,6 +47,7 @@ pub use hub::Hub;
 pub use load::Load;
 use mailbox::Mailbox;
 pub use names::OutputNames;
+pub use orphans::{MOST_LISTED, Orphans};
 pub use places::Places;
 pub use target::live_flag;
 pub use versions::Versions;
@@ -189,7 +190,7 @@ pub struct FileReport {
     /// Flags.
     pub flags: usize,
     /// Flags whose rollout is gone.
-    pub orphans: Vec<Orphan>,
+    pub orphans: Orphans,
     /// Where it was looked for, and whether it is there.
     pub outputs: BTreeMap<FileOutput, bool>,
     /// What is wrong with the set itself or its ConfigMap.

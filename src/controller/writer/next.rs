@@ -11,7 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::flushed::Flushed;
 use super::rebuild::Members;
 use super::target::Target;
-use super::{Ack, FileReport, Offer, OfferKind};
+use super::{Ack, FileReport, Offer, OfferKind, Orphans};
 use crate::api::flagset::Emergency;
 use crate::api::{FlagSet, Reason};
 use crate::controller::cache::ObjectKey;
@@ -22,6 +22,7 @@ use crate::error::{Fault, chain};
 use crate::flags;
 use crate::flags::merge::{Candidate, Live, Living, Merge, Merged, Outcome, SetInfo, SetOutcome, merge};
 use crate::flags::{File, Verdict};
+use crate::visible::line;
 
 /// Most things that are wrong with a FlagSet's own flags and that its status names: `sluice lint` names them all.
 const NAMED: usize = 4;
@@ -198,8 +199,12 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
 }
 
 fn report(merged: &Merged) -> FileReport {
-    let mut refused: Vec<String> =
-        merged.refused.iter().take(NAMED).map(|(path, why)| format!("{path}: {why}")).collect();
+    let mut refused: Vec<String> = merged
+        .refused
+        .iter()
+        .take(NAMED)
+        .map(|(path, why)| format!("{}: {}", line(path), line(why)))
+        .collect();
     if merged.refused.len() > NAMED {
         refused.push(format!("and {} more", merged.refused.len() - NAMED));
     }
@@ -215,7 +220,7 @@ fn report(merged: &Merged) -> FileReport {
         sha256: flags::sha256_hex(merged.text.as_bytes()),
         size: merged.text.len(),
         flags: merged.file.len(),
-        orphans: merged.orphans.clone().unwrap_or_default(),
+        orphans: Orphans::found(merged.orphans.clone().unwrap_or_default()),
         failure,
         ..FileReport::default()
     }

@@ -12,8 +12,11 @@ fn tree(depth: usize, leaf: &Value) -> Value {
 }
 
 fn refused(flags: &[(&str, Value)]) -> BTreeMap<String, Cow<'static, str>> {
-    let flags = flags.iter().map(|(key, body)| ((*key).to_owned(), body.clone())).collect();
-    Verdict::of(&flags, &BTreeMap::new()).flags
+    let flags: BTreeMap<String, Value> =
+        flags.iter().map(|(key, body)| ((*key).to_owned(), body.clone())).collect();
+    let said = Verdict::of(&flags, &BTreeMap::new()).flags;
+    let of = |key: String| said.get(&digest(&key)).map(|why| (key, why.clone()));
+    flags.into_keys().filter_map(of).collect()
 }
 
 /// A tree of depth 10 took 347 MiB, and had a message of 180 KB.
@@ -62,9 +65,27 @@ fn of_hundreds_of_flags_that_are_wrong_it_is_kept_in_full_what_is_wrong_with_a_f
 fn a_verdict_that_is_known_is_not_found_again() {
     let statics: BTreeMap<String, Value> =
         [("a".to_owned(), flag(json!({}))), ("b".to_owned(), flag(json!({})))].into();
-    let verdict = Verdict { flags: [("b".to_owned(), "because".into())].into(), ..Verdict::default() };
+    let verdict = Verdict { flags: [(digest("b"), "because".into())].into(), ..Verdict::default() };
     let set = SetInfo { statics, verdict: Some(Arc::new(verdict)), ..SetInfo::default() };
     let merged = alone(&set);
     assert_eq!(merged.refused, [("spec.flags[b]".to_owned(), "because".to_owned())]);
     assert!(merged.file.statics.keys().eq(["a"]));
+}
+
+/// No schema bounds the keys of a map, and what was wrong with four of 300 KB was kept and told whole.
+#[test]
+fn a_key_of_any_length_is_refused_and_told_in_short_and_not_kept() {
+    let long = "k".repeat(300_000);
+    let set = SetInfo {
+        statics: [(long.clone(), json!({"state": "X"})), ("fine".to_owned(), flag(json!({})))].into(),
+        metadata: [(long.clone(), json!(1)), ("team".to_owned(), json!("web"))].into(),
+        ..SetInfo::default()
+    };
+    assert_eq!(Verdict::of(&set.statics, &set.metadata), Verdict::default());
+    let merged = alone(&set);
+    assert!(merged.file.statics.keys().eq(["fine"]));
+    assert_eq!(merged.refused.len(), 2);
+    for (path, why) in merged.refused {
+        assert!(path.len() < 300 && path.contains("kkk…]") && why == LONG_KEY, "{} bytes: {why}", path.len());
+    }
 }
