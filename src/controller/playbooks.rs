@@ -80,13 +80,18 @@ pub fn rollout_changed(ctx: &Context, rollout: &ObjectKey) {
 pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Asked>, Fault> {
     let Some(reference) = &rollout.spec.playbook_ref else { return Ok(None) };
     let key = (rollout.namespace().unwrap_or_default(), reference.name.clone());
-    // One that there is no room for keeps its version, and is read directly.
-    let version = if ctx.playbooks.is_beyond(&key) { 0 } else { ctx.playbooks.version_of(&key) };
+    // One that there is no room for keeps its version, is read directly, and nothing is kept of it.
+    let is_beyond = ctx.playbooks.is_beyond(&key);
+    let version = if is_beyond { 0 } else { ctx.playbooks.version_of(&key) };
+    let take = |playbook: &Playbook| match is_beyond {
+        true => Asked::once(&key, playbook),
+        false => ctx.plans.asked_anew(&key, playbook),
+    };
     let known = match ctx.plans.asked(&key, version).filter(|_| version != 0) {
         Some(asked) => Some(asked),
         None => {
             let found = references::look_up(ctx, &ctx.playbooks, &key.0, &key.1).await?;
-            found.map(|playbook| ctx.plans.asked_anew(&key, &playbook))
+            found.map(|playbook| take(&playbook))
         }
     };
     let is_open = |asked: &Asked| lets_start(ctx, &key, asked, &reference.phase);
@@ -94,7 +99,7 @@ pub async fn of(ctx: &Shared, rollout: &FeatureRollout) -> Result<Option<Asked>,
         return Ok(known);
     }
     let Some(found) = ctx.cluster.get::<Playbook>(&key).await? else { return Ok(None) };
-    let fresh = found.0.as_ref().ok().map(|playbook| ctx.plans.asked_anew(&key, playbook));
+    let fresh = found.0.as_ref().ok().map(take);
     if ctx.playbooks.apply(found) {
         // The watch will not tell the others: what is in the cache by then is no news to it.
         event(ctx, &key, News::Spec);
@@ -170,6 +175,8 @@ pub async fn reconcile(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
         if ctx.playbooks.get(key).is_none() {
             ctx.plans.forget(key);
             ctx.queue.forget(&Key::Playbook(key.clone()));
+        } else if ctx.playbooks.is_beyond(key) {
+            ctx.plans.forget(key);
         }
         return stall_unreadable(ctx, &ctx.playbooks, key).await;
     };

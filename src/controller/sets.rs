@@ -77,7 +77,7 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
     keys::orphaned(ctx, &id, &report.orphans);
     let outputs = writer::outputs_of_status(&id, &set, &prior, &report);
     let mut status = describe(ctx, &prior, &report, outputs, &errors, generation);
-    add_emergency(ctx, &set, &prior, &mut status);
+    add_emergency(ctx, &set, &prior, &report, &mut status);
     add_stale_mounts(ctx, &id, &set, &prior, &mut status);
     add_changelog(ctx, key, &set, &prior, &mut status);
     if status == prior {
@@ -95,7 +95,13 @@ pub async fn flag_set(ctx: &Shared, key: &ObjectKey) -> Result<(), Fault> {
 }
 
 /// Says that an emergency is in force.
-fn add_emergency(ctx: &Context, set: &FlagSet, prior: &FlagSetStatus, status: &mut FlagSetStatus) {
+fn add_emergency(
+    ctx: &Context,
+    set: &FlagSet,
+    prior: &FlagSetStatus,
+    report: &FileReport,
+    status: &mut FlagSetStatus,
+) {
     if set.spec.emergency.is_none() {
         return;
     }
@@ -103,13 +109,32 @@ fn add_emergency(ctx: &Context, set: &FlagSet, prior: &FlagSetStatus, status: &m
         type_: types::EMERGENCY,
         status: true,
         reason: Reason::EmergencyControl.as_str(),
-        message: EMERGENCY.to_owned(),
+        message: emergency(report),
     };
     status.conditions.extend(merge(&prior.conditions, &[want], status.observed_generation, ctx.clock.now()));
 }
 
-/// What an emergency means, in words.
-const EMERGENCY: &str = "spec.emergency is Control: every rollout of the set serves control, windows and freezes \
+/// What has become of an emergency, by the file.
+fn emergency(report: &FileReport) -> String {
+    let becomes = match (&report.failure, report.not_at_control.as_deref()) {
+        (Some(_), _) => "the file may give something else as long as it is not well; see Ready".to_owned(),
+        (None, None) => {
+            "every rollout of the set serves control, windows and freezes notwithstanding".to_owned()
+        }
+        (None, Some((count, named))) => {
+            let more = count - named.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(
+                "the file does not give control to everybody yet by {}{more}; see their rollouts",
+                named.join(", ")
+            )
+        }
+    };
+    format!("spec.emergency is Control: {becomes}; take it out of the spec to let them raise again")
+}
+
+/// What an emergency asks for, in words.
+const EMERGENCY: &str = "spec.emergency is Control: every rollout of the set goes to control, windows and freezes \
                          notwithstanding; take it out of the spec to let them raise again";
 
 /// Whether an emergency began or was lifted between two statuses, in words.

@@ -51,6 +51,8 @@ pub struct App {
     pub streams: Arc<Semaphore>,
     /// Pages with a file that may be made at once.
     pub files: Semaphore,
+    /// Pages of a playbook that may be made at once.
+    pub playbooks: Semaphore,
     /// Name of the cookie of a session.
     pub cookie: String,
     /// Name of the cookie of a sign-in under way.

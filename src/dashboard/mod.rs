@@ -62,6 +62,8 @@ const STREAMS: usize = 512;
 /// Most pages with a file that are made at once. A file that somebody has edited takes up to twelve MiB once it is read, and its page some
 /// more.
 const FILES: usize = 4;
+/// Most pages of a playbook that are made at once: each looks at every rollout of a namespace.
+const PLAYBOOKS: usize = 2;
 
 /// How people sign in.
 pub enum SignIn {
@@ -185,6 +187,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<Pane
         circles,
         streams: Arc::new(Semaphore::new(STREAMS)),
         files: Semaphore::new(FILES),
+        playbooks: Semaphore::new(PLAYBOOKS),
         // Cookies do not know ports: two panels of one machine must not end each other's sessions.
         cookie: match is_secure {
             true => "__Host-sluice".to_owned(),

@@ -61,6 +61,9 @@ pub fn past(status: &FeatureRolloutStatus) -> Vec<Point> {
     let mut now: Vec<Percent> = status.cohorts.iter().map(|cohort| cohort.decided()).collect();
     let mut points: Vec<Point> = Vec::new();
     for entry in status.history.iter().rev() {
+        if !is_change(entry.reason) {
+            continue;
+        }
         let after = now.clone();
         let mut told = changes(&entry.message);
         if Mark::of(entry) != Some(Mark::Rollback) {
@@ -87,6 +90,33 @@ pub fn past(status: &FeatureRolloutStatus) -> Vec<Point> {
     }
     points.reverse();
     points
+}
+
+/// Whether an entry of this reason may change what is served: what others say may have any words of others in it.
+const fn is_change(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Started
+            | Reason::StepEntered
+            | Reason::CohortRaised
+            | Reason::EditApplied
+            | Reason::AudienceChanged
+            | Reason::AttemptStarted
+            | Reason::EmergencyControl
+            | Reason::EmergencyLifted
+            | Reason::StatusLost
+            | Reason::Restored
+            | Reason::Adopted
+            | Reason::RolledBack
+            | Reason::RollbackEscalated
+            | Reason::RollingBack
+            | Reason::RungEntered
+            | Reason::RollbackEnded
+            | Reason::Retried
+            | Reason::Promoted
+            | Reason::PercentSet
+            | Reason::Deleting
+    )
 }
 
 /// The changes that a text tells of: cohort, before, after.
@@ -189,6 +219,23 @@ mod tests {
         let past = past(&status);
         assert_eq!(past.len(), 1);
         assert_eq!(past[0].percents, [percent("50%")]);
+    }
+
+    #[test]
+    fn what_git_got_wrong_changes_nothing() {
+        let mut status = status(
+            &[("a", "50%")],
+            &[
+                ("2025-09-01T00:00:00.000000Z", "entered ga/half: a 0% → 50%"),
+                (
+                    "2025-09-02T00:00:00.000000Z",
+                    "spec.baseline.x a 100% → 50% as ordered: there is no cohort",
+                ),
+            ],
+        );
+        status.history[1].reason = Reason::InvalidSpec;
+        let told: Vec<String> = past(&status).iter().map(|point| point.percents[0].to_string()).collect();
+        assert_eq!(told, ["50%"]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ const RAISING_EXPIRES: SignedDuration = SignedDuration::from_mins(10);
 const EXPIRES: SignedDuration = SignedDuration::from_hours(1);
 /// Most actions that status remembers.
 const MOST_RECORDS: usize = 64;
+/// The same for actions that neither stop nor lower: there is always room for some that do.
+const MOST_ORDINARY: usize = 48;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,10 +139,12 @@ pub fn act(
             if stops {
                 note_stop(&mut after, request);
             }
-            let is_full = !make_room(&mut after, now);
-            if is_full && !stops {
+            let is_full = !make_room(&mut after, if stops { MOST_RECORDS } else { MOST_ORDINARY }, now);
+            // Read again once somebody has lowered more, percentages may raise.
+            if is_full && (!stops || spec.action == Action::SetPercent) {
                 let message = format!(
-                    "{MOST_RECORDS} actions of this rollout were carried out and have no answer yet: ask again once they have"
+                    "{} actions of this rollout were carried out and have no answer yet: ask again once they have, or are deleted",
+                    status.actions.len()
                 );
                 return answer(Answer::Rejected, message);
             }
@@ -152,7 +156,7 @@ pub fn act(
             };
             let mut status = after;
             let message = short(&format!("{message}; {next}"));
-            // What stops or lowers is done all the same. Should it be read again, it stops or lowers again.
+            // A rollback or a pause is done all the same. Should it be read again, it is done again.
             if !is_full {
                 status.actions.push(ActionRecord {
                     uid: request.uid.to_owned(),
@@ -173,11 +177,11 @@ pub fn answered(status: &mut FeatureRolloutStatus, uid: &str) {
     }
 }
 
-/// Makes room for the record of an action. `false` where every action on record could be read as new, and so be carried out again, if its
+/// Makes room for the record of an action among so many. `false` where every action on record could be read as new, and so be carried out again, if its
 /// record were gone: its answer is not known to be given, and it has not expired.
-fn make_room(status: &mut FeatureRolloutStatus, now: MicroTime) -> bool {
+fn make_room(status: &mut FeatureRolloutStatus, most: usize, now: MicroTime) -> bool {
     status.actions.retain(|known| known.until > now);
-    while status.actions.len() >= MOST_RECORDS {
+    while status.actions.len() >= most {
         let Some(oldest) = status.actions.iter().position(|known| known.message.is_none()) else {
             return false;
         };

@@ -1,6 +1,6 @@
 //! Rollbacks: to control at once, down a ladder, or for some cohorts only; latched until an explicit retry.
 
-use super::text::short;
+use super::text::{short, theirs};
 use super::triggers::Watch;
 use crate::api::rollback::{Descent, Escalation};
 use crate::api::status::{CohortStatus, FeatureRolloutStatus, HistoryEntry};
@@ -27,7 +27,7 @@ impl Cause {
             by: format!("trigger/{}", trigger.name),
             trigger: Some(trigger.name.clone()),
             severity: Some(severity),
-            message,
+            message: theirs(&message),
         }
     }
 

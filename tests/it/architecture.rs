@@ -158,7 +158,8 @@ const PURE_NAMES: [&str; 34] = [
 ];
 
 /// More of the standard library that holds nothing but values.
-const PURE_STD: [&str; 8] = [
+const PURE_STD: [&str; 9] = [
+    "std::hash",
     "std::io::ErrorKind",
     "std::io::Result",
     "std::io::Write",

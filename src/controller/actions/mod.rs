@@ -9,17 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
-use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::cache::{ObjectKey, key_of};
 use super::context::{Key, Shared};
 use super::queue::{Cause, Priority, metered};
-use super::{events, note_panic, watch};
+use super::{note_panic, watch};
+use crate::api::FeatureRolloutStatus;
 use crate::api::rolloutaction::{Answer, RolloutAction};
-use crate::api::{FeatureRolloutStatus, Reason};
 use crate::clock;
 use crate::cluster::Scope;
 use crate::engine::{self, Precedence};
@@ -30,7 +28,7 @@ use answer::Answered;
 use judge::{Judged, Over};
 use pending::{Asked, Next, Pending, Rank, stops_or_lowers};
 use places::Places;
-use work::{Work, read_again};
+use work::{Work, read_again, take_in};
 
 mod answer;
 mod clean_up;
@@ -168,15 +166,6 @@ async fn follow(ctx: Shared) {
         ctx.actions.changed.notify_one();
     })
     .await;
-}
-
-/// Takes in an event of the watch, or what is read again.
-fn take_in(ctx: &Shared, event: Event<DeserializeGuard<RolloutAction>>) {
-    let too_large = ctx.actions.pending().event(event);
-    if let Some(metadata) = too_large {
-        let message = "it is larger than a megabyte, so that no answer would fit into it, and is not carried out: delete it";
-        events::warn(ctx, "RolloutAction", &metadata, Reason::Rejected, message);
-    }
 }
 
 /// Works on the actions of a rollout until there is none.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
-use super::{ObjectKey, Shared, UNANSWERED, take_in};
+use super::super::events;
+use super::{ObjectKey, Shared, UNANSWERED};
+use crate::api::Reason;
 use crate::api::rolloutaction::RolloutAction;
 use crate::clock;
 use crate::cluster::Scope;
@@ -16,6 +19,34 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(5);
 
 /// How long the actions of a namespace are left alone before those are read that there was no room for.
 const BEFORE_READING: Duration = Duration::from_secs(1);
+
+/// Takes in an event of the watch, or what is read again.
+pub(super) fn take_in(ctx: &Shared, event: Event<DeserializeGuard<RolloutAction>>) {
+    if let Event::Delete(action) = &event
+        && let Ok(action) = &action.0
+    {
+        gone(ctx, action);
+    }
+    let too_large = ctx.actions.pending().event(event);
+    if let Some(metadata) = too_large {
+        let message = "it is larger than a megabyte, so that no answer would fit into it, and is not carried out: delete it";
+        events::warn(ctx, "RolloutAction", &metadata, Reason::Rejected, message);
+    }
+}
+
+/// An action that is answered or deleted is never read as new: its record needs its words no more, and may give way to others.
+fn gone(ctx: &Shared, action: &RolloutAction) {
+    let rollout = (action.namespace().unwrap_or_default(), action.spec.rollout_ref.name.clone());
+    let Some(uid) = action.uid() else { return };
+    let stored = ctx.rollouts.get(&rollout);
+    let status = stored.as_ref().and_then(|stored| stored.0.as_ref().ok()?.status.as_ref());
+    let has_words = status
+        .is_some_and(|status| status.actions.iter().any(|known| known.uid == uid && known.message.is_some()));
+    let mut given = ctx.actions.given();
+    if has_words && !given.get(&rollout).is_some_and(|given| given.contains(&uid)) {
+        given.entry(rollout).or_default().push(uid);
+    }
+}
 
 /// Reads the actions of a namespace again, of which there are more than were kept.
 pub(super) async fn read_again(ctx: Shared, namespace: String) {

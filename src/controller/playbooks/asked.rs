@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::known::Compiled;
 use crate::api::playbook::PlaybookPhase;
 use crate::api::{Playbook, PlaybookSpec, PlaybookStatus};
+use crate::controller::cache::ObjectKey;
 
 /// A playbook in one version.
 #[derive(Clone)]
@@ -14,6 +15,13 @@ pub struct Asked {
     pub outline: Arc<Playbook>,
     /// All of its spec.
     pub(super) compiled: Arc<Compiled>,
+}
+
+impl Asked {
+    /// One of which nothing is kept.
+    pub fn once(key: &ObjectKey, playbook: &Playbook) -> Asked {
+        Asked { outline: Arc::new(outline(playbook)), compiled: Arc::new(Compiled::of(key, playbook)) }
+    }
 }
 
 /// What plans take from a playbook, and the verdicts of its own criteria.

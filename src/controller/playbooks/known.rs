@@ -43,6 +43,17 @@ pub struct Compiled {
     frame: Arc<Frame>,
 }
 
+impl Compiled {
+    /// A generation of a playbook, compiled now.
+    pub fn of(key: &ObjectKey, playbook: &Playbook) -> Compiled {
+        let book = playbook::compile(&key.1, &playbook.spec);
+        let frame =
+            Arc::new(Frame::of(&playbook.spec, book.as_ref().err().and_then(|errors| errors.first())));
+        let generation = playbook.metadata.generation.unwrap_or(0);
+        Compiled { uid: playbook.uid().unwrap_or_default(), generation, book, frame }
+    }
+}
+
 struct Known {
     compiled: Arc<Compiled>,
     looked: Option<Instant>,
@@ -75,10 +86,7 @@ impl Playbooks {
         if let Some(known) = self.lock().playbooks.get(key).filter(|known| is_it(known)) {
             return known.compiled.clone();
         }
-        let book = playbook::compile(&key.1, &playbook.spec);
-        let frame =
-            Arc::new(Frame::of(&playbook.spec, book.as_ref().err().and_then(|errors| errors.first())));
-        self.lock().take_in(key, Compiled { uid, generation, book, frame })
+        self.lock().take_in(key, Compiled::of(key, playbook))
     }
 
     /// A version of a playbook as rollouts go by it, where it is the one that was asked last.

@@ -55,6 +55,7 @@ impl Flushed {
             // What is wrong with any output is wrong with the set.
             (Some(mut report), Some(other)) => {
                 report.failure = report.failure.or(other.failure);
+                report.not_at_control = report.not_at_control.or(other.not_at_control);
                 Some(report)
             }
             (report, other) => report.or(other),

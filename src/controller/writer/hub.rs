@@ -225,7 +225,7 @@ impl Hub {
         let mut inner = self.lock();
         let Some(kept) = inner.files.get_mut(set) else { return false };
         let before = kept.report.as_ref().map(|before| &before.orphans);
-        report.orphans = report.orphans.after(before, listed, most);
+        report.orphans = Box::new(report.orphans.after(before.map(AsRef::as_ref), listed, most));
         let news = kept.report.as_ref() != Some(&report);
         kept.report = Some(report);
         news
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn report(keys: &[&str]) -> FileReport {
-        FileReport { orphans: Orphans::found(orphans(keys)), ..FileReport::default() }
+        FileReport { orphans: Box::new(Orphans::found(orphans(keys))), ..FileReport::default() }
     }
 
     #[test]

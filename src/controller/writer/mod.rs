@@ -190,7 +190,9 @@ pub struct FileReport {
     /// Flags.
     pub flags: usize,
     /// Flags whose rollout is gone.
-    pub orphans: Orphans,
+    pub orphans: Box<Orphans>,
+    /// In an emergency how many flags still give something else than control to somebody, and the keys of a few; `None` where there is none.
+    pub not_at_control: Option<Box<(usize, Vec<String>)>>,
     /// Where it was looked for, and whether it is there.
     pub outputs: BTreeMap<FileOutput, bool>,
     /// What is wrong with the set itself or its ConfigMap.

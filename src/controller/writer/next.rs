@@ -77,7 +77,7 @@ pub(super) fn next(
         answers.outdated.extend(outdated(ctx, &neighbours, file, wanted));
     }
     let urgent = asking.iter().any(|(key, offer)| offer.urgent && is_done(&answers, key));
-    let report = report(&merged);
+    let report = report(&merged, info.as_ref().is_some_and(|info| info.emergency));
     Next { holds_nothing: merged.file.is_empty(), text: merged.text, answers, report, urgent }
 }
 
@@ -198,7 +198,7 @@ fn answer(asking: &Asking<'_>, merged: &Merged, flushed: &mut Flushed) {
     }
 }
 
-fn report(merged: &Merged) -> FileReport {
+fn report(merged: &Merged, is_emergency: bool) -> FileReport {
     let mut refused: Vec<String> = merged
         .refused
         .iter()
@@ -220,10 +220,21 @@ fn report(merged: &Merged) -> FileReport {
         sha256: flags::sha256_hex(merged.text.as_bytes()),
         size: merged.text.len(),
         flags: merged.file.len(),
-        orphans: Orphans::found(merged.orphans.clone().unwrap_or_default()),
+        orphans: Box::new(Orphans::found(merged.orphans.clone().unwrap_or_default())),
+        not_at_control: if is_emergency { not_at_control(&merged.file) } else { None },
         failure,
         ..FileReport::default()
     }
+}
+
+/// The flags of rollouts that give something else than control to somebody: how many, and the keys of a few.
+fn not_at_control(file: &File) -> Option<Box<(usize, Vec<String>)>> {
+    let serves = |key: &&String| {
+        file.live(key).is_some_and(|live| live.served.iter().any(|(_, percent)| !percent.is_zero()))
+    };
+    let keys = || file.members.keys().filter(serves);
+    let count = keys().count();
+    (count > 0).then(|| Box::new((count, keys().take(NAMED).cloned().collect())))
 }
 
 /// What is wrong with the set's own flags and metadata, found once for each generation.

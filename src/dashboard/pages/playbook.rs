@@ -31,6 +31,7 @@ pub async fn page(
 ) -> Response {
     let person = &visitor.person;
     person.circle().playbooks.mark_used();
+    let _place = app.playbooks.acquire().await;
     let seen = match read::playbook(&person.client, &namespace, &name, app.clock.now()).await {
         Ok(seen) => seen,
         Err(error) => return Problem::from(error).page(&app, Some(&visitor)),

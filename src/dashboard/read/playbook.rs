@@ -2,9 +2,10 @@
 
 use kube::Client;
 use kube::core::DeserializeGuard;
+use serde_json::Value;
 
 use super::{ReadError, noted, own, read, said};
-use crate::api::{FeatureRollout, MicroTime, Playbook, RolloutPolicy};
+use crate::api::{FeatureRollout, FlagSet, MicroTime, Playbook, RolloutPolicy};
 use crate::cluster::{Cluster, Kind, Scope};
 use crate::error::Fault;
 use crate::plan::FieldError;
@@ -35,7 +36,7 @@ pub async fn playbook(
 ) -> Result<PlaybookSeen, ReadError> {
     let playbook: Playbook = own(client, namespace, name).await?;
     let mut unread = Vec::new();
-    let overview = match list::<FeatureRollout>(client, namespace, &mut unread).await {
+    let overview = match list(client, namespace, &mut unread, without_values).await {
         Ok(rollouts) => {
             let joins = |rollout: &FeatureRollout| {
                 rollout.spec.playbook_ref.as_ref().is_some_and(|joins| joins.name == name)
@@ -71,9 +72,9 @@ async fn referred(
     unread: &mut Vec<String>,
 ) -> Referred {
     let mut referred = Referred {
-        flag_sets: listed(client, namespace, "FlagSets", unread).await,
-        cohort_sets: listed(client, namespace, "CohortSets", unread).await,
-        policies: listed(client, namespace, "RolloutPolicies", unread).await,
+        flag_sets: listed(client, namespace, "FlagSets", unread, without_flags).await,
+        cohort_sets: listed(client, namespace, "CohortSets", unread, |_| {}).await,
+        policies: listed(client, namespace, "RolloutPolicies", unread, |_| {}).await,
     };
     let mut of_cluster: Vec<(&str, &str)> = rollouts.iter().flat_map(cluster_policies).collect();
     of_cluster.sort_unstable();
@@ -87,8 +88,14 @@ async fn referred(
 }
 
 /// The objects of a kind; where they cannot be listed, why is noted.
-async fn listed<K: Kind>(client: &Client, namespace: &str, what: &str, unread: &mut Vec<String>) -> Vec<K> {
-    list(client, namespace, unread).await.unwrap_or_else(|fault| {
+async fn listed<K: Kind>(
+    client: &Client,
+    namespace: &str,
+    what: &str,
+    unread: &mut Vec<String>,
+    thin: impl Fn(&mut K) + Send + Sync,
+) -> Vec<K> {
+    list(client, namespace, unread, thin).await.unwrap_or_else(|fault| {
         unread.push(format!(
             "{what} cannot be listed, so rollouts that use one are shown without their steps: {}",
             said(&fault)
@@ -97,11 +104,39 @@ async fn listed<K: Kind>(client: &Client, namespace: &str, what: &str, unread: &
     })
 }
 
-/// The objects of a kind in a namespace; those that cannot be read are noted.
-async fn list<K: Kind>(client: &Client, namespace: &str, unread: &mut Vec<String>) -> Result<Vec<K>, Fault> {
+/// Takes the values of a rollout's variants away, but for their types: a plan looks at no more of them, and they may take a hundred times
+/// their text.
+fn without_values(rollout: &mut FeatureRollout) {
+    let feature = rollout.spec.feature.iter_mut();
+    for variant in feature.flat_map(|feature| feature.variants.iter_mut().flatten()) {
+        variant.value = match &variant.value {
+            Value::Array(_) => Value::Array(Vec::new()),
+            Value::Object(_) => Value::Object(serde_json::Map::new()),
+            Value::String(_) => Value::String(String::new()),
+            plain => plain.clone(),
+        };
+    }
+}
+
+/// Takes a FlagSet's own flags and metadata away, for the same reason.
+fn without_flags(flag_set: &mut FlagSet) {
+    flag_set.spec.flags.clear();
+    flag_set.spec.metadata.clear();
+}
+
+/// The objects of a kind in a namespace, each thinned as it arrives; those that cannot be read are noted.
+async fn list<K: Kind>(
+    client: &Client,
+    namespace: &str,
+    unread: &mut Vec<String>,
+    thin: impl Fn(&mut K) + Send + Sync,
+) -> Result<Vec<K>, Fault> {
     let mut all = Vec::new();
     let take = |object: DeserializeGuard<K>| match object.0 {
-        Ok(object) => all.push(object),
+        Ok(mut object) => {
+            thin(&mut object);
+            all.push(object);
+        }
         Err(invalid) => {
             let name = invalid.metadata.name.unwrap_or_default();
             unread.push(format!("{} {name} cannot be read: {}", K::kind(&()), invalid.error));

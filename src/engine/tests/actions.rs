@@ -8,7 +8,7 @@ use super::in_file::file;
 use super::support::{Life, START, UID, action, after, request};
 use super::triggers::{ERRORS, watched};
 use crate::api::FeatureRolloutStatus;
-use crate::api::rolloutaction::{Answer, RolloutActionSpec};
+use crate::api::rolloutaction::Answer;
 use crate::engine::{Actor, Ground, Metrics, Outcome, act, answered, decide};
 
 pub const STEPS: &str = "
@@ -247,46 +247,6 @@ fn case_38_a_hundred_actions_in_a_second_are_done_once_each_in_their_order() {
         assert_eq!((outcome.answer, &outcome.status), (Answer::Applied, &done));
     }
     assert_eq!(life.status.cohort("a").unwrap().decided().to_string(), "8.91%");
-}
-
-/// Whoever can have actions carried out that no answer reaches would have them carried out again and again.
-#[test]
-fn an_action_without_an_answer_is_never_forgotten_before_it_has_expired() {
-    let mut life = state("holding");
-    let set = |percent: String| {
-        action(json!({"action": "SetPercent", "setPercent": {"a": percent}, "expiresAfter": "90000h"}))
-    };
-    // Up to where the step asks for an approval.
-    let raise = |i: usize| set(format!("19.{:03}%", 101 + 2 * i));
-    let ask = |life: &Life, uid: &str, spec: &RolloutActionSpec| {
-        act(Ground::Plan(&life.plan, &life.facts), &life.status, &request(uid, spec, life.now), life.now)
-    };
-    for i in 0..64 {
-        let outcome = ask(&life, &format!("u-{i}"), &raise(i));
-        assert_eq!(outcome.answer, Answer::Applied, "{}", outcome.message);
-        life.status = outcome.status;
-    }
-    // One more of them would take the place of the first.
-    for more in [raise(64), action(json!({"action": "Resume"}))] {
-        let outcome = ask(&life, "more", &more);
-        assert_eq!((outcome.answer, &outcome.status), (Answer::Rejected, &life.status));
-        assert!(outcome.message.contains("have no answer yet"), "{}", outcome.message);
-    }
-    // What stops or lowers is done, and nothing of before is read as new.
-    for stop in [set("1%".to_owned()), action(json!({"action": "Rollback"}))] {
-        let outcome = ask(&life, "stop", &stop);
-        assert_eq!(outcome.answer, Answer::Applied, "{}", outcome.message);
-        life.status = outcome.status;
-        for i in 0..64 {
-            let again = ask(&life, &format!("u-{i}"), &raise(i));
-            assert_eq!((again.answer, &again.status), (Answer::Applied, &life.status));
-        }
-    }
-    assert!(life.status.cohorts.iter().all(|cohort| cohort.decided().is_zero()));
-    // An answer that is given makes room.
-    answered(&mut life.status, "u-7");
-    let retry = ask(&life, "retry", &action(json!({"action": "Retry"})));
-    assert_eq!(retry.answer, Answer::Applied, "{}", retry.message);
 }
 
 #[test]

@@ -223,4 +223,8 @@ fn what_is_too_large_to_be_answered_is_not_kept_and_told() {
     let told = pending.event(Event::Apply(large(1_400_000))).unwrap();
     assert_eq!((told.name.as_deref(), told.uid.as_deref()), (Some("large"), Some("uid-large")));
     assert_eq!(drain(&mut pending, "r"), [""; 0]);
+    // Stored it is six times as long.
+    let mut escaped = action("escaped", "r", EARLY, 1);
+    escaped.meta_mut().annotations = Some(BTreeMap::from([("note".to_owned(), "<".repeat(250_000))]));
+    assert!(listed(vec![]).event(Event::Apply(escaped)).is_some());
 }
