@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::bounds;
+use crate::visible;
 
 /// One thing wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,18 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// All errors in one line, for a condition's message.
+/// Most bytes of all errors in one line.
+const MOST_IN_LINE: usize = 4096;
+
+/// All errors in one line, for a condition's message, as far as they fit: a path may have a key of any length in it.
 pub fn join_errors(errors: &[FieldError]) -> String {
-    errors.iter().map(FieldError::to_string).collect::<Vec<_>>().join("; ")
+    let mut line = String::new();
+    for error in errors {
+        let separator = if line.is_empty() { "" } else { "; " };
+        line.push_str(&format!("{separator}{error}"));
+        if line.len() > MOST_IN_LINE {
+            break;
+        }
+    }
+    visible::cut(&line, MOST_IN_LINE)
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::api::trigger::{self as api, LevelAction, MAX_PAIRS, MissingPolicy, MonitoringPeriod};
 use crate::api::{Decimal, Percent};
 use crate::plan::FieldError;
+use crate::visible;
 
 /// Data that may be missing for longer than this without anything following is watched by nobody.
 const LONGEST_MISSING: SignedDuration = SignedDuration::from_hours(24);
@@ -112,10 +113,24 @@ fn check_ladder(ladder: &[Percent], errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Most bytes of the name of an argument, by the schema of a MetricTemplate. None bounds those that are given.
+const LONGEST_ARG: usize = 63;
+
+fn check_args(metric: &api::Metric, path: &str, errors: &mut Vec<FieldError>) {
+    for name in metric.args.keys().filter(|name| name.len() > LONGEST_ARG) {
+        let path = format!("{path}.metric.args.{}", visible::cut(name, LONGEST_ARG));
+        errors.push(FieldError::new(
+            path,
+            format!("has more than {LONGEST_ARG} letters: no template has an argument of that name"),
+        ));
+    }
+}
+
 fn trigger(declared: &api::Trigger, path: &str, keeps: bool, errors: &mut Vec<FieldError>) -> Trigger {
     if declared.levels.is_empty() {
         errors.push(FieldError::new(format!("{path}.levels"), "is empty: a trigger has at least one level"));
     }
+    check_args(&declared.metric, path, errors);
     let mut rules = BTreeSet::new();
     let levels: Vec<Level> = declared
         .levels
@@ -213,7 +228,10 @@ fn criterion(declared: &api::Criterion, path: &str, errors: &mut Vec<FieldError>
     let bounds = [&declared.above, &declared.below, &declared.at_least, &declared.at_most];
     let bound = bound(bounds, path, errors);
     let source = match (&declared.metric, &declared.manual) {
-        (Some(metric), None) => CriterionSource::Metric(metric.clone()),
+        (Some(metric), None) => {
+            check_args(metric, path, errors);
+            CriterionSource::Metric(metric.clone())
+        }
         (None, Some(manual)) => {
             if declared.interval.is_some() || declared.min_samples.is_some() {
                 errors.push(FieldError::new(path, "has interval or minSamples, which belong to a metric"));

@@ -304,3 +304,27 @@ fn there_is_an_end_to_how_much_binds() {
     let many = errors(composed(&more, Some(&sixteen), Some(&sixteen), None));
     assert!(many[0].starts_with("spec.triggers: watch 65 pairs"), "{many:?}");
 }
+
+/// What watches is stored and kept for each rollout that a policy binds, and no schema bounds the keys of a map.
+#[test]
+fn no_argument_has_a_name_that_no_template_can_have() {
+    let long = "n".repeat(900);
+    let spec = format!("triggers: [{}]", trigger("errors", &format!(", args: {{{long}: a, fine: b}}")));
+    for result in [composed(&spec, None, None, None), composed("", Some(&spec), None, None)] {
+        let errors = errors(result);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains("no template has an argument of that name") && errors[0].len() < 300);
+    }
+    let mut wrong = Vec::new();
+    check_policy(&policy(&spec), &mut wrong);
+    assert_eq!(wrong.len(), 1);
+}
+
+#[test]
+fn however_long_what_is_wrong_it_is_a_line_of_bounded_length() {
+    let error = |path: &str| FieldError::new(path, "is unknown");
+    assert_eq!(crate::plan::join_errors(&[error("a"), error("b")]), "a: is unknown; b: is unknown");
+    let long: Vec<FieldError> = (0..100).map(|_| error(&"k".repeat(300))).collect();
+    assert!(crate::plan::join_errors(&long).len() <= 4096);
+    assert!(crate::plan::join_errors(&[error(&"k".repeat(300_000))]).len() <= 4096);
+}
