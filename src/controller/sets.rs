@@ -294,3 +294,35 @@ where
 fn is_same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     one.uid == other.uid && one.generation.is_some() && one.generation == other.generation
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::fixtures::member;
+    use crate::flags::{self, File};
+
+    /// It said that everybody serves control while one whose status could not be written served half of its users.
+    #[test]
+    fn an_emergency_is_told_by_what_the_file_gives() {
+        let told = |percents: &[u32], failure: Option<(Reason, String)>| {
+            let members = percents.iter().enumerate().map(|(i, percent)| {
+                let fragment = member(&format!("f{i}"), "u", 1, *percent);
+                (fragment.key, fragment.body)
+            });
+            let file = File { members: members.collect(), ..File::default() };
+            let file = flags::parse(&flags::compose(&file)).unwrap();
+            emergency(&FileReport {
+                not_at_control: writer::not_at_control(&file),
+                failure,
+                ..FileReport::default()
+            })
+        };
+        assert!(told(&[0, 0], None).contains("every rollout of the set serves control"));
+        let some = told(&[0, 50_000, 0, 100_000], None);
+        assert!(some.contains("by f1, f3;") && !some.contains("serves control"), "{some}");
+        let many = told(&[1000; 20], None);
+        assert!(many.contains("f0") && many.contains(" more;"), "{many}");
+        let unwritten = told(&[0], Some((Reason::Conflict, "a stranger's".to_owned())));
+        assert!(!unwritten.contains("serves control"), "{unwritten}");
+    }
+}

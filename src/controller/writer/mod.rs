@@ -47,6 +47,8 @@ pub use hub::Hub;
 pub use load::Load;
 use mailbox::Mailbox;
 pub use names::OutputNames;
+#[cfg(test)]
+pub use next::not_at_control;
 pub use orphans::{MOST_LISTED, Orphans};
 pub use places::Places;
 pub use target::live_flag;

@@ -228,7 +228,7 @@ fn report(merged: &Merged, is_emergency: bool) -> FileReport {
 }
 
 /// The flags of rollouts that give something else than control to somebody: how many, and the keys of a few.
-fn not_at_control(file: &File) -> Option<Box<(usize, Vec<String>)>> {
+pub fn not_at_control(file: &File) -> Option<Box<(usize, Vec<String>)>> {
     let serves = |key: &&String| {
         file.live(key).is_some_and(|live| live.served.iter().any(|(_, percent)| !percent.is_zero()))
     };
