@@ -86,7 +86,7 @@ enum Command {
     /// Explain one rollout: what is served, what comes next, what it waits for
     Describe(describe::Args),
     /// Print what happened to a rollout, oldest first
-    History(describe::history::Args),
+    History(describe::Args),
     /// Print the record of a rollout's last rollback as Markdown, for a post-mortem
     Report(report::Args),
     /// Follow the rollouts of a namespace live

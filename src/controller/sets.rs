@@ -122,12 +122,8 @@ fn emergency(report: &FileReport) -> String {
             "every rollout of the set serves control, windows and freezes notwithstanding".to_owned()
         }
         (None, Some((count, named))) => {
-            let more = count - named.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!(
-                "the file does not give control to everybody yet by {}{more}; see their rollouts",
-                named.join(", ")
-            )
+            let (names, more) = (named.join(", "), more(count - named.len()));
+            format!("the file does not give control to everybody yet by {names}{more}; see their rollouts")
         }
     };
     format!("spec.emergency is Control: {becomes}; take it out of the spec to let them raise again")
@@ -177,11 +173,15 @@ fn describe(
     }
 }
 
+/// How many there are besides those that were named.
+fn more(more: usize) -> String {
+    if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
 /// The first few keys and how many more there are, in one line.
 fn orphan_keys(orphans: &Orphans) -> Option<String> {
     let named: Vec<&str> = orphans.newest().iter().take(NAMED).map(|orphan| orphan.key.as_str()).collect();
-    let more = orphans.len() - named.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = more(orphans.len() - named.len());
     (!named.is_empty()).then(|| format!("{}{more}", named.join(",")))
 }
 

@@ -6,6 +6,7 @@
 
 use crate::api::status::HistoryEntry;
 use crate::api::{FeatureRolloutStatus, MicroTime, Percent, Reason};
+use crate::engine::changes_what_is_served;
 
 /// What was decided for every cohort from an instant on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,8 @@ pub fn past(status: &FeatureRolloutStatus) -> Vec<Point> {
     let mut now: Vec<Percent> = status.cohorts.iter().map(|cohort| cohort.decided()).collect();
     let mut points: Vec<Point> = Vec::new();
     for entry in status.history.iter().rev() {
-        if !is_change(entry.reason) {
+        // What other entries say may have any words of others in it.
+        if !changes_what_is_served(entry.reason) {
             continue;
         }
         let after = now.clone();
@@ -90,33 +92,6 @@ pub fn past(status: &FeatureRolloutStatus) -> Vec<Point> {
     }
     points.reverse();
     points
-}
-
-/// Whether an entry of this reason may change what is served: what others say may have any words of others in it.
-const fn is_change(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Started
-            | Reason::StepEntered
-            | Reason::CohortRaised
-            | Reason::EditApplied
-            | Reason::AudienceChanged
-            | Reason::AttemptStarted
-            | Reason::EmergencyControl
-            | Reason::EmergencyLifted
-            | Reason::StatusLost
-            | Reason::Restored
-            | Reason::Adopted
-            | Reason::RolledBack
-            | Reason::RollbackEscalated
-            | Reason::RollingBack
-            | Reason::RungEntered
-            | Reason::RollbackEnded
-            | Reason::Retried
-            | Reason::Promoted
-            | Reason::PercentSet
-            | Reason::Deleting
-    )
 }
 
 /// The changes that a text tells of: cohort, before, after.

@@ -177,8 +177,8 @@ pub fn answered(status: &mut FeatureRolloutStatus, uid: &str) {
     }
 }
 
-/// Makes room for the record of an action among so many. `false` where every action on record could be read as new, and so be carried out again, if its
-/// record were gone: its answer is not known to be given, and it has not expired.
+/// Makes room for the record of an action among so many. `false` where every action on record could be read as new, and so be
+/// carried out again, if its record were gone: its answer is not known to be given, and it has not expired.
 fn make_room(status: &mut FeatureRolloutStatus, most: usize, now: MicroTime) -> bool {
     status.actions.retain(|known| known.until > now);
     while status.actions.len() >= most {

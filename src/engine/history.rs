@@ -19,6 +19,11 @@ enum Weight {
     TakenAway,
 }
 
+/// Whether an entry of this reason may tell of a change of what users get.
+pub fn changes_what_is_served(reason: Reason) -> bool {
+    weight(reason) != Weight::Lesser
+}
+
 fn weight(reason: Reason) -> Weight {
     match reason {
         Reason::RolledBack | Reason::RollbackEscalated | Reason::EmergencyControl | Reason::Deleting => {

@@ -47,6 +47,7 @@ pub use begin::set_back;
 pub use criteria::status_of;
 pub use delivery::{Delivery, deliver};
 pub use dependencies::{Other, unmet};
+pub use history::changes_what_is_served;
 pub use measure::{Due, Measurement, Metrics, Subject, due};
 pub use pauses::{pause_words, take_to_control};
 pub use position::{describe, describe_step};

@@ -1,6 +1,6 @@
 //! What others wrote, as it may stand in a message.
 
-use crate::visible;
+use crate::visible::{self, cut};
 
 /// A text on one line with nothing hidden in it, of at most so many bytes.
 pub fn line(text: &str, most: usize) -> String {
@@ -10,15 +10,6 @@ pub fn line(text: &str, most: usize) -> String {
 /// The same with the ends of its lines kept.
 pub fn lines(text: &str, most: usize) -> String {
     cut(&visible::text(text.trim()), most)
-}
-
-/// At most so many bytes.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let end = (0..=most.saturating_sub('…'.len_utf8())).rev().find(|end| text.is_char_boundary(*end));
-    format!("{}…", text.get(..end.unwrap_or(0)).unwrap_or_default())
 }
 
 /// Words that call everybody of a chat.

@@ -13,7 +13,7 @@ use crate::api::{Decimal, Finite, MicroTime, Percent, Verdict};
 
 mod compile;
 
-pub use compile::{guard, remarks};
+pub use compile::{arg_path, guard, remarks};
 
 /// The shortest interval: a shorter one says nothing more, and asks the source too often.
 pub(super) const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);

@@ -1,23 +1,10 @@
 //! `sluice history`: what happened to a rollout, oldest first.
 
+use super::Args;
 use crate::api::status::HistoryEntry;
-use crate::cli::cluster::{self, ClusterArgs};
-use crate::cli::completion;
+use crate::cli::cluster;
 use crate::cli::output::table::table;
 use crate::cli::output::{self, Failure, Output};
-
-/// Arguments of `sluice history`.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// Name of the rollout, also as frol/NAME
-    #[arg(add = completion::rollouts())]
-    rollout: String,
-    #[command(flatten)]
-    cluster: ClusterArgs,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
-}
 
 /// Prints the entries that the rollout's status keeps.
 pub fn run(args: &Args) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use crate::visible::line;
 /// History entries shown; `sluice history` has all that status keeps.
 const RECENT: usize = 5;
 
-/// Arguments of `sluice describe`.
+/// Arguments of `sluice describe` and `sluice history`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Name of the rollout, also as frol/NAME

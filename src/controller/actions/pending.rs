@@ -138,12 +138,6 @@ impl Pending {
     }
 
     fn take_in(&mut self, mut action: DeserializeGuard<RolloutAction>) -> Option<ObjectMeta> {
-        let is_too_large = is_too_large(&action);
-        // What counts are the marks of tools that would create it again.
-        cut(action.meta_mut(), |key, value| {
-            value.clear();
-            TRACKED_BY.contains(&key)
-        });
         let key = key_of(&action);
         let uid = action.uid().unwrap_or_default();
         if let Some(seen) = &mut self.listing {
@@ -155,6 +149,12 @@ impl Pending {
             self.remove(&key);
             return None;
         }
+        let is_too_large = is_too_large(&action);
+        // What counts are the marks of tools that would create it again.
+        cut(action.meta_mut(), |key, value| {
+            value.clear();
+            TRACKED_BY.contains(&key)
+        });
         if is_too_large {
             self.remove(&key);
             return Some(action.meta().clone());

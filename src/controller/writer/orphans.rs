@@ -13,7 +13,6 @@ pub(super) const FEW_LISTED: usize = 4;
 /// The orphans of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Orphans {
-    count: usize,
     /// Those that are listed, the newest first.
     listed: Vec<Orphan>,
     /// Digests of the keys of all, in order.
@@ -30,7 +29,6 @@ impl Orphans {
             all.into_boxed_slice()
         };
         Orphans {
-            count: listed.len(),
             keys: sorted(listed.iter().map(|orphan| digest(&orphan.key)).collect()),
             known: sorted(listed.iter().map(digest).collect()),
             listed,
@@ -39,7 +37,7 @@ impl Orphans {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.keys.len()
     }
 
     /// The newest of them.
@@ -64,7 +62,7 @@ impl Orphans {
         newest.extend(in_order(before.map_or(listed, Orphans::newest), old));
         newest.truncate(most);
         newest.shrink_to_fit();
-        Orphans { count: self.count, listed: newest, keys: self.keys, known: self.known }
+        Orphans { listed: newest, ..self }
     }
 
     fn knows(&self, orphan: &Orphan) -> bool {

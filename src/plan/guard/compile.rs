@@ -116,9 +116,14 @@ fn check_ladder(ladder: &[Percent], errors: &mut Vec<FieldError>) {
 /// Most bytes of the name of an argument, by the schema of a MetricTemplate. None bounds those that are given.
 const LONGEST_ARG: usize = 63;
 
+/// The path of an argument that is given to a metric at this path.
+pub fn arg_path(path: &str, name: &str) -> String {
+    format!("{path}.metric.args.{}", visible::cut(name, LONGEST_ARG))
+}
+
 fn check_args(metric: &api::Metric, path: &str, errors: &mut Vec<FieldError>) {
     for name in metric.args.keys().filter(|name| name.len() > LONGEST_ARG) {
-        let path = format!("{path}.metric.args.{}", visible::cut(name, LONGEST_ARG));
+        let path = arg_path(path, name);
         errors.push(FieldError::new(
             path,
             format!("has more than {LONGEST_ARG} letters: no template has an argument of that name"),

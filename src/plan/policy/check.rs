@@ -7,9 +7,8 @@ use crate::api::rolloutpolicy::{LabelOperator, NamespaceSelector};
 use crate::api::{MicroTime, RolloutPolicySpec};
 use crate::plan::calendar::{Calendar, WindowList};
 use crate::plan::compile::{check_times, zone};
-use crate::plan::guard::GuardTrigger;
+use crate::plan::guard::{GuardTrigger, arg_path};
 use crate::plan::{FieldError, GuardSpec, guard};
-use crate::visible;
 
 /// Everything that is wrong with a policy by itself.
 pub fn check_policy(spec: &RolloutPolicySpec, errors: &mut Vec<FieldError>) {
@@ -33,7 +32,7 @@ pub fn check_policy(spec: &RolloutPolicySpec, errors: &mut Vec<FieldError>) {
     }
     for (i, trigger) in spec.triggers.iter().enumerate() {
         for (name, value) in &trigger.metric.args {
-            let path = format!("spec.triggers[{i}].metric.args.{}", visible::cut(name, 63));
+            let path = arg_path(&format!("spec.triggers[{i}]"), name);
             match pieces(value) {
                 Err(message) => errors.push(FieldError::new(path, message).with_value(value)),
                 Ok(pieces) => errors.extend(pieces.into_iter().filter_map(|piece| match piece {
